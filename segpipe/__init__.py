@@ -1,0 +1,74 @@
+"""Semantic segmentation: from a model's id and a picture's URL to its label map.
+
+from segpipe import pipeline
+
+segment = pipeline("image-segmentation", "segformer-b0-camvid")
+result = segment("street.jpg")
+print(result)
+result.save("street-overlay.png")
+
+Importing segpipe takes no torch: each public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# In a checkout, `segpipe.configuration` and `segpipe.trainers` are the folders beside this package.
+_checkout = Path(__file__).parent.parent
+if (_checkout / "setup.py").is_file():
+    __path__.append(str(_checkout))
+
+_HOMES = {
+    "Configuration": "segpipe.configuration",
+    "LabelSet": "segpipe.configuration",
+    "Hub": "segpipe.hub",
+    "ModelFolder": "segpipe.hub",
+    "download": "segpipe.hub",
+    "publish": "segpipe.hub",
+    "MODELS": "segpipe.models",
+    "convert": "segpipe.models",
+    "load_model": "segpipe.models",
+    "PIPELINES": "segpipe.pipelines",
+    "Segmentation": "segpipe.pipelines",
+    "pipeline": "segpipe.pipelines",
+    "TRAINERS": "segpipe.trainers",
+    "build_trainer": "segpipe.trainers",
+    "SegpipeError": "segpipe.errors",
+    "Tasks": "segpipe.names",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'segpipe' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]
+
+
+if TYPE_CHECKING:
+    from segpipe.configuration import Configuration as Configuration
+    from segpipe.configuration import LabelSet as LabelSet
+    from segpipe.errors import SegpipeError as SegpipeError
+    from segpipe.hub import Hub as Hub
+    from segpipe.hub import ModelFolder as ModelFolder
+    from segpipe.hub import download as download
+    from segpipe.hub import publish as publish
+    from segpipe.models import MODELS as MODELS
+    from segpipe.models import convert as convert
+    from segpipe.models import load_model as load_model
+    from segpipe.names import Tasks as Tasks
+    from segpipe.pipelines import PIPELINES as PIPELINES
+    from segpipe.pipelines import Segmentation as Segmentation
+    from segpipe.pipelines import pipeline as pipeline
+    from segpipe.trainers import TRAINERS as TRAINERS
+    from segpipe.trainers import build_trainer as build_trainer

@@ -1,0 +1,27 @@
+"""Words that segpipe knows: tasks, the nearest name to a misspelt one, lists for messages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Tasks:
+    """Task names, as ModelScope spells them."""
+
+    image_segmentation = "image-segmentation"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to a misspelt one, or None when nothing is close."""
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
+    """One sentence for a name that does not exist: the nearest one, then all of them."""
+    names = sorted(known)
+    nearest = nearest_name(str(name), names)
+    hint = f" Did you mean {nearest!r}?" if nearest else ""
+    listing = ", ".join(names) if names else "none"
+    return f"There is no {kind} {name!r}.{hint} Known: {listing}."

@@ -1,0 +1,50 @@
+"""Packaging of segpipe: the two rooms that live beside the package are installed inside it."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "segpipe/__init__.py").read_text(encoding="utf-8"))[1]
+
+# Top-level folders that are imported as parts of segpipe, so that a user's own `trainers/` never shadows ours.
+ROOMS = {"segpipe.configuration": "configuration", "segpipe.trainers": "trainers"}
+PACKAGES = [
+    *find_packages(include=["segpipe", "segpipe.*"]),
+    *ROOMS,
+    *(f"{room}.{package}" for room, folder in ROOMS.items() for package in find_packages(folder)),
+]
+
+CORE = [
+    "torch>=2.6",
+    "numpy>=1.24",
+    "opencv-python>=4.8",
+    "pillow>=10.1",
+    "requests>=2.31",
+    "filelock>=3.12",
+    "safetensors>=0.4.3",
+    "tqdm>=4.65",
+    "msgspec>=0.18.6",
+]
+EXTRAS = {"test": ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]}
+
+setup(
+    name="segpipe",
+    version=VERSION,
+    description="Semantic segmentation: from a model's id and a picture's URL to its label map",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    package_dir=ROOMS,
+    packages=PACKAGES,
+    package_data={
+        "segpipe": ["py.typed"],
+        "segpipe.configuration": ["presets/*.json"],
+        "segpipe.hub": ["bundled/*.safetensors"],
+    },
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["segpipe=segpipe.cli.main:main"]},
+)
