@@ -1,0 +1,65 @@
+"""Whole-picture prediction: pictures through a network, each with its placement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from segpipe.configuration import InferenceConfig, PreprocessorConfig
+from segpipe.errors import ConfigurationError
+from segpipe.models import SegmentationModel
+
+from .placement import place_picture
+from .resizing import resize_image
+from .views import Prediction, View
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """A picture as the network gets it.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB.
+        size: (H, W) before preprocessing, which is the size of the label map.
+    """
+
+    pixels: np.ndarray
+    size: Size
+
+    @property
+    def input_size(self) -> Size:
+        """(h, w): only pictures of equal input size share a batch."""
+        return self.pixels.shape[:2]
+
+
+def prepare_image(image: np.ndarray, config: PreprocessorConfig) -> PreparedImage:
+    """Resize a decoded picture (H, W, 3) uint8."""
+    return PreparedImage(resize_image(image, config), image.shape[:2])
+
+
+@torch.inference_mode()
+def predict_images(
+    model: SegmentationModel, images: Sequence[PreparedImage], config: InferenceConfig
+) -> list[Prediction]:
+    """Predictions of pictures of one input size, as one batch."""
+    _check_supported(config)
+    batch = torch.from_numpy(np.stack([image.pixels for image in images]))  # (B, h, w, 3)
+    logits = model(batch.permute(0, 3, 1, 2).to(model.pixel_mean.device))
+    resized = images[0].input_size
+    padded, grid = model.input_size(resized), tuple(logits.shape[-2:])
+    placements = [place_picture(image.size, resized, padded, grid, upsampling=config.upsampling) for image in images]
+    return [Prediction((View(*pair),), config.combine) for pair in zip(logits, placements, strict=True)]
+
+
+def _check_supported(config: InferenceConfig) -> None:
+    if config.mode == "whole" and config.scales == (1.0,) and not config.flip:
+        return
+    raise ConfigurationError(
+        f"inference: mode {config.mode!r} with scales {list(config.scales)} and flip {config.flip} cannot be run by this "
+        "version. It runs mode 'whole' with scales [1.0] and flip false: override them, or upgrade segpipe."
+    )

@@ -1,0 +1,65 @@
+"""What every network of segpipe does the same way: take RGB 0–255, normalise, pad."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class NetworkConfig(Protocol):
+    """The fields that every model configuration has."""
+
+    num_classes: int
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+    size_multiple: int
+
+
+class SegpipeNetwork(nn.Module):
+    """A network that takes pictures as they are decoded, (B, 3, H, W) RGB 0–255, uint8 or float.
+
+    Normalisation, and after it the zero pad on the right and at the bottom, live here, so that
+    training, evaluation, pipelines and exports cannot disagree about them.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes = config.num_classes
+        self.size_multiple = config.size_multiple
+        self.min_size = 1
+        # Not persistent: the configuration says them, and a checkpoint must not say something else.
+        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(config.pixel_std, dtype=torch.float32), persistent=False)
+
+    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of a picture once it is padded to the multiple and to the least size."""
+        height, width = (max(-(-side // self.size_multiple) * self.size_multiple, self.min_size) for side in size)
+        return height, width
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB 0–255 → normalised and zero-padded to `input_size`, channels last in memory."""
+        dtype = self.pixel_mean.dtype
+        images = images.to(dtype, memory_format=torch.channels_last)
+        images = (images - self.pixel_mean.view(3, 1, 1)) / self.pixel_std.view(3, 1, 1)
+        height, width = images.shape[-2:]
+        padded_height, padded_width = self.input_size((height, width))
+        if (padded_height, padded_width) == (height, width):
+            return images
+        return functional.pad(images, (0, padded_width - width, 0, padded_height - height))
+
+
+class SegmentationModel(SegpipeNetwork):
+    """A network whose forward gives logits on its own grid.
+
+    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`.
+    """
+
+    def apply_folding(self) -> None:
+        """Precompute what depends on weights alone, for inference; `train()` undoes it."""

@@ -1,0 +1,264 @@
+"""Mix Transformer (MiT), the encoder of SegFormer (Xie et al. 2021, section 3.1), B0 to B5.
+
+Every feature map is one contiguous (B, H, W, D) tensor: as (B, N, D) tokens and as a
+channels-last (B, D, H, W) map it is a view of the same memory, so nothing is ever transposed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segpipe.configuration import EncoderConfig, MitConfig, NormEps
+
+from .contract import SegpipeNetwork
+
+
+class Shape(NamedTuple):
+    """Channels, depths, attention heads and key-value reductions of the four stages."""
+
+    dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...] = (1, 2, 5, 8)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+
+
+# Table 6 of the paper, but MLP ratio 4 in every stage as in the released weights.
+VARIANTS = {
+    "b0": Shape(dims=(32, 64, 160, 256), depths=(2, 2, 2, 2)),
+    "b1": Shape(dims=(64, 128, 320, 512), depths=(2, 2, 2, 2)),
+    "b2": Shape(dims=(64, 128, 320, 512), depths=(3, 4, 6, 3)),
+    "b3": Shape(dims=(64, 128, 320, 512), depths=(3, 4, 18, 3)),
+    "b4": Shape(dims=(64, 128, 320, 512), depths=(3, 8, 27, 3)),
+    "b5": Shape(dims=(64, 128, 320, 512), depths=(3, 6, 40, 3)),
+}
+KERNELS = (7, 3, 3, 3)
+STRIDES = (4, 2, 2, 2)
+
+
+def encoder_shape(variant: str, config: EncoderConfig) -> Shape:
+    """The variant's row of the table, with what the configuration says instead."""
+    row = VARIANTS[variant]
+    return Shape(
+        dims=config.dims or row.dims,
+        depths=config.depths or row.depths,
+        heads=config.heads or row.heads,
+        reductions=config.reductions or row.reductions,
+    )
+
+
+class MixTransformer(nn.Module):
+    """Four stages of overlapping patches and efficient self-attention.
+
+    Args:
+        shape: channels, depths, heads and reductions.
+        config: drop path, LayerNorm eps, MLP ratio.
+    """
+
+    def __init__(self, shape: Shape, config: EncoderConfig) -> None:
+        super().__init__()
+        # Stochastic depth grows linearly from 0 over all blocks.
+        rates = np.linspace(0, config.drop_path_rate, sum(shape.depths)).tolist()
+        self.shape = shape
+        self.stages = nn.ModuleList()
+        in_channels = 3
+        for index, depth in enumerate(shape.depths):
+            stage_rates, rates = rates[:depth], rates[depth:]
+            block = BlockConfig(
+                shape.dims[index], shape.heads[index], shape.reductions[index], config.mlp_ratio, config.norm_eps
+            )
+            self.stages.append(Stage(in_channels, KERNELS[index], STRIDES[index], block, stage_rates))
+            in_channels = shape.dims[index]
+        self.apply(_initialise)
+
+    @property
+    def min_size(self) -> int:
+        """The smallest side whose maps still fill one window of each key-value reduction."""
+        side, smallest = 1, 1
+        for index, reduction in enumerate(self.shape.reductions):
+            side *= STRIDES[index]
+            smallest = max(smallest, (reduction - 1) * side + 1)
+        return smallest
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of the four stages.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+
+        Returns:
+            Four (B, h, w, D) maps at strides 4, 8, 16 and 32.
+        """
+        features = images.permute(0, 2, 3, 1)  # (B, H, W, 3)
+        maps = []
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        return tuple(maps)
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """What the blocks of one stage have in common."""
+
+    dim: int
+    heads: int
+    reduction: int
+    mlp_ratio: int
+    eps: NormEps
+
+
+class Stage(nn.Module):
+    """Patch embedding, blocks, LayerNorm."""
+
+    def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig, drop_rates: list[float]) -> None:
+        super().__init__()
+        self.embed = PatchEmbedding(in_channels, kernel, stride, block)
+        self.blocks = nn.ModuleList(Block(block, rate) for rate in drop_rates)
+        self.norm = nn.LayerNorm(block.dim, eps=block.eps.stage)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, C) → (B, h, w, D)."""
+        features = self.embed(features)
+        for block in self.blocks:
+            features = block(features)
+        return self.norm(features)
+
+
+class PatchEmbedding(nn.Module):
+    """Overlapping patches: a strided convolution and LayerNorm."""
+
+    def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, block.dim, kernel, stride, padding=kernel // 2)
+        self.norm = nn.LayerNorm(block.dim, eps=block.eps.patch)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, C) → (B, h, w, D)."""
+        return self.norm(_convolve(self.proj, features))
+
+
+class Block(nn.Module):
+    """Attention and Mix-FFN, each pre-normalised and residual."""
+
+    def __init__(self, block: BlockConfig, drop_rate: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(block.dim, eps=block.eps.block)
+        self.attention = Attention(block)
+        self.norm2 = nn.LayerNorm(block.dim, eps=block.eps.block)
+        self.mlp = MixFFN(block.dim, block.dim * block.mlp_ratio)
+        self.drop_path = DropPath(drop_rate)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, D) → (B, H, W, D)."""
+        features = features + self.drop_path(self.attention(self.norm1(features)))
+        return features + self.drop_path(self.mlp(self.norm2(features)))
+
+
+class Attention(nn.Module):
+    """Self-attention whose keys and values come from a spatially reduced map (section 3.1, equation 2)."""
+
+    def __init__(self, block: BlockConfig) -> None:
+        super().__init__()
+        self.heads = block.heads
+        self.q = nn.Linear(block.dim, block.dim)
+        self.kv = nn.Linear(block.dim, 2 * block.dim)
+        self.proj = nn.Linear(block.dim, block.dim)
+        self.reduction = Reduction(block) if block.reduction > 1 else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, D) → (B, H, W, D)."""
+        reduced = self.reduction(features)
+        query = self._split_heads(self.q(features))
+        key, value = (self._split_heads(part) for part in self.kv(reduced).chunk(2, dim=-1))
+        attended = functional.scaled_dot_product_attention(query, key, value)  # (B, M, N, D / M)
+        return self.proj(attended.transpose(1, 2).reshape(features.shape))
+
+    def _split_heads(self, features: Tensor) -> Tensor:
+        tokens = features.flatten(1, 2)  # (B, N, D)
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, M, N, D / M)
+
+
+class Reduction(nn.Module):
+    """Shrink a map by windows that do not overlap, then LayerNorm."""
+
+    def __init__(self, block: BlockConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(block.dim, block.dim, block.reduction, block.reduction)
+        self.norm = nn.LayerNorm(block.dim, eps=block.eps.reduction)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, D) → (B, H // r, W // r, D)."""
+        return self.norm(_convolve(self.proj, features))
+
+
+class MixFFN(nn.Module):
+    """Feed-forward network with a depthwise 3x3 convolution, which is what tells positions apart."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, D) → (B, H, W, D)."""
+        hidden = _convolve(self.depthwise, self.fc1(features))
+        return self.fc2(functional.gelu(hidden))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drop a residual branch per sample, scale the others by 1 / keep (Huang et al. 2016)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """Any shape that begins with B."""
+        if not self.training or self.rate == 0.0:
+            return branch
+        keep = 1.0 - self.rate
+        mask = branch.new_empty(branch.shape[0], *(1,) * (branch.dim() - 1)).bernoulli_(keep)
+        return branch * (mask / keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"
+
+
+class MitClassifier(SegpipeNetwork):
+    """Mix Transformer with a linear classifier on the mean over the last map's positions."""
+
+    def __init__(self, config: MitConfig) -> None:
+        super().__init__(config)
+        self.encoder = MixTransformer(encoder_shape(config.variant, config.encoder), config.encoder)
+        self.classifier = nn.Linear(self.encoder.shape.dims[-1], config.num_classes)
+        _initialise(self.classifier)
+        self.min_size = self.encoder.min_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB 0–255 → (B, K) class logits."""
+        last = self.encoder(self.normalise(images))[-1]
+        return self.classifier(last.mean(dim=(1, 2)))
+
+
+def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """A convolution between (B, H, W, C) maps."""
+    return conv(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+
+
+def _initialise(module: nn.Module) -> None:
+    """As published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

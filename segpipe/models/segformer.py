@@ -1,0 +1,33 @@
+"""SegFormer: a Mix Transformer and a light decode head, with logits at stride 4 (Xie et al. 2021)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from segpipe.configuration import SegformerConfig
+
+from .contract import SegmentationModel
+from .decode_heads import ConvHead, MLPHead
+from .mit import MixTransformer, encoder_shape
+
+HEADS = {"mlp": MLPHead, "conv": ConvHead}
+
+
+class Segformer(SegmentationModel):
+    """MiT encoder and decode head."""
+
+    def __init__(self, config: SegformerConfig) -> None:
+        super().__init__(config)
+        shape = encoder_shape(config.variant, config.encoder)
+        channels = config.head.channels or (256 if config.variant in ("b0", "b1") else 768)
+        self.encoder = MixTransformer(shape, config.encoder)
+        self.head = HEADS[config.head.type](shape.dims, channels, config.num_classes, config.head.dropout)
+        self.min_size = self.encoder.min_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 4 of the padded picture."""
+        return self.head(self.encoder(self.normalise(images)))
+
+    def apply_folding(self) -> None:
+        """Multiply out the head's weights; the next `train()` or `load_state_dict()` undoes it."""
+        self.head.apply_folding()

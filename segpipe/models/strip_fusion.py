@@ -1,0 +1,100 @@
+"""The end of a folded decode head on CPU, in strips of rows, so that the wide fused map never leaves the cache.
+
+A resize is a matrix along each axis: bringing a coarse level to a strip of the fine grid takes small
+matrix products of the few source rows and columns that the strip covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+STRIP_BYTES = 1 << 21
+"""Size of a fused strip: about what a core's second-level cache holds."""
+TILE_COLUMNS = 128
+"""Columns resized at once: few enough that the matrix of a resize stays small."""
+
+
+class Band(NamedTuple):
+    """The part of one axis's resize that a tile needs: which source cells, with which weights (tile, source)."""
+
+    source: slice
+    weights: Tensor
+
+
+class FusionLayers(NamedTuple):
+    """Weights (E, D) and bias (E,) of the finest level, weights (K, E) and bias (K,) of the classifier."""
+
+    weight: Tensor
+    bias: Tensor
+    classifier_weight: Tensor
+    classifier_bias: Tensor
+
+
+def classify_strips(finest: Tensor, coarser: Sequence[Tensor], layers: FusionLayers) -> Tensor:
+    """Fuse, ReLU and classify.
+
+    Args:
+        finest: (B, h, w, D), not yet projected.
+        coarser: (B, h_i, w_i, E) maps, projected.
+        layers: weights of the finest level's projection and of the classifier.
+
+    Returns:
+        (B, K, h, w) logits, channels last in memory.
+    """
+    batch, height, width, _ = finest.shape
+    logits = finest.new_empty(batch, height, width, len(layers.classifier_weight))
+    strip_rows = _strip_rows(finest, layers)
+    workspace = finest.new_empty(strip_rows * width, len(layers.weight))
+    for picture in range(batch):
+        levels = [level[picture] for level in coarser]
+        for rows in _slices(height, strip_rows):
+            fused = workspace[: (rows.stop - rows.start) * width]  # (r w, E)
+            torch.addmm(layers.bias, finest[picture, rows].flatten(0, 1), layers.weight.T, out=fused)
+            for level in levels:
+                _add_resized(fused.view(-1, width, fused.shape[1]), level, height, rows)
+            strip = logits[picture, rows].flatten(0, 1)  # (r w, K), a view
+            torch.addmm(layers.classifier_bias, fused.relu_(), layers.classifier_weight.T, out=strip)
+    return logits.permute(0, 3, 1, 2)
+
+
+def _add_resized(fused: Tensor, level: Tensor, height: int, rows: slice) -> None:
+    """fused (r, w, E) += rows `rows` of the level (h_i, w_i, E) resized bilinearly to (height, w)."""
+    down = _band(level.shape[0], height, rows.start, rows.stop)
+    source = level[down.source].flatten(1)  # (h', w_i E)
+    stretched = torch.mm(down.weights.to(level.dtype), source).view(-1, *level.shape[1:])  # (r, w_i, E)
+    for columns in _slices(fused.shape[1], TILE_COLUMNS):
+        across = _band(level.shape[1], fused.shape[1], columns.start, columns.stop)
+        weights = across.weights.to(level.dtype).expand(len(fused), -1, -1)  # (r, c, w')
+        fused[:, columns].baddbmm_(weights, stretched[:, across.source])
+
+
+@lru_cache(maxsize=4096)
+def _band(length: int, resized: int, start: int, stop: int) -> Band:
+    """What rows `start` to `stop` of a bilinear resize (no corner alignment) along one axis read."""
+    weights = _resize_matrix(length, resized)[start:stop]
+    used = weights.any(dim=0).nonzero()
+    source = slice(int(used[0]), int(used[-1]) + 1)
+    return Band(source, weights[:, source].contiguous())
+
+
+@lru_cache(maxsize=64)
+def _resize_matrix(length: int, resized: int) -> Tensor:
+    """(resized, length): the whole resize; each source cell is interpolated as a channel of its own."""
+    with torch.inference_mode(False):
+        identity = torch.eye(length)[None]
+        return functional.interpolate(identity, size=resized, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+def _strip_rows(finest: Tensor, layers: FusionLayers) -> int:
+    row_bytes = finest.shape[2] * len(layers.weight) * finest.element_size()
+    return min(max(1, STRIP_BYTES // row_bytes), finest.shape[1])
+
+
+def _slices(length: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))

@@ -1,0 +1,169 @@
+"""The label map against dense interpolation and argmax, which never sees our placement or candidates."""
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from segpipe.inference import LabelMap, Placement, Prediction, View, label_map, place_picture
+from segpipe.inference.placement import Axis
+
+
+def dense(logits, size, resized, padded, upsampling):
+    """(K, h, w) → (K, H, W) as the peers do it."""
+    steps = [size] if upsampling == "one-step" else [padded, size]
+    for step in steps:
+        logits = interpolate(logits[None], size=step, mode="bilinear", align_corners=False)[0]
+        if step == padded and upsampling == "two-step":
+            logits = logits[:, : resized[0], : resized[1]]
+    return logits
+
+
+def blobs(num_classes, grid, seed):
+    """Logits with regions and boundaries, as a trained network gives them."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, num_classes, 5, 6, generator=generator) * 8
+    smooth = interpolate(coarse, size=grid, mode="bicubic", align_corners=False)[0]
+    return smooth + 0.2 * torch.randn(num_classes, *grid, generator=generator)
+
+
+def noise(num_classes, grid, seed):
+    return torch.randn(num_classes, *grid, generator=torch.Generator().manual_seed(seed)) * 4
+
+
+def assert_same_labels(result: LabelMap, reference):
+    different = result.labels.long() != reference.argmax(dim=0)
+    if different.any():
+        best = reference.topk(2, dim=0).values
+        assert (best[0] - best[1])[different].max() < 1e-5
+
+
+SIZES = [((33, 47), (97, 131)), ((32, 32), (480, 640)), ((20, 31), (19, 30)), ((1, 1), (5, 7)), ((2, 40), (1, 333))]
+
+
+@pytest.mark.parametrize("logits", [blobs, noise])
+@pytest.mark.parametrize("num_classes", [2, 19, 172, 300])
+@pytest.mark.parametrize(("grid", "size"), SIZES)
+def test_one_step_equals_dense_argmax(logits, num_classes, grid, size):
+    values = logits(num_classes, grid, seed=num_classes)
+    padded = (grid[0] * 4, grid[1] * 4)
+    placement = place_picture(size, padded, padded, grid, upsampling="one-step")
+    result = label_map(Prediction((View(values, placement),)))
+    assert_same_labels(result, dense(values, size, padded, padded, "one-step"))
+
+
+@pytest.mark.parametrize("logits", [blobs, noise])
+@pytest.mark.parametrize("num_classes", [2, 172])
+@pytest.mark.parametrize(("grid", "size"), SIZES)
+@pytest.mark.parametrize("pad", [0, 3, 27])
+def test_two_steps_with_a_pad_equal_dense_argmax(logits, num_classes, grid, size, pad):
+    values = logits(num_classes, grid, seed=pad)
+    padded = (grid[0] * 4, grid[1] * 4)
+    resized = (max(1, padded[0] - pad), max(1, padded[1] - pad // 2))
+    placement = place_picture(size, resized, padded, grid, upsampling="two-step")
+    result = label_map(Prediction((View(values, placement),)))
+    assert_same_labels(result, dense(values, size, resized, padded, "two-step"))
+
+
+def test_an_axis_has_the_weights_of_torch():
+    for cells, length in ((1, 9), (7, 7), (13, 100), (128, 640), (100, 13), (262, 110)):
+        theirs = interpolate(torch.eye(cells)[None], size=length, mode="linear", align_corners=False)[0].T
+        assert torch.equal(Axis.resize(cells, length).matrix, theirs)
+
+
+def test_one_step_with_a_pad_reads_no_cell_behind_the_picture():
+    axis = place_picture((50, 50), (40, 40), (64, 64), (16, 16), upsampling="one-step").rows
+    assert axis.matrix.sum(dim=1).tolist() == pytest.approx([1.0] * 50)
+    centre = (axis.matrix * torch.arange(16)).sum(dim=1)[25].item()
+    assert centre == pytest.approx(25.5 * (16 / 64) * (40 / 50) - 0.5)
+    assert not axis.read_cells[11:].any()
+
+
+def test_ties_go_to_the_lowest_class():
+    values = torch.zeros(3, 2, 2)
+    values[1:, 0, 0] = 1.0  # classes 1 and 2 tie in a corner, all three elsewhere
+    placement = Placement(Axis.resize(2, 8), Axis.resize(2, 8))
+    labels = label_map(Prediction((View(values, placement),))).labels
+    assert labels[0, 0] == 1
+    assert labels[7, 7] == 0
+    assert labels.max() == 1
+
+
+def test_a_mirrored_view_gives_the_mirrored_label_map():
+    values = blobs(5, (12, 15), seed=0)
+    placement = place_picture((40, 61), (48, 60), (48, 60), (12, 15), upsampling="one-step")
+    straight = label_map(Prediction((View(values, placement),))).labels
+    mirrored = label_map(Prediction((View(values.flip(2), placement.flip()),))).labels
+    assert (straight != mirrored).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("combine", ["logits", "probabilities"])
+def test_views_are_averaged_as_the_dense_way_does(combine):
+    size, first, second = (40, 50), blobs(6, (10, 12), seed=1), blobs(6, (14, 18), seed=2)
+    views = [
+        View(values, place_picture(size, grid, grid, grid, upsampling="one-step"))
+        for values, grid in ((first, (10, 12)), (second, (14, 18)))
+    ]
+    full = [dense(values, size, None, None, "one-step") for values in (first, second)]
+    expected = sum(values.softmax(0) for values in full) if combine == "probabilities" else sum(full)
+    assert_same_labels(label_map(Prediction(tuple(views), combine)), expected / 2)
+
+
+def test_windows_are_averaged_where_they_overlap():
+    size, values = (20, 30), [blobs(4, (5, 5), seed=seed) for seed in (1, 2)]
+    total, count = torch.zeros(4, *size), torch.zeros(size)
+    views = []
+    for logits, left in zip(values, (0, 10), strict=True):
+        window = place_picture((20, 20), (20, 20), (20, 20), (5, 5), upsampling="one-step").window((0, left), size)
+        views.append(View(logits, window))
+        total[:, :, left : left + 20] += dense(logits, (20, 20), None, None, "one-step")
+        count[:, left : left + 20] += 1
+    assert_same_labels(label_map(Prediction(tuple(views), "logits")), total / count)
+
+
+def test_scores_are_mean_probabilities_on_the_grid():
+    values = torch.tensor([[[2.0, 0.0]], [[0.0, 3.0]], [[0.0, 0.0]]])  # K 3, grid 1 × 2
+    placement = place_picture((4, 8), (4, 8), (4, 8), (1, 2), upsampling="one-step")
+    scores = label_map(Prediction((View(values, placement),))).scores
+    expected = values.softmax(dim=0)
+    assert scores[0].item() == pytest.approx(expected[0, 0, 0].item())
+    assert scores[1].item() == pytest.approx(expected[1, 0, 1].item())
+    assert scores[2].isnan()
+
+
+def test_cells_of_the_pad_do_not_count_in_scores():
+    values = torch.zeros(2, 4, 4)
+    values[0] = 1.0
+    values[0, :, 2:] = 50.0  # only the pad is that sure
+    placement = place_picture((8, 4), (16, 6), (16, 16), (4, 4), upsampling="two-step")
+    assert label_map(Prediction((View(values, placement),))).scores[0].item() == pytest.approx(0.7310586, abs=0.1)
+
+
+def test_more_than_256_classes_need_a_wider_type():
+    values = torch.zeros(300, 2, 2)
+    values[299] = 1.0
+    result = label_map(Prediction((View(values, Placement(Axis.resize(2, 5), Axis.resize(2, 5))),)))
+    assert result.labels.dtype == torch.int32
+    assert (result.labels == 299).all()
+
+
+@pytest.mark.parametrize("logits", [blobs, noise])
+def test_no_tensor_is_as_large_as_the_dense_logits(logits):
+    """The largest tensor that any operation makes stays a small part of K·H·W floats."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            nonlocal largest
+            result = function(*arguments, **(keywords or {}))
+            for tensor in result if isinstance(result, tuple | list) else [result]:
+                if isinstance(tensor, torch.Tensor):
+                    largest = max(largest, tensor.numel())
+            return result
+
+    values = logits(60, (64, 64), seed=0)
+    placement = place_picture((1024, 1024), (256, 256), (256, 256), (64, 64), upsampling="one-step")
+    with Watch():
+        label_map(Prediction((View(values, placement),)))
+    assert largest <= 1024 * 1024 * 2  # two numbers a pixel; dense logits have 60

@@ -1,0 +1,40 @@
+"""Resizing against mmcv's and Hugging Face's rules, by hand-worked sizes and their own libraries."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from segpipe.configuration import ExactResize, InferenceConfig, PreprocessorConfig, ShortSideResize
+from segpipe.errors import ConfigurationError
+from segpipe.inference.resizing import resize_image, resized_size
+from segpipe.inference.whole import predict_images
+
+SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((480, 640), (512, 683)), ((640, 480), (683, 512)), ((512, 512), (512, 512)), ((100, 1000), (205, 2048))],
+)
+def test_short_side_keeps_the_ratio_within_the_long_side(size, expected):
+    assert resized_size(size, SHORT) == expected
+
+
+def test_no_resize_gives_the_same_array():
+    image = np.zeros((5, 7, 3), np.uint8)
+    assert resize_image(image, PreprocessorConfig()) is image
+
+
+def test_each_library_is_the_one_named():
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    by_opencv = resize_image(image, PreprocessorConfig(resize=ExactResize(size=(16, 20), library="opencv")))
+    by_pillow = resize_image(image, PreprocessorConfig(resize=ExactResize(size=(16, 20), library="pillow")))
+    assert np.array_equal(by_opencv, cv2.resize(image, (20, 16), interpolation=cv2.INTER_LINEAR))
+    assert np.array_equal(by_pillow, np.asarray(Image.fromarray(image).resize((20, 16), Image.Resampling.BILINEAR)))
+    assert np.abs(by_opencv.astype(int) - by_pillow).max() > 30
+
+
+def test_what_cannot_be_run_yet_is_refused_by_name():
+    with pytest.raises(ConfigurationError, match="flip True"):
+        predict_images(None, [], InferenceConfig(flip=True))
