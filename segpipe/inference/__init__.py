@@ -2,6 +2,21 @@
 
 from .label_maps import LabelMap, label_map
 from .placement import Axis, Placement, place_picture
+from .resizing import resize_image, resized_size
 from .views import Prediction, View
+from .whole import PreparedImage, predict_images, prepare_image
 
-__all__ = ["Axis", "LabelMap", "Placement", "Prediction", "View", "label_map", "place_picture"]
+__all__ = [
+    "Axis",
+    "LabelMap",
+    "Placement",
+    "Prediction",
+    "PreparedImage",
+    "View",
+    "label_map",
+    "place_picture",
+    "predict_images",
+    "prepare_image",
+    "resize_image",
+    "resized_size",
+]

@@ -2,18 +2,24 @@
 
 from .building import MODELS, build_model, model_type
 from .contract import SegmentationModel, SegpipeNetwork
+from .conversion import ARCHITECTURES, convert
 from .dialects import DIALECTS, detect_dialect, translate
+from .loading import load_model, open_folder
 from .weights import apply_tensors, read_tensors, write_tensors
 
 __all__ = [
+    "ARCHITECTURES",
     "DIALECTS",
     "MODELS",
     "SegmentationModel",
     "SegpipeNetwork",
     "apply_tensors",
     "build_model",
+    "convert",
     "detect_dialect",
+    "load_model",
     "model_type",
+    "open_folder",
     "read_tensors",
     "translate",
     "write_tensors",

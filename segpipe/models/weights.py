@@ -6,6 +6,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {re.sub(r"^module\.", "", key): tensor for key, tensor in tensors.items()}
 
 
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """What a training checkpoint says of its classes beside its tensors."""
+
+    names: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] | None = None
+
+
+def read_meta(path: Path) -> CheckpointMeta:
+    """Class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
+    if path.suffix == ".safetensors":
+        return CheckpointMeta()
+    content = _read_pickle(path)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if not isinstance(meta, dict):
+        return CheckpointMeta()
+    described = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else meta
+    names = described.get("classes") or described.get("CLASSES") or ()
+    palette = described.get("palette") or described.get("PALETTE")
+    return CheckpointMeta(tuple(map(str, names)), tuple(tuple(map(int, color)) for color in palette) if palette else None)
+
+
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a .safetensors file; each tensor gets memory of its own."""
     from safetensors.torch import save_file
@@ -42,7 +65,12 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def apply_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
-    """Put tensors into a model; each must be taken and none may be left.
+    """Put tensors into a model; each must be taken and none may be left, see `fit_tensors`."""
+    model.load_state_dict(fit_tensors(model, tensors, origin=origin), strict=False)
+
+
+def fit_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> dict[str, Tensor]:
+    """The tensors in the shapes of a model's own, all accounted for.
 
     A linear layer stored as a 1x1 convolution (or the other way round) fits; BatchNorm's counter
     of batches, which some implementations drop, may be missing.
@@ -54,11 +82,15 @@ def apply_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, orig
     missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in tensors if key not in own]
     fitted = {key: _fit(tensor, own[key].shape) for key, tensor in tensors.items() if key in own}
-    misshapen = {key: tensor for key, tensor in fitted.items() if tensor.shape != own[key].shape}
+    misshapen = [
+        f"{key} {tuple(tensor.shape)} for {tuple(own[key].shape)}"
+        for key, tensor in fitted.items()
+        if tensor.shape != own[key].shape
+    ]
     if missing or unexpected or misshapen:
-        shapes = [f"{key} {tuple(tensor.shape)} for {tuple(own[key].shape)}" for key, tensor in misshapen.items()]
-        raise WeightMismatchError(_mismatch_message(origin, missing, unexpected, shapes, _class_counts(tensors, own)))
-    model.load_state_dict(fitted, strict=False)
+        message = _mismatch_message(origin, missing, unexpected, misshapen, _class_counts(tensors, own))
+        raise WeightMismatchError(message)
+    return fitted
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

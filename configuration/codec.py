@@ -1,0 +1,155 @@
+"""Read and write a `configuration.json`: strictly in, pleasantly out, old versions brought up to date."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from segpipe.errors import ConfigurationError
+from segpipe.log import get_logger
+
+from .explain import explain
+from .schema import FORMAT_VERSION, Configuration
+from .strict_json import parse_json, read_json
+
+logger = get_logger(__name__)
+
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: Mapping[int, Step] = {}
+"""Format version → what turns a document of that version into one of the next. Version 1 is the first."""
+
+LINE_LENGTH = 100
+
+
+def read_configuration(path: Path) -> Configuration:
+    """The configuration in a file; ConfigurationError says the file, the JSON path and what would be right."""
+    return build_configuration(read_json(path), origin=str(path))
+
+
+def decode_configuration(text: bytes | str, *, origin: str) -> Configuration:
+    """The configuration in a text; `origin` is where the text came from and begins every message."""
+    return build_configuration(parse_json(text, origin=origin), origin=origin)
+
+
+def build_configuration(document: Any, *, origin: str) -> Configuration:
+    """The configuration that a parsed JSON document describes, migrated and checked."""
+    migrated = migrate(document, origin=origin)
+    try:
+        return msgspec.convert(migrated, Configuration)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{origin}: {explain(error, migrated)}") from error
+
+
+def encode_configuration(configuration: Configuration) -> bytes:
+    """UTF-8 JSON with a newline at the end; decoding and encoding it again gives the same bytes."""
+    return f"{_format(to_document(configuration), indent=0, used=0)}\n".encode()
+
+
+def write_configuration(configuration: Configuration, path: Path) -> None:
+    """Write a configuration; the file appears whole or not at all.
+
+    ConfigurationError when it was built in Python with values that reading it would refuse.
+    """
+    build_configuration(to_document(configuration), origin=str(path))
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(encode_configuration(configuration))
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files that only their owner reads; a model folder is for everyone who may read its folder.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def to_document(configuration: Configuration) -> dict[str, Any]:
+    """The configuration as JSON values; top-level sections that are null are left out."""
+    document = json_values(configuration)
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def json_values(value: Any) -> Any:
+    """A struct, a path or anything else that JSON can say, as dicts, lists and texts; TypeError for the rest."""
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=os.fspath))
+
+
+def migrate(
+    document: Any, *, origin: str, steps: Mapping[int, Step] = MIGRATIONS, target: int = FORMAT_VERSION
+) -> dict[str, Any]:
+    """The document in the format version `target`, one step of `steps` after the other; the input stays as it is."""
+    if not isinstance(document, dict):
+        raise ConfigurationError(
+            f"{origin}: the document is {_kind(document)}; a configuration is a JSON object. "
+            "Check that this is the right file."
+        )
+    version = document.get("format_version", target)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        return document  # the schema says what is wrong with it
+    if version > target:
+        raise ConfigurationError(
+            f"{origin}: format_version: {version} is newer than {target}, the newest that this segpipe reads. "
+            "Upgrade segpipe: pip install --upgrade segpipe."
+        )
+    while version < target:
+        document = {**steps[version](document), "format_version": version + 1}
+        logger.info("Migrated %s from format version %s to %s", origin, version, version + 1)
+        version += 1
+    return document
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "a text", bool: "a truth value", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _format(value: Any, *, indent: int, used: int) -> str:
+    """JSON text of a value that begins `used` characters into its line."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or not value or _is_numbers(value):
+        return flat
+    if used > 0 and used + len(flat) < LINE_LENGTH and not _has_objects_inside(value):
+        return flat
+    inner = " " * (indent + 2)
+    if isinstance(value, dict):
+        lines = [_format_member(key, member, indent=indent + 2) for key, member in value.items()]
+    elif all(isinstance(item, str) for item in value):
+        lines = _fill([json.dumps(item, ensure_ascii=False) for item in value], width=LINE_LENGTH - len(inner))
+    else:
+        lines = [_format(item, indent=indent + 2, used=len(inner)) for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    body = f",\n{inner}".join(lines)
+    return f"{opening}\n{inner}{body}\n{' ' * indent}{closing}"
+
+
+def _format_member(key: str, value: Any, *, indent: int) -> str:
+    start = f"{json.dumps(key, ensure_ascii=False)}: "
+    return start + _format(value, indent=indent, used=indent + len(start))
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether it is a list of numbers, or a palette: a list of such lists."""
+    return isinstance(value, list) and all(isinstance(item, int | float) or _is_numbers(item) for item in value)
+
+
+def _has_objects_inside(value: Any) -> bool:
+    members = value.values() if isinstance(value, dict) else value
+    return any(isinstance(member, dict) and len(member) > 2 for member in members)
+
+
+def _fill(items: list[str], *, width: int) -> list[str]:
+    lines = [items[0]]
+    for item in items[1:]:
+        if len(lines[-1]) + len(item) + 3 <= width:
+            lines[-1] += f", {item}"
+        else:
+            lines.append(item)
+    return lines

@@ -1,0 +1,218 @@
+"""Messages for a document that does not fit the schema: the value, what would be right, the nearest name."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from segpipe.names import nearest_name
+
+from .schema import Configuration
+
+Key = str | int
+
+# Keys with which other libraries' documents make their reader run or fetch code.
+CODE_KEYS = frozenset({"plugins", "allow_remote", "trust_remote_code", "auto_map", "custom_import", "_target_"})
+
+
+def explain(error: msgspec.ValidationError, document: Any) -> str:
+    """What is wrong with the document, beginning with the JSON path; always one paragraph."""
+    reason, path = _split(str(error))
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL)
+    if unknown:
+        return _explain_unknown_key(unknown.group(1), path, document)
+    missing = re.fullmatch(r"Object missing required field `(.*)`", reason)
+    if missing:
+        return _explain_missing_key(missing.group(1), path, document)
+    value = value_at(document, path)
+    expected = type_at(document, path)
+    if reason.startswith(("Invalid ", "Expected ", "Number out of range")) and expected is not None:
+        return _explain_value(value, expected, path)
+    return f"{format_path(path)}: {reason}. Correct one of the two."
+
+
+def parse_path(text: str) -> tuple[Key, ...]:
+    """`train.transforms[1].size` as keys; ValueError when it is not such a path."""
+    if not re.fullmatch(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*", text):
+        raise ValueError(f"{text!r} is not a path like train.optimizer.lr or train.transforms[1].size")
+    return tuple(int(index) if index else key for index, key in re.findall(r"\[(\d+)\]|([^.\[\]]+)", text))
+
+
+def format_path(path: tuple[Key, ...]) -> str:
+    """The inverse of parse_path; the whole document's path is `the document`."""
+    parts = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return "".join(parts).removeprefix(".") or "the document"
+
+
+def value_at(document: Any, path: tuple[Key, ...]) -> Any:
+    """The value at a path, None when there is none."""
+    for key in path:
+        try:
+            document = document[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return document
+
+
+def type_at(document: Any, path: tuple[Key, ...]) -> inspect.Type | None:
+    """What the schema wants at a path, given the tags that the document has on the way there."""
+    expected: inspect.Type | None = _document_type()
+    for depth, key in enumerate(path):
+        expected = _member_type(expected, key, value_at(document, path[:depth]))
+        if expected is None:
+            return None
+    return expected
+
+
+def describe(expected: inspect.Type) -> str:
+    """What would be right, as one noun phrase: `an integer from 1 to 65534`."""
+    if isinstance(expected, inspect.UnionType):
+        return _describe_union(expected)
+    if isinstance(expected, inspect.LiteralType):
+        return _one_of(expected.values)
+    if isinstance(expected, inspect.IntType | inspect.FloatType):
+        kind = "an integer" if isinstance(expected, inspect.IntType) else "a number"
+        return f"{kind}{_describe_bounds(expected)}"
+    if isinstance(expected, inspect.StrType):
+        return f"a text that matches {expected.pattern}" if expected.pattern else f"a text{_describe_length(expected)}"
+    if isinstance(expected, inspect.TupleType):
+        return f"a list of {len(expected.item_types)}: [{', '.join(map(describe, expected.item_types))}]"
+    if isinstance(expected, inspect.VarTupleType):
+        return f"a list{_describe_length(expected, 'items')}, each {describe(expected.item_type)}"
+    if isinstance(expected, inspect.StructType):
+        return f"an object with the keys {', '.join(keys_of(expected))}"
+    return "true or false" if isinstance(expected, inspect.BoolType) else "null"
+
+
+def keys_of(struct: inspect.StructType) -> list[str]:
+    """The keys of a section, its tag first."""
+    names = [field.encode_name for field in struct.fields]
+    return [struct.tag_field, *names] if struct.tag_field else names
+
+
+def structs_of(expected: inspect.Type | None) -> list[inspect.StructType]:
+    """The sections that may stand at a place: one, several told apart by their tag, or none."""
+    if isinstance(expected, inspect.UnionType):
+        return [member for member in expected.types if isinstance(member, inspect.StructType)]
+    return [expected] if isinstance(expected, inspect.StructType) else []
+
+
+def _split(message: str) -> tuple[str, tuple[Key, ...]]:
+    match = re.fullmatch(r"(.*) - at `\$(.*)`", message, re.DOTALL)
+    if match is None:
+        return message, ()
+    return match.group(1), parse_path(match.group(2).removeprefix("."))
+
+
+@functools.lru_cache(maxsize=1)
+def _document_type() -> inspect.Type:
+    return inspect.type_info(Configuration)
+
+
+def _member_type(expected: inspect.Type | None, key: Key, value: Any) -> inspect.Type | None:
+    if isinstance(key, int):
+        return _item_type(expected, key)
+    structs = structs_of(expected)
+    tag_field = structs[0].tag_field if structs else None
+    if tag_field == key:
+        return inspect.LiteralType(tuple(struct.tag for struct in structs))
+    struct = chosen_struct(structs, value)
+    types = {field.encode_name: field.type for field in struct.fields} if struct else {}
+    return types.get(key)
+
+
+def _item_type(expected: inspect.Type | None, index: int) -> inspect.Type | None:
+    for member in expected.types if isinstance(expected, inspect.UnionType) else (expected,):
+        if isinstance(member, inspect.VarTupleType):
+            return member.item_type
+        if isinstance(member, inspect.TupleType) and index < len(member.item_types):
+            return member.item_types[index]
+    return None
+
+
+def chosen_struct(structs: list[inspect.StructType], value: Any) -> inspect.StructType | None:
+    """The section that a value's tag stands for."""
+    if not structs or structs[0].tag_field is None:
+        return structs[0] if structs else None
+    tag = value.get(structs[0].tag_field) if isinstance(value, dict) else None
+    return next((struct for struct in structs if struct.tag == tag), None)
+
+
+def _explain_unknown_key(key: str, path: tuple[Key, ...], document: Any) -> str:
+    place = format_path((*path, key))
+    struct = chosen_struct(structs_of(type_at(document, path)), value_at(document, path))
+    known = keys_of(struct) if struct else []
+    if key in CODE_KEYS:
+        return (
+            f"{place}: a configuration cannot ask for code to be run or trusted; it is data. "
+            f"The keys here are {', '.join(known)}. Remove {key!r}."
+        )
+    advice = _suggest(key, known) or "Remove it, or move it to where it belongs."
+    return f"{place}: there is no key {key!r} here; the keys here are {', '.join(known)}. {advice}"
+
+
+def _explain_missing_key(key: str, path: tuple[Key, ...], document: Any) -> str:
+    expected = type_at(document, (*path, key))
+    wanted = describe(expected) if expected else "a value"
+    return f"{format_path((*path, key))}: this key is missing; {wanted} is needed. Add it."
+
+
+def _explain_value(value: Any, expected: inspect.Type, path: tuple[Key, ...]) -> str:
+    advice = "Correct the value."
+    if isinstance(expected, inspect.LiteralType):
+        advice = _suggest(value, [str(known) for known in expected.values]) or advice
+    return f"{format_path(path)}: {_show(value)} is not allowed; allowed is {describe(expected)}. {advice}"
+
+
+def _suggest(word: Any, known: list[str]) -> str | None:
+    nearest = nearest_name(word, known) if isinstance(word, str) else None
+    return f"Did you mean {nearest!r}?" if nearest else None
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "an object"
+    text = msgspec.json.encode(value).decode() if not isinstance(value, int) or abs(value) < 2**63 else str(value)
+    text = text if len(text) <= 80 else f"{text[:80]}…"
+    return f"the list {text}" if isinstance(value, list) else text
+
+
+def _describe_union(expected: inspect.UnionType) -> str:
+    structs = structs_of(expected)
+    others = [member for member in expected.types if not isinstance(member, inspect.StructType)]
+    parts = []
+    if len(structs) == 1:
+        parts.append(describe(structs[0]))
+    elif structs:
+        parts.append(f"an object whose {structs[0].tag_field!r} is {_one_of(struct.tag for struct in structs)}")
+    others.sort(key=lambda member: isinstance(member, inspect.NoneType))
+    return " or ".join([*parts, *map(describe, others)])
+
+
+def _one_of(values: Any) -> str:
+    shown = [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
+    return shown[0] if len(shown) == 1 else f"one of {', '.join(shown)}"
+
+
+def _describe_bounds(expected: inspect.IntType | inspect.FloatType) -> str:
+    if expected.gt is not None:
+        return f" above {expected.gt:g}" + (f" and at most {expected.le:g}" if expected.le is not None else "")
+    if expected.ge is not None and expected.le is not None:
+        return f" from {_number(expected.ge)} to {_number(expected.le)}"
+    return f" of at least {_number(expected.ge)}" if expected.ge is not None else ""
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def _describe_length(expected: inspect.StrType | inspect.VarTupleType, unit: str = "characters") -> str:
+    if expected.min_length is not None and expected.max_length is not None:
+        return f" of {expected.min_length} to {expected.max_length} {unit}"
+    return f" of at least {expected.min_length} {unit}" if expected.min_length is not None else ""

@@ -1,0 +1,130 @@
+"""Change single values of a configuration: `train.optimizer.lr=6e-5`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from segpipe.errors import ConfigurationError
+from segpipe.names import nearest_name
+
+from .codec import build_configuration, json_values
+from .explain import Key, chosen_struct, format_path, keys_of, parse_path, structs_of, type_at, value_at
+from .schema import Configuration
+from .strict_json import parse_json
+
+ORIGIN = "override"
+_KINDS = {type(None): "null", dict: "an object", list: "a list"}
+
+
+def override(configuration: Configuration, changes: Iterable[str] | Mapping[str, Any]) -> Configuration:
+    """A configuration with some values changed, checked as a whole after the last change.
+
+    Args:
+        configuration: stays as it is.
+        changes: `path=value` texts, whose value is JSON or else taken as a text, or a mapping of paths to values.
+            A section that was null appears with its defaults. A new `type` (or `mode`) keeps the keys that the
+            new type knows and drops the others.
+
+    Raises:
+        ConfigurationError: the path does not exist, or the value is not allowed there.
+    """
+    document = json_values(configuration)
+    for path, value in _pairs(changes):
+        _apply_change(document, _parse(path), value)
+    return build_configuration(document, origin=ORIGIN)
+
+
+def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    if isinstance(changes, Mapping):
+        return [(path, _json_value(path, value)) for path, value in changes.items()]
+    if isinstance(changes, str):
+        changes = [changes]
+    return [_split(change) for change in changes]
+
+
+def _json_value(path: str, value: Any) -> Any:
+    try:
+        return json_values(value)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{ORIGIN}: {path}: a {type(value).__name__} cannot stand in a JSON document; numbers, texts, lists, "
+            "dicts, true, false and null can. Convert it."
+        ) from error
+
+
+def _split(change: str) -> tuple[str, Any]:
+    path, equals, text = change.partition("=")
+    if not equals:
+        raise ConfigurationError(
+            f"{ORIGIN}: {change!r} has no '='; PATH=VALUE is needed, e.g. train.optimizer.lr=6e-5. Add the value."
+        )
+    try:
+        return path.strip(), parse_json(text, origin=ORIGIN)
+    except ConfigurationError:
+        return path.strip(), text
+
+
+def _parse(path: str) -> tuple[Key, ...]:
+    try:
+        return parse_path(path)
+    except ValueError as error:
+        raise ConfigurationError(f"{ORIGIN}: {error}. Correct the part before '='.") from error
+
+
+def _apply_change(document: dict[str, Any], path: tuple[Key, ...], value: Any) -> None:
+    for depth in range(len(path)):
+        _apply_section(document, path[:depth])
+        _check_step(document, path[:depth], path[depth])
+    if _is_tag(document, path):
+        _apply_type(document, path, value)
+    value_at(document, path[:-1])[path[-1]] = value
+
+
+def _apply_section(document: dict[str, Any], path: tuple[Key, ...]) -> None:
+    """Put an empty section where the document has null and only one kind of section can be."""
+    structs = structs_of(type_at(document, path))
+    if path and value_at(document, path) is None and len(structs) == 1:
+        value_at(document, path[:-1])[path[-1]] = {}
+
+
+def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> None:
+    """Refuse a key that does not exist at a path."""
+    container, here = value_at(document, path), format_path(path)
+    if isinstance(container, dict) and isinstance(key, str):
+        struct = chosen_struct(structs_of(type_at(document, path)), container)
+        known = keys_of(struct) if struct else list(container)
+        if key not in known:
+            raise ConfigurationError(f"{ORIGIN}: {_unknown_key(key, path, known)}")
+        return
+    if not isinstance(container, list) or not isinstance(key, int):
+        raise ConfigurationError(
+            f"{ORIGIN}: {here}: it is {_KINDS.get(type(container), 'a single value')} in this configuration "
+            f"and has no {format_path((key,))!r}. Give the whole value: {here}=…."
+        )
+    if key >= len(container):
+        raise ConfigurationError(
+            f"{ORIGIN}: {format_path((*path, key))}: the list has {len(container)} items, counted from [0]. "
+            f"Use one of these, or give the whole list: {here}=[…]."
+        )
+
+
+def _unknown_key(key: str, path: tuple[Key, ...], known: list[str]) -> str:
+    nearest = nearest_name(key, known)
+    hint = f" Did you mean {format_path((*path, nearest))!r}?" if nearest else " Use one of these."
+    return f"{format_path((*path, key))}: there is no key {key!r} here; the keys here are {', '.join(known)}.{hint}"
+
+
+def _is_tag(document: dict[str, Any], path: tuple[Key, ...]) -> bool:
+    structs = structs_of(type_at(document, path[:-1]))
+    return bool(structs) and structs[0].tag_field == path[-1]
+
+
+def _apply_type(document: dict[str, Any], path: tuple[Key, ...], tag: Any) -> None:
+    """Drop the keys that the new type does not know."""
+    section = value_at(document, path[:-1])
+    struct = chosen_struct(structs_of(type_at(document, path[:-1])), {path[-1]: tag})
+    if struct is None:
+        return  # the check of the whole document lists the known types
+    for key in set(section) - set(keys_of(struct)):
+        del section[key]

@@ -1,0 +1,28 @@
+"""Presets: the documents of published models and recipes that come with segpipe."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from segpipe.errors import UnknownNameError
+from segpipe.names import unknown_name_message
+
+from .codec import read_configuration
+from .schema import Configuration
+
+_FOLDER = Path(__file__).parent / "presets"
+
+
+@functools.lru_cache(maxsize=1)
+def preset_names() -> tuple[str, ...]:
+    """The names of all presets, sorted; no document is read."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
+
+
+@functools.lru_cache(maxsize=64)
+def load_preset(name: str) -> Configuration:
+    """The configuration of a preset; UnknownNameError with the nearest name when there is none such."""
+    if name not in preset_names():
+        raise UnknownNameError(unknown_name_message("preset", name, preset_names()))
+    return read_configuration(_FOLDER / f"{name}.json")

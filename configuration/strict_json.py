@@ -1,0 +1,158 @@
+"""JSON that cannot surprise: one value per key, finite numbers, bounded size and depth."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from segpipe.errors import ConfigurationError
+
+MAX_BYTES = 4 * 2**20
+MAX_DEPTH = 64
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; ConfigurationError names the file and the place in it."""
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: there is no such file; a JSON document is needed here. Check the path.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ConfigurationError(_too_large(str(path), size))
+    return parse_json(path.read_bytes(), origin=str(path))
+
+
+def parse_json(text: bytes | str, *, origin: str) -> Any:
+    """The value of a JSON text.
+
+    Stricter than `json.loads`: no byte order mark, no NaN or infinity (1e999 is one), no key twice,
+    nothing deeper than MAX_DEPTH, nothing over MAX_BYTES. Errors begin with `origin`.
+    """
+    source = _decode(text, origin=origin)
+    _check_depth(source, origin=origin)
+    try:
+        value = json.loads(
+            source,
+            object_pairs_hook=_join_pairs,
+            parse_constant=_Rejected,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
+        )
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"{origin}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}. "
+            "JSON has double quotes, no comments and no comma after the last item. Correct that line."
+        ) from error
+    _check_values(value, "", origin=origin)
+    return value
+
+
+def join_path(path: str, key: str | int) -> str:
+    """The JSON path of a member: `train.transforms[1].size`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+class _Rejected:
+    """Stands for a value that JSON text may hold and a document must not, until its path is known."""
+
+    def __init__(self, literal: str) -> None:
+        self.literal = literal if len(literal) <= 40 else f"{literal[:40]}…"
+
+
+class _Repeated:
+    """Stands for the value of a key that an object has twice."""
+
+
+def _decode(text: bytes | str, *, origin: str) -> str:
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(data) > MAX_BYTES:
+        raise ConfigurationError(_too_large(origin, len(data)))
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigurationError(
+            f"{origin}: the text begins with a byte order mark; plain UTF-8 without one is needed. "
+            'Save it again as "UTF-8", not as "UTF-8 with BOM" or UTF-16.'
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{origin}: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8; the whole text has to be. "
+            "Save it again as UTF-8."
+        ) from error
+
+
+def _too_large(origin: str, size: int) -> str:
+    return (
+        f"{origin}: {size} bytes; a configuration has at most {MAX_BYTES}. "
+        "Weights and data do not belong into it: check that this is the right file."
+    )
+
+
+# A string (even one that never ends) or a bracket. Nothing here can backtrack.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+
+
+def _check_depth(source: str, *, origin: str) -> None:
+    depth = 0
+    for match in _TOKEN.finditer(source):
+        token = match.group()
+        if token in "[{":
+            depth += 1
+        elif token in "]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            line = source.count("\n", 0, match.start()) + 1
+            raise ConfigurationError(
+                f"{origin}: line {line}: brackets are nested deeper than {MAX_DEPTH}; a configuration needs about six. "
+                "Check that this is the right file."
+            )
+
+
+def _join_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for key, value in pairs:
+        joined[key] = _Repeated() if key in joined else value
+    return joined
+
+
+def _parse_float(literal: str) -> float | _Rejected:
+    value = float(literal)
+    return value if math.isfinite(value) else _Rejected(literal)
+
+
+def _parse_int(literal: str) -> int | _Rejected:
+    # Python refuses to convert very long integers, and no field could hold one.
+    return int(literal) if len(literal) <= 300 else _Rejected(literal)
+
+
+def _check_values(value: Any, path: str, *, origin: str) -> None:
+    if isinstance(value, dict):
+        for key, member in value.items():
+            _check_text(key, path, origin=origin)
+            _check_values(member, join_path(path, key), origin=origin)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            _check_values(member, join_path(path, index), origin=origin)
+    elif isinstance(value, str):
+        _check_text(value, path, origin=origin)
+    elif isinstance(value, _Rejected):
+        raise ConfigurationError(
+            f"{origin}: {path or 'the document'}: {value.literal} is not a finite number; one is needed here. "
+            "Write a number that a computer can hold, or null where the field allows it."
+        )
+    elif isinstance(value, _Repeated):
+        raise ConfigurationError(
+            f"{origin}: {path}: this key is given twice in the same object; a key has one value. Remove one of the two."
+        )
+
+
+def _check_text(text: str, path: str, *, origin: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigurationError(
+            f"{origin}: {path or 'the document'}: {text!a} holds half of a surrogate pair; "
+            "whole characters are needed. Write the character itself."
+        )

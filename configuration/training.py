@@ -1,0 +1,357 @@
+"""The sections of a `configuration.json` that training and evaluation read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from .fields import (
+    Byte,
+    Interval,
+    Name,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    Share,
+    Size,
+    check_interval,
+)
+
+
+class SplitConfig(Section, frozen=True, kw_only=True):
+    """One split of a data set."""
+
+    split: Name
+    """Name of the split, as the data set knows it: train, val, …"""
+
+
+class DatasetConfig(Section, frozen=True, kw_only=True):
+    """The data a model is trained and evaluated on."""
+
+    type: Name
+    """A registered data set, e.g. coco-stuff164k."""
+    root: str | None = None
+    """Folder of the data set; null: given when training."""
+    train: SplitConfig = SplitConfig(split="train")
+    """The part that weights are learnt from."""
+    eval: SplitConfig = SplitConfig(split="val")
+    """The part that scores are measured on."""
+
+
+class Transform(Section, tag_field="type", frozen=True, kw_only=True):
+    """A step of the augmentation chain."""
+
+
+class Resize(Transform, tag="resize", frozen=True, kw_only=True):
+    """Keep the ratio and fit into size (short side, long side)."""
+
+    size: Size
+    """(short side, long side) that the picture must fit into."""
+
+
+class RandomResize(Transform, tag="random_resize", frozen=True, kw_only=True):
+    """Resize by a factor drawn uniformly, keeping the ratio."""
+
+    size: Size
+    """(short side, long side) before the factor."""
+    ratio: Interval = (0.5, 2.0)
+    """Least and greatest factor."""
+
+    def __post_init__(self) -> None:
+        check_interval("ratio", self.ratio)
+
+
+class AlignedResize(Transform, tag="aligned_resize", frozen=True, kw_only=True):
+    """Resize, then resize up to a multiple of `multiple`."""
+
+    size: Size
+    """(short side, long side) that the picture must fit into, before it is aligned."""
+    multiple: Positive = 32
+    """Both sides are resized up to a multiple of it."""
+
+
+class RandomCrop(Transform, tag="random_crop", frozen=True, kw_only=True):
+    """Crop to size, redrawn up to ten times while one class has too large a share."""
+
+    size: Size
+    """(height, width) of the crop; a smaller picture stays as it is."""
+    max_class_share: Share = 1.0
+    """A crop in which one class has a larger share of the labelled pixels is drawn again; 1: any crop will do."""
+
+
+class RandomResizedCrop(Transform, tag="random_resized_crop", frozen=True, kw_only=True):
+    """Resize by a drawn factor, crop and pad to size."""
+
+    size: Size
+    """(height, width) of the result."""
+    ratio: Interval = (0.5, 2.0)
+    """Least and greatest factor."""
+
+    def __post_init__(self) -> None:
+        check_interval("ratio", self.ratio)
+
+
+class RandomFlip(Transform, tag="random_flip", frozen=True, kw_only=True):
+    """Mirror left and right."""
+
+    probability: Share = 0.5
+    """How often a picture is mirrored."""
+
+
+class PhotometricDistortion(Transform, tag="photometric_distortion", frozen=True, kw_only=True):
+    """Brightness, contrast, saturation and hue, each with probability 1/2."""
+
+    brightness: NonNegativeFloat = 32.0
+    """Most grey levels that are added or taken away."""
+    contrast: Interval = (0.5, 1.5)
+    """Least and greatest factor of the contrast."""
+    saturation: Interval = (0.5, 1.5)
+    """Least and greatest factor of the saturation."""
+    hue: Annotated[int, Meta(ge=0, le=90)] = 18
+    """Most steps of two degrees by which hues are turned."""
+
+    def __post_init__(self) -> None:
+        check_interval("contrast", self.contrast)
+        check_interval("saturation", self.saturation)
+
+
+class Pad(Transform, tag="pad", frozen=True, kw_only=True):
+    """Pad right and bottom to size: the picture with `value`, the label with ignore_index."""
+
+    size: Size
+    """(height, width) that the picture has at least, afterwards."""
+    value: Byte = 0
+    """Grey level of the added pixels."""
+
+
+TransformConfig = (
+    Resize | RandomResize | AlignedResize | RandomCrop | RandomResizedCrop | RandomFlip | PhotometricDistortion | Pad
+)
+
+
+class Loss(Section, tag_field="type", frozen=True, kw_only=True):
+    """A training loss over the pixels that are not ignored."""
+
+    class_weights: tuple[NonNegativeFloat, ...] | None = None
+    """Weight of each class, by class index; null: all the same."""
+    weight: NonNegativeFloat = 1.0
+    """Factor of the whole loss."""
+
+
+class CrossEntropyLoss(Loss, tag="cross_entropy", frozen=True, kw_only=True):
+    """Mean cross-entropy."""
+
+
+class OhemLoss(Loss, tag="ohem", frozen=True, kw_only=True):
+    """Cross-entropy over the hardest pixels."""
+
+    threshold: Share = 0.7
+    """Pixels whose true class has a probability below it count."""
+    min_share: Share = 0.0625
+    """At least this share of the pixels counts."""
+
+
+class DiceLoss(Loss, tag="dice", frozen=True, kw_only=True):
+    """One minus the Dice coefficient, averaged over classes."""
+
+    smooth: NonNegativeFloat = 1.0
+    """Added to both sides of the fraction, so that an absent class has no jump."""
+
+
+class FocalLoss(Loss, tag="focal", frozen=True, kw_only=True):
+    """Cross-entropy weighted by (1 - p)^gamma."""
+
+    gamma: NonNegativeFloat = 2.0
+    """How strongly easy pixels are played down; 0: plain cross-entropy."""
+    alpha: Share | None = None
+    """Factor of the loss; null: 1."""
+
+
+LossConfig = CrossEntropyLoss | OhemLoss | DiceLoss | FocalLoss
+
+
+class ParameterGroup(Section, frozen=True, kw_only=True):
+    """Parameters whose name contains `match`; the longest match wins."""
+
+    match: Name
+    """Part of the parameter's name."""
+    weight_decay: NonNegativeFloat | None = None
+    """Null: the optimiser's."""
+    lr_factor: NonNegativeFloat = 1.0
+    """Factor of the learning rate."""
+
+
+class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
+    """How weights follow gradients."""
+
+    lr: PositiveFloat
+    """Learning rate before the schedule."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay of parameters that no group changes."""
+    groups: tuple[ParameterGroup, ...] = ()
+    """Exceptions for some parameters."""
+
+
+class AdamW(Optimizer, tag="adamw", frozen=True, kw_only=True):
+    """AdamW (Loshchilov and Hutter)."""
+
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    """Decay rates of the running mean and the running mean square."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+
+class Sgd(Optimizer, tag="sgd", frozen=True, kw_only=True):
+    """Stochastic gradient descent with momentum."""
+
+    momentum: Share = 0.9
+    """Share of the last step that is repeated."""
+    nesterov: bool = False
+    """Look ahead along the momentum."""
+
+
+OptimizerConfig = AdamW | Sgd
+
+
+class Warmup(Section, frozen=True, kw_only=True):
+    """How the learning rate starts."""
+
+    type: Literal["linear", "constant", "exponential"] = "linear"
+    """Shape of the way up."""
+    steps: NonNegative
+    """Length in optimiser steps."""
+    ratio: Share = 1e-6
+    """Share of the learning rate at step 0."""
+
+
+class Schedule(Section, tag_field="type", frozen=True, kw_only=True):
+    """How the learning rate runs over the steps."""
+
+    min_lr: NonNegativeFloat = 0.0
+    """What the learning rate ends at."""
+    warmup: Warmup | None = None
+    """How it starts; null: at once."""
+
+
+class PolySchedule(Schedule, tag="poly", frozen=True, kw_only=True):
+    """(lr - min_lr) · (1 - step/steps)^power + min_lr."""
+
+    power: PositiveFloat = 1.0
+    """1: a straight line; more: faster at first."""
+
+
+class StepSchedule(Schedule, tag="step", frozen=True, kw_only=True):
+    """lr · gamma^(step // every)."""
+
+    every: Positive
+    """Steps between two drops."""
+    gamma: PositiveFloat = 0.1
+    """Factor of a drop."""
+
+
+class MultistepSchedule(Schedule, tag="multistep", frozen=True, kw_only=True):
+    """lr · gamma^(number of milestones passed)."""
+
+    milestones: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    """Steps at which the learning rate drops."""
+    gamma: PositiveFloat = 0.1
+    """Factor of a drop."""
+
+
+class ExponentialSchedule(Schedule, tag="exponential", frozen=True, kw_only=True):
+    """lr · gamma^step."""
+
+    gamma: PositiveFloat
+    """Factor per step."""
+
+
+class CosineSchedule(Schedule, tag="cosine", frozen=True, kw_only=True):
+    """Half a cosine from lr to min_lr."""
+
+
+class ConstantSchedule(Schedule, tag="constant", frozen=True, kw_only=True):
+    """lr throughout."""
+
+
+ScheduleConfig = (
+    PolySchedule | StepSchedule | MultistepSchedule | ExponentialSchedule | CosineSchedule | ConstantSchedule
+)
+
+
+class CheckpointConfig(Section, frozen=True, kw_only=True):
+    """How often the state of a run is saved and how many are kept."""
+
+    every: Positive = 4000
+    """Optimiser steps between two checkpoints."""
+    keep: Positive = 2
+    """How many of the newest are kept."""
+
+
+class TrainConfig(Section, frozen=True, kw_only=True):
+    """A recipe."""
+
+    trainer: Name = "segmentation"
+    """A registered trainer."""
+    max_steps: Positive | None = None
+    """Optimiser steps; this or max_epochs."""
+    max_epochs: Positive | None = None
+    """Passes over the data; this or max_steps."""
+    batch_size: Positive
+    """Pictures per step over all processes."""
+    workers: NonNegative = 4
+    """Loader processes per training process."""
+    seed: NonNegative = 42
+    """Decides the order of the pictures, each transform and new weights."""
+    transforms: tuple[TransformConfig, ...] = ()
+    """The augmentation chain, in order."""
+    loss: LossConfig = CrossEntropyLoss()
+    """What is minimised."""
+    optimizer: OptimizerConfig
+    """How weights follow gradients."""
+    schedule: ScheduleConfig = ConstantSchedule()
+    """How the learning rate runs."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the forward pass computes in; weights and the optimiser stay in float32."""
+    clip_grad_norm: PositiveFloat | None = None
+    """Greatest norm of all gradients together; null: no limit."""
+    accumulate: Positive = 1
+    """Batches per optimiser step."""
+    ema_decay: Share | None = None
+    """Decay of a moving average of the weights; null: there is none."""
+    sync_batch_norm: bool = True
+    """Batch statistics over all processes."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """When the state of the run is saved."""
+    log_every: Positive = 50
+    """Optimiser steps between two lines of the log."""
+
+    def __post_init__(self) -> None:
+        if (self.max_steps is None) == (self.max_epochs is None):
+            raise ValueError("exactly one of `max_steps` and `max_epochs` is needed, the other null")
+
+
+class ParallelConfig(Section, frozen=True, kw_only=True):
+    """How a run is spread over processes."""
+
+    data: Literal["ddp", "fsdp"] = "ddp"
+    """How the replicas share: ddp: each has all weights; fsdp: each has a part of them."""
+    tensor: Positive = 1
+    """Processes that share each layer."""
+    stages: Positive = 1
+    """Processes among which the layers are dealt out in turn."""
+    microbatches: Positive = 1
+    """Parts of a batch that are under way through the stages at once."""
+
+
+class EvaluationConfig(Section, frozen=True, kw_only=True):
+    """Evaluation during and after training."""
+
+    every: Positive = 4000
+    """Optimiser steps between two evaluations."""
+    batch_size: Positive = 1
+    """Pictures at a time."""
+    best: Literal["miou", "pixel_accuracy", "mean_accuracy"] = "miou"
+    """The score that decides which checkpoint is the best."""

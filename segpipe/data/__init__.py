@@ -1,0 +1,1 @@
+"""Pixels in, samples out: pictures, labels, data sets and what is done to them before a network sees them."""

@@ -1,0 +1,87 @@
+"""From a model's name or folder to a network with its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from segpipe.configuration import encode_configuration
+from segpipe.errors import ModelFolderError
+from segpipe.hub import Hub, ModelFolder, atomic_folder, seal_folder
+from segpipe.hub.manifest import read_manifest
+from segpipe.log import get_logger
+
+from .building import build_model
+from .contract import SegmentationModel, SegpipeNetwork
+from .dialects import translate
+from .weights import apply_tensors, fit_tensors, read_tensors, write_tensors
+
+logger = get_logger(__name__)
+
+
+def load_model(source: str | Path | ModelFolder, *, device: str | torch.device = "cpu") -> SegpipeNetwork:
+    """A network in evaluation mode, with its weights multiplied out for speed.
+
+    Calling `train()` on it brings the trainable form back.
+
+    Args:
+        source: a folder on disk, a preset's name, owner/name on a hub, or an open ModelFolder.
+        device: where it shall run.
+    """
+    folder = open_folder(source)
+    model = build_model(folder.configuration.model)
+    if folder.weights is None:
+        raise ModelFolderError(
+            f"{folder.name} has no weights, only a configuration. Train it, or put model.safetensors into {folder.path}."
+        )
+    tensors = translate(read_tensors(folder.weights), folder.dialect)
+    apply_tensors(model, tensors, origin=str(folder.weights))
+    model.eval().to(device)
+    if isinstance(model, SegmentationModel):
+        model.apply_folding()
+    return model
+
+
+def open_folder(source: str | Path | ModelFolder) -> ModelFolder:
+    """The folder that a source stands for; what was downloaded in a foreign dialect is converted, once, in the cache."""
+    hub = Hub()
+    folder = source if isinstance(source, ModelFolder) else hub.resolve(source)
+    if folder.dialect == "segpipe" or folder.weights is None or not _is_cached(folder, hub):
+        return folder
+    return _converted(folder, hub)
+
+
+def _is_cached(folder: ModelFolder, hub: Hub) -> bool:
+    return hub.cache.home.resolve() in folder.path.resolve().parents
+
+
+def _converted(folder: ModelFolder, hub: Hub) -> ModelFolder:
+    final = hub.cache.converted_folder(f"{folder.name}-{_identity(folder)}")
+    if not (final / "manifest.json").is_file():
+        logger.info("Converting the weights of %s from %s, once", folder.name, folder.dialect)
+        with atomic_folder(final) as folder_in_progress:
+            write_model_folder(folder, folder_in_progress)
+    return ModelFolder.open(final, name=folder.name, revision=folder.revision)
+
+
+def write_model_folder(source: ModelFolder, path: Path) -> ModelFolder:
+    """Write a folder in our own format from one in any dialect; its network is built to check that all fits."""
+    assert source.weights is not None
+    tensors = translate(read_tensors(source.weights), source.dialect)
+    with torch.device("meta"):
+        model = build_model(source.configuration.model)
+    fitted = fit_tensors(model, tensors, origin=str(source.weights))
+    write_tensors(fitted, path / "model.safetensors")
+    return seal_folder(path, source.configuration, name=source.name, revision=source.revision)
+
+
+def _identity(folder: ModelFolder) -> str:
+    """A short digest of what the converted folder is made of: the weights' bytes and the configuration."""
+    assert folder.weights is not None
+    manifest = read_manifest(folder.path)
+    entry = manifest.entry(folder.weights.name) if manifest else None
+    digest = hashlib.sha256(encode_configuration(folder.configuration))
+    digest.update((entry.sha256 if entry else str(folder.weights)).encode())
+    return digest.hexdigest()[:16]

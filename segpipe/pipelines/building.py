@@ -1,0 +1,99 @@
+"""The registry of pipelines, and building one from a task and a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segpipe.configuration import override
+from segpipe.errors import InputError, ModelFolderError
+from segpipe.hub import Hub, ModelFolder
+from segpipe.models import open_folder
+from segpipe.names import Tasks
+from segpipe.registry import Registry
+
+from .base import Pipeline, PipelineOptions, replace_options
+from .image_segmentation import ImageSegmentationPipeline
+
+PIPELINES: Registry[Callable[..., Pipeline[Any]]] = Registry("task")
+PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
+
+DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+RUNTIMES = ("eager",)
+
+
+def pipeline(
+    task: str,
+    model: str | Path | ModelFolder | None = None,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    runtime: str = "eager",
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    **options: Any,
+) -> Pipeline[Any]:
+    """A pipeline for a task, with a model that is found by name.
+
+        segment = pipeline("image-segmentation", "segformer-b0-cocostuff")
+        result = segment("https://example.org/street.jpg")
+
+    Args:
+        task: "image-segmentation".
+        model: a preset's name, owner/name on a hub, or a folder; None: the task's default, see `DEFAULT_MODELS`.
+        revision: branch, tag or commit of the model.
+        device: "cpu", "cuda", "cuda:1", …; None: a GPU if there is one.
+        dtype: "float32", "bfloat16" or "float16".
+        runtime: what executes the network; "eager".
+        overrides: changes of the model's configuration, such as ["preprocessor.resize=null"].
+        options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
+    """
+    build = PIPELINES.get(task)
+    checked = replace_options(PipelineOptions(), options)
+    if runtime not in RUNTIMES:
+        raise InputError(f"There is no runtime {runtime!r}. This version has: {', '.join(RUNTIMES)}.")
+    chosen = _device(device), _dtype(dtype)
+    folder = _find_model(task, model, revision)
+    if overrides:
+        folder = replace(folder, configuration=override(folder.configuration, overrides))
+    return build(folder, device=chosen[0], dtype=chosen[1], options=checked)
+
+
+def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str | None) -> ModelFolder:
+    name = model if model is not None else DEFAULT_MODELS.get(task)
+    if name is None:
+        raise InputError(f"The task {task!r} has no default model. Name one.")
+    folder = open_folder(name if isinstance(name, ModelFolder) else Hub().resolve(name, revision))
+    if folder.configuration.task != task:
+        raise ModelFolderError(
+            f"{folder.name} is a model for the task {folder.configuration.task!r}, not for {task!r}. Name another model."
+        )
+    return folder
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    """A torch device; ModelScope's "gpu" and "gpu:1" are understood."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(str(device).lower().replace("gpu", "cuda"))
+    except RuntimeError as error:
+        raise InputError(f"There is no device {device!r}. Say cpu, cuda or cuda:1.") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} GPUs. Say cpu, or leave it out."
+        )
+    return chosen
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"There is no dtype {dtype!r}. Known: {', '.join(DTYPES)}.")
+    return DTYPES[dtype or "float32"]

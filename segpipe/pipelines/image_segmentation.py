@@ -1,0 +1,81 @@
+"""The pipeline of the task image-segmentation."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import ModelFolderError
+from segpipe.hub import ModelFolder
+from segpipe.inference import Prediction, PreparedImage, label_map, predict_images, prepare_image
+from segpipe.models import SegmentationModel, load_model
+
+from .base import Picture, Pipeline, PipelineOptions
+from .segmentation import Segmentation
+
+
+class ImageSegmentationPipeline(Pipeline[Segmentation]):
+    """From a picture to its label map.
+
+    Args:
+        folder: the model.
+        device: where the network runs.
+        dtype: what it computes in.
+        options: how pictures are read and grouped.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, options: PipelineOptions
+    ) -> None:
+        super().__init__(options)
+        model = load_model(folder)
+        if not isinstance(model, SegmentationModel):
+            raise ModelFolderError(
+                f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. Name another model."
+            )
+        self.folder = folder
+        self.configuration = folder.configuration
+        self.model = model.to(device=device, dtype=dtype)
+        self.labels = folder.configuration.labels or _numbered_labels(model.num_classes)
+
+    def preprocess(self, pixels: np.ndarray) -> PreparedImage:
+        """(H, W, 3) uint8 RGB → resized as the model wants it."""
+        return prepare_image(pixels, self.configuration.preprocessor)
+
+    def input_size(self, prepared: PreparedImage) -> tuple[int, int]:
+        return prepared.input_size
+
+    def forward(self, prepared: list[PreparedImage]) -> list[Prediction]:
+        """Pictures of one input size → logits on the network's grid, each with its placement."""
+        return predict_images(self.model, prepared, self.configuration.inference)
+
+    def postprocess(self, prediction: Prediction, picture: Picture) -> Segmentation:
+        """Logits → label map and scores at the picture's own size."""
+        start = perf_counter()
+        with torch.inference_mode():
+            result = label_map(prediction)
+        labels = result.labels.cpu().numpy()
+        return Segmentation(
+            labels if labels.dtype == np.uint8 else labels.astype(np.uint16),
+            result.scores.cpu().numpy(),
+            self.labels.names,
+            palette=self.labels.palette,
+            image=picture.pixels,
+            source=picture.source,
+            timings={**picture.timings, "label map": perf_counter() - start},
+        )
+
+    def __repr__(self) -> str:
+        parameter: Any = next(self.model.parameters())
+        return (
+            f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, "
+            f"{parameter.device}, {str(parameter.dtype).removeprefix('torch.')})"
+        )
+
+
+def _numbered_labels(num_classes: int) -> LabelSet:
+    return LabelSet(names=tuple(f"class {index}" for index in range(num_classes)), ignore_index=65535)

@@ -1,0 +1,363 @@
+"""The result of segmenting one picture: a label map, and everything people make of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segpipe.errors import InputError, UnknownNameError
+from segpipe.names import unknown_name_message
+
+from . import document, rendering, writing
+
+_KEYS = ("masks", "labels", "scores")
+_PRINTED_ROWS = 20
+_LEGEND_HEIGHT = 160
+_FONT_SIZE = 15
+_COUNTED_AT_ONCE = 2**18
+
+Palette = tuple[tuple[int, int, int], ...]
+
+
+class Segmentation(Mapping[str, Any]):
+    """What one picture shows, where.
+
+    A mapping with ModelScope's keys `masks`, `labels` and `scores`: one entry per class present, by ascending class
+    index. Everything but the label map is computed when asked for; masks are kept once made. Nothing is written to, and
+    nothing should be: two results are equal when their label maps, scores, names and palettes are.
+
+    Class indices beyond the names (void outputs, 255) are no class: they have no mask and count in no share.
+    """
+
+    __slots__ = ("_areas", "_image", "_label_map", "_masks", "_names", "_palette", "_score_of", "_source", "_timings")
+
+    def __init__(
+        self,
+        label_map: np.ndarray,
+        class_scores: Mapping[int, float] | Sequence[float] | np.ndarray,
+        names: Sequence[str],
+        *,
+        palette: Sequence[Sequence[int]] | None = None,
+        image: np.ndarray | None = None,
+        source: str = "",
+        timings: Mapping[str, float] | None = None,
+    ) -> None:
+        """
+        Args:
+            label_map: (H, W) uint8 or uint16 class indices; kept, not copied.
+            class_scores: mean probability per class index, a mapping or (K,); nan where one is missing.
+            names: class names, by class index.
+            palette: RGB per class; None: colours are generated.
+            image: (H, W, 3) uint8 RGB, what `overlay` draws on.
+            source: what the picture is called.
+            timings: seconds per step.
+        """
+        _check_label_map(label_map)
+        if image is not None and image.shape != (*label_map.shape, 3):
+            raise InputError(
+                f"The image has shape {image.shape} and the label map {label_map.shape}. "
+                "Give the picture that the label map was made from, (H, W, 3)."
+            )
+        self._label_map = label_map
+        self._score_of = _scores_by_index(class_scores)
+        self._names = tuple(names)
+        self._palette = None if palette is None else tuple((int(r), int(g), int(b)) for r, g, b in palette)
+        self._image = image
+        self._source = str(source)
+        self._timings = dict(timings or {})
+        self._areas: np.ndarray | None = None
+        self._masks: list[np.ndarray] | None = None
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """(H, W) uint8 or uint16: the class index of each pixel."""
+        return self._label_map
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        height, width = self._label_map.shape
+        return height, width
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All class names that the model knows, by class index."""
+        return self._names
+
+    @property
+    def palette(self) -> Palette | None:
+        """RGB per class; None: colours are generated."""
+        return self._palette
+
+    @property
+    def image(self) -> np.ndarray | None:
+        """(H, W, 3) uint8 RGB, the picture itself, where it was kept."""
+        return self._image
+
+    @property
+    def source(self) -> str:
+        """What the picture is called: a path, a URL without its query, or "picture 3"."""
+        return self._source
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds per step."""
+        return dict(self._timings)
+
+    @property
+    def classes(self) -> list[int]:
+        """The class indices present, ascending."""
+        return [int(index) for index in np.flatnonzero(self._class_areas())]
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes present, by ascending class index."""
+        return [self._names[index] for index in self.classes]
+
+    @property
+    def scores(self) -> list[float]:
+        """The mean softmax probability of each class present over its mask, by ascending class index."""
+        return [self._score_of.get(index, math.nan) for index in self.classes]
+
+    @property
+    def areas(self) -> list[int]:
+        """The pixels of each class present, by ascending class index."""
+        areas = self._class_areas()
+        return [int(areas[index]) for index in self.classes]
+
+    @property
+    def masks(self) -> list[np.ndarray]:
+        """(H, W) uint8 of 0 and 1 for each class present, by ascending class index."""
+        if self._masks is None:
+            self._masks = [_mask_of(self._label_map, index) for index in self.classes]
+        return self._masks
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The fraction of the picture by name, for the classes present; below 1 in sum when pixels are void."""
+        areas, shares = self._class_areas(), dict[str, float]()
+        for index in self.classes:
+            name = self._names[index]
+            shares[name] = shares.get(name, 0.0) + float(areas[index]) / self._label_map.size
+        return shares
+
+    def mask(self, name: str) -> np.ndarray:
+        """(H, W) uint8 of 0 and 1 for the class of that name; all 0 when it is not present."""
+        if name not in self._names:
+            raise UnknownNameError(unknown_name_message("class", name, self._names))
+        return _mask_of(self._label_map, self._names.index(name))
+
+    def colorize(self) -> np.ndarray:
+        """(H, W, 3) uint8: each pixel in the colour of its class, void in black."""
+        return rendering.colorize(self._label_map, self._colors())
+
+    def overlay(self, opacity: float = 0.5) -> np.ndarray:
+        """(H, W, 3) uint8: the class colours over the picture; void pixels show the picture."""
+        if self._image is None:
+            raise InputError("This result was made without its picture, so it has no overlay. Use colorize() instead.")
+        overlay = rendering.blend(self._image, self.colorize(), opacity)
+        if int(self._class_areas().sum()) < self._label_map.size:
+            is_void = self._label_map >= len(self._names)
+            overlay[is_void] = self._image[is_void]
+        return overlay
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write what the suffix says, and give the path back.
+
+        .png, .jpg and .webp: the overlay; .json: `to_json`.
+        """
+        if Path(path).suffix.lower() == ".json":
+            return writing.write_bytes(path, self.to_json().encode())
+        return self.save_overlay(path)
+
+    def save_overlay(self, path: str | os.PathLike[str], *, opacity: float = 0.5, legend: bool = False) -> Path:
+        """Write the overlay as .png, .jpg or .webp, with or without a key to the colours, and give the path back."""
+        picture = self.overlay(opacity)
+        if legend:
+            picture = rendering.beside_legend(picture, self.legend(height=max(self.size[0], _LEGEND_HEIGHT)))
+        return writing.write_picture(path, picture)
+
+    def save_label_map(self, path: str | os.PathLike[str]) -> Path:
+        """Write the class indices as a PNG, without loss, and give the path back.
+
+        A palette picture (mode P, each pixel value its class index, void in black) when all values fit in 8 bits, else
+        16-bit grey.
+        """
+        if Path(path).suffix.lower() != ".png":
+            raise InputError(
+                f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it."
+            )
+        if len(self._names) > 256 or self._label_map.max() > 255:
+            return writing.write_picture(path, self._label_map.astype(np.uint16))
+        colors = np.zeros((256, 3), dtype=np.uint8)
+        colors[: len(self._names)] = self._colors()
+        return writing.write_picture(path, self._label_map.astype(np.uint8), colors)
+
+    def legend(self, *, height: int | None = None) -> np.ndarray:
+        """(h, w, 3) uint8: a key to the colours with the shares, the largest class first.
+
+        With the picture's height it goes well beside the picture; its letters grow with the height.
+        """
+        rows, colors, areas = self._by_share(), self._colors(), self._class_areas()
+        names = [self._names[index] for index in rows]
+        shares = [float(areas[index]) / self._label_map.size for index in rows]
+        font_size = max(_FONT_SIZE, round((height or 0) / 32))
+        return rendering.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: source, height, width and one segment per class present, its mask as COCO run lengths."""
+        return document.to_document(self)
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_dict(
+        cls,
+        contents: Mapping[str, Any],
+        *,
+        names: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        image: np.ndarray | None = None,
+    ) -> Segmentation:
+        """The result that `to_dict` wrote.
+
+        The document names only the classes present: without `names`, the others are called "class 7". Pixels in no
+        segment get the first index beyond the names.
+        """
+        source, size, segments = document.read_document(contents)
+        all_names = document.names_of(segments) if names is None else tuple(names)
+        label_map = document.label_map_of(segments, size, len(all_names))
+        scores = {segment.index: segment.score for segment in segments}
+        return cls(label_map, scores, all_names, palette=palette, image=image, source=source)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _KEYS:
+            # Mapping.get and `in` rely on KeyError.
+            raise KeyError(f"A segmentation has no {key!r}; it has {', '.join(_KEYS)}. Use one of them.")
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KEYS)
+
+    def __len__(self) -> int:
+        return len(_KEYS)
+
+    def __contains__(self, key: object) -> bool:
+        return key in _KEYS  # without computing the masks
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Segmentation):
+            return NotImplemented
+        return (
+            self._names == other._names
+            and self._palette == other._palette
+            and np.array_equal(self._label_map, other._label_map)
+            and np.array_equal(self.scores, other.scores, equal_nan=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        extras = (self._palette, self._image, self._source, self._timings)
+        return _rebuild, (self._label_map, self._score_of, self._names, *extras)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        rows = self._by_share()
+        largest = [f"{self._names[index]} {self._share_text([index])}" for index in rows[:3]]
+        more = [f"{len(rows) - 3} more"] if len(rows) > 3 else []
+        return f"<Segmentation of {self._title()}, {height} × {width}: {', '.join(largest + more) or 'no class'}>"
+
+    def __str__(self) -> str:
+        height, width = self.size
+        rows = self._by_share()
+        listed, rest = rows[:_PRINTED_ROWS], rows[_PRINTED_ROWS:]
+        header = f"{self._title()}: {height} × {width} pixels, {len(rows)} of {len(self._names)} classes"
+        cells = [
+            (self._names[index], self._share_text([index]), f"{self._score_of.get(index, math.nan):.3f}")
+            for index in listed
+        ]
+        more = [(f"and {len(rest)} more", self._share_text(rest), "")] if rest else []
+        return "\n".join([header, *_table([("class", "share", "score"), *cells, *more])])
+
+    def _title(self) -> str:
+        return self._source or "picture"
+
+    def _share_text(self, classes: list[int]) -> str:
+        return rendering.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
+
+    def _class_areas(self) -> np.ndarray:
+        """(K,) int64 pixels per named class."""
+        if self._areas is None:
+            self._areas = _count(self._label_map, len(self._names))
+        return self._areas
+
+    def _by_share(self) -> list[int]:
+        """The class indices present, largest first; the lower index first among equals."""
+        areas = self._class_areas()
+        return sorted(self.classes, key=lambda index: (-int(areas[index]), index))
+
+    def _colors(self) -> np.ndarray:
+        return rendering.complete_palette(self._palette, len(self._names))
+
+
+def _check_label_map(label_map: np.ndarray) -> None:
+    if label_map.ndim != 2 or label_map.dtype not in (np.uint8, np.uint16) or label_map.size == 0:
+        raise InputError(
+            f"The label map is {label_map.dtype} with shape {label_map.shape}; it must be (H, W) uint8 or uint16, "
+            "and not empty. Convert it with .astype('uint16')."
+        )
+
+
+def _scores_by_index(class_scores: Mapping[int, float] | Sequence[float] | np.ndarray) -> dict[int, float]:
+    pairs = class_scores.items() if isinstance(class_scores, Mapping) else enumerate(class_scores)
+    return {int(index): float(score) for index, score in pairs}
+
+
+def _count(label_map: np.ndarray, num_classes: int) -> np.ndarray:
+    """(K,) int64 pixels per class. In pieces: bincount makes an int64 copy of what it counts."""
+    flat = label_map.reshape(-1)
+    counts = np.zeros(max(num_classes, np.iinfo(label_map.dtype).max + 1), dtype=np.int64)
+    for start in range(0, flat.size, _COUNTED_AT_ONCE):
+        counts += np.bincount(flat[start : start + _COUNTED_AT_ONCE], minlength=counts.size)
+    return counts[:num_classes]
+
+
+def _mask_of(label_map: np.ndarray, index: int) -> np.ndarray:
+    return (label_map == index).view(np.uint8)
+
+
+def _rebuild(
+    label_map: np.ndarray,
+    class_scores: Mapping[int, float],
+    names: tuple[str, ...],
+    *extras: Any,
+) -> Segmentation:
+    palette, image, source, timings = extras
+    return Segmentation(label_map, class_scores, names, palette=palette, image=image, source=source, timings=timings)
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Lines with the first column left and the others right aligned."""
+    widths = [max(_columns_of(row[column]) for row in rows) for column in range(3)]
+    return [
+        f"  {name}{' ' * (widths[0] - _columns_of(name))}  {share:>{widths[1]}}  {score:>{widths[2]}}".rstrip()
+        for name, share, score in rows
+    ]
+
+
+def _columns_of(text: str) -> int:
+    """How many columns a terminal gives it: East Asian letters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
