@@ -1,0 +1,99 @@
+"""The card of a model folder: README.md with labels, licence, scores, source and how to load it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .storage import write_atomically
+
+if TYPE_CHECKING:
+    from segpipe.configuration import Configuration
+
+CARD_NAME = "README.md"
+_MAX_LABELS = 200
+
+
+def write_card(folder: Path, configuration: Configuration, name: str) -> None:
+    """Write README.md; one that is there already is somebody's work and stays."""
+    path = folder / CARD_NAME
+    if not path.exists():
+        write_atomically(path, card_text(configuration, name).encode())
+
+
+def card_text(configuration: Configuration, name: str) -> str:
+    """Markdown with the front matter that ModelScope and Hugging Face read."""
+    sections = (
+        _front_matter(configuration),
+        f"# {_plain(name)}",
+        _summary(configuration),
+        _usage(configuration, name),
+        _scores(configuration),
+        _origin(configuration),
+        _labels(configuration),
+    )
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(configuration: Configuration) -> str:
+    lines = [f"pipeline_tag: {configuration.task}", "library_name: segpipe", "tags: [semantic-segmentation, segpipe]"]
+    licence = configuration.weights.licence if configuration.weights else None
+    if licence:
+        # A JSON text is a YAML text as well, whatever the licence is called.
+        lines.append(f"license: {json.dumps(licence.lower() if ' ' not in licence else licence)}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _summary(configuration: Configuration) -> str:
+    model = configuration.model
+    kind = type(model).__struct_config__.tag
+    return f"{kind} {model.variant} with {model.num_classes} classes, for {configuration.task}, in segpipe's format."
+
+
+def _usage(configuration: Configuration, name: str) -> str:
+    code = (
+        "from segpipe import pipeline\n\n"
+        f"predict = pipeline({json.dumps(configuration.task)}, {json.dumps(name)})\n"
+        'result = predict("picture.jpg")'
+    )
+    return f"## Use\n\n```python\n{code}\n```"
+
+
+def _scores(configuration: Configuration) -> str:
+    scores = configuration.weights.scores if configuration.weights else None
+    if scores is None:
+        return ""
+    rows = [("mIoU", scores.miou), ("pixel accuracy", scores.pixel_accuracy)]
+    table = [f"| {label} | {value:.2f} |" for label, value in rows if value is not None]
+    how = f"\n\n{_plain(scores.how)}" if scores.how else ""
+    return (
+        "\n".join(
+            [f"## Scores\n\nOn {_plain(scores.dataset)}, in percent.\n\n| score | value |", "| --- | --- |", *table]
+        )
+        + how
+    )
+
+
+def _origin(configuration: Configuration) -> str:
+    weights = configuration.weights
+    if weights is None:
+        return ""
+    revision = f" at revision `{_plain(weights.revision)}`" if weights.revision else ""
+    licence = _plain(weights.licence) if weights.licence else "not stated; ask the owner of the source"
+    return f"## Source and licence\n\nWeights from `{_plain(weights.source)}`{revision}. Licence: {licence}."
+
+
+def _labels(configuration: Configuration) -> str:
+    if configuration.labels is None:
+        return ""
+    names = configuration.labels.names
+    rows = [f"| {index} | {_plain(label)} |" for index, label in enumerate(names[:_MAX_LABELS])]
+    rest = f"\n\nand {len(names) - _MAX_LABELS} more, see configuration.json." if len(names) > _MAX_LABELS else ""
+    ignored = f"Label value {configuration.labels.ignore_index} is ignored."
+    return "\n".join([f"## Classes\n\n{ignored}\n\n| index | class |", "| --- | --- |", *rows]) + rest
+
+
+def _plain(text: str) -> str:
+    """Text that cannot end a table cell, a line of code or a paragraph."""
+    return " ".join(text.replace("|", "\\|").replace("`", "'").replace("<", "&lt;").split())

@@ -1,0 +1,319 @@
+"""The hub's front: from a model's name to a folder on this disk, and back by publishing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from segpipe.errors import (
+    AccessDeniedError,
+    DownloadError,
+    ModelFolderError,
+    ModelNameError,
+    ModelNotFoundError,
+    OfflineError,
+    UnknownNameError,
+)
+from segpipe.log import get_logger
+from segpipe.names import unknown_name_message
+
+from .cache import Cache, CachedModel, Checked, Pruned
+from .folder import ModelFolder, is_model_folder
+from .huggingface import HuggingFaceSource, huggingface_credentials
+from .modelscope import ModelScopeSource, modelscope_credentials
+from .publishing import DEFAULT_REVISION, publish_to_directory, target_directory
+from .references import WEIGHT_SUFFIXES, Reference, check_model_name, check_revision, parse_hub, parse_reference
+from .retries import Limits
+from .settings import Settings, read_settings
+from .shelf import touch
+from .snapshots import Wanted, fetch_snapshot
+from .sources import Source, select_weights_name
+from .transport import Transport
+from .web import StaticHubSource, WeightsFileSource
+
+logger = get_logger(__name__)
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+class Hub:
+    """Finds models by name. What is in the cache is used without a request.
+
+    Args:
+        cache_dir: instead of SEGPIPE_HOME.
+        offline: instead of SEGPIPE_OFFLINE.
+        limits: timeouts and retries; default: see Limits, with SEGPIPE_DOWNLOAD_TIMEOUT.
+    """
+
+    def __init__(
+        self, cache_dir: str | Path | None = None, offline: bool | None = None, *, limits: Limits | None = None
+    ) -> None:
+        self._cache_dir = cache_dir
+        self._offline = offline
+        self._limits = limits
+
+    @property
+    def settings(self) -> Settings:
+        """Arguments and environment, as they are now."""
+        return read_settings(self._cache_dir, self._offline)
+
+    @property
+    def cache(self) -> Cache:
+        """The cache folder."""
+        return Cache(self.settings.home)
+
+    def resolve(self, name: str | Path, revision: str | None = None, *, refresh: bool = False) -> ModelFolder:
+        """The folder that a name stands for, downloaded if need be.
+
+        In this order: a folder on disk, a preset, a name with its source, owner/name at the default source.
+
+        Args:
+            revision: branch, tag or commit; the same as `@revision` behind the name.
+            refresh: ask the source whether the revision has moved; without a network the cached one is used.
+        """
+        if isinstance(name, str | Path) and os.path.isdir(name):
+            return _open_directory(Path(name), revision, str(name))
+        if isinstance(name, Path):
+            raise ModelFolderError(f"There is no folder {name}. Check the path.")
+        reference = _parse_name(name, revision)
+        if reference.kind != "bare":
+            return self._resolve_source(reference, name, refresh)
+        if reference.location in _preset_names():
+            return self._resolve_preset(reference, refresh)
+        return self._resolve_source(self._default_source(reference), name, refresh)
+
+    def publish(self, folder: str | Path, name: str, *, revision: str | None = None) -> str:
+        """Copy a verified model folder to a static hub and return the name that resolves to it.
+
+        Args:
+            name: owner/name where SEGPIPE_HUB is a directory, or file:///directory/owner/name.
+            revision: default main. A revision that holds another model is refused.
+        """
+        reference = parse_reference(name, revision)
+        hub = self.settings.hub
+        target = target_directory(reference, parse_hub(hub) if hub else None)
+        return publish_to_directory(folder, target, reference.revision)
+
+    def cached(self) -> tuple[CachedModel, ...]:
+        """What the cache holds, the most recently used first."""
+        return self.cache.models()
+
+    def verify(self) -> tuple[Checked, ...]:
+        """Hash everything in the cache again and compare it with the manifests."""
+        return self.cache.verify()
+
+    def prune(self, *, unused_for: timedelta | None = None, keep_last: int | None = None) -> Pruned:
+        """Remove leftovers, and as much more as the arguments say, see Cache.prune."""
+        return self.cache.prune(unused_for=unused_for, keep_last=keep_last)
+
+    def remove(self, name: str, revision: str | None = None) -> Pruned:
+        """Remove a model from the cache; a preset's name removes the weights that it downloaded."""
+        reference = parse_reference(name, revision)
+        if reference.kind == "bare" and reference.location in _preset_names():
+            reference = replace(_preset_reference(reference.location), revision=reference.revision)
+        elif reference.kind == "bare":
+            reference = self._default_source(reference)
+        return self.cache.remove(reference.label, reference.revision)
+
+    def _resolve_source(self, reference: Reference, name: str, refresh: bool) -> ModelFolder:
+        if reference.kind == "directory":
+            return _open_directory(Path(reference.location), reference.revision, name)
+        if reference.kind == "package" or _is_weights_url(reference):
+            raise ModelNameError(
+                f"{name!r} is a weights file, and a model needs a configuration. "
+                "Name a preset that uses it, or convert it: segpipe.convert(source, to, preset=...)."
+            )
+        source = self._source(reference)
+        wanted = Wanted(reference.revision or source.default_revision)
+        path = self._cached_or_fetched(source, reference, wanted, refresh)
+        return ModelFolder.open(path, name=name, revision=wanted.revision)
+
+    def _resolve_preset(self, preset: Reference, refresh: bool) -> ModelFolder:
+        from segpipe.configuration import load_preset
+
+        configuration = load_preset(preset.location)
+        weights = configuration.weights
+        if weights is None:
+            return ModelFolder(BUNDLED, configuration, None, "segpipe", preset.location)
+        reference = _preset_reference(preset.location)
+        if reference.kind == "package":
+            return ModelFolder(BUNDLED, configuration, _bundled(reference), weights.dialect, preset.location)
+        # The digest belongs to the preset's own revision.
+        sha256 = weights.sha256 if preset.revision in (None, weights.revision) else None
+        chosen = replace(reference, revision=preset.revision or weights.revision)
+        path, file, revision = self._weights_of(chosen, weights.file, sha256, refresh)
+        return ModelFolder(path, configuration, path / file, weights.dialect, preset.location, revision)
+
+    def _weights_of(
+        self, reference: Reference, file: str | None, sha256: str | None, refresh: bool
+    ) -> tuple[Path, str, str]:
+        """(folder, file name, revision) of a preset's weights."""
+        if reference.kind == "directory":
+            found = _open_directory(Path(reference.location), reference.revision, reference.label)
+            return found.path, file or _weights_name(found.path), found.revision or DEFAULT_REVISION
+        source = self._source(reference, sha256)
+        name = source.file_name if isinstance(source, WeightsFileSource) else file
+        wanted = Wanted(reference.revision or source.default_revision, name, sha256)
+        path = self._cached_or_fetched(source, reference, wanted, refresh)
+        return path, name or _weights_name(path), wanted.revision
+
+    def _cached_or_fetched(self, source: Source, reference: Reference, wanted: Wanted, refresh: bool) -> Path:
+        shelf = self.cache.shelf(reference.label)
+        cached = shelf.find(wanted.revision, wanted.weights_file)
+        if cached is not None and not refresh:
+            touch(cached)
+            return cached
+        try:
+            return self._fetch(source, reference, wanted, refresh)
+        except (ModelNotFoundError, AccessDeniedError):
+            raise
+        except DownloadError as error:
+            if cached is None:
+                raise _not_cached(error, source, wanted, shelf.revisions()) from error
+            logger.warning(
+                "Using the cached %s@%s, the source could not be asked: %s", source.label, wanted.revision, error
+            )
+            return cached
+
+    def _fetch(self, source: Source, reference: Reference, wanted: Wanted, refresh: bool) -> Path:
+        settings = self.settings
+        transport = Transport(self._bounds(settings), offline_reason=_offline_reason(settings, reference))
+        if transport.offline_reason:
+            raise OfflineError(f"{source.label}@{wanted.revision} would need a request and {transport.offline_reason}.")
+        self.cache.prepare()
+        shelf = self.cache.shelf(reference.label)
+        with shelf.lock(settings.lock_timeout):
+            # Another process may have fetched it while this one waited.
+            found = None if refresh else shelf.find(wanted.revision, wanted.weights_file)
+            return found or fetch_snapshot(source, shelf, transport, wanted, has_progress=settings.progress)
+
+    def _bounds(self, settings: Settings) -> Limits:
+        return self._limits or replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
+
+    def _default_source(self, reference: Reference) -> Reference:
+        """What a bare name means: a model at SEGPIPE_HUB, else on ModelScope."""
+        hub = parse_hub(self.settings.hub or "modelscope:")
+        if hub.kind == "directory":
+            return replace(hub, location=str(Path(hub.location, reference.location)), revision=reference.revision)
+        if hub.kind == "web":
+            return replace(hub, location=f"{hub.location}/{reference.location}", revision=reference.revision)
+        if reference.location.count("/") != 1:
+            raise UnknownNameError(
+                f"{unknown_name_message('preset', reference.location, _preset_names())} "
+                "There is no folder of that name either; a model on a hub has a name like owner/name."
+            )
+        return replace(hub, location=reference.location, revision=reference.revision)
+
+    def _source(self, reference: Reference, sha256: str | None = None) -> Source:
+        settings = self.settings
+        if reference.kind == "modelscope":
+            credentials = modelscope_credentials(settings.modelscope_token)
+            return ModelScopeSource(reference.location, settings.modelscope_endpoint, credentials)
+        if reference.kind == "hf":
+            return HuggingFaceSource(
+                reference.location, settings.hf_endpoint, huggingface_credentials(settings.hf_token)
+            )
+        if _is_weights_url(reference):
+            return WeightsFileSource(reference.location, sha256)
+        return StaticHubSource(reference.location)
+
+
+def download(name: str, *, revision: str | None = None, refresh: bool = False) -> ModelFolder:
+    """The folder that a model's name stands for. What is cached is used without asking; `refresh` asks."""
+    return Hub().resolve(name, revision, refresh=refresh)
+
+
+def publish(folder: str | Path, name: str, *, revision: str | None = None) -> str:
+    """Copy a model folder to a static hub and return the name that resolves to it, see Hub.publish."""
+    return Hub().publish(folder, name, revision=revision)
+
+
+def _open_directory(folder: Path, revision: str | None, name: str) -> ModelFolder:
+    """A model folder, or the revision of it that a static hub's directory holds."""
+    if revision is not None:
+        check_revision(revision)
+    if revision is None and is_model_folder(folder):
+        return ModelFolder.open(folder, name=name)
+    chosen = revision or DEFAULT_REVISION
+    if is_model_folder(folder / chosen):
+        return ModelFolder.open(folder / chosen, name=name, revision=chosen)
+    if revision is None and folder.is_dir():
+        return ModelFolder.open(folder, name=name)  # says why it is none
+    raise _no_such_directory(folder, revision)
+
+
+def _no_such_directory(folder: Path, revision: str | None) -> ModelNotFoundError:
+    if not folder.is_dir():
+        siblings = sorted(entry.name for entry in folder.parent.iterdir())[:8] if folder.parent.is_dir() else []
+        beside = f" Beside it there are {', '.join(siblings)}." if siblings else ""
+        return ModelNotFoundError(f"There is no model at {folder}.{beside} Check the name.")
+    held = ", ".join(sorted(entry.name for entry in folder.iterdir() if is_model_folder(entry))[:8])
+    return ModelNotFoundError(f"{folder} has no revision {revision!r}. It has {held or 'none'}. Name one of them.")
+
+
+def _parse_name(name: str, revision: str | None) -> Reference:
+    """Take a name apart; what can only be a path is said to be missing instead of malformed."""
+    try:
+        return parse_reference(name, revision)
+    except ModelNameError:
+        if isinstance(name, str) and os.path.isfile(name):
+            raise ModelFolderError(f"{name} is a file. A model folder is needed; give its folder.") from None
+        if isinstance(name, str) and (name.startswith(("/", "./", "../", "~", ".\\", "..\\")) or name[1:3] == ":\\"):
+            raise ModelFolderError(f"There is no folder {name[:200]}. Check the path.") from None
+        raise
+
+
+def _preset_names() -> tuple[str, ...]:
+    from segpipe.configuration import preset_names
+
+    return preset_names()
+
+
+def _preset_reference(name: str) -> Reference:
+    """Where a preset's weights live."""
+    from segpipe.configuration import load_preset
+
+    weights = load_preset(name).weights
+    if weights is None:
+        raise ModelFolderError(f"The preset {name} has no weights. Name another one, or train it.")
+    return parse_reference(weights.source)
+
+
+def _bundled(reference: Reference) -> Path:
+    path = BUNDLED / check_model_name(reference.location)
+    if not path.is_file():
+        raise ModelFolderError(f"{path} is missing, though it belongs to the package. Install segpipe again.")
+    return path
+
+
+def _is_weights_url(reference: Reference) -> bool:
+    return reference.kind == "web" and reference.location.endswith(WEIGHT_SUFFIXES)
+
+
+def _weights_name(folder: Path) -> str:
+    """The weights file of a folder whose other files do not matter."""
+    name = select_weights_name([path.name for path in folder.iterdir()])
+    if name is None:
+        raise ModelFolderError(f"{folder} has no weights file that segpipe can choose. Check the source.")
+    return name
+
+
+def _offline_reason(settings: Settings, reference: Reference) -> str | None:
+    if settings.offline:
+        return "offline mode is on (SEGPIPE_OFFLINE)"
+    if settings.hf_offline and reference.kind == "hf":
+        return "HF_HUB_OFFLINE is set"
+    return None
+
+
+def _not_cached(
+    error: DownloadError, source: Source, wanted: Wanted, revisions: tuple[tuple[str, str], ...]
+) -> DownloadError:
+    """The same kind of error, which also says what is missing and what the cache has instead."""
+    file = f" with {wanted.weights_file}" if wanted.weights_file else ""
+    held = ", ".join(sorted({revision for revision, _ in revisions})[:8])
+    instead = f"It has the revisions {held} of that model." if held else "It has no other revision of that model."
+    kind = OfflineError if isinstance(error, OfflineError) else DownloadError
+    return kind(f"{error} The cache does not have {source.label}@{wanted.revision}{file}. {instead}")

@@ -1,0 +1,129 @@
+"""A model folder: configuration.json, weights, card, manifest; ours, ModelScope's or Hugging Face's."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segpipe.errors import ModelFolderError
+
+from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
+from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
+from .storage import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from segpipe.configuration import Configuration
+
+CONFIGURATION_NAME = "configuration.json"
+WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "README.md"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model's name stands for: a folder on this disk and what its configuration says.
+
+    `weights` is opened by the models room; this one knows bytes alone.
+    """
+
+    path: Path
+    configuration: Configuration
+    weights: Path | None
+    """The file with the tensors; None for a folder, or a recipe, without."""
+    dialect: str
+    """Whose names the tensors have: segpipe, huggingface, easycv, mmseg, nvlabs, libai."""
+    name: str
+    revision: str | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, name: str | None = None, revision: str | None = None) -> ModelFolder:
+        """Read a folder of any of the three kinds; ModelFolderError when it is none, or not a whole one.
+
+        Digests are not computed here, `verify` does that.
+        """
+        folder = Path(path)
+        _require_folder(folder)
+        configuration, dialect = _read_configuration(folder)
+        manifest = read_manifest(folder)
+        _require_whole(folder, manifest)
+        stated = configuration.weights.file if configuration.weights else None
+        known_revision = revision or (manifest.revision if manifest else None)
+        return cls(folder, configuration, _find_weights(folder, stated), dialect, name or str(path), known_revision)
+
+    def verify(self) -> tuple[Problem, ...]:
+        """Hash every file and say what differs from manifest.json; an empty tuple means intact."""
+        if not (self.path / MANIFEST_NAME).is_file() and self._pinned_digest() and self.weights:
+            return self._check_pinned(self.weights)
+        return check_folder(self.path)
+
+    def _pinned_digest(self) -> str | None:
+        return self.configuration.weights.sha256 if self.configuration.weights else None
+
+    def _check_pinned(self, weights: Path) -> tuple[Problem, ...]:
+        """A file that comes with the package has no manifest, its digest is in the preset."""
+        expected, actual = self._pinned_digest(), sha256_of(weights)
+        if actual == expected:
+            return ()
+        return (Problem("changed", weights.name, f"has sha256 {actual}, the preset says {expected}"),)
+
+
+def is_model_folder(path: str | Path) -> bool:
+    """Whether a directory has a configuration that might be a model's; its content is not looked at."""
+    folder = Path(path)
+    return any((folder / name).is_file() for name in (CONFIGURATION_NAME, "config.json"))
+
+
+def _require_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise ModelFolderError(f"{folder} is a file. A model folder is needed; give the folder that it lies in.")
+    if not folder.is_dir():
+        raise ModelFolderError(f"There is no folder {folder}. Check the path.")
+    if is_model_folder(folder):
+        return
+    held = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
+    raise ModelFolderError(
+        f"{folder} is not a model folder: it has no configuration.json and no config.json (it holds {held}). "
+        "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."
+    )
+
+
+def _read_configuration(folder: Path) -> tuple[Configuration, str]:
+    from segpipe.configuration import read_configuration, read_foreign_configuration
+
+    foreign = read_foreign_configuration(folder)
+    if foreign is not None:
+        return foreign.configuration, foreign.dialect
+    if not (folder / CONFIGURATION_NAME).is_file():
+        raise ModelFolderError(
+            f"{folder}/config.json is not that of a model which segpipe reads. It needs a SegFormer of Hugging Face's "
+            "or a configuration.json."
+        )
+    configuration = read_configuration(folder / CONFIGURATION_NAME)
+    return configuration, configuration.weights.dialect if configuration.weights else "segpipe"
+
+
+def _require_whole(folder: Path, manifest: Manifest | None) -> None:
+    problems = find_missing(folder, manifest) if manifest else ()
+    if problems:
+        raise ModelFolderError(
+            f"{folder} is not whole: {'; '.join(str(problem) for problem in problems[:5])}. "
+            "Download it again, or seal it again if you changed it on purpose."
+        )
+
+
+def _find_weights(folder: Path, stated: str | None) -> Path | None:
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    if stated is not None and stated in names:
+        return folder / stated
+    chosen = select_weights_name(names)
+    if chosen is not None:
+        return folder / chosen
+    lone = sorted(name for name in names if name.endswith(LONE_WEIGHTS))
+    if lone:
+        raise ModelFolderError(
+            f"{folder} has several weights files ({', '.join(lone[:5])}) and none of the usual names "
+            f"({', '.join(WEIGHT_FILES)}). Keep one, or name it in weights.file of configuration.json."
+        )
+    return None

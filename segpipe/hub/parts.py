@@ -1,0 +1,211 @@
+"""Unfinished downloads: one file per process, with a note of what it belongs to, so that a later run can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from segpipe.log import get_logger
+
+from .paths import file_key
+from .storage import open_new, write_atomically
+
+logger = get_logger(__name__)
+
+ABANDONED_AFTER = 3600.0
+"""Seconds without a write after which another machine's part counts as left behind."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the bytes of a part belong to. Parts are shared between runs only when this is equal."""
+
+    path: str
+    url: str
+    size: int | None = None
+    digest: str | None = None
+    etag: str | None = None
+    """Of the answer, where no digest is known beforehand."""
+
+    def fits(self, other: Origin) -> bool:
+        """Whether bytes fetched for `other` can be continued for this."""
+        if self.path != other.path or self.size not in (None, other.size):
+            return False
+        if self.digest is not None:
+            return self.digest == other.digest
+        return self.url == other.url and other.etag is not None
+
+
+class Part:
+    """A file that grows while it is fetched; it belongs to one process at a time."""
+
+    def __init__(self, path: Path, origin: Origin) -> None:
+        self.path = path
+        self.origin = origin
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self.path.stat().st_size
+
+    def append(self) -> BinaryIO:
+        """Open for writing at the end."""
+        return open(self.path, "ab", buffering=0)
+
+    def restart(self) -> None:
+        """Forget the bytes so far."""
+        os.truncate(self.path, 0)
+
+    def head(self) -> bytes:
+        """The first bytes, to see what kind of file it is."""
+        with open(self.path, "rb") as file:
+            return file.read(512)
+
+    def note(self, origin: Origin) -> None:
+        """Write down what the part belongs to and that this process works on it."""
+        self.origin = origin
+        _write_note(self.path, origin, _this_process())
+
+    def release(self) -> None:
+        """Leave the part to whoever goes on with it; an empty one is of no use."""
+        with suppress(OSError):
+            if not self.size:
+                self.discard()
+                return
+            _write_note(self.path, self.origin, None)
+
+    def discard(self) -> None:
+        """Delete the part."""
+        for path in (self.path, _note_path(self.path)):
+            with suppress(OSError):
+                path.unlink()
+
+    def move_to(self, target: Path) -> None:
+        """Give the finished bytes their final place, which must not exist yet."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(self.path, target)
+        self.discard()
+
+
+def claim_part(folder: Path, origin: Origin) -> Part:
+    """Take over what a dead process left of the same file, or begin anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = _new_path(folder, origin)
+    for path in sorted(folder.glob(f"{file_key(origin.path)}.*.part")):
+        found = _read_note(path)
+        if found is None or not origin.fits(found[0]) or not _is_left_behind(path, found[1]):
+            continue
+        if _take(path, mine):
+            part = Part(mine, origin)
+            part.note(found[0])
+            logger.info("Going on with %s after %d bytes.", origin.path, part.size)
+            return part
+    part = Part(mine, origin)
+    part.note(origin)
+    open_new(mine).close()
+    return part
+
+
+def left_behind(folder: Path, older_than: float = 0.0) -> Iterator[Path]:
+    """Parts, and their notes, that no living process works on and that are older than so many seconds."""
+    for path in folder.glob("*.part"):
+        found = _read_note(path)
+        if _is_left_behind(path, found[1] if found else _Process("", -1, "")) and _age(path) >= older_than:
+            yield path
+    for path in folder.glob("*.part.json"):
+        if not path.with_suffix("").exists() and _age(path) >= max(older_than, 60.0):
+            yield path
+
+
+@dataclass(frozen=True)
+class _Process:
+    host: str
+    pid: int
+    started: str
+
+
+def _this_process() -> _Process:
+    return _Process(_host(), os.getpid(), _start_time(os.getpid()))
+
+
+def _host() -> str:
+    # Process ids mean something inside one pid namespace only: containers may share a host name.
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{platform.node()}{namespace}"
+
+
+def _start_time(pid: int) -> str:
+    """Tells a process from a later one with the same id, where the system says so; else empty."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_left_behind(path: Path, owner: _Process | None) -> bool:
+    if owner is None:
+        return True
+    # On Windows os.kill would end the process instead of asking for it; a part in use cannot be renamed there anyway.
+    if owner.host != _host() or sys.platform == "win32":
+        return _age(path) > ABANDONED_AFTER
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return owner.started != _start_time(owner.pid)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _new_path(folder: Path, origin: Origin) -> Path:
+    return folder / f"{file_key(origin.path)}.{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
+
+
+def _note_path(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _take(path: Path, mine: Path) -> bool:
+    """Claim by renaming: of several processes that try, one succeeds. Links planted there are not taken."""
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_nlink != 1:
+            return False
+        os.rename(path, mine)
+    except OSError:
+        return False
+    with suppress(OSError):
+        _note_path(path).unlink()
+    return True
+
+
+def _write_note(part: Path, origin: Origin, owner: _Process | None) -> None:
+    document: dict[str, Any] = {**vars(origin), "owner": vars(owner) if owner else None}
+    write_atomically(_note_path(part), json.dumps(document).encode())
+
+
+def _read_note(part: Path) -> tuple[Origin, _Process | None] | None:
+    try:
+        document = json.loads(_note_path(part).read_bytes())
+        owner = document.pop("owner")
+        return Origin(**document), _Process(**owner) if owner else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,136 @@
+"""Publishing to a static hub: an atomic, verified copy of a model folder to <hub>/<name>/<revision>/."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError
+from segpipe.log import get_logger
+
+from .folder import ModelFolder
+from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
+from .paths import check_relative_path
+from .references import Reference
+from .sealing import FOLDER_FILES
+from .storage import atomic_folder, check_free_space, is_finished, storage_errors
+
+logger = get_logger(__name__)
+
+DEFAULT_REVISION = "main"
+SECRETS = (".*", "*token*", "*secret*", "*credential*", "*password*", "id_*", "*.pem", "*.key", "*.netrc")
+
+RUNNABLE = (".py", ".pyc", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".sh")
+
+
+def publish_to_directory(folder: str | Path, target: Path, revision: str | None) -> str:
+    """Copy a model folder to `target`/`revision` and return the name under which it can be resolved.
+
+    Publishing the same bytes again changes nothing. Other bytes under a revision that is taken are refused: who has
+    resolved it before must not get another model.
+    """
+    source = ModelFolder.open(folder)
+    manifest = _publishable(source)
+    chosen = check_relative_path(revision or DEFAULT_REVISION)
+    if "/" in chosen:
+        raise ModelNameError(f"The revision {chosen!r} has a '/'. On a static hub it is a folder's name, e.g. 'v2'.")
+    final = target / chosen
+    if not os.path.lexists(final):
+        _copy(source.path, manifest, final, chosen)
+    _require_same(final, manifest)
+    return f"{target.absolute().as_uri()}@{chosen}"
+
+
+def target_directory(reference: Reference, hub: Reference | None) -> Path:
+    """The directory of the model that a name stands for; HubError when it cannot be published to."""
+    if reference.kind == "directory":
+        return Path(reference.location)
+    if reference.kind == "bare" and hub is not None and hub.kind == "directory":
+        return Path(hub.location, *reference.location.split("/"))
+    if reference.kind == "package":
+        raise ModelNameError(f"{reference.label} is inside the package. Publish to owner/name or file:///directory.")
+    place = hub if reference.kind == "bare" else reference
+    raise HubError(
+        f"segpipe cannot publish {reference.label!r} to {_place_name(place)} yet. It publishes to a static hub: a "
+        "directory, which a web server may serve. Set SEGPIPE_HUB to that directory and publish to owner/name, or "
+        "publish to file:///directory/owner/name."
+    )
+
+
+def _publishable(source: ModelFolder) -> Manifest:
+    if source.dialect != "segpipe" or source.weights is None or source.weights.suffix != ".safetensors":
+        raise ModelFolderError(
+            f"{source.path} is not a folder in segpipe's own format (dialect {source.dialect}, weights "
+            f"{source.weights.name if source.weights else 'missing'}). Convert it first: segpipe.convert(source, to)."
+        )
+    manifest = read_manifest(source.path) or build_manifest(source.path, _own_files(source.path))
+    problems = [problem for problem in find_problems(source.path, manifest) if problem.kind != "extra"]
+    if problems:
+        raise IntegrityError(
+            f"{source.path} is not what its manifest says: {'; '.join(str(p) for p in problems[:5])}. "
+            "Seal it again if the change is meant, or download it again."
+        )
+    _warn_of_others(source.path, manifest)
+    kept = tuple(entry for entry in manifest.files if _is_published(entry.path))
+    return replace(manifest, files=kept)
+
+
+def _copy(folder: Path, manifest: Manifest, final: Path, revision: str) -> None:
+    check_free_space(final, manifest.size)
+    with atomic_folder(final) as temporary:
+        with storage_errors(final, manifest.size):
+            for entry in manifest.files:
+                target = temporary / entry.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / entry.path, target)
+            write_manifest(temporary, replace(manifest, revision=revision, commit=None))
+        problems = check_folder(temporary)
+        if problems:
+            raise IntegrityError(f"{folder} changed while it was copied: {problems[0]}. Publish it again.")
+
+
+def _require_same(final: Path, manifest: Manifest) -> None:
+    """What lies at the destination must be what was to be published, byte by byte."""
+    held = read_manifest(final) if is_finished(final) else None
+    if held is None or held.id != manifest.id:
+        raise HubError(
+            f"{final} already holds something else. A published revision stays as it is: "
+            f"pass another one, e.g. revision='v2', or remove {final} first."
+        )
+    problems = find_problems(final, held)
+    if problems:
+        raise IntegrityError(f"{final} is damaged: {problems[0]}. Remove it and publish again.")
+
+
+def _own_files(folder: Path) -> list[str]:
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in FOLDER_FILES)]
+
+
+def _warn_of_others(folder: Path, manifest: Manifest) -> None:
+    listed = {entry.path for entry in manifest.files if _is_published(entry.path)} | {"manifest.json"}
+    others = sorted(entry.name for entry in os.scandir(folder) if entry.name not in listed)
+    secrets = [name for name in others if _is_secret(name)]
+    if secrets:
+        logger.warning("Not publishing %s: they look like secrets.", ", ".join(secrets))
+    if len(others) > len(secrets):
+        logger.info("Not part of the model folder: %s.", ", ".join(name for name in others if name not in secrets))
+
+
+def _is_published(path: str) -> bool:
+    """Whether a listed file may be published: a folder is data, so neither secrets nor what could run."""
+    return not _is_secret(path) and not path.endswith(RUNNABLE)
+
+
+def _is_secret(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
+
+
+def _place_name(place: Reference | None) -> str:
+    if place is None or place.kind == "modelscope":
+        return "ModelScope"
+    return "Hugging Face" if place.kind == "hf" else "a web server"

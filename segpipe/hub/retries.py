@@ -1,0 +1,111 @@
+"""When a failed request is worth repeating, how long to wait before, and when to stop."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+from segpipe.errors import DownloadError, HubError, IntegrityError
+from segpipe.log import get_logger
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on a request. Times are in seconds."""
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    """Without a byte for this long, the request has failed."""
+    attempts: int = 5
+    """In a row without progress."""
+    first_delay: float = 0.5
+    """Doubled with every attempt."""
+    longest_delay: float = 30.0
+    deadline: float = 300.0
+    """Over all attempts, counted from the last progress."""
+    slow_window: float = 30.0
+    """Speed is measured over this long."""
+    min_speed: float = 1024.0
+    """Bytes per second; a slower answer is given up and asked for again."""
+    max_redirects: int = 5
+
+
+class TransientError(DownloadError):
+    """A failure that may pass; becomes a final error when the attempts are used up."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def final(self, attempts: int) -> HubError:
+        """The error to raise after so many attempts."""
+        return DownloadError(f"{self} Gave up after {_times(attempts)}. Try again later.")
+
+
+class SlowError(TransientError):
+    """The answer trickles in below the minimum speed."""
+
+
+class ShortBodyError(TransientError):
+    """The answer ended before its announced end."""
+
+    def final(self, attempts: int) -> HubError:
+        return IntegrityError(f"{self} Gave up after {_times(attempts)}. Try again later, or check the proxy.")
+
+
+@dataclass
+class Backoff:
+    """Counts the attempts of one operation and waits between them."""
+
+    limits: Limits
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start counting again, after progress."""
+        self.attempt = 0
+        self.started = self.clock()
+
+    def pause(self, error: TransientError) -> None:
+        """Wait before the next attempt, or raise the final error when there is none left."""
+        self.attempt += 1
+        delay = self._delay() if error.retry_after is None else error.retry_after
+        is_late = self.clock() - self.started + delay > self.limits.deadline
+        if self.attempt >= self.limits.attempts or is_late:
+            raise error.final(self.attempt) from error
+        logger.warning("%s Attempt %d of %d in %.1f s.", error, self.attempt + 1, self.limits.attempts, delay)
+        self.sleep(delay)
+
+    def _delay(self) -> float:
+        longest = min(self.limits.longest_delay, self.limits.first_delay * 2 ** (self.attempt - 1))
+        # Half fixed, half drawn: many clients of one server spread out.
+        return longest * (0.5 + 0.5 * self.jitter())
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for (a number or a date), or None."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def _times(attempts: int) -> str:
+    return "one attempt" if attempts == 1 else f"{attempts} attempts"

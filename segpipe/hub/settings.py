@@ -1,0 +1,129 @@
+"""Environment variables that the hub reads, each time it is asked: argument, then variable, then default."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segpipe.errors import InputError
+
+HUGGING_FACE = "https://huggingface.co"
+MODELSCOPE = "https://modelscope.cn"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable, for `segpipe doctor` and the documentation."""
+
+    name: str
+    description: str
+    is_secret: bool = False
+
+
+VARIABLES = (
+    Variable("SEGPIPE_HOME", "folder of the cache; default: segpipe in the user's cache folder"),
+    Variable("SEGPIPE_HUB", "where bare owner/name models are: modelscope:, hf:, a static hub's URL or directory"),
+    Variable("SEGPIPE_OFFLINE", "1: open no socket, use what is cached"),
+    Variable("SEGPIPE_DOWNLOAD_TIMEOUT", "seconds without a byte after which a request is repeated; default 30"),
+    Variable("SEGPIPE_LOCK_TIMEOUT", "seconds to wait for another process that downloads the same model; default 600"),
+    Variable("SEGPIPE_PROGRESS", "0: no progress bars; they are off anyway where stderr is no terminal"),
+    Variable("HF_ENDPOINT", f"Hugging Face or a mirror of it; default {HUGGING_FACE}"),
+    Variable("HF_TOKEN", "token for Hugging Face", is_secret=True),
+    Variable("HF_HUB_OFFLINE", "1: no request to Hugging Face"),
+    Variable("MODELSCOPE_ENDPOINT", f"ModelScope or a mirror of it; default {MODELSCOPE}"),
+    Variable("MODELSCOPE_DOMAIN", "host name alone, where MODELSCOPE_ENDPOINT is not set"),
+    Variable("MODELSCOPE_API_TOKEN", "token for ModelScope", is_secret=True),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the hub was told, by argument or by environment. Tokens are not in its repr."""
+
+    home: Path
+    hub: str | None
+    offline: bool
+    hf_offline: bool
+    hf_endpoint: str
+    modelscope_endpoint: str
+    timeout: float
+    lock_timeout: float
+    progress: bool
+    hf_token: str | None = field(default=None, repr=False)
+    modelscope_token: str | None = field(default=None, repr=False)
+
+
+def read_settings(cache_dir: str | Path | None = None, offline: bool | None = None) -> Settings:
+    """The settings of this moment; the environment is read at each call."""
+    return Settings(
+        home=Path(cache_dir) if cache_dir is not None else default_home(),
+        hub=_text("SEGPIPE_HUB"),
+        offline=_is_on("SEGPIPE_OFFLINE") if offline is None else offline,
+        hf_offline=_is_on("HF_HUB_OFFLINE"),
+        hf_endpoint=_endpoint("HF_ENDPOINT", HUGGING_FACE),
+        modelscope_endpoint=_modelscope_endpoint(),
+        timeout=_seconds("SEGPIPE_DOWNLOAD_TIMEOUT", 30.0),
+        lock_timeout=_seconds("SEGPIPE_LOCK_TIMEOUT", 600.0),
+        progress=_text("SEGPIPE_PROGRESS") != "0",
+        hf_token=_text("HF_TOKEN"),
+        modelscope_token=_text("MODELSCOPE_API_TOKEN"),
+    )
+
+
+def default_home() -> Path:
+    """SEGPIPE_HOME, else `segpipe` in the cache folder of this operating system's users."""
+    home = _text("SEGPIPE_HOME")
+    if home:
+        return Path(home)
+    if sys.platform == "win32":
+        return Path(_text("LOCALAPPDATA") or Path.home() / "AppData/Local") / "segpipe"
+    if _text("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "segpipe"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/segpipe"
+    return Path.home() / ".cache/segpipe"
+
+
+def describe_variables() -> tuple[tuple[str, str, str], ...]:
+    """(name, value, description) of every variable; a secret shows only whether it is set."""
+    return tuple((variable.name, _shown(variable), variable.description) for variable in VARIABLES)
+
+
+def _text(name: str) -> str | None:
+    return os.environ.get(name, "").strip() or None
+
+
+def _is_on(name: str) -> bool:
+    return (_text(name) or "0").lower() not in ("0", "false", "no", "off")
+
+
+def _seconds(name: str, default: float) -> float:
+    value = _text(name)
+    try:
+        seconds = default if value is None else float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"{name} is {value!r}. It needs a positive number of seconds, e.g. 30.")
+    return seconds
+
+
+def _endpoint(name: str, default: str) -> str:
+    value = (_text(name) or default).rstrip("/")
+    if not value.startswith(("https://", "http://")):
+        raise InputError(f"{name} is {value!r}. It needs a URL, e.g. {default}.")
+    return value
+
+
+def _modelscope_endpoint() -> str:
+    domain = _text("MODELSCOPE_DOMAIN")
+    return _endpoint("MODELSCOPE_ENDPOINT", f"https://{domain}" if domain else MODELSCOPE)
+
+
+def _shown(variable: Variable) -> str:
+    value = _text(variable.name)
+    if value is None:
+        return "not set"
+    return "set" if variable.is_secret else value

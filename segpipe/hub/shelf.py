@@ -1,0 +1,175 @@
+"""One model's place in the cache: snapshots that never change, and notes of which revision is which snapshot."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segpipe.errors import CacheError, ModelFolderError, UnsafePathError
+from segpipe.log import get_logger
+
+from .manifest import Manifest, find_missing, find_problems, read_manifest, write_manifest
+from .paths import file_key
+from .storage import atomic_folder, is_finished, remove_folder, storage_errors, write_atomically
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of one model in the cache.
+
+        refs/<revision>.json    which snapshot a revision stood for when it was last asked
+        <id>/                   a snapshot: its files and manifest.json; the name is the manifest's id
+        parts/                  unfinished downloads
+
+    Snapshots are never changed, so a reader sees an old one or a new one, never a mixture.
+    """
+
+    root: Path
+
+    @property
+    def parts(self) -> Path:
+        """Where unfinished downloads lie."""
+        return self.root / "parts"
+
+    def find(self, revision: str, weights_file: str | None = None) -> Path | None:
+        """The whole snapshot of a revision, or None. Sizes are checked, digests are not; nothing is written."""
+        try:
+            name = json.loads(self._ref(revision, weights_file).read_bytes())["snapshot"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not isinstance(name, str) or not name.isalnum() or not is_finished(self.root / name):
+            return None
+        problems = _problems(self.root / name)
+        if problems:
+            logger.warning("The cached model %s is damaged (%s). Not using it.", self.root / name, problems[0])
+            return None
+        return self.root / name
+
+    def add(self, manifest: Manifest, fill: Callable[[Path], None]) -> Path:
+        """Make a snapshot: `fill` puts the manifest's files into the folder that it gets."""
+        final = self.root / manifest.id
+        if is_finished(final) and not _is_damaged(final, manifest):
+            return final
+        with atomic_folder(final) as folder, storage_errors(final, manifest.size):
+            fill(folder)
+            write_manifest(folder, manifest)
+            # Not before: `fill` may have taken what is right from the damaged one.
+            if is_finished(final) and _is_damaged(final, manifest):
+                remove_folder(final)
+        return final
+
+    def point(self, revision: str, snapshot: Path, weights_file: str | None = None) -> None:
+        """Note that a revision stands for a snapshot."""
+        path = self._ref(revision, weights_file)
+        document = {"revision": revision, "weights_file": weights_file, "snapshot": snapshot.name}
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(document).encode())
+
+    def snapshots(self) -> tuple[Path, ...]:
+        """The finished snapshots."""
+        return tuple(sorted(path for path in list_children(self.root) if path.name.isalnum() and is_finished(path)))
+
+    def revisions(self) -> tuple[tuple[str, str], ...]:
+        """(revision, name of its snapshot) of each note."""
+        return tuple((revision, name) for _, revision, name in self._notes())
+
+    def forget(self, snapshot: Path) -> None:
+        """Remove a snapshot and the notes that point at it."""
+        with storage_errors(snapshot):
+            for path, _, name in self._notes():
+                if name == snapshot.name:
+                    path.unlink(missing_ok=True)
+            remove_folder(snapshot)
+
+    @contextmanager
+    def lock(self, timeout: float) -> Iterator[None]:
+        """Keep other processes from downloading the same model meanwhile. Saves bandwidth, nothing rests on it:
+        where locks do not work, or one is held for longer than `timeout` seconds, the block runs without."""
+        import filelock
+
+        with storage_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        lock = _new_lock(self.root / ".lock")
+        try:
+            _acquire(lock, timeout)
+        except filelock.Timeout:
+            logger.warning("Another process has held %s for %g s. Downloading without it.", self.root, timeout)
+        except (OSError, NotImplementedError) as error:
+            logger.info("No lock in %s (%s). Downloading without it.", self.root, error)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.release()
+
+    def _ref(self, revision: str, weights_file: str | None) -> Path:
+        text = revision if weights_file is None else f"{revision}#{weights_file}"
+        return self.root / "refs" / f"{file_key(text)}.json"
+
+    def _notes(self) -> Iterator[tuple[Path, str, str]]:
+        for path in list_children(self.root / "refs"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                document = json.loads(path.read_bytes())
+                yield path, str(document["revision"]), str(document["snapshot"])
+
+
+def touch(folder: Path) -> None:
+    """Note that a folder was used now, where that can be written."""
+    with suppress(OSError):
+        os.utime(folder / "manifest.json")
+
+
+def _problems(snapshot: Path) -> tuple[str, ...]:
+    """What is visibly wrong with a snapshot: its manifest is another's, or a file has another size."""
+    try:
+        manifest = read_manifest(snapshot)
+    except (ModelFolderError, UnsafePathError, OSError) as error:
+        return (str(error),)
+    if manifest is None or manifest.id != snapshot.name:
+        return ("its manifest is not the one it was stored with",)
+    return tuple(str(problem) for problem in find_missing(snapshot, manifest))
+
+
+def _is_damaged(snapshot: Path, manifest: Manifest) -> bool:
+    """Whether a snapshot is not what its manifest says; reads every file."""
+    return bool(_problems(snapshot)) or any(problem.kind != "extra" for problem in find_problems(snapshot, manifest))
+
+
+def list_children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CacheError(f"Cannot read {folder}: {error.strerror}. Set SEGPIPE_HOME to a folder of yours.") from error
+
+
+def _acquire(lock: BaseFileLock, timeout: float) -> None:
+    import filelock
+
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.info("Waiting for another process that holds %s.", lock.lock_file)
+        lock.acquire(timeout=timeout)
+
+
+def _new_lock(path: Path) -> BaseFileLock:
+    """A lock of the kernel, which ends with its process; never a file whose mere existence locks."""
+    import filelock
+
+    try:
+        return filelock.FileLock(path, fallback_to_soft=False)
+    except TypeError:  # an older filelock, which has no such fallback
+        return filelock.FileLock(path)

@@ -1,0 +1,158 @@
+"""From a source's list of files to a whole snapshot in the cache: it appears with all its files or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from segpipe.errors import IntegrityError
+
+from .fetching import CancelledError, Fetcher
+from .manifest import FileEntry, Manifest, git_sha1_of, sha256_of, timestamp
+from .parts import Part
+from .paths import check_relative_paths
+from .progress import Progress
+from .shelf import Shelf
+from .sources import Listing, RemoteFile, Source, select_files
+from .storage import check_free_space, link_or_copy
+from .transport import Transport
+
+WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a source is to be stored."""
+
+    revision: str
+    weights_file: str | None = None
+    """None: the usual names are looked for."""
+    sha256: str | None = None
+    """Of the weights file, where it is known beforehand."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A file that lies on this disk: as a part of ours, or in an older snapshot."""
+
+    entry: FileEntry
+    part: Part | None
+    path: Path
+
+    def put(self, folder: Path) -> None:
+        target = folder / self.entry.path
+        if self.part is None:
+            link_or_copy(self.path, target)
+            return
+        self.part.move_to(target)
+
+
+def fetch_snapshot(
+    source: Source, shelf: Shelf, transport: Transport, wanted: Wanted, *, has_progress: bool = True
+) -> Path:
+    """Store one revision of a model and return its folder. Nothing is written before the list has been checked."""
+    listing = source.list_files(transport, wanted.revision)
+    check_relative_paths(file.path for file in listing.files)
+    files = _pinned(select_files(listing, wanted.weights_file, source.label), wanted, source.label)
+    stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
+    missing = [file for file in files if file.path not in stored]
+    check_free_space(shelf.root, sum(file.size or 0 for file in missing))
+    for found in _fetch_all(source, shelf, transport, missing, has_progress):
+        stored[found.entry.path] = found
+    snapshot = shelf.add(_manifest(source, wanted, listing, stored.values()), lambda folder: _put_all(stored, folder))
+    _discard_parts(stored)
+    _point(shelf, snapshot, wanted, listing)
+    return snapshot
+
+
+def _pinned(files: tuple[RemoteFile, ...], wanted: Wanted, label: str) -> tuple[RemoteFile, ...]:
+    """The files with the digest that is known beforehand; a source that lists another one is refused at once."""
+    *small, weights = files
+    if wanted.sha256 is None:
+        return files
+    if weights.sha256 is not None and not wanted.sha256.startswith(weights.sha256):
+        raise IntegrityError(
+            f"{weights.path} of {label}@{wanted.revision} has sha256 {weights.sha256}, the preset expects "
+            f"{wanted.sha256}: its owner has replaced it. Name a revision that has the expected file."
+        )
+    return (*small, replace(weights, sha256=wanted.sha256))
+
+
+def _find_stored(shelf: Shelf, file: RemoteFile) -> _Stored | None:
+    """The same bytes in an older snapshot of the model."""
+    for snapshot in shelf.snapshots():
+        path = snapshot / file.path
+        if path.is_file() and not path.is_symlink() and _is_same(path, file):
+            return _Stored(FileEntry(file.path, path.stat().st_size, sha256_of(path)), None, path)
+    return None
+
+
+def _is_same(path: Path, file: RemoteFile) -> bool:
+    if file.size is not None and path.stat().st_size != file.size:
+        return False
+    if file.sha256 is not None:
+        return sha256_of(path).startswith(file.sha256)
+    return file.git_sha1 is not None and git_sha1_of(path) == file.git_sha1
+
+
+def _fetch_all(
+    source: Source, shelf: Shelf, transport: Transport, files: list[RemoteFile], has_progress: bool
+) -> list[_Stored]:
+    """Fetch files side by side; the first failure stops the others and is raised."""
+    if not files:
+        return []
+    sizes = [file.size for file in files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    cancelled = threading.Event()
+    with Progress(source.label, total, has_progress) as progress:
+        fetcher = Fetcher(transport, shelf.parts, source.label, source.credentials, progress.add, cancelled)
+        results = _run_all([partial(fetcher.fetch, file) for file in files], cancelled)
+    return [_Stored(entry, part, part.path) for part, entry in results]
+
+
+def _run_all(
+    tasks: list[Callable[[], tuple[Part, FileEntry]]], cancelled: threading.Event
+) -> list[tuple[Part, FileEntry]]:
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="segpipe-download") as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            if any(not future.done() or future.exception() for future in futures):
+                cancelled.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+    finished = [future for future in futures if not future.cancelled()]
+    errors = [error for future in finished if (error := future.exception())]
+    if errors:
+        for future in finished:
+            if not future.exception():
+                future.result()[0].release()
+        raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
+    return [future.result() for future in futures]
+
+
+def _manifest(source: Source, wanted: Wanted, listing: Listing, stored: Iterable[_Stored]) -> Manifest:
+    entries = sorted((found.entry for found in stored), key=lambda entry: entry.path)
+    return Manifest(tuple(entries), source.label, wanted.revision, listing.commit, timestamp())
+
+
+def _put_all(stored: dict[str, _Stored], folder: Path) -> None:
+    for found in stored.values():
+        found.put(folder)
+
+
+def _discard_parts(stored: dict[str, _Stored]) -> None:
+    """Parts that were not needed because another process finished the same snapshot first."""
+    for found in stored.values():
+        if found.part is not None:
+            found.part.discard()
+
+
+def _point(shelf: Shelf, snapshot: Path, wanted: Wanted, listing: Listing) -> None:
+    for revision in {wanted.revision, listing.commit or wanted.revision}:
+        shelf.point(revision, snapshot, wanted.weights_file)

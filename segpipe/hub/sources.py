@@ -1,0 +1,100 @@
+"""What every source of models offers: a list of files with sizes and digests, and where to get them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from segpipe.errors import ModelNotFoundError
+
+from .transport import Credentials, Transport
+
+SMALL_FILES = (
+    "configuration.json",
+    "config.json",
+    "preprocessor_config.json",
+    "README.md",
+    "LICENSE*",
+    "NOTICE*",
+)
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.pt", "pytorch_model.bin")
+LONE_WEIGHTS = (".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file that a source offers."""
+
+    path: str
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+    """All 64 digits, or the first few where that is all that is known."""
+    git_sha1: str | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """The digest that is known, with its kind."""
+        if self.sha256 is not None:
+            return f"sha256:{self.sha256}"
+        return None if self.git_sha1 is None else f"git:{self.git_sha1}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one revision."""
+
+    files: tuple[RemoteFile, ...]
+    commit: str | None = None
+    """What the revision stands for at this moment, where the source says so."""
+
+
+class Source(Protocol):
+    """One model on one server."""
+
+    @property
+    def label(self) -> str:
+        """The name that a user would write, e.g. modelscope:owner/name."""
+
+    @property
+    def default_revision(self) -> str:
+        """The revision when none is asked for."""
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What is sent to the server, and to no other."""
+
+    def list_files(self, transport: Transport, revision: str) -> Listing:
+        """Ask the server; ModelNotFoundError, AccessDeniedError or another DownloadError when it has no list."""
+
+
+def select_files(listing: Listing, weights_file: str | None, label: str) -> tuple[RemoteFile, ...]:
+    """The files that a model needs: configuration, card, licence and one weights file; never code."""
+    small = [file for file in listing.files if _is_small(file.path) and file.path != weights_file]
+    return (*small, _select_weights(listing.files, weights_file, label))
+
+
+def select_weights_name(names: Sequence[str]) -> str | None:
+    """Which of the names holds the weights; None when there is no or more than one candidate."""
+    usual = next((name for name in WEIGHT_FILES if name in names), None)
+    lone = [name for name in names if "/" not in name and name.endswith(LONE_WEIGHTS)]
+    return usual or (lone[0] if len(lone) == 1 else None)
+
+
+def _is_small(path: str) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in SMALL_FILES) and "/" not in path
+
+
+def _select_weights(files: Sequence[RemoteFile], weights_file: str | None, label: str) -> RemoteFile:
+    names = [file.path for file in files]
+    wanted = weights_file or select_weights_name(names)
+    if wanted in names:
+        return files[names.index(wanted)]
+    looked_for = weights_file or f"{', '.join(WEIGHT_FILES)}, or one *.pt or *.pth file"
+    offered = ", ".join(sorted(names)[:12]) or "no file at all"
+    raise ModelNotFoundError(
+        f"{label} has no weights file that segpipe can choose: looked for {looked_for}; it offers {offered}. "
+        "Check the name and the revision."
+    )

@@ -1,0 +1,25 @@
+"""Fixtures for every room's tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fault_server import FaultServer
+
+# The scripted server is a part of the hub's tests; other rooms read pictures from it.
+sys.path.insert(0, str(Path(__file__).parent / "hub"))
+
+
+@pytest.fixture
+def web_server() -> Iterator[FaultServer]:
+    """A web server on 127.0.0.1: put bytes into `web_server.static["street.jpg"]`, read `web_server.url/static/…`."""
+    from fault_server import FaultServer
+
+    with FaultServer() as server:
+        yield server

@@ -1,0 +1,165 @@
+"""Model folders: three kinds are opened, one is written, the card, verification."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_material import CONFIGURATION, WEIGHTS, make_folder
+
+from segpipe.configuration import decode_configuration
+from segpipe.errors import ConfigurationError, ModelFolderError
+from segpipe.hub import ModelFolder, seal_folder
+from segpipe.hub.card import card_text
+from segpipe.hub.manifest import git_sha1_of, read_manifest, sha256_of
+
+SHARED = Path(__file__).parents[3] / "shared"
+SOURCE = {
+    "source": "modelscope:damo/x",
+    "revision": "v1",
+    "file": "pytorch_model.pt",
+    "sha256": "0" * 64,
+    "dialect": "easycv",
+    "licence": "Apache-2.0",
+    "scores": {"dataset": "coco-stuff164k val", "miou": 35.91},
+}
+
+
+def configuration_with(**sections: object):
+    return decode_configuration(json.dumps({**CONFIGURATION, **sections}), origin="test")
+
+
+def test_sealed_folder_is_whole(sealed: ModelFolder):
+    assert {path.name for path in sealed.path.iterdir()} == {
+        "configuration.json",
+        "model.safetensors",
+        "README.md",
+        "manifest.json",
+    }
+    assert sealed.verify() == ()
+    assert (sealed.dialect, sealed.weights) == ("segpipe", sealed.path / "model.safetensors")
+
+
+def test_sealing_needs_weights(tmp_path: Path):
+    with pytest.raises(ModelFolderError, match=r"no model\.safetensors"):
+        seal_folder(tmp_path, configuration_with())
+
+
+def test_sealed_configuration_says_where_the_weights_came_from_and_whose_they_are_now(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(WEIGHTS)
+    folder = seal_folder(tmp_path, configuration_with(weights=SOURCE))
+    weights = folder.configuration.weights
+    assert weights is not None
+    assert (weights.source, weights.dialect, weights.file) == ("modelscope:damo/x", "segpipe", "model.safetensors")
+    assert (weights.sha256, folder.dialect) == (None, "segpipe")
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert manifest.source == "modelscope:damo/x"
+
+
+def test_logs_of_a_run_are_no_part_of_the_folder(tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "4000.pt").write_bytes(b"x")
+    (tmp_path / "log.jsonl").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(WEIGHTS)
+    manifest = read_manifest(seal_folder(tmp_path, configuration_with()).path)
+    assert manifest is not None
+    assert {entry.path for entry in manifest.files} == {"configuration.json", "model.safetensors", "README.md"}
+
+
+def test_sealing_again_after_a_change_makes_it_whole_again(sealed: ModelFolder):
+    (sealed.path / "model.safetensors").write_bytes(b"retrained")
+    with pytest.raises(ModelFolderError, match="not whole"):
+        ModelFolder.open(sealed.path)
+    assert seal_folder(sealed.path, sealed.configuration).verify() == ()
+
+
+def test_card_of_the_author_stays(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(WEIGHTS)
+    (tmp_path / "README.md").write_text("mine")
+    seal_folder(tmp_path, configuration_with())
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_card_has_what_a_reader_needs():
+    labels = {"names": ["road", "a|b`<script>\n# x"], "palette": None}
+    text = card_text(configuration_with(weights=SOURCE, labels=labels), "team/street")
+    assert text.startswith("---\n")
+    assert 'pipeline("image-segmentation", "team/street")' in text
+    for piece in ("license: ", "Apache-2.0", "| mIoU | 35.91 |", "`modelscope:damo/x`", "| 0 | road |"):
+        assert piece in text
+    assert "\n# x" not in text
+    assert "<script>" not in text
+
+
+def test_folder_without_a_manifest_cannot_be_verified(sealed: ModelFolder):
+    (sealed.path / "manifest.json").unlink()
+    assert [problem.kind for problem in ModelFolder.open(sealed.path).verify()] == ["unlisted"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["x.txt"], "it holds x.txt"), (["configuration.json", "a.pth", "b.pth"], "several weights files")],
+)
+def test_what_is_no_model_folder_says_why(tmp_path: Path, names: list[str], message: str):
+    for name in names:
+        (tmp_path / name).write_text(json.dumps(CONFIGURATION))
+    with pytest.raises(ModelFolderError, match=message):
+        ModelFolder.open(tmp_path)
+
+
+def test_folder_without_weights_can_be_opened(tmp_path: Path):
+    (tmp_path / "configuration.json").write_text(json.dumps(CONFIGURATION))
+    assert ModelFolder.open(tmp_path).weights is None
+
+
+def test_mistake_in_our_own_configuration_is_reported_as_one(sealed: ModelFolder):
+    (sealed.path / "manifest.json").unlink()
+    (sealed.path / "configuration.json").write_text(json.dumps({**CONFIGURATION, "trust_remote_code": True}))
+    with pytest.raises(ConfigurationError, match="trust_remote_code"):
+        ModelFolder.open(sealed.path)
+
+
+def test_easycv_folder_is_opened(tmp_path: Path):
+    head = {"type": "SegformerHead", "in_channels": [32, 64, 160, 256], "channels": 256, "num_classes": 2}
+    backbone = {"type": "MixVisionTransformer", "embed_dims": 32, "num_layers": [2, 2, 2, 2], "num_heads": [1, 2, 5, 8]}
+    model = {"type": "Segformer", "backbone": backbone, "decode_head": head}
+    document = {"framework": "pytorch", "task": "image-segmentation", "model": model, "CLASSES": ["a", "b"]}
+    (tmp_path / "configuration.json").write_text(json.dumps({**document, "pipeline": {"type": "easycv-segmentation"}}))
+    (tmp_path / "pytorch_model.pt").write_bytes(b"pickle")
+    folder = ModelFolder.open(tmp_path)
+    assert (folder.dialect, folder.weights) == ("easycv", tmp_path / "pytorch_model.pt")
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the folder of real models beside the checkout")
+def test_hugging_face_folder_is_opened():
+    folder = ModelFolder.open(SHARED / "models" / "hf-segformer-b0-camvid")
+    assert folder.dialect == "huggingface"
+    assert folder.configuration.model.num_classes == 11
+
+
+def test_digests_are_those_of_sha256sum_and_git(tmp_path: Path):
+    (tmp_path / "x").write_bytes(b"hello\n")
+    # `printf 'hello\n' | sha256sum` and `printf 'hello\n' | git hash-object --stdin`
+    assert sha256_of(tmp_path / "x") == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    assert git_sha1_of(tmp_path / "x") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_importing_the_hub_imports_neither_torch_nor_requests():
+    heavy = "{'torch', 'requests', 'tqdm', 'filelock', 'numpy'}"
+    code = f"import segpipe.hub, sys; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_manifest_id_depends_on_names_and_bytes_alone(tmp_path: Path):
+    first = read_manifest(make_folder(tmp_path / "a").path)
+    second = read_manifest(make_folder(tmp_path / "b" / "a").path)
+    third = read_manifest(make_folder(tmp_path / "c" / "a", WEIGHTS[::-1]).path)
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert first.id == second.id != third.id

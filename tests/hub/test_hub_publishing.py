@@ -1,0 +1,151 @@
+"""Publishing to a static hub, and resolving what was published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fault_server import FaultServer
+from hub_material import CONFIGURATION, NAME, WEIGHTS, make_folder
+
+from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError, ModelNotFoundError
+from segpipe.hub import Hub, ModelFolder, publish
+from segpipe.hub import publishing as publishing_module
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a static hub, which is the default source."""
+    monkeypatch.setenv("SEGPIPE_HUB", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_what_is_published_resolves(sealed: ModelFolder, shelf: Path):
+    name = publish(sealed.path, NAME)
+    assert name == f"{(shelf / NAME).as_uri()}@main"
+    by_name, by_address = Hub(offline=True).resolve(NAME), Hub(offline=True).resolve(name)
+    assert by_name.path == by_address.path == shelf / NAME / "main"
+    assert by_name.verify() == ()
+    assert by_name.weights is not None
+    assert by_name.weights.read_bytes() == WEIGHTS
+    assert (by_name.name, by_name.revision) == (NAME, "main")
+
+
+def test_published_folder_can_be_served_by_any_web_server(
+    sealed: ModelFolder, shelf: Path, hub: Hub, server, monkeypatch
+):
+    publish(sealed.path, NAME, revision="v2")
+    for path in shelf.rglob("*"):
+        if path.is_file():
+            server.static[path.relative_to(shelf).as_posix()] = path.read_bytes()
+    monkeypatch.setenv("SEGPIPE_HUB", f"{server.url}/static")
+    assert hub.resolve(f"{NAME}@v2").verify() == ()
+
+
+def test_address_names_the_place(sealed: ModelFolder, tmp_path: Path):
+    target = tmp_path / "elsewhere" / "street"
+    name = publish(sealed.path, target.as_uri(), revision="v1.0")
+    assert (target / "v1.0" / "manifest.json").is_file()
+    assert Hub().resolve(name).path == target / "v1.0"
+    assert Hub().resolve(target, "v1.0").path == target / "v1.0"
+
+
+def test_publishing_the_same_twice_changes_nothing(sealed: ModelFolder, shelf: Path):
+    assert publish(sealed.path, NAME) == publish(sealed.path, NAME)
+    assert [path.name for path in (shelf / NAME).iterdir()] == ["main"]
+
+
+def test_revision_that_is_taken_is_refused(sealed: ModelFolder, shelf: Path, tmp_path: Path):
+    publish(sealed.path, NAME)
+    other = make_folder(tmp_path / "other" / "made", WEIGHTS[::-1])
+    with pytest.raises(HubError, match="revision='v2'"):
+        publish(other.path, NAME)
+    publish(other.path, NAME, revision="v2")
+    newer = Hub().resolve(f"{NAME}@v2").weights
+    assert newer is not None
+    assert newer.read_bytes() == WEIGHTS[::-1]
+
+
+def test_damaged_folder_is_not_published(sealed: ModelFolder, shelf: Path):
+    (sealed.path / "model.safetensors").write_bytes(WEIGHTS[::-1])
+    with pytest.raises(IntegrityError, match="sha256"):
+        publish(sealed.path, NAME)
+    assert not shelf.exists()
+
+
+def test_file_that_changes_while_it_is_copied_is_noticed(sealed: ModelFolder, shelf: Path, monkeypatch):  # case 38
+    copy = publishing_module.shutil.copyfile
+
+    def copy_something_else(source: Path, target: Path) -> None:
+        copy(source, target)
+        if target.name == "model.safetensors":
+            target.write_bytes(WEIGHTS[::-1])
+
+    monkeypatch.setattr(publishing_module.shutil, "copyfile", copy_something_else)
+    with pytest.raises(IntegrityError, match="changed while it was copied"):
+        publish(sealed.path, NAME)
+    assert not list(shelf.rglob("*.safetensors"))
+
+
+def test_secrets_and_code_are_left_out_with_a_warning(sealed: ModelFolder, shelf: Path, caplog):  # case 38
+    for name in (".env", "id_rsa", "hf_token.txt", "train.py"):
+        (sealed.path / name).write_text("x")
+    with caplog.at_level("WARNING", "segpipe"):
+        publish(sealed.path, NAME)
+    assert {path.name for path in (shelf / NAME / "main").iterdir()} == {
+        "configuration.json",
+        "model.safetensors",
+        "README.md",
+        "manifest.json",
+    }
+    assert "Not publishing .env, hf_token.txt, id_rsa" in caplog.text
+
+
+def test_secret_that_a_manifest_lists_is_left_out(sealed: ModelFolder, shelf: Path):  # case 38
+    from segpipe.hub.manifest import build_manifest, write_manifest
+
+    (sealed.path / ".env").write_text("PASSWORD=x")
+    names = [path.name for path in sealed.path.iterdir() if path.name != "manifest.json"]
+    write_manifest(sealed.path, build_manifest(sealed.path, names))
+    publish(sealed.path, NAME)
+    assert not (shelf / NAME / "main" / ".env").exists()
+
+
+def test_foreign_folder_has_to_be_converted_first(tmp_path: Path, shelf: Path):
+    weights = {"source": "modelscope:damo/x", "dialect": "easycv"}
+    (tmp_path / "configuration.json").write_text(json.dumps({**CONFIGURATION, "weights": weights}))
+    (tmp_path / "pytorch_model.pt").write_bytes(b"pickle")
+    with pytest.raises(ModelFolderError, match="Convert it first"):
+        publish(tmp_path, NAME)
+
+
+def test_folder_that_is_no_model_is_refused(tmp_path: Path, shelf: Path):
+    with pytest.raises(ModelFolderError):
+        publish(tmp_path, NAME)
+
+
+@pytest.mark.parametrize("name", [f"modelscope:{NAME}", f"hf:{NAME}", "https://host/hub/street", NAME])
+def test_other_places_are_refused_with_what_to_do_instead(sealed: ModelFolder, name: str):
+    with pytest.raises(HubError, match="Set SEGPIPE_HUB to that directory"):
+        publish(sealed.path, name)
+
+
+def test_revision_of_a_static_hub_is_one_folder(sealed: ModelFolder, shelf: Path):
+    with pytest.raises(ModelNameError, match="static hub"):
+        publish(sealed.path, NAME, revision="feature/x")
+
+
+def test_missing_model_of_a_static_hub_shows_its_neighbours(sealed: ModelFolder, shelf: Path):
+    publish(sealed.path, NAME)
+    with pytest.raises(ModelNotFoundError, match="street"):
+        Hub().resolve("team/streat")
+    with pytest.raises(ModelNotFoundError, match="It has main"):
+        Hub().resolve(f"{NAME}@v9")
+
+
+def test_static_hub_directory_needs_no_request(sealed: ModelFolder, shelf: Path, hub: Hub, server: FaultServer):
+    publish(sealed.path, NAME)
+    hub.resolve(NAME)
+    assert not server.seen
+    assert hub.cached() == ()
