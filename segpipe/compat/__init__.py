@@ -1,0 +1,1 @@
+"""Names under which users of other packages know what segpipe does."""

@@ -1,0 +1,83 @@
+"""ModelScope's names: a script for its SegFormer changes its import lines only.
+
+    from segpipe.compat.modelscope import pipeline, Tasks, Trainers, MsDataset, build_trainer
+
+Model ids stay as they are: "damo/cv_segformer-b0_image_semantic-segmentation_coco-stuff164k" is
+fetched from ModelScope, converted once and run by segpipe's own code.
+
+Differences: arrays are RGB unless `channel_order="bgr"`; `masks` are uint8; classes come in
+ascending order; `scores` are mean probabilities instead of the constant 0.999.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segpipe.errors import InputError
+from segpipe.hub import ModelFolder
+from segpipe.log import get_logger
+from segpipe.names import Tasks
+from segpipe.pipelines import Pipeline
+from segpipe.pipelines import pipeline as build_pipeline
+from segpipe.trainers import build_trainer
+
+__all__ = ["MsDataset", "Tasks", "Trainers", "build_trainer", "pipeline"]
+
+logger = get_logger(__name__)
+
+# Arguments that ModelScope needs to find and trust code, which segpipe never runs from a model.
+WITHOUT_EFFECT = frozenset({"trust_remote_code", "external_engine_for_llm", "ignore_file_pattern", "pipeline_name"})
+
+
+class Trainers:
+    """Trainer names of ModelScope, each an alias of ours."""
+
+    default = "trainer"
+    easycv = "easycv"
+
+
+def pipeline(
+    task: str | None = None,
+    model: str | Path | ModelFolder | None = None,
+    *,
+    model_revision: str | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> Pipeline[Any]:
+    """ModelScope's `pipeline`: see `segpipe.pipeline` for what the options are.
+
+    `device="gpu"` falls back to the CPU where there is no GPU, as it does there.
+    """
+    ignored = sorted(WITHOUT_EFFECT & set(options))
+    if ignored:
+        logger.warning("pipeline: %s has no effect in segpipe", ", ".join(ignored))
+    kept = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+    chosen = None if device in ("gpu", "cuda") else device
+    return build_pipeline(task or Tasks.image_segmentation, model, revision=model_revision, device=chosen, **kept)
+
+
+@dataclass(frozen=True)
+class MsDataset:
+    """Which data a ModelScope script names: what a trainer needs to open it.
+
+    Attributes:
+        name: of the data set, such as coco_stuff164k, or a folder.
+        split: train or validation.
+        namespace: owner on ModelScope.
+        options: everything else that was passed to `load`.
+    """
+
+    name: str
+    split: str | None = None
+    namespace: str = "modelscope"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, dataset_name: str, namespace: str = "modelscope", split: str | None = None, **options: Any) -> MsDataset:
+        """ModelScope's `MsDataset.load`. Nothing is read or downloaded until a trainer asks for it."""
+        if not isinstance(dataset_name, str) or not dataset_name:
+            raise InputError(f"dataset_name is {dataset_name!r}; give the name of a data set or a folder.")
+        return cls(dataset_name, split, namespace, options)

@@ -1,0 +1,172 @@
+"""The pipeline as a user calls it, with the model that ships inside the package."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segpipe import Segmentation, pipeline
+from segpipe.errors import ConfigurationError, ImageDecodeError, InputError, ModelFolderError, UnknownNameError
+
+TASK = "image-segmentation"
+
+
+@pytest.fixture(scope="module")
+def segment():
+    return pipeline(TASK, "segformer-b0-camvid")
+
+
+def picture(seed=0, size=(48, 64)):
+    """A smooth coloured picture, as different for each seed as two photographs."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def test_one_picture_gives_one_result_of_its_own_size(segment):
+    result = segment(picture(size=(37, 53)))
+    assert isinstance(result, Segmentation)
+    assert result.label_map.shape == (37, 53)
+    assert set(result) == {"masks", "labels", "scores"}
+    assert sum(int(mask.sum()) for mask in result["masks"]) == 37 * 53
+    assert all(0 < score <= 1 for score in result["scores"])
+
+
+def test_a_path_an_array_a_pil_image_and_bytes_give_the_same(segment, tmp_path):
+    pixels = picture()
+    path = tmp_path / "picture.png"
+    Image.fromarray(pixels).save(path)
+    expected = segment(pixels).label_map
+    for source in (str(path), path, path.read_bytes(), Image.fromarray(pixels), torch.from_numpy(pixels.copy())):
+        assert np.array_equal(segment(source).label_map, expected)
+
+
+def test_bgr_arrays_are_turned_when_asked(segment):
+    pixels = picture(1)
+    assert np.array_equal(segment(pixels[..., ::-1], channel_order="bgr").label_map, segment(pixels).label_map)
+
+
+def test_a_list_gives_a_list_in_order(segment):
+    pixels = [picture(seed, (40 + 8 * (seed % 2), 56)) for seed in range(5)]
+    results = segment(pixels, batch_size=3)
+    assert [result.label_map.shape for result in results] == [image.shape[:2] for image in pixels]
+    assert all(np.array_equal(r.label_map, segment(p).label_map) for r, p in zip(results, pixels, strict=True))
+
+
+def test_logits_do_not_depend_on_the_batch(segment):
+    prepared = [segment.preprocess(picture(seed)) for seed in range(3)]
+    together = segment.forward(prepared)
+    for image, prediction in zip(prepared, together, strict=True):
+        [alone] = segment.forward([image])
+        assert (alone.views[0].logits - prediction.views[0].logits).abs().max() < 1e-4
+
+
+def test_a_generator_is_read_as_results_are_asked_for(segment):
+    taken = []
+
+    def pictures():
+        for seed in range(100):
+            taken.append(seed)
+            yield picture(seed)
+
+    results = segment(pictures())
+    assert not taken
+    next(results)
+    assert len(taken) < 10
+    results.close()
+
+
+def test_a_folder_gives_its_pictures_by_name(segment, tmp_path):
+    for name in ("b.png", "a.jpg", "notes.txt"):
+        if name != "notes.txt":
+            Image.fromarray(picture()).save(tmp_path / name)
+        else:
+            (tmp_path / name).write_text("no picture")
+    assert [result.source for result in segment(tmp_path)] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.png")]
+
+
+def test_a_broken_picture_stops_a_list_or_is_skipped(segment, tmp_path, caplog):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    inputs = [picture(0), tmp_path / "broken.jpg", picture(1)]
+    with pytest.raises(ImageDecodeError, match=r"broken\.jpg"):
+        segment(inputs)
+    with caplog.at_level("WARNING", logger="segpipe"):
+        assert len(segment(inputs, on_error="skip")) == 2
+    assert "broken.jpg" in caplog.text
+
+
+def test_results_before_a_broken_picture_are_not_lost(segment, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    results = segment(iter([picture(0), picture(1), tmp_path / "broken.jpg"]))
+    assert next(results) is not None
+    assert next(results) is not None
+    with pytest.raises(ImageDecodeError):
+        next(results)
+
+
+def test_several_threads_get_the_results_of_one(segment):
+    expected = [segment(picture(seed)).label_map for seed in range(4)]
+    got: dict[int, np.ndarray] = {}
+
+    def work(seed):
+        got[seed] = segment(picture(seed)).label_map
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(got[seed], expected[seed]) for seed in range(4))
+
+
+def test_bfloat16_agrees_on_nearly_all_pixels(segment):
+    half = pipeline(TASK, "segformer-b0-camvid", dtype="bfloat16")
+    agreement = np.mean([(half(picture(s)).label_map == segment(picture(s)).label_map).mean() for s in range(4)])
+    assert agreement > 0.97
+
+
+def test_overrides_change_the_models_preprocessing():
+    small = pipeline(TASK, "segformer-b0-camvid", overrides=['preprocessor.resize={"mode": "exact", "size": [32, 32]}'])
+    assert small.preprocess(picture()).input_size == (32, 32)
+    assert small(picture()).label_map.shape == (48, 64)
+
+
+def test_a_misspelt_task_model_and_option_name_the_nearest(segment):
+    with pytest.raises(UnknownNameError, match="Did you mean 'image-segmentation'"):
+        pipeline("image-segmentaton")
+    with pytest.raises(UnknownNameError, match="Did you mean 'segformer-b0-camvid'"):
+        pipeline(TASK, "segformer-b0-camvit")
+    with pytest.raises(InputError, match="There is no option 'batchsize'.*batch_size"):
+        segment(picture(), batchsize=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "cuda:77"}, "cuda:77.*torch sees"),
+        ({"device": "toaster"}, "no device 'toaster'"),
+        ({"dtype": "float8"}, "no dtype 'float8'.*bfloat16"),
+        ({"runtime": "magic"}, "no runtime 'magic'.*eager"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"on_error": "ignore"}, "neither 'raise' nor 'skip'"),
+    ],
+)
+def test_bad_arguments_say_what_would_be_right(arguments, message):
+    with pytest.raises(InputError, match=message):
+        pipeline(TASK, "segformer-b0-camvid", **arguments)
+
+
+def test_a_wrong_override_names_the_key():
+    with pytest.raises(ConfigurationError, match="upsamplin"):
+        pipeline(TASK, "segformer-b0-camvid", overrides=["inference.upsamplin=one-step"])
+
+
+def test_a_folder_without_weights_says_so(tmp_path):
+    (tmp_path / "configuration.json").write_text('{"model": {"type": "segformer", "num_classes": 2}}')
+    with pytest.raises(ModelFolderError, match="has no weights"):
+        pipeline(TASK, tmp_path)
+
+
+def test_it_prints_what_it_is(segment):
+    assert repr(segment) == "ImageSegmentationPipeline(segformer-b0-camvid: 11 classes, cpu, float32)"

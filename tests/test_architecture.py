@@ -1,0 +1,133 @@
+"""The floors of the house: which room may import which, what is public, what an import costs."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = {
+    "errors": 0, "names": 0, "log": 0, "opencv": 0, "extras": 0,
+    "registry": 1, "configuration": 1, "distributed": 1,
+    "hub": 2,
+    "data": 3, "models": 3,
+    "inference": 4,
+    "evaluation": 5, "exporters": 5,
+    "pipelines": 6, "trainers": 6,
+    "cli": 7, "compat": 7, "__main__": 8, "__init__": 8,
+}  # fmt: skip
+FILES = sorted(
+    path
+    for folder in ("segpipe", "trainers", "configuration")
+    for path in (ROOT / folder).rglob("*.py")
+    if "presets" not in path.parts
+)
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "segpipe" else parts[0]
+
+
+def imported_rooms(path: Path):
+    """(room, line) of each absolute import of segpipe in a file, whether at the top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "segpipe" else [node.module]
+        for name in names:
+            if name.startswith("segpipe."):
+                yield name.split(".")[1], node.lineno
+
+
+def is_allowed(room: str, imported: str) -> bool:
+    """A name that is no room is a public one, for the doors alone; `__version__` is for everybody."""
+    if imported in FLOORS:
+        return imported == room or FLOORS[imported] < FLOORS[room]
+    return imported == "__version__" or FLOORS[room] == 7
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_from_lower_floors_or_itself(path):
+    room = room_of(path)
+    if room == "__init__":
+        return  # the public names
+    for imported, line in imported_rooms(path):
+        assert is_allowed(room, imported), f"{path.name}:{line}: {room} imports {imported}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_our_rooms_are_never_imported_by_their_folder_names(path):
+    """`import trainers` would create every class twice."""
+    assert not re.search(r"^\s*(from|import) (trainers|configuration)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_no_file_is_named_after_nothing():
+    vague = {"utils", "util", "common", "misc", "helpers", "helper"}
+    assert not [path for path in FILES if path.stem in vague]
+
+
+def test_each_module_begins_with_a_sentence():
+    for path in FILES:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert text, f"{path} has no docstring"
+
+
+@pytest.mark.parametrize("package", [path.parent for path in FILES if path.name == "__init__.py"], ids=lambda p: p.name)
+def test_no_submodule_hides_a_function_of_its_package(package):
+    """Importing a submodule sets it on its package, over a function of the same name."""
+    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    names = {
+        alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    modules = {path.stem for path in package.glob("*.py")}
+    assert not {name for name in names & modules if name.islower()} - _re_exported_modules(tree)
+
+
+def _re_exported_modules(tree):
+    return {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.module for alias in node.names}
+
+
+def test_public_names_are_exactly_these():
+    import segpipe
+
+    assert segpipe.__all__ == [
+        "Configuration", "Hub", "LabelSet", "MODELS", "ModelFolder", "PIPELINES", "Segmentation", "SegpipeError",
+        "TRAINERS", "Tasks", "build_trainer", "convert", "download", "load_model", "pipeline", "publish",
+    ]  # fmt: skip
+    assert all(getattr(segpipe, name) is not None for name in segpipe.__all__)
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_importing_segpipe_takes_neither_torch_nor_time():
+    code = (
+        "import time; start = time.perf_counter(); import segpipe; took = time.perf_counter() - start;"
+        "import sys; print('torch' in sys.modules, 'cv2' in sys.modules, took < 0.2)"
+    )
+    assert run_python(code).split() == ["False", "False", "True"]
+
+
+def test_documents_and_hub_take_no_torch():
+    code = "import segpipe.configuration, segpipe.hub, sys; print('torch' in sys.modules)"
+    assert run_python(code).strip() == "False"
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    import segpipe
+
+    with pytest.raises(AttributeError, match="no attribute 'piepline'"):
+        _ = segpipe.piepline
+
+
+def test_a_users_own_trainers_folder_does_not_shadow_ours(tmp_path):
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
+    (tmp_path / "configuration.py").write_text("raise RuntimeError('the wrong one')\n")
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import segpipe.trainers, segpipe.configuration"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
