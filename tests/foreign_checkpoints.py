@@ -55,7 +55,9 @@ def easycv_tensors(model):
         query, rest = tensors.pop(key), tensors.pop(key.replace(".q.", ".kv."))
         tensors[packed.replace("attention.", "attn.")] = torch.cat([query, rest])
     renamed = _rename(tensors, EASYCV)
-    return {key: t[..., None, None] if re.search(r"ffn\.layers\.[04]\.weight", key) else t for key, t in renamed.items()}
+    return {
+        key: t[..., None, None] if re.search(r"ffn\.layers\.[04]\.weight", key) else t for key, t in renamed.items()
+    }
 
 
 def hugging_face_tensors(model):

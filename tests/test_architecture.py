@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
-    "errors": 0, "names": 0, "log": 0, "opencv": 0, "extras": 0,
-    "registry": 1, "configuration": 1, "distributed": 1,
+    "errors": 0, "names": 0, "log": 0,
+    "extras": 1, "registry": 1, "configuration": 1, "distributed": 1,
     "hub": 2,
     "data": 3, "models": 3,
     "inference": 4,
@@ -37,7 +37,9 @@ def imported_rooms(path: Path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "segpipe" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "segpipe" else [node.module]
+            )
         for name in names:
             if name.startswith("segpipe."):
                 yield name.split(".")[1], node.lineno
@@ -62,7 +64,9 @@ def test_a_room_imports_from_lower_floors_or_itself(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_our_rooms_are_never_imported_by_their_folder_names(path):
     """`import trainers` would create every class twice."""
-    assert not re.search(r"^\s*(from|import) (trainers|configuration)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not re.search(
+        r"^\s*(from|import) (trainers|configuration)\b", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 def test_no_file_is_named_after_nothing():
@@ -81,14 +85,22 @@ def test_no_submodule_hides_a_function_of_its_package(package):
     """Importing a submodule sets it on its package, over a function of the same name."""
     tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
     names = {
-        alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
     modules = {path.stem for path in package.glob("*.py")}
     assert not {name for name in names & modules if name.islower()} - _re_exported_modules(tree)
 
 
 def _re_exported_modules(tree):
-    return {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.module for alias in node.names}
+    return {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and not node.module
+        for alias in node.names
+    }
 
 
 def test_public_names_are_exactly_these():
@@ -129,5 +141,7 @@ def test_a_users_own_trainers_folder_does_not_shadow_ours(tmp_path):
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers" / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
     (tmp_path / "configuration.py").write_text("raise RuntimeError('the wrong one')\n")
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import segpipe.trainers, segpipe.configuration"
+    code = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import segpipe.trainers, segpipe.configuration"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

@@ -67,11 +67,12 @@ def _label_pixels(view: View, cells: Tensor, winners: Tensor) -> Tensor:
     codes = torch.where(uniform, winners, -1).to(torch.int32)
     row_starts, column_starts = (torch.from_numpy(axis.starts).to(cells.device) for axis in (rows, columns))
     labels = codes.index_select(1, column_starts).index_select(0, row_starts)
-    mixed = (labels < 0).nonzero(as_tuple=True)  # row and column of each mixed pixel
-    if len(mixed[0]) > MAX_MIXED_SHARE * labels.numel():
+    mixed_rows, mixed_columns = (labels < 0).nonzero(as_tuple=True)
+    if len(mixed_rows) > MAX_MIXED_SHARE * labels.numel():
         return _label_map_in_strips(Prediction((view,), combine="logits")).labels
-    if len(mixed[0]):
-        labels[mixed] = _label_mixed_pixels(cells, view.placement, mixed).to(labels.dtype)
+    if len(mixed_rows):
+        found = _label_mixed_pixels(cells, view.placement, (mixed_rows, mixed_columns))
+        labels[mixed_rows, mixed_columns] = found.to(labels.dtype)
     return labels.to(label_dtype(view.num_classes))
 
 

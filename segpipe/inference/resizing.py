@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
+from segpipe.configuration import ExactResize, PreprocessorConfig
 
 Size = tuple[int, int]
 
 
 def resized_size(size: Size, config: PreprocessorConfig) -> Size:
     """(height, width) after preprocessing of a picture of (height, width)."""
-    match config.resize:
-        case None:
-            return size
-        case ExactResize(size=exact):
-            return exact
-        case ShortSideResize(size=short, max_long_side=long):
-            return _fit_short_side(size, short, long)
+    resize = config.resize
+    if resize is None:
+        return size
+    if isinstance(resize, ExactResize):
+        return resize.size
+    return _fit_short_side(size, resize.size, resize.max_long_side)
 
 
 def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
@@ -26,8 +25,9 @@ def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
     if config.resize is None or size == image.shape[:2]:
         return image
     if config.resize.library == "opencv":
-        import cv2
+        from segpipe.extras import import_opencv
 
+        cv2 = import_opencv()
         return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     from PIL import Image
 

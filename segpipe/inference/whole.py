@@ -60,6 +60,6 @@ def _check_supported(config: InferenceConfig) -> None:
     if config.mode == "whole" and config.scales == (1.0,) and not config.flip:
         return
     raise ConfigurationError(
-        f"inference: mode {config.mode!r} with scales {list(config.scales)} and flip {config.flip} cannot be run by this "
-        "version. It runs mode 'whole' with scales [1.0] and flip false: override them, or upgrade segpipe."
+        f"inference: mode {config.mode!r} with scales {list(config.scales)} and flip {config.flip} cannot be run by "
+        "this version. It runs mode 'whole' with scales [1.0] and flip false: override them, or upgrade segpipe."
     )

@@ -19,7 +19,7 @@ MODELS.register("mit")(MitClassifier)
 
 def model_type(config: ModelConfig) -> str:
     """The name under which a model section is registered."""
-    return config.__struct_config__.tag  # type: ignore[return-value]
+    return str(config.__struct_config__.tag)
 
 
 def build_model(config: ModelConfig) -> SegpipeNetwork:

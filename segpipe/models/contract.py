@@ -12,10 +12,14 @@ from torch.nn import functional
 class NetworkConfig(Protocol):
     """The fields that every model configuration has."""
 
-    num_classes: int
-    pixel_mean: tuple[float, float, float]
-    pixel_std: tuple[float, float, float]
-    size_multiple: int
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def pixel_mean(self) -> tuple[float, float, float]: ...
+    @property
+    def pixel_std(self) -> tuple[float, float, float]: ...
+    @property
+    def size_multiple(self) -> int: ...
 
 
 class SegpipeNetwork(nn.Module):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from torch import Tensor
@@ -24,6 +25,7 @@ from segpipe.configuration import (
     ShortSideResize,
     load_preset,
 )
+from segpipe.configuration.schema import Variant
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder, atomic_folder
 from segpipe.names import Tasks, unknown_name_message
@@ -91,7 +93,9 @@ def describe_checkpoint(
     """A configuration for a bare checkpoint, from its shapes, its dialect and what it says of its classes."""
     ours = translate(tensors, dialect)
     family, variant = _parse_architecture(architecture) if architecture else _recognise(ours)
-    eps = {"mmseg": _equal_eps(1e-6), "huggingface": _equal_eps(1e-5), "libai": _equal_eps(1e-5)}.get(dialect, NormEps())
+    eps = {"mmseg": _equal_eps(1e-6), "huggingface": _equal_eps(1e-5), "libai": _equal_eps(1e-5)}.get(
+        dialect, NormEps()
+    )
     encoder = EncoderConfig(norm_eps=eps)
     if family == "mit":
         model = MitConfig(variant=variant, num_classes=len(ours["classifier.bias"]), encoder=encoder)
@@ -103,7 +107,8 @@ def describe_checkpoint(
             variant=variant,
             num_classes=num_classes,
             head=HeadConfig(
-                type="conv" if "head.level_norms.0.weight" in ours else "mlp", channels=ours["head.fuse.weight"].shape[0]
+                type="conv" if "head.level_norms.0.weight" in ours else "mlp",
+                channels=ours["head.fuse.weight"].shape[0],
             ),
             encoder=encoder,
             size_multiple=32 if is_mmcv else 1,
@@ -115,14 +120,14 @@ def describe_checkpoint(
     )
 
 
-def _parse_architecture(architecture: str) -> tuple[str, str]:
+def _parse_architecture(architecture: str) -> tuple[str, Variant]:
     if architecture not in ARCHITECTURES:
         raise UnknownNameError(unknown_name_message("architecture", architecture, ARCHITECTURES))
     family, variant = architecture.split("-")
-    return family, variant
+    return family, cast(Variant, variant)
 
 
-def _recognise(tensors: Mapping[str, Tensor]) -> tuple[str, str]:
+def _recognise(tensors: Mapping[str, Tensor]) -> tuple[str, Variant]:
     """(family, variant) by the channels and depths that the tensors have."""
     family = "segformer" if "head.classifier.bias" in tensors else "mit"
     dims = tuple(len(tensors.get(f"encoder.stages.{stage}.norm.weight", ())) for stage in range(4))
@@ -132,7 +137,7 @@ def _recognise(tensors: Mapping[str, Tensor]) -> tuple[str, str]:
     )
     for variant, shape in VARIANTS.items():
         if shape == Shape(dims, depths):
-            return family, variant
+            return family, cast(Variant, variant)
     raise InputError(
         f"The tensors have the channels {dims} and depths {depths}, which is none of b0 to b5. "
         "Convert a folder whose configuration.json says what it is."
@@ -155,7 +160,9 @@ def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] 
     if labels is None and configuration.labels is not None:
         return configuration
     names = labels if labels is not None else [f"class {index}" for index in range(configuration.model.num_classes)]
-    chosen = names if isinstance(names, LabelSet) else LabelSet(names=tuple(names), ignore_index=_free_value(len(names)))
+    chosen = (
+        names if isinstance(names, LabelSet) else LabelSet(names=tuple(names), ignore_index=_free_value(len(names)))
+    )
     return msgspec.structs.replace(configuration, labels=chosen)
 
 

@@ -13,7 +13,7 @@ BatchNorms in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,9 +94,8 @@ class MLPHead(DecodeHead):
 
     def _projections(self) -> list[LinearLayer]:
         """Fusion and level in one: weights (E, D_i) and biases (E,)."""
-        return [
-            (fuse @ level.weight, fuse @ level.bias) for fuse, level in zip(self.fuse_weights(), self.levels, strict=True)
-        ]
+        pairs: Iterable[tuple[Tensor, nn.Linear]] = zip(self.fuse_weights(), self.levels, strict=True)  # type: ignore[arg-type]
+        return [(fuse @ level.weight, fuse @ level.bias) for fuse, level in pairs]
 
 
 class ConvHead(DecodeHead):
@@ -110,7 +109,7 @@ class ConvHead(DecodeHead):
 
     def project_levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
         summands = []
-        for x, level, norm, fuse in zip(maps, self.levels, self.level_norms, self.fuse_weights(), strict=True):
+        for x, (level, norm, fuse) in zip(maps, self._layers(), strict=True):
             hidden = functional.relu(norm(functional.linear(x, level.weight.flatten(1)).permute(0, 3, 1, 2)))
             summands.append(functional.linear(hidden.permute(0, 2, 3, 1), fuse))
         return summands
@@ -118,12 +117,16 @@ class ConvHead(DecodeHead):
     def fold(self) -> FoldedHead:
         scale, shift = _affine(self.norm)
         levels, layers = [], []
-        for level, norm, fuse in zip(self.levels, self.level_norms, self.fuse_weights(), strict=True):
+        for level, norm, fuse in self._layers():
             level_scale, level_shift = _affine(norm)
             levels.append((level.weight.flatten(1).double() * level_scale[:, None], level_shift))
             layers.append((fuse.double() * scale[:, None], shift))
             shift = torch.zeros_like(shift)
         return FoldedHead(levels, layers, _linear(self.classifier))
+
+    def _layers(self) -> Iterable[tuple[nn.Conv2d, nn.BatchNorm2d, Tensor]]:
+        """Convolution, norm and fusion weights of each level."""
+        return zip(self.levels, self.level_norms, self.fuse_weights(), strict=True)  # type: ignore[arg-type]
 
 
 class FoldedHead(nn.Module):
@@ -145,7 +148,7 @@ class FoldedHead(nn.Module):
         """(B, h_i, w_i, D_i) maps, the finest first → (B, K, h_0, w_0) logits."""
         if self.levels:
             maps = [functional.relu(level(x)) for level, x in zip(self.levels, maps, strict=True)]
-        finest, *coarser = self.projections
+        finest, *coarser = list[FrozenLinear](self.projections)  # type: ignore[arg-type]
         levels = [projection(x) for projection, x in zip(coarser, maps[1:], strict=True)]
         if maps[0].device.type == "cpu" and not maps[0].requires_grad:
             return classify_strips(maps[0], levels, FusionLayers(*finest, *self.classifier))
@@ -191,13 +194,17 @@ def _classify(fused: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _linear(conv: nn.Conv2d) -> LinearLayer:
     """A 1x1 convolution as a linear layer."""
+    assert conv.bias is not None
     return conv.weight.flatten(1), conv.bias
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """BatchNorm in evaluation as x · scale + shift, in double precision."""
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    return scale, norm.bias.double() - mean.double() * scale
 
 
 def _remove_folding(head: DecodeHead, *_: object) -> None:
@@ -205,13 +212,12 @@ def _remove_folding(head: DecodeHead, *_: object) -> None:
 
 
 def _initialise_head(head: DecodeHead) -> None:
-    """As published: linear layers from a normal cut at two units, fusion by fan-out, classifier with σ 0.01."""
-    for level in head.levels:
-        if isinstance(level, nn.Linear):
-            nn.init.trunc_normal_(level.weight, std=0.02)
-            nn.init.zeros_(level.bias)
-        else:
-            nn.init.kaiming_normal_(level.weight, mode="fan_out")
-    nn.init.kaiming_normal_(head.fuse.weight, mode="fan_out")
+    """As published: linear layers from a normal cut at two units, convolutions by fan-out, classifier with σ 0.01."""
+    for module in head.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
     nn.init.normal_(head.classifier.weight, std=0.01)
-    nn.init.zeros_(head.classifier.bias)
+    nn.init.zeros_(head.classifier.bias)  # type: ignore[arg-type]

@@ -146,7 +146,8 @@ def detect_dialect(keys: Iterable[str], *, origin: str) -> str:
         if any(re.search(rules.signature, name) for name in names):
             return dialect
     raise UnknownDialectError(
-        f"{origin} names its tensors like no implementation that segpipe knows (first: {', '.join(names[:3]) or 'none'}). "
+        f"{origin} names its tensors like no implementation that segpipe knows "
+        f"(first: {', '.join(names[:3]) or 'none'}). "
         f"Known: {', '.join(DIALECTS)}. Is it a SegFormer or Mix Transformer checkpoint?"
     )
 

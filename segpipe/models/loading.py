@@ -34,7 +34,8 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
     model = build_model(folder.configuration.model)
     if folder.weights is None:
         raise ModelFolderError(
-            f"{folder.name} has no weights, only a configuration. Train it, or put model.safetensors into {folder.path}."
+            f"{folder.name} has no weights, only a configuration. "
+            f"Train it, or put model.safetensors into {folder.path}."
         )
     tensors = translate(read_tensors(folder.weights), folder.dialect)
     apply_tensors(model, tensors, origin=str(folder.weights))
@@ -45,7 +46,10 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
 
 
 def open_folder(source: str | Path | ModelFolder) -> ModelFolder:
-    """The folder that a source stands for; what was downloaded in a foreign dialect is converted, once, in the cache."""
+    """The folder that a source stands for.
+
+    What was downloaded in a foreign dialect is converted to ours, once, in the cache.
+    """
     hub = Hub()
     folder = source if isinstance(source, ModelFolder) else hub.resolve(source)
     if folder.dialect == "segpipe" or folder.weights is None or not _is_cached(folder, hub):

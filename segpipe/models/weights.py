@@ -51,10 +51,11 @@ def read_meta(path: Path) -> CheckpointMeta:
     meta = content.get("meta") if isinstance(content, dict) else None
     if not isinstance(meta, dict):
         return CheckpointMeta()
-    described = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else meta
+    described: dict[str, Any] = meta["dataset_meta"] if isinstance(meta.get("dataset_meta"), dict) else meta
     names = described.get("classes") or described.get("CLASSES") or ()
-    palette = described.get("palette") or described.get("PALETTE")
-    return CheckpointMeta(tuple(map(str, names)), tuple(tuple(map(int, color)) for color in palette) if palette else None)
+    palette = described.get("palette") or described.get("PALETTE") or ()
+    colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
+    return CheckpointMeta(tuple(map(str, names)), colors or None)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -120,7 +121,8 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CorruptWeightsError(
-            f"{path} ({path.stat().st_size} bytes) is no whole PyTorch file: {_first_line(error)}. Download or copy it again."
+            f"{path} ({path.stat().st_size} bytes) is no whole PyTorch file: {_first_line(error)}. "
+            "Download or copy it again."
         ) from error
 
 

@@ -71,7 +71,8 @@ def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str
     folder = open_folder(name if isinstance(name, ModelFolder) else Hub().resolve(name, revision))
     if folder.configuration.task != task:
         raise ModelFolderError(
-            f"{folder.name} is a model for the task {folder.configuration.task!r}, not for {task!r}. Name another model."
+            f"{folder.name} is a model for the task {folder.configuration.task!r}, not for {task!r}. "
+            "Name another model."
         )
     return folder
 
@@ -86,7 +87,8 @@ def _device(device: str | torch.device | None) -> torch.device:
         raise InputError(f"There is no device {device!r}. Say cpu, cuda or cuda:1.") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} GPUs. Say cpu, or leave it out."
+            f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} GPUs. "
+            "Say cpu, or leave it out."
         )
     return chosen
 

@@ -35,7 +35,8 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         model = load_model(folder)
         if not isinstance(model, SegmentationModel):
             raise ModelFolderError(
-                f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. Name another model."
+                f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. "
+                "Name another model."
             )
         self.folder = folder
         self.configuration = folder.configuration

@@ -6,12 +6,14 @@ import colorsys
 import functools
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segpipe.errors import InputError
+from segpipe.extras import import_opencv
 from segpipe.log import get_logger
+
+cv2 = import_opencv()
 
 logger = get_logger(__name__)
 

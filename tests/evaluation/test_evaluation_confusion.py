@@ -51,5 +51,5 @@ def test_counting_does_not_depend_on_the_order():
 
 
 def test_a_label_out_of_range_says_what_would_be_right():
-    with pytest.raises(InputError, match="value 11, and there are 11 classes.*0 to 10, or 255"):
+    with pytest.raises(InputError, match=r"value 11, and there are 11 classes.*0 to 10, or 255"):
         ConfusionMatrix(11).update(prediction=np.zeros((1, 1)), label=np.full((1, 1), 11))

@@ -109,12 +109,17 @@ def test_missing_unexpected_and_misshapen_tensors_are_listed_by_name():
     tensors["encoder.stages.0.norm.bias"] = torch.zeros(9)
     with pytest.raises(WeightMismatchError) as caught:
         apply_tensors(model, tensors, origin="file.pth")
-    for text in ("file.pth", "Missing (1): head.fuse.weight", "Unexpected (1): head.surprise", "norm.bias (9,) for (8,)"):
+    for text in (
+        "file.pth",
+        "Missing (1): head.fuse.weight",
+        "Unexpected (1): head.surprise",
+        "norm.bias (9,) for (8,)",
+    ):
         assert text in str(caught.value)
 
 
 def test_another_number_of_classes_says_what_to_set():
-    with pytest.raises(WeightMismatchError, match="for 7 classes, the model has 5: set model.num_classes"):
+    with pytest.raises(WeightMismatchError, match=r"for 7 classes, the model has 5: set model.num_classes"):
         apply_tensors(tiny(), tiny(num_classes=7).state_dict(), origin="file.pth")
 
 
@@ -140,7 +145,9 @@ BROKEN_SAFETENSORS = {
     "truncated": None,
     "huge header": header(2**40),
     "no json": header(4, b"abcd"),
-    "unknown type": header(62, json.dumps({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(62)),
+    "unknown type": header(
+        62, json.dumps({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(62)
+    ),
     "trailing bytes": None,
 }
 

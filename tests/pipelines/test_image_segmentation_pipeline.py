@@ -137,7 +137,7 @@ def test_a_misspelt_task_model_and_option_name_the_nearest(segment):
         pipeline("image-segmentaton")
     with pytest.raises(UnknownNameError, match="Did you mean 'segformer-b0-camvid'"):
         pipeline(TASK, "segformer-b0-camvit")
-    with pytest.raises(InputError, match="There is no option 'batchsize'.*batch_size"):
+    with pytest.raises(InputError, match=r"There is no option 'batchsize'.*batch_size"):
         segment(picture(), batchsize=2)
 
 
