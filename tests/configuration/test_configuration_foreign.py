@@ -343,5 +343,6 @@ def test_real_hugging_face_folder_equals_the_camvid_preset() -> None:
     preset = load_preset("segformer-b0-camvid")
     assert foreign is not None
     assert foreign.dialect == "huggingface"
-    for section in ("model", "labels", "preprocessor", "inference"):
+    # The preset also brings pictures of other sizes to the size that it was trained on.
+    for section in ("model", "labels", "inference"):
         assert getattr(foreign.configuration, section) == getattr(preset, section)

@@ -12,7 +12,8 @@ from segpipe.errors import ConfigurationError
 
 @pytest.fixture
 def preset() -> Configuration:
-    return load_preset("segformer-b0-camvid")
+    """A preset whose pictures are not resized."""
+    return override(load_preset("segformer-b0-camvid"), ["preprocessor.resize=null"])
 
 
 def test_values_are_json_and_lists_are_reached_by_index(preset: Configuration) -> None:
