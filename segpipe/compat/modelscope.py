@@ -76,7 +76,9 @@ class MsDataset:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, dataset_name: str, namespace: str = "modelscope", split: str | None = None, **options: Any) -> MsDataset:
+    def load(
+        cls, dataset_name: str, namespace: str = "modelscope", split: str | None = None, **options: Any
+    ) -> MsDataset:
         """ModelScope's `MsDataset.load`. Nothing is read or downloaded until a trainer asks for it."""
         if not isinstance(dataset_name, str) or not dataset_name:
             raise InputError(f"dataset_name is {dataset_name!r}; give the name of a data set or a folder.")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from PIL import (
     BmpImagePlugin,
@@ -24,7 +23,10 @@ from PIL import (
 )
 
 from segpipe.errors import ImageDecodeError, ImageError, ImageTooLargeError, InputError
+from segpipe.extras import import_opencv
 from segpipe.log import get_logger
+
+cv2 = import_opencv()
 
 logger = get_logger(__name__)
 

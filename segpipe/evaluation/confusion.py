@@ -44,7 +44,9 @@ class ConfusionMatrix:
     def update(self, *, prediction: np.ndarray, label: np.ndarray) -> None:
         """Count one picture: two (H, W) maps of class indices."""
         if prediction.shape != label.shape:
-            raise InputError(f"The prediction is {prediction.shape} and the label {label.shape}; they must be one size.")
+            raise InputError(
+                f"The prediction is {prediction.shape} and the label {label.shape}; they must be one size."
+            )
         is_counted = label != self.ignore_index
         labels = label[is_counted].astype(np.int64)
         if labels.size and (labels.max() >= self.num_classes or labels.min() < 0):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from time import perf_counter
 from typing import Any, Generic, Literal, TypeVar
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from segpipe.data.images import ChannelOrder
 from segpipe.data.sources import describe_source, is_many, iterate_sources, read_source
-from segpipe.errors import ImageError, InputError
+from segpipe.errors import ImageError, InputError, SegpipeError
 from segpipe.log import get_logger
 
 logger = get_logger(__name__)
@@ -70,6 +70,19 @@ class Picture:
     timings: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be read, in the place of its result.
+
+    Attributes:
+        source: what it is called.
+        error: an ImageError or InputError that names it.
+    """
+
+    source: str
+    error: SegpipeError
+
+
 class Pipeline(Generic[Result]):
     """From pictures to results: preprocess → forward → postprocess.
 
@@ -107,64 +120,69 @@ class Pipeline(Generic[Result]):
         """
         settings = replace_options(self.options, options)
         if not is_many(inputs):
-            [result] = self._run([self._read(inputs, 0, replace(settings, on_error="raise"))])
-            return result
-        results = self._stream(iterate_sources(inputs), settings)
+            return _raise_failure(self._run([self._read(inputs, 0, settings)])[0])
+        results = _without_failures(self.outcomes(inputs, **options), settings)
         return results if _is_lazy(inputs) else list(results)
 
-    def _stream(self, sources: Iterable[Any], options: PipelineOptions) -> Iterator[Result]:
-        pictures = self._read_ahead(sources, options)
-        try:
-            while batch := list(islice(pictures, options.batch_size)):
+    def outcomes(self, inputs: Any, **options: Any) -> Iterator[Result | Failure]:
+        """A result or a `Failure` for each picture, in order, as they are asked for; `on_error` has no part in it."""
+        settings = replace_options(self.options, options)
+        pictures = self._read_ahead(iterate_sources(inputs), settings)
+        with closing(pictures):
+            for batch in _batches(pictures, settings.batch_size):
                 yield from self._run(batch)
-        finally:
-            pictures.close()
 
-    def _read_ahead(self, sources: Iterable[Any], options: PipelineOptions) -> Any:
+    def _read_ahead(self, sources: Iterable[Any], options: PipelineOptions) -> Generator[Picture | Failure, None, None]:
         """Pictures in order, while a few more are being read by other threads."""
-        waiting: deque[tuple[str, Future[Picture]]] = deque()
+        waiting: deque[Future[Picture | Failure]] = deque()
         ahead = max(options.batch_size, options.readers) + options.readers
         executor = ThreadPoolExecutor(options.readers, thread_name_prefix="segpipe-read")
         try:
             for index, source in enumerate(sources):
-                future = executor.submit(self._read, source, index, options)
-                waiting.append((describe_source(source, index), future))
+                waiting.append(executor.submit(self._read, source, index, options))
                 if len(waiting) > ahead:
-                    yield from _finished(waiting, options)
-            while waiting:
-                yield from _finished(waiting, options)
+                    yield waiting.popleft().result()
+        except Exception:
+            # The sources themselves broke off; what was read before is not lost.
+            yield from (future.result() for future in waiting)
+            raise
+        else:
+            yield from (future.result() for future in waiting)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, source: Any, index: int, options: PipelineOptions) -> Picture:
-        start = perf_counter()
-        pixels = read_source(
-            source,
-            channel_order=options.channel_order,
-            max_pixels=options.max_pixels,
-            max_bytes=options.max_bytes,
-            timeout=options.timeout,
-            deadline=options.deadline,
-        )
+    def _read(self, source: Any, index: int, options: PipelineOptions) -> Picture | Failure:
+        name, start = describe_source(source, index), perf_counter()
+        try:
+            pixels = read_source(
+                source,
+                channel_order=options.channel_order,
+                max_pixels=options.max_pixels,
+                max_bytes=options.max_bytes,
+                timeout=options.timeout,
+                deadline=options.deadline,
+            )
+        except (ImageError, InputError) as error:
+            return Failure(name, error)
         middle = perf_counter()
         prepared = self.preprocess(pixels)
-        timings = {"read": middle - start, "preprocess": perf_counter() - middle}
-        return Picture(pixels, describe_source(source, index), prepared, timings)
+        return Picture(pixels, name, prepared, {"read": middle - start, "resize": perf_counter() - middle})
 
-    def _run(self, pictures: list[Picture]) -> list[Result]:
-        """Results in the order of the pictures, which run together where their input sizes agree."""
+    def _run(self, batch: list[Picture | Failure]) -> list[Result | Failure]:
+        """Outcomes in order; pictures run together where their input sizes agree."""
+        outcomes: list[Any] = list(batch)
         groups: dict[tuple[int, int], list[int]] = {}
-        for index, picture in enumerate(pictures):
-            groups.setdefault(self.input_size(picture.prepared), []).append(index)
-        results: dict[int, Result] = {}
+        for index, picture in enumerate(batch):
+            if isinstance(picture, Picture):
+                groups.setdefault(self.input_size(picture.prepared), []).append(index)
         for members in groups.values():
             start = perf_counter()
-            predictions = self.forward([pictures[index].prepared for index in members])
+            predictions = self.forward([outcomes[index].prepared for index in members])
             share = (perf_counter() - start) / len(members)
             for index, prediction in zip(members, predictions, strict=True):
-                pictures[index].timings["network"] = share
-                results[index] = self.postprocess(prediction, pictures[index])
-        return [results[index] for index in range(len(pictures))]
+                outcomes[index].timings["network"] = share
+                outcomes[index] = self.postprocess(prediction, outcomes[index])
+        return outcomes
 
 
 def replace_options(options: PipelineOptions, changes: dict[str, Any]) -> PipelineOptions:
@@ -182,12 +200,32 @@ def _is_lazy(inputs: Any) -> bool:
     return isinstance(inputs, str) or not hasattr(inputs, "__len__")
 
 
-def _finished(waiting: deque[tuple[str, Future[Picture]]], options: PipelineOptions) -> Iterator[Picture]:
-    """The picture that was begun first, or none if it could not be read and errors are skipped."""
-    name, future = waiting.popleft()
+def _batches(pictures: Iterable[Picture | Failure], size: int) -> Iterator[list[Picture | Failure]]:
+    """Lists of `size`; the last may be shorter, also when the pictures break off with an error."""
+    batch: list[Picture | Failure] = []
     try:
-        yield future.result()
-    except (ImageError, InputError) as error:
-        if options.on_error == "raise":
-            raise
-        logger.warning("Skipped %s: %s", name, error)
+        for picture in pictures:
+            batch.append(picture)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _without_failures(outcomes: Iterator[Result | Failure], options: PipelineOptions) -> Iterator[Result]:
+    for outcome in outcomes:
+        if isinstance(outcome, Failure) and options.on_error == "skip":
+            logger.warning("Skipped %s: %s", outcome.source, outcome.error)
+        else:
+            yield _raise_failure(outcome)
+
+
+def _raise_failure(outcome: Result | Failure) -> Result:
+    if isinstance(outcome, Failure):
+        raise outcome.error
+    return outcome

@@ -96,13 +96,37 @@ def test_a_broken_picture_stops_a_list_or_is_skipped(segment, tmp_path, caplog):
     assert "broken.jpg" in caplog.text
 
 
-def test_results_before_a_broken_picture_are_not_lost(segment, tmp_path):
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_results_before_a_broken_picture_are_not_lost(segment, tmp_path, batch_size):
     (tmp_path / "broken.jpg").write_bytes(b"")
-    results = segment(iter([picture(0), picture(1), tmp_path / "broken.jpg"]))
+    results = segment(iter([picture(0), picture(1), tmp_path / "broken.jpg"]), batch_size=batch_size)
     assert next(results) is not None
     assert next(results) is not None
     with pytest.raises(ImageDecodeError):
         next(results)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_results_before_a_broken_generator_are_not_lost(segment, batch_size):
+    def pictures():
+        yield picture(0)
+        yield picture(1)
+        raise OSError("the camera is gone")
+
+    results = segment(pictures(), batch_size=batch_size)
+    assert next(results) is not None
+    assert next(results) is not None
+    with pytest.raises(OSError, match="the camera is gone"):
+        next(results)
+
+
+def test_outcomes_have_failures_in_the_places_of_their_results(segment, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    first, failure, last = segment.outcomes([picture(0), tmp_path / "broken.jpg", picture(1)], batch_size=2)
+    assert isinstance(first, Segmentation)
+    assert failure.source.endswith("broken.jpg")
+    assert isinstance(failure.error, ImageDecodeError)
+    assert isinstance(last, Segmentation)
 
 
 def test_several_threads_get_the_results_of_one(segment):

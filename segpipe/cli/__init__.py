@@ -1,0 +1,1 @@
+"""The command line, `segpipe VERB`: arguments, printing and exit codes."""

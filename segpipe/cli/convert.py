@@ -1,0 +1,78 @@
+"""`segpipe convert`: a model folder from any checkpoint whose tensor names are known."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segpipe.errors import InputError
+
+from .download import folder_size
+from .parsing import add_json
+from .printing import format_bytes, print_json
+
+if TYPE_CHECKING:
+    from segpipe.configuration import LabelSet
+
+EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classes.txt
+  segpipe convert hf:owner/name my-model
+  segpipe convert weights.safetensors my-model --architecture segformer-b2 --labels road,car"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help=".pth, .pt, .bin or .safetensors file, folder or model's name")
+    parser.add_argument("to", metavar="TO", type=Path, help="the folder to make")
+    parser.add_argument("--architecture", metavar="NAME", help="segformer-b0 … b5; default: what the tensors say")
+    parser.add_argument("--num-classes", type=int, metavar="K", help="checked against the weights")
+    parser.add_argument("--labels", metavar="FILE|A,B,C", help="names: a list, or a file with one a line or JSON")
+    parser.add_argument("--preset", metavar="NAME", help="take the whole configuration from this preset")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    labels = read_labels(options.labels) if options.labels else None
+    from segpipe.models import convert
+
+    folder = convert(
+        options.source,
+        options.to,
+        architecture=options.architecture,
+        num_classes=options.num_classes,
+        labels=labels,
+        preset=options.preset,
+    )
+    model, size = folder.configuration.model, folder_size(folder)
+    if options.json:
+        print_json({"path": str(folder.path), "size": size, "num_classes": model.num_classes})
+        return 0
+    print(f"{folder.path}  {model.variant}, {model.num_classes} classes, {format_bytes(size)}")
+    return 0
+
+
+def read_labels(text: str) -> LabelSet | list[str]:
+    """Class names from "a,b,c", a text file with one a line, a JSON list, or a JSON object with names and palette."""
+    path = Path(text)
+    if not path.is_file():
+        if "," not in text and path.suffix:
+            raise InputError(f"There is no file {text} with labels. Check the path, or give names as a,b,c.")
+        return [name.strip() for name in text.split(",")]
+    content = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() != ".json":
+        return [line.strip() for line in content.splitlines() if line.strip()]
+    return _json_labels(content, path)
+
+
+def _json_labels(content: str, path: Path) -> LabelSet | list[str]:
+    import msgspec
+
+    from segpipe.configuration import LabelSet
+
+    try:
+        labels: LabelSet | list[str] = msgspec.convert(json.loads(content), LabelSet | list[str])
+        return labels
+    except (ValueError, msgspec.ValidationError) as error:
+        raise InputError(
+            f'{path} has no labels: {error}. It needs a list of names, or {{"names": […], "palette": [[R, G, B], …]}}.'
+        ) from error

@@ -1,0 +1,45 @@
+"""`segpipe doctor`: the examination, printed; exit code 1 when something is broken."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from .examination import Finding, Section, examine
+from .parsing import add_json
+from .printing import format_fields, print_json
+
+EXAMPLES = """  segpipe doctor
+  segpipe doctor --json   (for a bug report; tokens and passwords are left out)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    sections = examine()
+    # One cause may be seen in two places.
+    findings = list(dict.fromkeys(finding for section in sections for finding in section.findings))
+    is_broken = any(finding.severity == "broken" for finding in findings)
+    if options.json:
+        print_json(_document(sections, findings, is_broken))
+    else:
+        print("\n\n".join(f"{section.title}\n{format_fields(section.facts)}" for section in sections))
+        print(f"\n{_verdict(findings, is_broken)}")
+    return 1 if is_broken else 0
+
+
+def _verdict(findings: Sequence[Finding], is_broken: bool) -> str:
+    if not findings:
+        return "All is well."
+    listed = format_fields([(finding.severity, finding.sentence) for finding in findings])
+    return f"{'Something is broken.' if is_broken else 'Nothing is broken.'}\n{listed}"
+
+
+def _document(sections: Sequence[Section], findings: Sequence[Finding], is_broken: bool) -> dict[str, object]:
+    return {
+        "ok": not is_broken,
+        "findings": [{"severity": finding.severity, "sentence": finding.sentence} for finding in findings],
+        **{section.title: dict(section.facts) for section in sections},
+    }

@@ -1,0 +1,138 @@
+"""The command `segpipe`: finds the verb, runs it, and turns what goes wrong into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from segpipe import __version__
+from segpipe.errors import SegpipeError
+from segpipe.names import unknown_name_message
+
+from .parsing import add_verbose, new_parser
+
+VERBS = {
+    "demo": "segment a drawn street scene, or a picture of yours; needs no network",
+    "predict": "segment pictures, folders, patterns and URLs",
+    "models": "list the models that segpipe knows, or describe one",
+    "download": "fetch a model into the cache",
+    "convert": "make a model folder from any known checkpoint",
+    "publish": "copy a model folder to a hub",
+    "cache": "list, verify, prune or empty the cache",
+    "config": "show, check and explain a configuration.json",
+    "doctor": "examine the installation and say how to mend it",
+}
+"""Verb → what it does. The module of the same name beside this one has `add_arguments`, `run` and `EXAMPLES`."""
+
+OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code: 0 fine, 1 error, 2 wrong usage, 130 interrupted by Ctrl-C."""
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse, after --help, --version and usage errors
+        return stop.code if isinstance(stop.code, int) else OK
+    except BrokenPipeError:
+        _close_stdout()
+        return OK
+    except KeyboardInterrupt:
+        print("segpipe: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        return _report(error)
+
+
+def _run(arguments: list[str]) -> int:
+    start = next((index for index, text in enumerate(arguments) if not text.startswith("-")), len(arguments))
+    top = _top_parser()
+    verbosity = top.parse_args(arguments[:start]).verbose
+    if start == len(arguments):
+        top.print_help(sys.stderr)
+        return USAGE
+    verb = arguments[start]
+    if verb not in VERBS:
+        print(f"segpipe: {unknown_name_message('verb', verb, VERBS)}", file=sys.stderr)
+        return USAGE
+    module = importlib.import_module(f"segpipe.cli.{verb}")
+    parser = new_parser(f"segpipe {verb}", VERBS[verb], module.EXAMPLES)
+    module.add_arguments(parser)
+    options = parser.parse_args(arguments[start + 1 :])
+    with _log_on_stderr(verbosity + options.verbose):
+        return int(module.run(options))
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    width = max(map(len, VERBS))
+    listing = "\n".join(f"  {verb:{width}}  {summary}" for verb, summary in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="segpipe",
+        usage="segpipe [-v] VERB …",
+        description="Semantic segmentation: from a model's name and a picture to its label map.",
+        epilog=f"verbs:\n{listing}\n\nsegpipe VERB --help says more. Begin with: segpipe demo"
+        "\nExit codes: 0 fine, 1 error (SEGPIPE_DEBUG=1 shows where), 2 wrong usage, 130 interrupted.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"segpipe {__version__}", help="print the version")
+    add_verbose(parser)
+    return parser
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to the stderr of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"segpipe: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def _log_on_stderr(verbosity: int) -> Iterator[None]:
+    """Warnings; with -v what happens; with -vv everything."""
+    logger, handler = logging.getLogger("segpipe"), _StderrHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _report(error: Exception) -> int:
+    if os.environ.get("SEGPIPE_DEBUG", "0") not in ("", "0"):
+        traceback.print_exc()
+    print(f"segpipe: {_sentence(error)}", file=sys.stderr)
+    return ERROR
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, SegpipeError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    reason = (str(error).strip() or "no message").splitlines()[0]
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
+        return f"The device's memory is full. Try --batch-size 1, --dtype bfloat16 or --device cpu. ({reason})"
+    if isinstance(error, ImportError):
+        return f"A package that segpipe needs cannot be imported: {reason}. Run segpipe doctor."
+    return f"{type(error).__name__}: {reason} (unexpected; SEGPIPE_DEBUG=1 shows where)"
+
+
+def _close_stdout() -> None:
+    """Who reads has gone; let Python's last flush go nowhere instead of failing."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, io.UnsupportedOperation):
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)

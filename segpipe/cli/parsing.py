@@ -1,0 +1,50 @@
+"""What the verbs' argument parsers have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+Action = Callable[[argparse.Namespace], int]
+
+
+def new_parser(prog: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """A parser of one verb, with -v; the examples stand below the help."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_verbose(parser)
+    return parser
+
+
+def add_verbose(parser: argparse.ArgumentParser, default: Any = 0) -> None:
+    """-v: the log on stderr."""
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=default, help="show what happens, on stderr; twice for more"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json: one JSON document on stdout, and nothing else there."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def add_actions(parser: argparse.ArgumentParser) -> Any:
+    """Room for a verb's own verbs; see `add_action`."""
+    return parser.add_subparsers(metavar="ACTION", required=True, dest="action_name", title="actions")
+
+
+def add_action(actions: Any, name: str, summary: str, action: Action) -> argparse.ArgumentParser:
+    """One of a verb's own verbs; `options.action` will be the function to run."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    # Suppressed, or it would overwrite a -v that stands before the action.
+    add_verbose(parser, argparse.SUPPRESS)
+    parser.set_defaults(action=action)
+    return parser

@@ -1,0 +1,185 @@
+"""`segpipe predict`: many pictures through one model, their overlays, label maps and JSON lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import IO, TYPE_CHECKING
+
+from segpipe.errors import InputError, SegpipeError
+from segpipe.names import Tasks
+
+from .parsing import add_json
+from .printing import print_json, print_note
+from .summary import Summary
+
+if TYPE_CHECKING:
+    from segpipe.pipelines import ImageSegmentationPipeline, Segmentation
+
+EXAMPLES = """  segpipe predict street.jpg --model segformer-b0-camvid
+  segpipe predict photos/ 'more/**/*.png' --model segformer-b2-ade20k --label-maps
+  segpipe predict https://example.org/street.jpg --model segformer-b0-cocostuff
+  find . -name '*.jpg' | segpipe predict - --model ./my-model --no-overlay --jsonl -"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="files, folders, patterns, URLs; - reads a list of them from stdin"
+    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="see segpipe models list; or a folder")
+    parser.add_argument("--revision", help="branch, tag or commit of the model")
+    _add_output_arguments(parser)
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default 1")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
+    )
+    parser.add_argument(
+        "--on-error", choices=("raise", "skip"), default="raise", help="at a bad picture: stop (default), or go on"
+    )
+    add_json(parser)
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, default=Path("segpipe-results"), metavar="DIR", help="default: segpipe-results"
+    )
+    parser.add_argument(
+        "--overlay", action=argparse.BooleanOptionalAction, default=True, help="write NAME-overlay.png (default)"
+    )
+    parser.add_argument("--label-maps", action="store_true", help="write NAME-label-map.png: palette, class indices")
+    parser.add_argument("--jsonl", metavar="FILE", help="write one JSON document a line; - is stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no table; errors only")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.json and options.jsonl == "-":
+        print_note("segpipe predict: --json and --jsonl - both want stdout. Choose one, or give --jsonl a file.")
+        return 2
+    from .gathering import gather_sources
+
+    sources = gather_sources(options.inputs, sys.stdin)
+    _check_outputs(sources, options)
+    segment = _load(options)
+    summary = Summary(options.model, str(next(segment.model.parameters()).device))
+    with _opened(options.jsonl) as lines:
+        error = _predict_all(segment, sources, options, summary=summary, lines=lines)
+    _print(summary, options)
+    if error is not None:
+        raise error
+    return 0 if summary.num_pictures else 1
+
+
+def _check_outputs(sources: list[str], options: argparse.Namespace) -> None:
+    """Refuse to write over a picture that is to be read."""
+    from .gathering import unique_stems
+
+    inputs = {os.path.realpath(source) for source in sources if len(source) < 4096}
+    for stem in unique_stems(sources):
+        for path in _paths(options, stem).values():
+            if os.path.realpath(path) in inputs:
+                raise InputError(f"{path} would be written over a picture of yours. Choose another --output.")
+
+
+def _paths(options: argparse.Namespace, stem: str) -> dict[str, Path]:
+    """What will be written for one picture."""
+    wanted = {"overlay": options.overlay, "label_map": options.label_maps}
+    return {
+        what: options.output / f"{stem}-{what.replace('_', '-')}.png" for what, is_wanted in wanted.items() if is_wanted
+    }
+
+
+def _load(options: argparse.Namespace) -> ImageSegmentationPipeline:
+    from segpipe.pipelines import ImageSegmentationPipeline, pipeline
+
+    segment = pipeline(
+        Tasks.image_segmentation,
+        options.model,
+        revision=options.revision,
+        device=options.device,
+        dtype=options.dtype,
+        overrides=options.set,
+        batch_size=options.batch_size,
+    )
+    assert isinstance(segment, ImageSegmentationPipeline)
+    return segment
+
+
+def _predict_all(
+    segment: ImageSegmentationPipeline,
+    sources: list[str],
+    options: argparse.Namespace,
+    *,
+    summary: Summary,
+    lines: IO[str] | None,
+) -> SegpipeError | None:
+    """Segment and write picture by picture; the error at which it had to stop, if any."""
+    from tqdm import tqdm
+
+    from segpipe.pipelines import Failure
+
+    from .gathering import unique_stems
+
+    outcomes = zip(unique_stems(sources), segment.outcomes(sources), strict=True)
+    start = perf_counter()
+    # None: no bar where stderr is no terminal.
+    with tqdm(total=len(sources), unit=" pictures", leave=False, disable=True if options.quiet else None) as bar:
+        for stem, outcome in outcomes:
+            bar.update()
+            if not isinstance(outcome, Failure):
+                summary.add(outcome, _write(outcome, stem, options, lines))
+                summary.seconds = perf_counter() - start
+            elif options.on_error == "raise":
+                summary.stopped_at = outcome.source, str(outcome.error)
+                return outcome.error
+            else:
+                summary.skipped.append((outcome.source, str(outcome.error)))
+    return None
+
+
+def _write(result: Segmentation, stem: str, options: argparse.Namespace, lines: IO[str] | None) -> dict[str, str]:
+    """Write what was asked for; what was written where."""
+    paths = _paths(options, stem)
+    files = {what: str(path) for what, path in paths.items()}
+    if "overlay" in paths:
+        result.save_overlay(paths["overlay"])
+    if "label_map" in paths:
+        result.save_label_map(paths["label_map"])
+    if lines is not None:
+        print(
+            json.dumps({**result.to_dict(), "files": files}, ensure_ascii=lines is sys.stdout), file=lines, flush=True
+        )
+    return files
+
+
+def _print(summary: Summary, options: argparse.Namespace) -> None:
+    if options.json:
+        print_json(summary.document())
+    elif options.quiet:
+        for _, reason in summary.skipped:
+            print_note(f"segpipe: skipped: {reason}")
+    elif summary.num_pictures or summary.skipped:
+        print(summary.text(), file=sys.stderr if options.jsonl == "-" else sys.stdout)
+
+
+@contextmanager
+def _opened(name: str | None) -> Iterator[IO[str] | None]:
+    """The file for JSON lines; they are written as they come, so that nothing is lost when a later picture fails."""
+    if name is None:
+        yield None
+    elif name == "-":
+        yield sys.stdout
+    else:
+        path = Path(name)
+        if path.is_dir():
+            raise InputError(f"--jsonl {name} is a folder; a file is needed. Write --jsonl {path / 'results.jsonl'}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            yield file

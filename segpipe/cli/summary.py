@@ -1,0 +1,129 @@
+"""What many segmentations say together: classes over all pictures, what was skipped, how fast it went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .printing import format_seconds, format_table
+
+if TYPE_CHECKING:
+    from segpipe.pipelines import Segmentation
+
+_LISTED = 20
+
+
+@dataclass
+class ClassTotal:
+    """One class over all pictures."""
+
+    pixels: int = 0
+    pictures: int = 0
+    score: float = 0.0
+    """Sum of score × pixels."""
+
+
+class Summary:
+    """Collects results; `text` and `document` say what they have in common.
+
+    Args:
+        model: its name.
+        device: where it ran.
+    """
+
+    def __init__(self, model: str, device: str) -> None:
+        self.model = model
+        self.device = device
+        self.seconds = 0.0
+        self.num_pictures = 0
+        self.skipped: list[tuple[str, str]] = []
+        self.stopped_at: tuple[str, str] | None = None
+        """Source and reason of the picture at which the work ended early."""
+        self._pixels = 0
+        self._classes: dict[str, ClassTotal] = {}
+        self._pictures: list[dict[str, Any]] = []
+
+    def add(self, result: Segmentation, files: dict[str, str]) -> None:
+        """Count one result and remember where its files are."""
+        self.num_pictures += 1
+        self._pixels += result.label_map.size
+        for name, area, score in zip(result.labels, result.areas, result.scores, strict=True):
+            total = self._classes.setdefault(name, ClassTotal())
+            total.pixels += area
+            total.pictures += 1
+            total.score += score * area
+        self._pictures.append(
+            {"source": result.source, "size": list(result.size), "shares": result.shares, "files": files}
+        )
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second; not a number where nothing was done."""
+        return self.num_pictures / self.seconds if self.seconds else math.nan
+
+    def text(self) -> str:
+        """A few lines and tables for a terminal."""
+        parts = [self._headline()]
+        if self._classes:
+            parts.append(self._table())
+        if self.skipped:
+            reasons = "\n".join(f"  {reason}" for _, reason in self.skipped)
+            parts.append(f"Skipped: {len(self.skipped)}\n{reasons}")
+        folders = sorted({str(Path(path).parent) for picture in self._pictures for path in picture["files"].values()})
+        if folders:
+            count = sum(len(picture["files"]) for picture in self._pictures)
+            parts.append(f"Written: {count} {_plural('file', count)} in {', '.join(folders)}")
+        return "\n\n".join(parts)
+
+    def document(self) -> dict[str, Any]:
+        """The same for JSON."""
+        classes = [
+            {
+                "label": name,
+                "share": total.pixels / self._pixels,
+                "pictures": total.pictures,
+                "score": total.score / total.pixels,
+            }
+            for name, total in self._by_share()
+        ]
+        return {
+            "model": self.model,
+            "device": self.device,
+            "seconds": self.seconds,
+            "pictures_per_second": self.rate,
+            "classes": classes,
+            "pictures": self._pictures,
+            "skipped": [_failure_document(failure) for failure in self.skipped],
+            "stopped_at": _failure_document(self.stopped_at) if self.stopped_at else None,
+        }
+
+    def _headline(self) -> str:
+        count = f"{self.num_pictures} {_plural('picture', self.num_pictures)}"
+        speed = f" in {format_seconds(self.seconds)}, {self.rate:.1f} per second" if self.num_pictures else ""
+        return f"{count}{speed}, with {self.model} on {self.device}"
+
+    def _table(self) -> str:
+        from segpipe.pipelines.rendering import format_share
+
+        rows = self._by_share()
+        cells = [
+            (name, format_share(total.pixels / self._pixels), str(total.pictures), f"{total.score / total.pixels:.3f}")
+            for name, total in rows[:_LISTED]
+        ]
+        if len(rows) > _LISTED:
+            rest = sum(total.pixels for _, total in rows[_LISTED:])
+            cells.append((f"and {len(rows) - _LISTED} more", format_share(rest / self._pixels), "", ""))
+        return format_table([("class", "share", "pictures", "score"), *cells], ("left", "right", "right", "right"))
+
+    def _by_share(self) -> list[tuple[str, ClassTotal]]:
+        return sorted(self._classes.items(), key=lambda item: -item[1].pixels)
+
+
+def _failure_document(failure: tuple[str, str]) -> dict[str, str]:
+    return {"source": failure[0], "reason": failure[1]}
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

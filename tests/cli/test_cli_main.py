@@ -1,0 +1,103 @@
+"""The frame of the command line: verbs, exit codes, one sentence per error, what an import costs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segpipe import __version__
+from segpipe.cli.main import VERBS, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_python(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False, **options
+    )
+
+
+def test_the_package_runs_as_a_module():
+    finished = run_python("-m", "segpipe", "--version")
+    assert (finished.returncode, finished.stdout) == (0, f"segpipe {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "list"], ["predict", "--help"], ["config", "schema"]])
+def test_what_needs_no_network_of_its_own_imports_neither_torch_nor_opencv(arguments):
+    code = (
+        f"import sys; from segpipe.cli.main import main; main({arguments!r});"
+        "print('heavy:', {'torch', 'cv2'} & set(sys.modules), file=sys.stderr)"
+    )
+    assert run_python("-c", code).stderr.splitlines()[-1] == "heavy: set()"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_examples(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: segpipe {verb}")
+    assert f"segpipe {verb}" in text.partition("examples:")[2]
+
+
+def test_a_misspelt_verb_gets_the_nearest_one(capsys):
+    assert main(["predit", "street.jpg"]) == 2
+    assert "Did you mean 'predict'?" in capsys.readouterr().err
+
+
+def test_no_verb_prints_the_verbs_and_is_wrong_usage(capsys):
+    assert main([]) == 2
+    text = capsys.readouterr().err
+    assert [verb for verb in VERBS if f"  {verb} " not in text] == []
+
+
+def test_wrong_usage_has_exit_code_2(capsys):
+    assert main(["predict"]) == 2
+    assert "required: INPUT, --model" in capsys.readouterr().err
+
+
+def test_an_error_is_one_sentence_without_traceback(capsys):
+    assert main(["models", "info", "segformer-b0-camvd"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("segpipe: There is no preset 'segformer-b0-camvd'. Did you mean 'segformer-b0-camvid'?")
+    assert "Traceback" not in said.err
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch):
+    monkeypatch.setenv("SEGPIPE_DEBUG", "1")
+    assert main(["models", "info", "team/street"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_130(monkeypatch, capsys):
+    class Interrupted:
+        def __iter__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+    assert main(["predict", "-", "--model", "segformer-b0-camvid"]) == 130
+    assert capsys.readouterr().err == "segpipe: interrupted.\n"
+
+
+def test_a_closed_pipe_ends_quietly():
+    command = f"{sys.executable} -m segpipe config schema | head -n 1"
+    finished = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "{\n", "")
+
+
+def test_verbose_shows_the_log_and_the_next_command_is_silent_again(capsys, monkeypatch):
+    import logging
+
+    logger = logging.getLogger("segpipe.test")
+
+    class Lines:
+        def __iter__(self):
+            logger.info("reading the list")
+            return iter(())
+
+    monkeypatch.setattr(sys, "stdin", Lines())
+    assert main(["-v", "predict", "-", "--model", "segformer-b0-camvid"]) == 1
+    assert "segpipe: info: reading the list\n" in capsys.readouterr().err
+    assert main(["predict", "-", "--model", "segformer-b0-camvid"]) == 1
+    assert "reading the list" not in capsys.readouterr().err

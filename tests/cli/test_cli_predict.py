@@ -1,0 +1,115 @@
+"""`segpipe predict`: files, folders, lists, names that clash, and pictures that cannot be read."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segpipe import pipeline
+from segpipe.cli.gathering import unique_stems
+from segpipe.cli.main import main
+from segpipe.errors import ImageError
+
+MODEL = "segformer-b0-camvid"
+
+
+@pytest.fixture
+def photos(tmp_path, street):
+    """Two folders, each with a street.png, and between them a file that is no picture."""
+    for name in ("a/street.png", "b/street.png", "b/wide.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(street.read_bytes())
+    (tmp_path / "a/torn.jpg").write_bytes(b"no picture")
+    return tmp_path
+
+
+def test_one_picture_gives_its_overlay_and_a_table(street, capsys):
+    assert main(["predict", str(street), "--model", MODEL]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("1 picture in ")
+    assert "class" in text
+    assert Image.open("segpipe-results/street-overlay.png").size == (64, 64)
+
+
+def test_label_maps_have_the_pipelines_class_indices(street):
+    assert main(["predict", str(street), "--model", MODEL, "--no-overlay", "--label-maps", "--output", "maps"]) == 0
+    expected = pipeline("image-segmentation", MODEL)(str(street)).label_map
+    assert np.array_equal(np.asarray(Image.open("maps/street-label-map.png")), expected)
+
+
+def test_pictures_of_one_name_do_not_overwrite_one_another(photos):
+    assert main(["predict", "a/street.png", "b", "--model", MODEL, "--quiet"]) == 0
+    written = sorted(path.name for path in (photos / "segpipe-results").iterdir())
+    assert written == ["street-2-overlay.png", "street-overlay.png", "wide-overlay.png"]
+
+
+def test_a_numbered_name_is_not_another_pictures_own():
+    assert unique_stems(["a/x.png", "b/X.png", "c/x-2.png"]) == ["x", "X-3", "x-2"]
+
+
+def test_urls_give_names_without_what_a_file_cannot_be_called():
+    assert unique_stems(["https://host/my%20street.jpg?key=1", "https://host/"]) == ["my-street", "host"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_bad_picture_stops_the_work_and_loses_nothing_before_it(photos, capsys, batch_size):
+    inputs = ["b/street.png", "a/street.png", "a/torn.jpg", "b/wide.png"]
+    assert main(["predict", *inputs, "--model", MODEL, "--jsonl", "r.jsonl", "--batch-size", str(batch_size)]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("segpipe: a/torn.jpg is not a picture")
+    assert said.err.count("\n") == 1
+    assert [json.loads(line)["source"] for line in (photos / "r.jsonl").read_text().splitlines()] == [
+        "b/street.png",
+        "a/street.png",
+    ]
+
+
+def test_skipping_leaves_bad_pictures_out_and_says_why(photos, capsys):
+    assert main(["predict", "a", "b", "--model", MODEL, "--on-error", "skip", "--batch-size", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [picture["source"] for picture in document["pictures"]] == ["a/street.png", "b/street.png", "b/wide.png"]
+    assert [skipped["source"] for skipped in document["skipped"]] == ["a/torn.jpg"]
+    assert sum(each["share"] for each in document["classes"]) == pytest.approx(1.0)
+
+
+def test_nothing_but_bad_pictures_is_an_error(photos, capsys):
+    assert main(["predict", "a/torn.jpg", "--model", MODEL, "--on-error", "skip"]) == 1
+    assert "Skipped: 1" in capsys.readouterr().out
+
+
+def test_a_list_on_stdin_gives_json_lines_alone_on_stdout(photos, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a/street.png\n\nb/wide.png\n"))
+    assert main(["predict", "-", "--model", MODEL, "--no-overlay", "--jsonl", "-"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["source"] for line in said.out.splitlines()] == ["a/street.png", "b/wide.png"]
+    assert "2 pictures in" in said.err
+    assert not (photos / "segpipe-results").exists()
+
+
+def test_an_overlay_never_replaces_a_picture_that_is_read(photos, capsys):
+    (photos / "a/street-overlay.png").write_bytes((photos / "a/street.png").read_bytes())
+    assert main(["predict", "a/street.png", "a/street-overlay.png", "--model", MODEL, "--output", "a"]) == 1
+    assert "would be written over a picture of yours" in capsys.readouterr().err
+
+
+def test_an_override_changes_what_the_network_sees(street):
+    arguments = ["predict", str(street), "--model", MODEL, "--no-overlay", "--label-maps", "--quiet"]
+    assert main([*arguments, "--output", "plain"]) == 0
+    assert main([*arguments, "--output", "other", "--set", 'preprocessor.resize={"mode":"exact","size":[32,32]}']) == 0
+    plain, other = (Image.open(f"{folder}/street-label-map.png") for folder in ("plain", "other"))
+    assert plain.size == other.size
+    assert not np.array_equal(np.asarray(plain), np.asarray(other))
+
+
+def test_two_outputs_cannot_share_stdout(street):
+    assert main(["predict", str(street), "--model", MODEL, "--json", "--jsonl", "-"]) == 2
+
+
+def test_a_file_that_is_not_there_is_named(capsys):
+    assert main(["predict", "nowhere.jpg", "--model", MODEL]) == 1
+    assert "There is no picture 'nowhere.jpg'" in capsys.readouterr().err
+    with pytest.raises(ImageError):
+        pipeline("image-segmentation", MODEL)("nowhere.jpg")
