@@ -22,6 +22,7 @@
     │   ├── ImageDecodeError (ValueError)    a picture cannot be decoded, or not into RGB
     │   ├── ImageTooLargeError (ValueError)  a picture is over the byte or the pixel limit
     │   └── ImageFetchError (OSError)        a picture's URL did not answer with one
+    ├── NumericalError (ArithmeticError)     a network computes what is not a finite number
     └── InputError (TypeError, ValueError)   an argument has the wrong type, shape or value
 
 Each message has three parts: what is wrong with its value, what would be right, what to do.
@@ -116,6 +117,10 @@ class ImageTooLargeError(ImageError, ValueError):
 
 class ImageFetchError(ImageError, OSError):
     """A picture's URL did not answer with a picture."""
+
+
+class NumericalError(SegpipeError, ArithmeticError):
+    """A network computes what is not a finite number."""
 
 
 class InputError(SegpipeError, TypeError, ValueError):

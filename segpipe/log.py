@@ -1,10 +1,8 @@
-"""One logger tree, `segpipe`, that stays silent until the application asks for it."""
+"""One logger tree, `segpipe`: it sets nothing up, so warnings reach stderr and the rest waits for the application."""
 
 from __future__ import annotations
 
 import logging
-
-logging.getLogger("segpipe").addHandler(logging.NullHandler())
 
 
 def get_logger(name: str) -> logging.Logger:

@@ -117,12 +117,9 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
-def test_importing_segpipe_takes_neither_torch_nor_time():
-    code = (
-        "import time; start = time.perf_counter(); import segpipe; took = time.perf_counter() - start;"
-        "import sys; print('torch' in sys.modules, 'cv2' in sys.modules, took < 0.2)"
-    )
-    assert run_python(code).split() == ["False", "False", "True"]
+def test_importing_segpipe_takes_nothing_heavy():
+    heavy = ["torch", "cv2", "numpy", "PIL", "requests", "msgspec"]
+    assert run_python(f"import segpipe, sys; print([name for name in {heavy} if name in sys.modules])").strip() == "[]"
 
 
 def test_documents_and_hub_take_no_torch():

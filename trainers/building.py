@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from segpipe.errors import InputError
+from segpipe.errors import InputError, UnknownNameError
 from segpipe.registry import Registry
 
 TRAINERS: Registry[Callable[..., Any]] = Registry("trainer")
@@ -22,4 +22,9 @@ def build_trainer(name: str = "segmentation", default_args: Mapping[str, Any] | 
     twice = sorted(set(default_args or {}) & set(arguments))
     if twice:
         raise InputError(f"{twice[0]!r} is given in default_args and as a keyword. Give it once.")
+    if not TRAINERS:
+        raise UnknownNameError(
+            f"There is no trainer {name!r}: this version of segpipe brings none. "
+            "Install a plugin that registers one, or upgrade segpipe."
+        )
     return TRAINERS.get(name)(**{**(default_args or {}), **arguments})

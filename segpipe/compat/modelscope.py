@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
@@ -28,12 +30,28 @@ __all__ = ["MsDataset", "Tasks", "Trainers", "build_trainer", "pipeline"]
 
 logger = get_logger(__name__)
 
-# Arguments that ModelScope needs to find and trust code, which segpipe never runs from a model.
-WITHOUT_EFFECT = frozenset({"trust_remote_code", "external_engine_for_llm", "ignore_file_pattern", "pipeline_name"})
+# Arguments with which ModelScope finds, trusts and compiles code. segpipe runs no code from a model.
+WITHOUT_EFFECT = frozenset(
+    {
+        "auto_collate",
+        "compile",
+        "compile_options",
+        "config_file",
+        "device_map",
+        "external_engine_for_llm",
+        "framework",
+        "ignore_file_pattern",
+        "pipeline_name",
+        "plugins",
+        "preprocessor",
+        "third_party",
+        "trust_remote_code",
+    }
+)
 
 
 class Trainers:
-    """Trainer names of ModelScope, each an alias of ours."""
+    """Trainer names of ModelScope; which of them can be built, `segpipe.TRAINERS` says."""
 
     default = "trainer"
     easycv = "easycv"
@@ -51,12 +69,19 @@ def pipeline(
 
     `device="gpu"` falls back to the CPU where there is no GPU, as it does there.
     """
-    ignored = sorted(WITHOUT_EFFECT & set(options))
+    ignored = sorted(name for name in WITHOUT_EFFECT & set(options) if options[name])
     if ignored:
         logger.warning("pipeline: %s has no effect in segpipe", ", ".join(ignored))
     kept = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
-    chosen = None if device in ("gpu", "cuda") else device
-    return build_pipeline(task or Tasks.image_segmentation, model, revision=model_revision, device=chosen, **kept)
+    return build_pipeline(
+        task or Tasks.image_segmentation, model, revision=model_revision, device=_device(device), **kept
+    )
+
+
+def _device(device: str | None) -> str | None:
+    """ "gpu:1" where torch sees GPUs; without any, the CPU."""
+    is_gpu = device is not None and device.lower().startswith(("gpu", "cuda"))
+    return "cpu" if is_gpu and not torch.cuda.is_available() else device
 
 
 @dataclass(frozen=True)

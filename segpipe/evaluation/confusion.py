@@ -49,22 +49,26 @@ class ConfusionMatrix:
             )
         is_counted = label != self.ignore_index
         labels = label[is_counted].astype(np.int64)
-        if labels.size and (labels.max() >= self.num_classes or labels.min() < 0):
+        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+        if wrong.size:
             raise InputError(
-                f"The label has the value {labels.max()}, and there are {self.num_classes} classes. "
+                f"The label has the value {wrong[0]}, and there are {self.num_classes} classes. "
                 f"Values must be 0 to {self.num_classes - 1}, or {self.ignore_index} for pixels to ignore."
             )
-        predictions = np.minimum(prediction[is_counted].astype(np.int64), self.num_classes)
+        predictions = prediction[is_counted].astype(np.int64)
+        predictions[(predictions < 0) | (predictions >= self.num_classes)] = self.num_classes
         cells = np.bincount(labels * (self.num_classes + 1) + predictions, minlength=self.counts.size)
         self.counts += cells.reshape(self.counts.shape)
 
     def scores(self, names: Sequence[str] | None = None) -> Scores:
         """The scores of what was counted (mmsegmentation's and Cityscapes' formulas)."""
+        keys = names if names is not None else [f"class {index}" for index in range(self.num_classes)]
+        if len(keys) != self.num_classes:
+            raise InputError(f"There are {len(keys)} names for {self.num_classes} classes. Give one for each.")
         right = np.diagonal(self.counts).astype(np.float64)
         labelled = self.counts.sum(axis=1)
         predicted = self.counts[:, : self.num_classes].sum(axis=0)
         iou = _divide(right, labelled + predicted - right)
-        keys = names if names is not None else [f"class {index}" for index in range(self.num_classes)]
         return Scores(
             miou=_mean(iou),
             iou=dict(zip(keys, iou.tolist(), strict=True)),

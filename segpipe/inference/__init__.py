@@ -4,7 +4,7 @@ from .label_maps import LabelMap, label_map
 from .placement import Axis, Placement, place_picture
 from .resizing import resize_image, resized_size
 from .views import Prediction, View
-from .whole import PreparedImage, predict_images, prepare_image
+from .whole import PreparedImage, check_supported, predict_images, prepare_image
 
 __all__ = [
     "Axis",
@@ -13,6 +13,7 @@ __all__ = [
     "Prediction",
     "PreparedImage",
     "View",
+    "check_supported",
     "label_map",
     "place_picture",
     "predict_images",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segpipe.errors import NumericalError
+
 from .placement import Axis, Placement
 from .strips import combined_strips
 from .views import Prediction, View
@@ -25,7 +27,7 @@ ABSENT = -1e30
 """Logit of a place in a table that no candidate fills."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelMap:
     """Class indices of a picture.
 
@@ -51,6 +53,11 @@ def label_map(prediction: Prediction) -> LabelMap:
     view = prediction.views[0]
     cells = view.logits.permute(1, 2, 0).float()  # (h, w, K)
     best, winners = cells.max(dim=-1)
+    if not best.isfinite().all():
+        raise NumericalError(
+            "The network's logits are not all finite numbers. Compute in float32 or bfloat16; "
+            "if that does not help, the weights are broken: load them again."
+        )
     labels = _label_pixels(view, cells, winners)
     return LabelMap(labels, _class_scores(cells, best, winners, view.placement, labels))
 
@@ -117,7 +124,7 @@ def _block_offsets(placement: Placement, width: int, device: torch.device) -> Te
     return (rows[:, None] * width + columns).flatten()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CandidateTable:
     """The classes that can win in each of m blocks, ascending.
 

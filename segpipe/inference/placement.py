@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segpipe.models import bilinear_weights
+
 Size = tuple[int, int]
 Upsampling = Literal["one-step", "two-step"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
     """How each of n pixels reads a row of cells.
 
@@ -43,14 +45,7 @@ class Axis:
             length: length after.
             scale: cells per pixel where it is not cells / length, as after cropping.
         """
-        step = np.float32(cells) / np.float32(length) if scale is None else np.float32(scale)
-        # In float32 as torch computes it, with one rounding (a fused multiply-add).
-        positions = (np.float64(step) * (np.arange(length) + 0.5) - 0.5).astype(np.float32)
-        positions = np.clip(positions, 0, cells - 1)
-        starts = np.minimum(positions.astype(np.int64), max(cells - 2, 0))
-        offset = positions - starts.astype(np.float32)
-        weights = np.stack([1 - offset, offset], axis=1)[:, : min(cells, 2)]
-        return cls(cells, starts, np.ascontiguousarray(weights))
+        return cls(cells, *bilinear_weights(cells, length, scale=scale))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -109,7 +104,7 @@ class Axis:
         return torch.from_numpy(read)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placement:
     """Both axes: pixel (y, x) of the picture reads rows[y] × columns[x] of the grid."""
 

@@ -12,7 +12,7 @@ from segpipe.errors import InputError
 from .placement import Placement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """Logits (K, h, w) on the network's grid and where the picture lies on it."""
 
@@ -32,7 +32,7 @@ class View:
         return self.logits.shape[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """All views of one picture and how they combine: whole pictures, windows, scales and mirrored ones.
 

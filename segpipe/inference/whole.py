@@ -19,7 +19,7 @@ from .views import Prediction, View
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedImage:
     """A picture as the network gets it.
 
@@ -47,7 +47,7 @@ def predict_images(
     model: SegmentationModel, images: Sequence[PreparedImage], config: InferenceConfig
 ) -> list[Prediction]:
     """Predictions of pictures of one input size, as one batch."""
-    _check_supported(config)
+    check_supported(config)
     batch = torch.from_numpy(np.stack([image.pixels for image in images]))  # (B, h, w, 3)
     logits = model(batch.permute(0, 3, 1, 2).to(model.pixel_mean.device))
     resized = images[0].input_size
@@ -56,7 +56,8 @@ def predict_images(
     return [Prediction((View(*pair),), config.combine) for pair in zip(logits, placements, strict=True)]
 
 
-def _check_supported(config: InferenceConfig) -> None:
+def check_supported(config: InferenceConfig) -> None:
+    """Refuse what this version cannot run."""
     if config.mode == "whole" and config.scales == (1.0,) and not config.flip:
         return
     raise ConfigurationError(

@@ -1,5 +1,6 @@
 """Networks: shapes and key maps, loading and converting weights. They know no pictures, data sets or devices."""
 
+from .bilinear import bilinear_weights
 from .building import MODELS, build_model, model_type
 from .contract import SegmentationModel, SegpipeNetwork
 from .conversion import ARCHITECTURES, convert
@@ -14,6 +15,7 @@ __all__ = [
     "SegmentationModel",
     "SegpipeNetwork",
     "apply_tensors",
+    "bilinear_weights",
     "build_model",
     "convert",
     "detect_dialect",

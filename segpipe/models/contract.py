@@ -44,7 +44,8 @@ class SegpipeNetwork(nn.Module):
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of a picture once it is padded to the multiple and to the least size."""
-        height, width = (max(-(-side // self.size_multiple) * self.size_multiple, self.min_size) for side in size)
+        multiple = self.size_multiple
+        height, width = (-(-max(side, self.min_size) // multiple) * multiple for side in size)
         return height, width
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -66,4 +67,4 @@ class SegmentationModel(SegpipeNetwork):
     """
 
     def apply_folding(self) -> None:
-        """Precompute what depends on weights alone, for inference; `train()` undoes it."""
+        """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""

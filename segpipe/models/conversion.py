@@ -59,6 +59,8 @@ def convert(
         preset: take the whole configuration from this preset.
     """
     target = Path(to)
+    if architecture is not None and preset is not None:
+        raise InputError(f"architecture={architecture!r} and preset={preset!r} both say what the model is. Give one.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty. Name a new folder, or remove it first.")
     folder = _open_source(source, architecture, preset)
@@ -97,6 +99,12 @@ def describe_checkpoint(
         dialect, NormEps()
     )
     encoder = EncoderConfig(norm_eps=eps)
+    needed = "classifier.bias" if family == "mit" else "head.classifier.bias"
+    if needed not in ours:
+        raise InputError(
+            f"These are weights of an encoder without the {'classifier' if family == 'mit' else 'decode head'} of "
+            f"{family}-{variant}, and a model folder holds a whole network. Convert a checkpoint that has one."
+        )
     if family == "mit":
         model = MitConfig(variant=variant, num_classes=len(ours["classifier.bias"]), encoder=encoder)
         return Configuration(task="image-classification", model=model, labels=_meta_labels(meta, model.num_classes))
@@ -160,15 +168,16 @@ def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] 
     if labels is None and configuration.labels is not None:
         return configuration
     names = labels if labels is not None else [f"class {index}" for index in range(configuration.model.num_classes)]
-    chosen = (
-        names if isinstance(names, LabelSet) else LabelSet(names=tuple(names), ignore_index=_free_value(len(names)))
-    )
-    return msgspec.structs.replace(configuration, labels=chosen)
+    try:
+        chosen = names if isinstance(names, LabelSet) else _named_labels(tuple(names))
+        return msgspec.structs.replace(configuration, labels=chosen)
+    except ValueError as error:
+        raise InputError(f"The labels do not fit: {error}.") from error
 
 
-def _free_value(num_classes: int) -> int:
-    """255, or the largest 16-bit value where 255 is a class."""
-    return 255 if num_classes <= 255 else 65535
+def _named_labels(names: tuple[str, ...]) -> LabelSet:
+    """Labels without colours; ignored is 255, or the largest 16-bit value where 255 is a class."""
+    return LabelSet(names=names, ignore_index=255 if len(names) <= 255 else 65535)
 
 
 def _check_classes(configuration: Configuration, num_classes: int | None, *, origin: str) -> None:

@@ -43,7 +43,7 @@ class DecodeHead(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, h_i, w_i, D_i) maps, the finest first → (B, K, h_0, w_0) logits."""
-        if self.folded is not None:
+        if self.folded is not None and not torch.is_grad_enabled():
             return self.folded(maps)
         fused = add_levels(self.project_levels(maps))
         fused = self.dropout(functional.relu(self.norm(fused)))
@@ -59,7 +59,7 @@ class DecodeHead(nn.Module):
 
     @torch.no_grad()
     def apply_folding(self) -> None:
-        """Compute with multiplied weights from now on, until `train()` or `load_state_dict()`."""
+        """Compute with multiplied weights where no gradient is asked for, until `train()` or `load_state_dict()`."""
         self.folded = self.fold()
 
     def train(self, mode: bool = True) -> DecodeHead:
@@ -150,7 +150,7 @@ class FoldedHead(nn.Module):
             maps = [functional.relu(level(x)) for level, x in zip(self.levels, maps, strict=True)]
         finest, *coarser = list[FrozenLinear](self.projections)  # type: ignore[arg-type]
         levels = [projection(x) for projection, x in zip(coarser, maps[1:], strict=True)]
-        if maps[0].device.type == "cpu" and not maps[0].requires_grad:
+        if maps[0].device.type == "cpu":
             return classify_strips(maps[0], levels, FusionLayers(*finest, *self.classifier))
         fused = functional.relu(add_levels([finest(maps[0]), *levels]))
         return _classify(fused, *self.classifier)

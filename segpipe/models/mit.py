@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segpipe.configuration import EncoderConfig, MitConfig, NormEps
+from segpipe.errors import ConfigurationError
 
 from .contract import SegpipeNetwork
 
@@ -44,12 +45,18 @@ STRIDES = (4, 2, 2, 2)
 def encoder_shape(variant: str, config: EncoderConfig) -> Shape:
     """The variant's row of the table, with what the configuration says instead."""
     row = VARIANTS[variant]
-    return Shape(
+    shape = Shape(
         dims=config.dims or row.dims,
         depths=config.depths or row.depths,
         heads=config.heads or row.heads,
         reductions=config.reductions or row.reductions,
     )
+    if any(dim % heads for dim, heads in zip(shape.dims, shape.heads, strict=True)):
+        raise ConfigurationError(
+            f"model.encoder: the channels {shape.dims} cannot be split over {shape.heads} attention heads. "
+            "Each stage's dims must be a multiple of its heads."
+        )
+    return shape
 
 
 class MixTransformer(nn.Module):
@@ -225,7 +232,7 @@ class DropPath(nn.Module):
             return branch
         keep = 1.0 - self.rate
         mask = branch.new_empty(branch.shape[0], *(1,) * (branch.dim() - 1)).bernoulli_(keep)
-        return branch * (mask / keep)
+        return branch * (mask / max(keep, 1e-6))
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:.3f}"

@@ -29,5 +29,5 @@ class Segformer(SegmentationModel):
         return self.head(self.encoder(self.normalise(images)))
 
     def apply_folding(self) -> None:
-        """Multiply out the head's weights; the next `train()` or `load_state_dict()` undoes it."""
+        """Multiply out the head's weights, see `DecodeHead.apply_folding`."""
         self.head.apply_folding()

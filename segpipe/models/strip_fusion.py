@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from .bilinear import bilinear_weights
 
 STRIP_BYTES = 1 << 21
 """Size of a fused strip: about what a core's second-level cache holds."""
@@ -74,21 +76,15 @@ def _add_resized(fused: Tensor, level: Tensor, height: int, rows: slice) -> None
         fused[:, columns].baddbmm_(weights, stretched[:, across.source])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _band(length: int, resized: int, start: int, stop: int) -> Band:
-    """What rows `start` to `stop` of a bilinear resize (no corner alignment) along one axis read."""
-    weights = _resize_matrix(length, resized)[start:stop]
-    used = weights.any(dim=0).nonzero()
-    source = slice(int(used[0]), int(used[-1]) + 1)
-    return Band(source, weights[:, source].contiguous())
-
-
-@lru_cache(maxsize=64)
-def _resize_matrix(length: int, resized: int) -> Tensor:
-    """(resized, length): the whole resize; each source cell is interpolated as a channel of its own."""
-    with torch.inference_mode(False):
-        identity = torch.eye(length)[None]
-        return functional.interpolate(identity, size=resized, mode="linear", align_corners=False)[0].T.contiguous()
+    """What pixels `start` to `stop` of a bilinear resize along one axis read."""
+    starts, weights = (values[start:stop] for values in bilinear_weights(length, resized))
+    first, last = int(starts.min()), int(starts.max()) + weights.shape[1]
+    matrix = np.zeros((stop - start, last - first), dtype=np.float32)
+    for tap in range(weights.shape[1]):
+        matrix[np.arange(stop - start), starts - first + tap] = weights[:, tap]
+    return Band(slice(first, last), torch.from_numpy(matrix))
 
 
 def _strip_rows(finest: Tensor, layers: FusionLayers) -> int:

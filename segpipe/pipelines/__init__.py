@@ -1,8 +1,9 @@
 """From one picture to one result: the pipelines and what they return."""
 
-from .base import Failure, Pipeline, PipelineOptions
+from .base import Failure, Pipeline
 from .building import PIPELINES, pipeline
 from .image_segmentation import ImageSegmentationPipeline
+from .options import PipelineOptions
 from .segmentation import Segmentation
 
 __all__ = [

@@ -2,72 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from segpipe.data.images import ChannelOrder
 from segpipe.data.sources import describe_source, is_many, iterate_sources, read_source
 from segpipe.errors import ImageError, InputError, SegpipeError
 from segpipe.log import get_logger
+
+from .options import PipelineOptions, replace_options
 
 logger = get_logger(__name__)
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PipelineOptions:
-    """How pictures are read and grouped.
-
-    Attributes:
-        batch_size: pictures of one input size that go through the network together.
-        on_error: raise stops at a picture that cannot be read; skip logs it and leaves it out of the results.
-        channel_order: of arrays and tensors; OpenCV's are bgr.
-        max_pixels: pictures with more are refused before they are decoded; None: 200 million.
-        max_bytes: larger files and answers are refused; None: 512 MiB, and 64 MiB from URLs.
-        timeout: seconds to connect, and between two pieces of an answer.
-        deadline: seconds for a whole download.
-        readers: threads that read pictures ahead of the network.
-    """
-
-    batch_size: int = 1
-    on_error: Literal["raise", "skip"] = "raise"
-    channel_order: ChannelOrder = "rgb"
-    max_pixels: int | None = None
-    max_bytes: int | None = None
-    timeout: tuple[float, float] = (10.0, 30.0)
-    deadline: float = 60.0
-    readers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.readers < 1:
-            raise InputError(f"batch_size {self.batch_size} and readers {self.readers} must be at least 1.")
-        if self.on_error not in ("raise", "skip"):
-            raise InputError(f"on_error {self.on_error!r} is neither 'raise' nor 'skip'.")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A picture on its way through a pipeline.
 
     Attributes:
-        pixels: (H, W, 3) uint8 RGB as decoded.
+        pixels: (H, W, 3) uint8 RGB as decoded, in memory of its own.
         source: what it is called in messages and results.
         prepared: what the pipeline's `preprocess` made of it.
-        timings: seconds by step so far.
+        timings: seconds by step so far; a GPU's work is counted where its result is waited for.
+        is_kept: whether the result shall hold the pixels.
     """
 
     pixels: np.ndarray
     source: str
     prepared: Any
     timings: dict[str, float]
+    is_kept: bool
 
 
 @dataclass(frozen=True)
@@ -137,19 +110,35 @@ class Pipeline(Generic[Result]):
         waiting: deque[Future[Picture | Failure]] = deque()
         ahead = max(options.batch_size, options.readers) + options.readers
         executor = ThreadPoolExecutor(options.readers, thread_name_prefix="segpipe-read")
+        remaining, broken = enumerate(sources), None
         try:
-            for index, source in enumerate(sources):
-                waiting.append(executor.submit(self._read, source, index, options))
+            while True:
+                try:
+                    index, source = next(remaining)
+                except StopIteration:
+                    break
+                except Exception as error:  # the user's own; what was read before is not lost
+                    broken = error
+                    break
+                waiting.append(self._begin_reading(executor, source, index, options))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
-        except Exception:
-            # The sources themselves broke off; what was read before is not lost.
-            yield from (future.result() for future in waiting)
-            raise
-        else:
-            yield from (future.result() for future in waiting)
+            while waiting:
+                yield waiting.popleft().result()
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
+        if broken is not None:
+            raise broken
+
+    def _begin_reading(
+        self, executor: ThreadPoolExecutor, source: Any, index: int, options: PipelineOptions
+    ) -> Future[Picture | Failure]:
+        """Files and URLs are read by another thread; arrays and open files, which their owner may reuse, at once."""
+        if isinstance(source, str | os.PathLike | bytes):
+            return executor.submit(self._read, source, index, options)
+        done: Future[Picture | Failure] = Future()
+        done.set_result(self._read(source, index, options))
+        return done
 
     def _read(self, source: Any, index: int, options: PipelineOptions) -> Picture | Failure:
         name, start = describe_source(source, index), perf_counter()
@@ -164,9 +153,12 @@ class Pipeline(Generic[Result]):
             )
         except (ImageError, InputError) as error:
             return Failure(name, error)
+        if not isinstance(source, str | os.PathLike | bytes):
+            pixels = pixels.copy()  # a caller may write into the array again
         middle = perf_counter()
         prepared = self.preprocess(pixels)
-        return Picture(pixels, name, prepared, {"read": middle - start, "resize": perf_counter() - middle})
+        timings = {"read": middle - start, "resize": perf_counter() - middle}
+        return Picture(pixels, name, prepared, timings, options.keep_image)
 
     def _run(self, batch: list[Picture | Failure]) -> list[Result | Failure]:
         """Outcomes in order; pictures run together where their input sizes agree."""
@@ -183,16 +175,6 @@ class Pipeline(Generic[Result]):
                 outcomes[index].timings["network"] = share
                 outcomes[index] = self.postprocess(prediction, outcomes[index])
         return outcomes
-
-
-def replace_options(options: PipelineOptions, changes: dict[str, Any]) -> PipelineOptions:
-    """Options with some changed; an unknown one is refused by name."""
-    unknown = sorted(set(changes) - set(options.__dataclass_fields__))
-    if unknown:
-        raise InputError(
-            f"There is no option {unknown[0]!r}. The options are {', '.join(options.__dataclass_fields__)}."
-        )
-    return replace(options, **changes)
 
 
 def _is_lazy(inputs: Any) -> bool:

@@ -16,8 +16,9 @@ from segpipe.models import open_folder
 from segpipe.names import Tasks
 from segpipe.registry import Registry
 
-from .base import Pipeline, PipelineOptions, replace_options
+from .base import Pipeline
 from .image_segmentation import ImageSegmentationPipeline
+from .options import PipelineOptions, replace_options
 
 PIPELINES: Registry[Callable[..., Pipeline[Any]]] = Registry("task")
 PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
@@ -85,6 +86,9 @@ def _device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(str(device).lower().replace("gpu", "cuda"))
     except RuntimeError as error:
         raise InputError(f"There is no device {device!r}. Say cpu, cuda or cuda:1.") from error
+    backend = getattr(torch, chosen.type, None)
+    if chosen.type not in ("cpu", "cuda") and (backend is None or not backend.is_available()):
+        raise InputError(f"The device {device!r} is not there. Say cpu, or leave it out.")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} GPUs. "
@@ -94,8 +98,7 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype is not None and dtype not in DTYPES:
-        raise InputError(f"There is no dtype {dtype!r}. Known: {', '.join(DTYPES)}.")
-    return DTYPES[dtype or "float32"]
+    name = "float32" if dtype is None else str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise InputError(f"A network cannot compute in the dtype {name!r}. Known: {', '.join(DTYPES)}.")
+    return DTYPES[name]

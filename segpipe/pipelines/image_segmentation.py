@@ -11,10 +11,11 @@ import torch
 from segpipe.configuration import LabelSet
 from segpipe.errors import ModelFolderError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Prediction, PreparedImage, label_map, predict_images, prepare_image
+from segpipe.inference import Prediction, PreparedImage, check_supported, label_map, predict_images, prepare_image
 from segpipe.models import SegmentationModel, load_model
 
-from .base import Picture, Pipeline, PipelineOptions
+from .base import Picture, Pipeline
+from .options import PipelineOptions
 from .segmentation import Segmentation
 
 
@@ -32,6 +33,7 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, options: PipelineOptions
     ) -> None:
         super().__init__(options)
+        check_supported(folder.configuration.inference)
         model = load_model(folder)
         if not isinstance(model, SegmentationModel):
             raise ModelFolderError(
@@ -65,7 +67,7 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
             result.scores.cpu().numpy(),
             self.labels.names,
             palette=self.labels.palette,
-            image=picture.pixels,
+            image=picture.pixels if picture.is_kept else None,
             source=picture.source,
             timings={**picture.timings, "label map": perf_counter() - start},
         )

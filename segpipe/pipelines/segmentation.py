@@ -21,6 +21,7 @@ _KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
 _LEGEND_HEIGHT = 160
 _FONT_SIZE = 15
+_LARGEST_FONT = 64
 _COUNTED_AT_ONCE = 2**18
 
 Palette = tuple[tuple[int, int, int], ...]
@@ -123,7 +124,8 @@ class Segmentation(Mapping[str, Any]):
 
     @property
     def scores(self) -> list[float]:
-        """The mean softmax probability of each class present over its mask, by ascending class index."""
+        """How sure the network is of each class present: its mean softmax probability where it wins, on the network's
+        own grid; by ascending class index."""
         return [self._score_of.get(index, math.nan) for index in self.classes]
 
     @property
@@ -208,7 +210,7 @@ class Segmentation(Mapping[str, Any]):
         rows, colors, areas = self._by_share(), self._colors(), self._class_areas()
         names = [self._names[index] for index in rows]
         shares = [float(areas[index]) / self._label_map.size for index in rows]
-        font_size = max(_FONT_SIZE, round((height or 0) / 32))
+        font_size = min(max(_FONT_SIZE, round((height or 0) / 32)), _LARGEST_FONT)
         return rendering.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
 
     def to_dict(self) -> dict[str, Any]:

@@ -39,6 +39,17 @@ def test_a_void_prediction_is_wrong_but_no_class():
     assert matrix.scores().iou["class 0"] == pytest.approx(1 / 2)
 
 
+def test_a_negative_prediction_is_void_too():
+    matrix = ConfusionMatrix(num_classes=2)
+    matrix.update(prediction=np.array([[-1, 1]]), label=np.array([[1, 1]]))
+    assert matrix.scores().iou == pytest.approx({"class 0": math.nan, "class 1": 1 / 2}, nan_ok=True)
+
+
+def test_names_must_be_as_many_as_classes():
+    with pytest.raises(InputError, match="1 names for 2 classes"):
+        ConfusionMatrix(2).scores(["a"])
+
+
 def test_counting_does_not_depend_on_the_order():
     rng = np.random.default_rng(0)
     maps = [(rng.integers(0, 4, (5, 6)), rng.integers(0, 4, (5, 6))) for _ in range(3)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from segpipe.errors import NumericalError
 from segpipe.inference import LabelMap, Placement, Prediction, View, label_map, place_picture
 from segpipe.inference.placement import Axis
 
@@ -136,6 +137,15 @@ def test_cells_of_the_pad_do_not_count_in_scores():
     values[0, :, 2:] = 50.0  # only the pad is that sure
     placement = place_picture((8, 4), (16, 6), (16, 16), (4, 4), upsampling="two-step")
     assert label_map(Prediction((View(values, placement),))).scores[0].item() == pytest.approx(0.7310586, abs=0.1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_refused(value):
+    values = torch.zeros(5, 20, 20)
+    values[2, 7, 7] = value
+    placement = place_picture((80, 80), (80, 80), (80, 80), (20, 20), upsampling="one-step")
+    with pytest.raises(NumericalError, match="not all finite"):
+        label_map(Prediction((View(values, placement),)))
 
 
 def test_more_than_256_classes_need_a_wider_type():

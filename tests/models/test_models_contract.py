@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, SegformerConfig
+from segpipe.errors import ConfigurationError
 from segpipe.models import build_model
 from segpipe.models.mit import DropPath
 
@@ -73,6 +74,23 @@ def test_uint8_and_float_pictures_are_the_same_to_a_network():
     assert torch.equal(model(images), model(images.float()))
 
 
+@pytest.mark.parametrize(("multiple", "expected"), [(1, 29), (4, 32), (32, 32), (64, 64)])
+def test_the_input_size_is_a_multiple_and_large_enough(multiple, expected):
+    assert tiny(size_multiple=multiple).input_size((10, 10)) == (expected, expected)
+
+
+def test_a_folded_network_still_has_gradients():
+    model = tiny().eval()
+    model.apply_folding()
+    model(torch.rand(1, 3, 32, 32) * 255).square().mean().backward()
+    assert model.head.fuse.weight.grad is not None
+
+
+def test_heads_must_divide_the_channels():
+    with pytest.raises(ConfigurationError, match="cannot be split over"):
+        build_model(SegformerConfig(num_classes=2, encoder=EncoderConfig(dims=(8, 15, 24, 32))))
+
+
 def test_training_undoes_folding():
     model = tiny().eval()
     model.apply_folding()
@@ -113,6 +131,7 @@ def test_drop_path_grows_linearly_over_the_blocks():
 def test_half_precision_stays_close():
     model = tiny().eval()
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
-    exact = model(images)
-    model.to(torch.bfloat16).apply_folding()
-    assert (model(images).float() - exact).abs().max() < 0.05 * exact.abs().max()
+    with torch.inference_mode():
+        exact = model(images)
+        model.to(torch.bfloat16).apply_folding()
+        assert (model(images).float() - exact).abs().max() < 0.05 * exact.abs().max()

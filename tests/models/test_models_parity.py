@@ -56,6 +56,17 @@ def test_folded_heads_give_the_same_logits(variant):
             assert relative_error(model(images), plain) < 2e-6
 
 
+@pytest.mark.parametrize("head", ["mlp", "conv"])
+def test_folded_heads_agree_over_several_strips_and_tiles(monkeypatch, head):
+    monkeypatch.setattr("segpipe.models.strip_fusion.STRIP_BYTES", 1 << 20)
+    model = randomised(SegformerConfig(num_classes=5, head=HeadConfig(type=head)))
+    images = torch.randint(0, 256, (1, 3, 70, 1203), dtype=torch.uint8)  # a grid of 18 × 301: tiles of 128, strips of 3
+    with torch.inference_mode():
+        plain = model(images)
+        model.apply_folding()
+        assert relative_error(model(images), plain) < 2e-6
+
+
 HF_VARIANTS = {
     "b0": ([32, 64, 160, 256], [2, 2, 2, 2], 256),
     "b1": ([64, 128, 320, 512], [2, 2, 2, 2], 256),

@@ -129,6 +129,43 @@ def test_outcomes_have_failures_in_the_places_of_their_results(segment, tmp_path
     assert isinstance(last, Segmentation)
 
 
+def test_a_generator_may_reuse_its_buffer(segment):
+    def frames():
+        buffer = np.empty((48, 64, 3), np.uint8)
+        for seed in range(6):
+            buffer[:] = picture(seed)
+            yield buffer
+
+    results = list(segment(frames()))
+    assert all(np.array_equal(r.label_map, segment(picture(s)).label_map) for s, r in enumerate(results))
+
+
+def test_a_generator_may_close_its_files(segment, tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+
+    def files():
+        for _ in range(3):
+            with open(tmp_path / "a.png", "rb") as file:
+                yield file
+
+    assert len(list(segment(files()))) == 3
+
+
+def test_a_result_keeps_its_own_picture(segment):
+    pixels = picture().copy()
+    result = segment(pixels)
+    before = result.overlay()
+    pixels[:] = 0
+    assert np.array_equal(result.overlay(), before)
+
+
+def test_results_without_their_picture_have_no_overlay(segment):
+    result = segment(picture(), keep_image=False)
+    assert result.image is None
+    with pytest.raises(InputError):
+        result.overlay()
+
+
 def test_several_threads_get_the_results_of_one(segment):
     expected = [segment(picture(seed)).label_map for seed in range(4)]
     got: dict[int, np.ndarray] = {}
@@ -170,10 +207,16 @@ def test_a_misspelt_task_model_and_option_name_the_nearest(segment):
     [
         ({"device": "cuda:77"}, "cuda:77.*torch sees"),
         ({"device": "toaster"}, "no device 'toaster'"),
-        ({"dtype": "float8"}, "no dtype 'float8'.*bfloat16"),
+        ({"device": "xla"}, "'xla' is not there"),
+        ({"dtype": "float8"}, "dtype 'float8'.*bfloat16"),
+        ({"dtype": torch.int8}, "dtype 'int8'.*bfloat16"),
         ({"runtime": "magic"}, "no runtime 'magic'.*eager"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"on_error": "ignore"}, "neither 'raise' nor 'skip'"),
+        ({"batch_size": 0}, "batch_size is 0; it must be a whole number, at least 1"),
+        ({"batch_size": "4"}, "batch_size is '4'"),
+        ({"on_error": "ignore"}, "on_error is 'ignore'; it must be one of 'raise', 'skip'"),
+        ({"channel_order": "BRG"}, "channel_order is 'BRG'"),
+        ({"timeout": 5}, "timeout is 5; it must be two numbers"),
+        ({"max_pixels": -1}, "max_pixels is -1"),
     ],
 )
 def test_bad_arguments_say_what_would_be_right(arguments, message):
@@ -190,6 +233,11 @@ def test_a_folder_without_weights_says_so(tmp_path):
     (tmp_path / "configuration.json").write_text('{"model": {"type": "segformer", "num_classes": 2}}')
     with pytest.raises(ModelFolderError, match="has no weights"):
         pipeline(TASK, tmp_path)
+
+
+def test_what_cannot_be_run_is_refused_before_any_picture():
+    with pytest.raises(ConfigurationError, match="flip True cannot be run"):
+        pipeline(TASK, "segformer-b0-camvid", overrides=["inference.flip=true"])
 
 
 def test_it_prints_what_it_is(segment):

@@ -1,0 +1,76 @@
+"""How a pipeline reads and groups pictures: the options, and what is right for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from segpipe.data.images import ChannelOrder
+from segpipe.errors import InputError
+
+CHOICES = {"on_error": ("raise", "skip"), "channel_order": ("rgb", "bgr")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """How pictures are read and grouped.
+
+    Attributes:
+        batch_size: pictures of one input size that go through the network together.
+        on_error: raise stops at a picture that cannot be read; skip logs it and leaves it out of the results.
+        channel_order: of arrays and tensors; OpenCV's are bgr.
+        keep_image: whether results hold their picture, which overlays need; False saves memory in long lists.
+        max_pixels: pictures with more are refused before they are decoded; None: 200 million.
+        max_bytes: larger files and answers are refused; None: 512 MiB, and 64 MiB from URLs.
+        timeout: seconds to connect, and between two pieces of an answer.
+        deadline: seconds for a whole download.
+        readers: threads that read pictures ahead of the network.
+    """
+
+    batch_size: int = 1
+    on_error: Literal["raise", "skip"] = "raise"
+    channel_order: ChannelOrder = "rgb"
+    keep_image: bool = True
+    max_pixels: int | None = None
+    max_bytes: int | None = None
+    timeout: tuple[float, float] = (10.0, 30.0)
+    deadline: float = 60.0
+    readers: int = 2
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            _require(
+                name, getattr(self, name), f"one of {', '.join(map(repr, choices))}", getattr(self, name) in choices
+            )
+        for name in ("batch_size", "readers"):
+            _require(name, getattr(self, name), "a whole number, at least 1", _is_count(getattr(self, name)))
+        for name in ("max_pixels", "max_bytes"):
+            value = getattr(self, name)
+            _require(name, value, "None or a whole number, at least 1", value is None or _is_count(value))
+        is_pair = isinstance(self.timeout, tuple | list) and len(self.timeout) == 2
+        _require(
+            "timeout", self.timeout, "two numbers of seconds above 0", is_pair and all(map(_is_time, self.timeout))
+        )
+        _require("deadline", self.deadline, "a number of seconds above 0", _is_time(self.deadline))
+
+
+def replace_options(options: PipelineOptions, changes: dict[str, Any]) -> PipelineOptions:
+    """Options with some changed; an unknown one is refused by name."""
+    known = [field.name for field in fields(options)]
+    unknown = [name for name in changes if name not in known]
+    if unknown:
+        raise InputError(f"There is no option {unknown[0]!r}. The options are {', '.join(known)}.")
+    return replace(options, **changes)
+
+
+def _require(name: str, value: object, right: str, is_right: bool) -> None:
+    if not is_right:
+        raise InputError(f"{name} is {value!r}; it must be {right}.")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
