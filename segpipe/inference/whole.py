@@ -46,12 +46,17 @@ def prepare_image(image: np.ndarray, config: PreprocessorConfig) -> PreparedImag
 def predict_images(
     model: SegmentationModel, images: Sequence[PreparedImage], config: InferenceConfig
 ) -> list[Prediction]:
-    """Predictions of pictures of one input size, as one batch."""
+    """Predictions of pictures of one input size: as one batch on a GPU, one after another on a CPU.
+
+    On a CPU one picture keeps all cores busy, and its maps stay in the caches: four at once take a fifth longer.
+    """
     check_supported(config)
-    batch = torch.from_numpy(np.stack([image.pixels for image in images]))  # (B, h, w, 3)
-    logits = model(batch.permute(0, 3, 1, 2).to(model.pixel_mean.device))
+    batch = torch.from_numpy(np.stack([image.pixels for image in images])).permute(0, 3, 1, 2)  # (B, 3, h, w)
+    device = model.pixel_mean.device
+    parts = batch.split(1) if device.type == "cpu" else [batch.to(device)]
+    logits = [picture for part in parts for picture in model(part)]  # B times (K, h, w)
     resized = images[0].input_size
-    padded, grid = model.input_size(resized), tuple(logits.shape[-2:])
+    padded, grid = model.input_size(resized), tuple(logits[0].shape[-2:])
     placements = [place_picture(image.size, resized, padded, grid, upsampling=config.upsampling) for image in images]
     return [Prediction((View(*pair),), config.combine) for pair in zip(logits, placements, strict=True)]
 

@@ -16,7 +16,8 @@ class PipelineOptions:
     """How pictures are read and grouped.
 
     Attributes:
-        batch_size: pictures of one input size that go through the network together.
+        batch_size: pictures of one input size that go through the network together on a GPU; on a CPU one after
+            another is faster, and so it is done.
         on_error: raise stops at a picture that cannot be read; skip logs it and leaves it out of the results.
         channel_order: of arrays and tensors; OpenCV's are bgr.
         keep_image: whether results hold their picture, which overlays need; False saves memory in long lists.
