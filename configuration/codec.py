@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,16 @@ def write_configuration(configuration: Configuration, path: Path) -> None:
     ConfigurationError when it was built in Python with values that reading it would refuse.
     """
     build_configuration(to_document(configuration), origin=str(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Not mkstemp, which overrules the umask: a model folder is for whom its owner wants it to be.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with open(temporary, "xb") as stream:
             stream.write(encode_configuration(configuration))
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes files that only their owner reads; a model folder is for everyone who may read its folder.
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -105,7 +105,10 @@ def _split(message: str) -> tuple[str, tuple[Key, ...]]:
     match = re.fullmatch(r"(.*) - at `\$(.*)`", message, re.DOTALL)
     if match is None:
         return message, ()
-    return match.group(1), parse_path(match.group(2).removeprefix("."))
+    try:
+        return match.group(1), parse_path(match.group(2).removeprefix("."))
+    except ValueError:  # no path: a key of the document looks like the end of a message
+        return message, ()
 
 
 @functools.lru_cache(maxsize=1)

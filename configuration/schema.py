@@ -230,7 +230,7 @@ class PublishedScores(Section, frozen=True, kw_only=True):
 class WeightsConfig(Section, frozen=True, kw_only=True):
     """Where a preset's weights live and who wrote them."""
 
-    source: Name
+    source: Annotated[str, Meta(min_length=1, max_length=300)]
     """modelscope:owner/name, hf:owner/name, package:file, https://… or file:///…"""
     revision: Name | None = None
     """Branch, tag or commit; null: the source's default."""

@@ -123,8 +123,8 @@ class Pad(Transform, tag="pad", frozen=True, kw_only=True):
 
     size: Size
     """(height, width) that the picture has at least, afterwards."""
-    value: Byte = 0
-    """Grey level of the added pixels."""
+    value: Byte | None = None
+    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
 
 
 TransformConfig = (
@@ -174,7 +174,7 @@ LossConfig = CrossEntropyLoss | OhemLoss | DiceLoss | FocalLoss
 
 
 class ParameterGroup(Section, frozen=True, kw_only=True):
-    """Parameters whose name contains `match`; the longest match wins."""
+    """Parameters whose name contains `match`; the longest match wins, of equally long ones the first in the list."""
 
     match: Name
     """Part of the parameter's name."""
@@ -193,6 +193,11 @@ class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
     """Weight decay of parameters that no group changes."""
     groups: tuple[ParameterGroup, ...] = ()
     """Exceptions for some parameters."""
+
+    def group_of(self, parameter: str) -> ParameterGroup | None:
+        """The group that a parameter's name falls into, or None."""
+        matching = [group for group in self.groups if group.match in parameter]
+        return max(matching, key=lambda group: len(group.match), default=None)  # max keeps the first of equals
 
 
 class AdamW(Optimizer, tag="adamw", frozen=True, kw_only=True):

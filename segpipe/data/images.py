@@ -52,7 +52,7 @@ def read_image(
 
     - EXIF orientation is applied, to files as well as to Pillow images;
     - transparency is composited on white, as a viewer shows it;
-    - grey, palette, 1-bit, YCbCr and CMYK become RGB; 16 bits become 8 by value / 257, never by clipping;
+    - grey, palette, 1-bit, YCbCr and CMYK become RGB; 16 bits become 8 by their high byte, as Pillow reads colours;
     - of an animation or a multi-page file the first frame is read; ICC profiles are ignored;
     - the size in the header is checked before any pixel is decoded. Pillow's own limit counts for WebP and TIFF
       only, whose readers insist on it.
@@ -245,7 +245,12 @@ def _from_pillow(picture: Image.Image, name: str) -> np.ndarray:
         raise
     except Exception as error:  # see _decode
         raise _decoding_failed(error, name) from error
-    return _upright(_rgb_of(picture, name), picture)
+    try:
+        return _upright(_rgb_of(picture, name), picture)
+    except (ImageError, InputError):
+        raise
+    except ValueError as error:
+        raise ImageDecodeError(f"{name} has Pillow's mode {picture.mode}: {error}. Convert it to RGB.") from error
 
 
 def _rgb_of(picture: Image.Image, name: str) -> np.ndarray:
@@ -261,13 +266,13 @@ def _rgb_of(picture: Image.Image, name: str) -> np.ndarray:
 
 
 def _to_8_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """(H, W) integers in 0–65535 → uint8, by value / 257 rounded, so that 65535 becomes 255."""
+    """(H, W) integers in 0–65535 → uint8. The high byte: of 16-bit colours Pillow has kept no more."""
     if values.min() < 0 or values.max() > 65535:
         raise ImageDecodeError(
             f"{name} holds integers from {values.min()} to {values.max()}; at most 16 bits, 0 to 65535, are a picture. "
             "Scale it to 8 bits and give the array."
         )
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return (values >> 8).astype(np.uint8)
 
 
 def _composite_on_white(rgba: np.ndarray) -> np.ndarray:
@@ -339,7 +344,7 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(
             f"{name} has dtype {array.dtype}; pictures are uint8 in 0–255 or float in 0–1. "
-            "Scale the values (16 bits: divide by 257) and convert with .astype('uint8')."
+            "Scale the values (16 bits: array >> 8) and convert with .astype('uint8')."
         )
     low, high = float(array.min()), float(array.max())  # nan when any value is
     if not (low >= 0.0 and high <= 1.0):

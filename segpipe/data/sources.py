@@ -51,7 +51,7 @@ def read_source(
         max_pixels: see `read_image`.
         max_bytes: limit of the encoded size; None: `MAX_URL_BYTES` for URLs, else `read_image`'s.
         timeout: seconds to connect and between two pieces of an answer.
-        deadline: seconds for a whole download.
+        deadline: seconds for a download; one timeout may come on top, see `segpipe.hub.fetch_bytes`.
 
     Raises:
         ImageFetchError: the URL did not answer, or not with a picture.

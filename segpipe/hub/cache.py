@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 
-from segpipe.errors import ModelFolderError, UnsafePathError
-
-from .manifest import Manifest, Problem, check_folder, read_manifest
+from .manifest import Problem, check_folder
 from .parts import left_behind
 from .paths import file_key
-from .shelf import Shelf, list_children
+from .shelf import Shelf, list_children, readable_manifest
 from .storage import folder_bytes, is_finished, remove_folder, storage_errors, write_atomically
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Cache of segpipe; it can be deleted.\n"
@@ -29,9 +27,9 @@ class CachedModel:
     path: Path
     kind: Literal["downloaded", "converted"]
     source: str
-    """The name it was asked for by, e.g. hf:owner/name; for a converted folder, its key."""
+    """Where it came from, e.g. hf:owner/name; for a converted folder that does not say, its key."""
     revisions: tuple[str, ...]
-    """What points at it; empty for a snapshot that no revision stands for any more."""
+    """What points at it; empty for a converted folder, and for a snapshot that no revision stands for any more."""
     size: int
     """Bytes."""
     last_used: datetime
@@ -91,7 +89,8 @@ class Cache:
         return tuple(Checked(model, check_folder(model.path)) for model in self.models())
 
     def prune(self, *, unused_for: timedelta | None = None, keep_last: int | None = None) -> Pruned:
-        """Remove what dead downloads left and snapshots that no revision stands for and that are a day old.
+        """Remove what dead downloads and removals left, and what is of no use and a day old: snapshots that no
+        revision stands for, converted folders whose source was removed.
 
         Args:
             unused_for: remove also what was not used for so long.
@@ -99,8 +98,9 @@ class Cache:
         """
         now = datetime.now(timezone.utc)
         removed: list[tuple[Path, int]] = list(self._remove_leftovers())
-        for rank, model in enumerate(self.models()):
-            is_orphan = model.kind == "downloaded" and not model.revisions and now - model.last_used > timedelta(days=1)
+        models = self.models()
+        for rank, model in enumerate(models):
+            is_orphan = _is_orphan(model, models) and now - model.last_used > timedelta(days=1)
             is_old = unused_for is not None and now - model.last_used > unused_for
             if is_orphan or is_old or (keep_last is not None and rank >= keep_last):
                 self._forget(model)
@@ -108,9 +108,17 @@ class Cache:
         return Pruned(tuple(path for path, _ in removed), sum(size for _, size in removed))
 
     def remove(self, label: str, revision: str | None = None) -> Pruned:
-        """Remove one model, or one revision of it; nothing happens when it is not there."""
+        """Remove one model, or one revision of it; nothing happens when it is not there.
+
+        A snapshot for which another revision stands as well is kept; with the last one goes what was converted.
+        """
         shelf = self.shelf(label)
-        wanted = [m for m in self._on_shelf(shelf) if revision is None or revision in m.revisions]
+        wanted = list(self._on_shelf(shelf))
+        if revision is not None:
+            dropped = shelf.drop(revision)
+            wanted = [model for model in wanted if model.path in dropped]
+        if len(wanted) == len(shelf.snapshots()):
+            wanted += [model for model in self._converted() if model.source == label]
         for model in wanted:
             self._forget(model)
         if revision is None and shelf.root.is_dir():
@@ -119,21 +127,23 @@ class Cache:
         return Pruned(tuple(model.path for model in wanted), sum(model.size for model in wanted))
 
     def _downloaded(self) -> Iterator[CachedModel]:
-        for folder in list_children(self.home / "models"):
+        for folder in _visible(self.home / "models"):
             yield from self._on_shelf(Shelf(folder))
 
     def _on_shelf(self, shelf: Shelf) -> Iterator[CachedModel]:
         notes = shelf.revisions()
         for path in shelf.snapshots():
             revisions = tuple(sorted({revision for revision, name in notes if name == path.name}))
-            manifest = _readable_manifest(path)
+            manifest = readable_manifest(path)
             source = manifest.source if manifest and manifest.source else shelf.root.name
             yield CachedModel(path, "downloaded", source, revisions, folder_bytes(path), _last_used(path))
 
     def _converted(self) -> Iterator[CachedModel]:
-        for path in list_children(self.home / "converted"):
+        for path in _visible(self.home / "converted"):
             if is_finished(path):
-                yield CachedModel(path, "converted", path.name, (), folder_bytes(path), _last_used(path))
+                manifest = readable_manifest(path)
+                source = manifest.source if manifest and manifest.source else path.name
+                yield CachedModel(path, "converted", source, (), folder_bytes(path), _last_used(path))
 
     def _forget(self, model: CachedModel) -> None:
         if model.kind == "downloaded":
@@ -149,8 +159,8 @@ class Cache:
                 path.unlink(missing_ok=True)
                 path.with_name(path.name + ".json").unlink(missing_ok=True)
                 yield path, size
-        for pattern in ("models/*/.incoming-*", "models/*/.removed-*", "converted/.incoming-*", "converted/.removed-*"):
-            for path in self.home.glob(pattern):
+        for folder in ("models", "models/*", "converted"):
+            for path in (*self.home.glob(f"{folder}/.incoming-*"), *self.home.glob(f"{folder}/.removed-*")):
                 # A living process may be filling it; nobody fills one for a day.
                 if time.time() - path.stat().st_mtime > _DAY:
                     size = folder_bytes(path)
@@ -158,11 +168,16 @@ class Cache:
                     yield path, size
 
 
-def _readable_manifest(folder: Path) -> Manifest | None:
-    try:
-        return read_manifest(folder)
-    except (ModelFolderError, UnsafePathError, OSError):
-        return None
+def _is_orphan(model: CachedModel, models: Iterable[CachedModel]) -> bool:
+    """Whether nothing leads to a folder any more: no revision to a snapshot, no snapshot to what was made of one."""
+    if model.kind == "downloaded":
+        return not model.revisions
+    return not any(other.kind == "downloaded" and other.source == model.source for other in models)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, without what is being made or removed there."""
+    return [path for path in list_children(folder) if not path.name.startswith(".")]
 
 
 def _last_used(folder: Path) -> datetime:

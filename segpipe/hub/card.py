@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .folder import CARD_NAME
 from .storage import write_atomically
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration
 
-CARD_NAME = "README.md"
 _MAX_LABELS = 200
 
 

@@ -28,7 +28,7 @@ logger = get_logger(__name__)
 WRONG_BODIES = 2
 """How often a file is asked for again after it came with a wrong size or digest."""
 _ENOUGH_PROGRESS = 2**18
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
 class CancelledError(DownloadError):
@@ -68,10 +68,11 @@ class Fetcher:
 
     def _fill(self, file: RemoteFile, part: Part) -> FileEntry:
         """Ask until the part is whole and right, or the attempts are used up."""
-        backoff = self.transport.backoff()
+        backoff = self.transport.backoff(self.cancelled.wait)
         wrong = 0
         best = part.size
         while True:
+            self._require_needed(file)
             try:
                 self._request_rest(file, part, backoff)
                 return _verified(file, part, self.label)
@@ -113,9 +114,9 @@ class Fetcher:
         if status == 200 and offset:
             # The server ignores ranges, or the file has changed: what follows is the whole file.
             self._restart(part)
-        if file.digest is None and response.headers.get("ETag", "W/").startswith('"'):
+        if file.digest is None:
             with storage_errors(part.path):
-                part.note(replace(part.origin, size=_total(response), etag=response.headers["ETag"]))
+                part.note(_announced(response, file, part.origin))
 
     def _write_body(self, response: requests.Response, file: RemoteFile, part: Part, what: str) -> None:
         received = part.size
@@ -123,8 +124,7 @@ class Fetcher:
             handle = part.append()
         with handle:
             for piece in self.transport.read_body(response, what=what):
-                if self.cancelled.is_set():
-                    raise CancelledError(f"{what} is not needed any more, another file failed.")
+                self._require_needed(file)
                 received += len(piece)
                 if file.size is not None and received > file.size:
                     raise IntegrityError(f"{what}: more than the {file.size:,} bytes it should have came.")
@@ -133,6 +133,10 @@ class Fetcher:
                 self.report(len(piece))
             with storage_errors(part.path, file.size):
                 os.fsync(handle.fileno())
+
+    def _require_needed(self, file: RemoteFile) -> None:
+        if self.cancelled.is_set():
+            raise CancelledError(f"{file.path} of {self.label} is not needed any more, another file failed.")
 
     def _restart(self, part: Part) -> None:
         with storage_errors(part.path):
@@ -160,6 +164,15 @@ def _continues(response: requests.Response, file: RemoteFile, offset: int) -> bo
     return file.size is None or match[2] in ("*", str(file.size))
 
 
+def _announced(response: requests.Response, file: RemoteFile, origin: Origin) -> Origin:
+    """The origin with the size and the strong ETag of an answer; a range may leave out the size told before."""
+    size = _total(response) if file.size is None else file.size
+    if size is None and response.status_code == 206:
+        size = origin.size
+    etag = response.headers.get("ETag", "")
+    return replace(origin, size=size, etag=etag if etag.startswith('"') else None)
+
+
 def _total(response: requests.Response) -> int | None:
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match and match[2] != "*":
@@ -178,14 +191,16 @@ def _verified(file: RemoteFile, part: Part, label: str) -> FileEntry:
     what = f"{file.path} of {label}"
     size = part.size
     hint = login_page_hint(part.head()) if size else "The answer was empty."
-    if (file.size is not None and size != file.size) or (size == 0 and file.size is None):
-        expected = "some" if file.size is None else f"{file.size:,}"
+    announced = part.origin.size
+    if (announced is not None and size != announced) or (size == 0 and announced is None):
+        expected = "some" if announced is None else f"{announced:,}"
         problem = "empty response" if not size else f"{size:,} bytes came"
         raise IntegrityError(f"{what}: {problem}, {expected} bytes were expected. {hint or 'Try again later.'}")
     actual = sha256_of(part.path)
-    if file.sha256 is not None and not actual.startswith(file.sha256):
-        raise _wrong_digest(what, "sha256", file.sha256, actual, hint)
-    if file.sha256 is None and file.git_sha1 is not None and git_sha1_of(part.path) != file.git_sha1:
+    known = file.known_sha256
+    if known is not None and not actual.startswith(known):
+        raise _wrong_digest(what, "sha256", known, actual, hint)
+    if known is None and file.git_sha1 is not None and git_sha1_of(part.path) != file.git_sha1:
         raise _wrong_digest(what, "git sha1", file.git_sha1, git_sha1_of(part.path), hint)
     if file.digest is None and size and hint:
         raise IntegrityError(f"{what} is no weights file. {hint}")

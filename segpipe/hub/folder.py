@@ -14,7 +14,7 @@ from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
 from .storage import MANIFEST_NAME
 
 if TYPE_CHECKING:
-    from segpipe.configuration import Configuration
+    from segpipe.configuration import Configuration, Dialect
 
 CONFIGURATION_NAME = "configuration.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -48,6 +48,7 @@ class ModelFolder:
         configuration, dialect = _read_configuration(folder)
         manifest = read_manifest(folder)
         _require_whole(folder, manifest)
+        configuration = _with_origin(configuration, dialect, manifest)
         stated = configuration.weights.file if configuration.weights else None
         known_revision = revision or (manifest.revision if manifest else None)
         return cls(folder, configuration, _find_weights(folder, stated), dialect, name or str(path), known_revision)
@@ -85,11 +86,19 @@ def _require_folder(folder: Path) -> None:
     held = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
     raise ModelFolderError(
         f"{folder} is not a model folder: it has no configuration.json and no config.json (it holds {held}). "
-        "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."
+        f"{_advice(folder.name)}"
     )
 
 
-def _read_configuration(folder: Path) -> tuple[Configuration, str]:
+def _advice(name: str) -> str:
+    from segpipe.configuration import preset_names
+
+    if name in preset_names():
+        return f"It hides the preset {name}: rename the folder, or work in another one, to use the preset."
+    return "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."
+
+
+def _read_configuration(folder: Path) -> tuple[Configuration, Dialect]:
     from segpipe.configuration import read_configuration, read_foreign_configuration
 
     foreign = read_foreign_configuration(folder)
@@ -102,6 +111,18 @@ def _read_configuration(folder: Path) -> tuple[Configuration, str]:
         )
     configuration = read_configuration(folder / CONFIGURATION_NAME)
     return configuration, configuration.weights.dialect if configuration.weights else "segpipe"
+
+
+def _with_origin(configuration: Configuration, dialect: Dialect, manifest: Manifest | None) -> Configuration:
+    """A downloaded folder of another library does not say where it comes from; the manifest made for it does."""
+    if configuration.weights is not None or dialect == "segpipe" or manifest is None or manifest.source is None:
+        return configuration
+    import msgspec
+
+    from segpipe.configuration import WeightsConfig
+
+    weights = WeightsConfig(source=manifest.source, revision=manifest.revision, dialect=dialect)
+    return msgspec.structs.replace(configuration, weights=weights)
 
 
 def _require_whole(folder: Path, manifest: Manifest | None) -> None:
@@ -118,9 +139,14 @@ def _find_weights(folder: Path, stated: str | None) -> Path | None:
     if stated is not None and stated in names:
         return folder / stated
     chosen = select_weights_name(names)
+    lone = sorted(name for name in names if name.endswith(LONE_WEIGHTS))
+    if stated is not None and (chosen or lone):
+        raise ModelFolderError(
+            f"{folder} has no {stated}, which weights.file of its configuration.json names, but {chosen or lone[0]}. "
+            "Put the named file there, or correct weights.file and weights.dialect."
+        )
     if chosen is not None:
         return folder / chosen
-    lone = sorted(name for name in names if name.endswith(LONE_WEIGHTS))
     if lone:
         raise ModelFolderError(
             f"{folder} has several weights files ({', '.join(lone[:5])}) and none of the usual names "

@@ -33,17 +33,17 @@ class HuggingFaceSource:
         try:
             commit = str(document["sha"])
             files = tuple(self._file(entry, commit) for entry in document["siblings"])
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             raise DownloadError(f"{what}: the answer has no list of files. Check HF_ENDPOINT.") from None
         return Listing(files, commit)
 
     def _file(self, entry: dict[str, Any], commit: str) -> RemoteFile:
         path = str(entry["rfilename"])
         # By commit, not by branch: the branch may move between the list and the files.
-        url = f"{self.endpoint}/{self.name}/resolve/{quote(commit, safe='')}/{quote(path)}"
+        url = f"{self.endpoint}/{self.name}/resolve/{quote(commit, safe='')}/{quote(path, errors='replace')}"
         large = entry.get("lfs")
         if large:
-            return RemoteFile(path, url, large.get("size"), sha256=large.get("sha256"))
+            return RemoteFile(path, url, large["size"], sha256=str(large["sha256"]))
         return RemoteFile(path, url, entry.get("size"), git_sha1=entry.get("blobId"))
 
 

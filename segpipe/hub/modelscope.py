@@ -41,7 +41,7 @@ class ModelScopeSource:
 
     def _file(self, entry: dict[str, Any], revision: str) -> RemoteFile:
         path = entry["Path"]
-        url = f"{self._base}?Revision={quote_plus(revision)}&FilePath={quote_plus(path)}"
+        url = f"{self._base}?Revision={quote_plus(revision)}&FilePath={quote_plus(path, errors='replace')}"
         return RemoteFile(path, url, entry.get("Size"), sha256=entry.get("Sha256") or None)
 
 

@@ -15,7 +15,7 @@ from .folder import ModelFolder
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
 from .paths import check_relative_path
 from .references import Reference
-from .sealing import FOLDER_FILES
+from .sealing import folder_files
 from .storage import atomic_folder, check_free_space, is_finished, storage_errors
 
 logger = get_logger(__name__)
@@ -66,7 +66,7 @@ def _publishable(source: ModelFolder) -> Manifest:
             f"{source.path} is not a folder in segpipe's own format (dialect {source.dialect}, weights "
             f"{source.weights.name if source.weights else 'missing'}). Convert it first: segpipe.convert(source, to)."
         )
-    manifest = read_manifest(source.path) or build_manifest(source.path, _own_files(source.path))
+    manifest = read_manifest(source.path) or build_manifest(source.path, folder_files(source.path))
     problems = [problem for problem in find_problems(source.path, manifest) if problem.kind != "extra"]
     if problems:
         raise IntegrityError(
@@ -103,11 +103,6 @@ def _require_same(final: Path, manifest: Manifest) -> None:
     problems = find_problems(final, held)
     if problems:
         raise IntegrityError(f"{final} is damaged: {problems[0]}. Remove it and publish again.")
-
-
-def _own_files(folder: Path) -> list[str]:
-    names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in FOLDER_FILES)]
 
 
 def _warn_of_others(folder: Path, manifest: Manifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _MAX_NAME = 300
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,127}")
+_ADDRESS = re.compile(r"https?:/*|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _FORMS = (
     "A model is a folder on disk, a preset's name, owner/name, modelscope:owner/name, hf:owner/name, "
     "https://host/path or file:///directory, each with @revision behind it if need be"
@@ -40,8 +42,10 @@ class Reference:
 
 def parse_reference(name: str, revision: str | None = None) -> Reference:
     """Take a name apart; ModelNameError when it cannot be one. `revision` must not contradict `@revision`."""
-    if not isinstance(name, str) or not name or len(name) > _MAX_NAME:
+    if not isinstance(name, str) or not name or (len(name) > _MAX_NAME and not name.startswith("file://")):
         raise _bad_name(name, f"needs 1 to {_MAX_NAME} characters")
+    if has_secrets(name):  # before the revision is looked for: user@host would be one
+        raise _bad_name(name, "must not have a user, a query or a fragment")
     bare, named = _split_revision(name)
     if revision is not None and named is not None and revision != named:
         raise ModelNameError(f"{name!r} names the revision {named!r} and revision is {revision!r}. Give one of them.")
@@ -78,7 +82,20 @@ def parse_hub(value: str) -> Reference:
         return Reference("hf", "")
     if value.startswith(("https://", "http://", "file://")):
         return Reference(*_parse_location(value))
-    return Reference("directory", str(Path(value).absolute()))
+    return Reference("directory", str(Path(os.path.expanduser(value)).absolute()))
+
+
+def has_secrets(text: str) -> bool:
+    """Whether it is an address with a user, a query or a fragment, which may hold a password or a token."""
+    match = _ADDRESS.match(text)
+    rest = text[match.end() :] if match else ""
+    return "@" in rest.partition("/")[0] or "?" in rest or "#" in rest
+
+
+def without_secrets(text: str) -> str:
+    """The text for a message: nothing but the scheme of an address that may hold secrets."""
+    match = _ADDRESS.match(text)
+    return f"{match[0]}…" if match and has_secrets(text) else text
 
 
 def _split_revision(name: str) -> tuple[str, str | None]:
@@ -117,8 +134,8 @@ def _checked_url(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise _bad_name(url, "is no URL") from None
-    if not host or parts.username is not None or parts.query or parts.fragment:
-        raise _bad_name(url.split("?")[0].split("@")[-1], "needs a host, and no user, query or fragment")
+    if not host:
+        raise _bad_name(url, "needs a host")
     path = unquote(parts.path)
     if ".." in path.split("/") or "\\" in path or any(ord(letter) < 33 or ord(letter) > 126 for letter in url):
         raise _bad_name(url, "has '..', a space or a letter beyond ASCII in its path")
@@ -138,4 +155,4 @@ def _directory(url: str) -> str:
 
 
 def _bad_name(name: object, problem: str) -> ModelNameError:
-    return ModelNameError(f"{str(name)[:80]!r} is no model name: it {problem}. {_FORMS}.")
+    return ModelNameError(f"{without_secrets(str(name))[:80]!r} is no model name: it {problem}. {_FORMS}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Backoff:
     """Counts the attempts of one operation and waits between them."""
 
     limits: Limits
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
 
@@ -96,15 +97,21 @@ def parse_retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for (a number or a date), or None."""
     if not value:
         return None
-    if value.strip().isdigit():
-        return float(value)
+    seconds = parse_count(value)
+    if seconds is not None:
+        return float(seconds)
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def parse_count(value: str) -> int | None:
+    """The number in a header, None when it is none. Not isdigit: that takes "²" as well, and int does not."""
+    return int(value) if re.fullmatch(r"\s*[0-9]{1,18}\s*", value) else None
 
 
 def _times(attempts: int) -> str:

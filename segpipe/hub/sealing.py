@@ -43,10 +43,16 @@ def seal_folder(
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_configuration(sealed, folder / CONFIGURATION_NAME)
         write_card(folder, sealed, name or folder.resolve().name)
-        manifest = build_manifest(folder, _folder_files(folder))
+        manifest = build_manifest(folder, folder_files(folder))
         source = sealed.weights.source if sealed.weights else None
         write_manifest(folder, replace(manifest, source=source, revision=revision))
     return ModelFolder.open(folder, name=name, revision=revision)
+
+
+def folder_files(folder: Path) -> list[str]:
+    """The names of those files of a folder that are part of the model folder."""
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in FOLDER_FILES)]
 
 
 def _with_own_weights(configuration: Configuration) -> Configuration:
@@ -56,8 +62,3 @@ def _with_own_weights(configuration: Configuration) -> Configuration:
         return configuration
     weights = msgspec.structs.replace(configuration.weights, file=WEIGHTS_NAME, sha256=None, dialect="segpipe")
     return msgspec.structs.replace(configuration, weights=weights)
-
-
-def _folder_files(folder: Path) -> list[str]:
-    names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in FOLDER_FILES)]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from segpipe.errors import InputError
 
+from .references import has_secrets, without_secrets
+
 HUGGING_FACE = "https://huggingface.co"
 MODELSCOPE = "https://modelscope.cn"
 
@@ -58,8 +60,8 @@ class Settings:
 def read_settings(cache_dir: str | Path | None = None, offline: bool | None = None) -> Settings:
     """The settings of this moment; the environment is read at each call."""
     return Settings(
-        home=Path(cache_dir) if cache_dir is not None else default_home(),
-        hub=_text("SEGPIPE_HUB"),
+        home=default_home() if cache_dir is None else Path(os.path.expanduser(cache_dir)),
+        hub=_hub(),
         offline=_is_on("SEGPIPE_OFFLINE") if offline is None else offline,
         hf_offline=_is_on("HF_HUB_OFFLINE"),
         hf_endpoint=_endpoint("HF_ENDPOINT", HUGGING_FACE),
@@ -76,7 +78,7 @@ def default_home() -> Path:
     """SEGPIPE_HOME, else `segpipe` in the cache folder of this operating system's users."""
     home = _text("SEGPIPE_HOME")
     if home:
-        return Path(home)
+        return Path(os.path.expanduser(home))
     if sys.platform == "win32":
         return Path(_text("LOCALAPPDATA") or Path.home() / "AppData/Local") / "segpipe"
     if _text("XDG_CACHE_HOME"):
@@ -112,8 +114,20 @@ def _seconds(name: str, default: float) -> float:
 
 def _endpoint(name: str, default: str) -> str:
     value = (_text(name) or default).rstrip("/")
-    if not value.startswith(("https://", "http://")):
-        raise InputError(f"{name} is {value!r}. It needs a URL, e.g. {default}.")
+    if not value.startswith(("https://", "http://")) or has_secrets(value):
+        raise InputError(
+            f"{name} is {without_secrets(value)!r}. It needs a URL without user, query and fragment, e.g. {default}."
+        )
+    return value
+
+
+def _hub() -> str | None:
+    value = _text("SEGPIPE_HUB")
+    if value is not None and has_secrets(value):
+        raise InputError(
+            f"SEGPIPE_HUB is {without_secrets(value)!r}. It needs an address without user, query and fragment, "
+            "e.g. https://models.example.org."
+        )
     return value
 
 
@@ -126,4 +140,4 @@ def _shown(variable: Variable) -> str:
     value = _text(variable.name)
     if value is None:
         return "not set"
-    return "set" if variable.is_secret else value
+    return "set" if variable.is_secret else without_secrets(value)

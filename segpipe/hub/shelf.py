@@ -47,7 +47,11 @@ class Shelf:
             name = json.loads(self._ref(revision, weights_file).read_bytes())["snapshot"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if not isinstance(name, str) or not name.isalnum() or not is_finished(self.root / name):
+        return self.whole(name) if isinstance(name, str) else None
+
+    def whole(self, name: str) -> Path | None:
+        """The snapshot of that name, or None. Sizes are checked, digests are not."""
+        if not name.isalnum() or not is_finished(self.root / name):
             return None
         problems = _problems(self.root / name)
         if problems:
@@ -84,6 +88,20 @@ class Shelf:
         """(revision, name of its snapshot) of each note."""
         return tuple((revision, name) for _, revision, name in self._notes())
 
+    def drop(self, revision: str) -> tuple[Path, ...]:
+        """Remove a revision's notes; the snapshots that stood for it alone come back.
+
+        The note of the commit that a revision stood for was written along with the revision's own: it keeps nothing.
+        """
+        notes = list(self._notes())
+        dropped = {name for _, known, name in notes if known == revision}
+        with storage_errors(self.root):
+            for path, known, _ in notes:
+                if known == revision:
+                    path.unlink(missing_ok=True)
+        kept = {name for _, known, name in notes if known not in (revision, self._commit(name))}
+        return tuple(self.root / name for name in sorted(dropped - kept))
+
     def forget(self, snapshot: Path) -> None:
         """Remove a snapshot and the notes that point at it."""
         with storage_errors(snapshot):
@@ -117,6 +135,10 @@ class Shelf:
         text = revision if weights_file is None else f"{revision}#{weights_file}"
         return self.root / "refs" / f"{file_key(text)}.json"
 
+    def _commit(self, snapshot: str) -> str | None:
+        manifest = readable_manifest(self.root / snapshot)
+        return manifest.commit if manifest else None
+
     def _notes(self) -> Iterator[tuple[Path, str, str]]:
         for path in list_children(self.root / "refs"):
             with suppress(OSError, ValueError, KeyError, TypeError):
@@ -128,6 +150,14 @@ def touch(folder: Path) -> None:
     """Note that a folder was used now, where that can be written."""
     with suppress(OSError):
         os.utime(folder / "manifest.json")
+
+
+def readable_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder, None where there is none or none that can be read."""
+    try:
+        return read_manifest(folder)
+    except (ModelFolderError, UnsafePathError, OSError):
+        return None
 
 
 def _problems(snapshot: Path) -> tuple[str, ...]:

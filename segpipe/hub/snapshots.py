@@ -16,7 +16,7 @@ from .parts import Part
 from .paths import check_relative_paths
 from .progress import Progress
 from .shelf import Shelf
-from .sources import Listing, RemoteFile, Source, select_files
+from .sources import Listing, RemoteFile, Source, select_files, select_weights_name
 from .storage import check_free_space, link_or_copy
 from .transport import Transport
 
@@ -55,14 +55,15 @@ def fetch_snapshot(
 ) -> Path:
     """Store one revision of a model and return its folder. Nothing is written before the list has been checked."""
     listing = source.list_files(transport, wanted.revision)
-    check_relative_paths(file.path for file in listing.files)
     files = _pinned(select_files(listing, wanted.weights_file, source.label), wanted, source.label)
+    check_relative_paths(file.path for file in files)
     stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
     missing = [file for file in files if file.path not in stored]
     check_free_space(shelf.root, sum(file.size or 0 for file in missing))
     for found in _fetch_all(source, shelf, transport, missing, has_progress):
         stored[found.entry.path] = found
-    snapshot = shelf.add(_manifest(source, wanted, listing, stored.values()), lambda folder: _put_all(stored, folder))
+    manifest = _manifest(source, wanted, listing, stored.values())
+    snapshot = _unchanged(shelf, manifest, stored) or shelf.add(manifest, lambda folder: _put_all(stored, folder))
     _discard_parts(stored)
     _point(shelf, snapshot, wanted, listing)
     return snapshot
@@ -85,23 +86,33 @@ def _find_stored(shelf: Shelf, file: RemoteFile) -> _Stored | None:
     """The same bytes in an older snapshot of the model."""
     for snapshot in shelf.snapshots():
         path = snapshot / file.path
-        if path.is_file() and not path.is_symlink() and _is_same(path, file):
-            return _Stored(FileEntry(file.path, path.stat().st_size, sha256_of(path)), None, path)
+        if path.is_file() and not path.is_symlink() and (entry := _matching_entry(path, file)):
+            return _Stored(entry, None, path)
     return None
 
 
-def _is_same(path: Path, file: RemoteFile) -> bool:
-    if file.size is not None and path.stat().st_size != file.size:
-        return False
-    if file.sha256 is not None:
-        return sha256_of(path).startswith(file.sha256)
-    return file.git_sha1 is not None and git_sha1_of(path) == file.git_sha1
+def _matching_entry(path: Path, file: RemoteFile) -> FileEntry | None:
+    """The entry of a file on this disk when its size and its digest are the listed ones."""
+    size = path.stat().st_size
+    if file.digest is None or file.size not in (None, size):
+        return None
+    if file.known_sha256 is None and git_sha1_of(path) != file.git_sha1:
+        return None
+    actual = sha256_of(path)
+    return FileEntry(file.path, size, actual) if actual.startswith(file.known_sha256 or "") else None
+
+
+def _unchanged(shelf: Shelf, manifest: Manifest, stored: dict[str, _Stored]) -> Path | None:
+    """The snapshot of these files when each of them was found in it: then all of it has just been hashed."""
+    snapshot = shelf.whole(manifest.id)
+    is_same = snapshot is not None and all(found.path == snapshot / path for path, found in stored.items())
+    return snapshot if is_same else None
 
 
 def _fetch_all(
     source: Source, shelf: Shelf, transport: Transport, files: list[RemoteFile], has_progress: bool
 ) -> list[_Stored]:
-    """Fetch files side by side; the first failure stops the others and is raised."""
+    """Fetch files side by side; the first failure is raised, the others end with their next bytes, wait or timeout."""
     if not files:
         return []
     sizes = [file.size for file in files]
@@ -154,5 +165,9 @@ def _discard_parts(stored: dict[str, _Stored]) -> None:
 
 
 def _point(shelf: Shelf, snapshot: Path, wanted: Wanted, listing: Listing) -> None:
+    names = {wanted.weights_file}
+    if wanted.weights_file == select_weights_name([file.path for file in listing.files]):
+        names.add(None)  # without a name the same file would be chosen
     for revision in {wanted.revision, listing.commit or wanted.revision}:
-        shelf.point(revision, snapshot, wanted.weights_file)
+        for name in names:
+            shelf.point(revision, snapshot, name)

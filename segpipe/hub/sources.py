@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from segpipe.errors import ModelNotFoundError
+from segpipe.errors import DownloadError, ModelNotFoundError
 
 from .transport import Credentials, Transport
 
@@ -31,15 +31,36 @@ class RemoteFile:
     url: str
     size: int | None = None
     sha256: str | None = None
-    """All 64 digits, or the first few where that is all that is known."""
+    """All 64 digits."""
     git_sha1: str | None = None
+    sha256_start: str | None = None
+    """The first digits, where a file's name has them and nothing else is known."""
+
+    def __post_init__(self) -> None:
+        """What a server says is believed only when it can be true: an empty digest would fit any file."""
+        if self.size is not None and (type(self.size) is not int or self.size < 0):
+            raise self._refusal("size", self.size, "a number of bytes")
+        for kind, digest, digits in (("sha256", self.sha256, 64), ("git sha1", self.git_sha1, 40)):
+            if digest is not None and not _is_hexadecimal(digest, digits):
+                raise self._refusal(kind, digest, f"{digits} hexadecimal digits")
+
+    @property
+    def known_sha256(self) -> str | None:
+        """As many of the first digits as are known."""
+        return self.sha256 or self.sha256_start
 
     @property
     def digest(self) -> str | None:
         """The digest that is known, with its kind."""
-        if self.sha256 is not None:
-            return f"sha256:{self.sha256}"
+        if self.known_sha256 is not None:
+            return f"sha256:{self.known_sha256}"
         return None if self.git_sha1 is None else f"git:{self.git_sha1}"
+
+    def _refusal(self, kind: str, value: object, right: str) -> DownloadError:
+        return DownloadError(
+            f"The source lists {self.path[:120]!r} with the {kind} {str(value)[:80]!r}; it needs {right}. "
+            "Check the address of the source, or try again later."
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,10 @@ def select_weights_name(names: Sequence[str]) -> str | None:
     usual = next((name for name in WEIGHT_FILES if name in names), None)
     lone = [name for name in names if "/" not in name and name.endswith(LONE_WEIGHTS)]
     return usual or (lone[0] if len(lone) == 1 else None)
+
+
+def _is_hexadecimal(text: object, digits: int) -> bool:
+    return isinstance(text, str) and len(text) == digits and set(text) <= set("0123456789abcdef")
 
 
 def _is_small(path: str) -> bool:

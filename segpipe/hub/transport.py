@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from segpipe.errors import AccessDeniedError, DownloadError, ModelNotFoundError, OfflineError
 
-from .retries import Backoff, Limits, ShortBodyError, SlowError, TransientError, parse_retry_after
+from .retries import Backoff, Limits, ShortBodyError, SlowError, TransientError, parse_count, parse_retry_after
 
 if TYPE_CHECKING:
     import requests
@@ -57,7 +57,7 @@ class Transport:
         limits: Limits | None = None,
         *,
         offline_reason: str | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -68,9 +68,9 @@ class Transport:
         self._jitter = jitter
         self._local = threading.local()
 
-    def backoff(self) -> Backoff:
-        """A new count of attempts."""
-        return Backoff(self.limits, self._sleep, self.clock, self._jitter)
+    def backoff(self, sleep: Callable[[float], object] | None = None) -> Backoff:
+        """A new count of attempts, which waits by `sleep`."""
+        return Backoff(self.limits, sleep or self._sleep, self.clock, self._jitter)
 
     def fetch(
         self, url: str, *, what: str, credentials: Credentials | None = None, max_bytes: int = MAX_JSON_BYTES
@@ -180,7 +180,8 @@ def fetch_bytes(
 
     Args:
         timeout: (to connect, without a byte), in seconds.
-        deadline: for everything, retries included, in seconds.
+        deadline: in seconds, looked at before each attempt and when bytes of the body come: a silent server adds at
+            most one timeout, headers that trickle in are not cut short.
         offline: None: as SEGPIPE_OFFLINE says.
     """
     from .settings import read_settings
@@ -188,7 +189,8 @@ def fetch_bytes(
     reason = "SEGPIPE_OFFLINE is set" if read_settings(offline=offline).offline else None
     if _parts(url).scheme not in ("http", "https"):
         raise DownloadError(f"{shown_url(url)!r} is not a web address. It needs http:// or https://.")
-    limits = replace(Limits(), connect_timeout=timeout[0], read_timeout=timeout[1], deadline=deadline, attempts=3)
+    connect, read = min(timeout[0], deadline), min(timeout[1], deadline)
+    limits = replace(Limits(), connect_timeout=connect, read_timeout=read, deadline=deadline, attempts=3)
     transport = Transport(limits, offline_reason=reason)
     return transport.fetch(url, what=f"The download of {shown_url(url)}", max_bytes=max_bytes)
 
@@ -205,10 +207,9 @@ def shown_url(url: str) -> str:
 
 def body_length(response: requests.Response) -> int | None:
     """Content-Length of a body that is not compressed on the way, or None."""
-    length = response.headers.get("Content-Length", "")
-    if response.headers.get("Content-Encoding", "identity") != "identity" or not length.isdigit():
+    if response.headers.get("Content-Encoding", "identity") != "identity":
         return None
-    return int(length)
+    return parse_count(response.headers.get("Content-Length", ""))
 
 
 def login_page_hint(head: bytes) -> str | None:

@@ -57,7 +57,8 @@ class WeightsFileSource:
         return self.url.rpartition("/")[2]
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
-        return Listing((RemoteFile(self.file_name, self.url, sha256=self.sha256 or _digest_in_name(self.file_name)),))
+        start = _digest_in_name(self.file_name)
+        return Listing((RemoteFile(self.file_name, self.url, sha256=self.sha256, sha256_start=start),))
 
 
 def _read_listing(transport: Transport, base: str, label: str) -> Listing:

@@ -11,6 +11,7 @@ from segpipe.configuration import encode_configuration
 from segpipe.errors import ModelFolderError
 from segpipe.hub import Hub, ModelFolder, atomic_folder, seal_folder
 from segpipe.hub.manifest import read_manifest
+from segpipe.hub.shelf import touch
 from segpipe.log import get_logger
 
 from .building import build_model
@@ -67,6 +68,7 @@ def _converted(folder: ModelFolder, hub: Hub) -> ModelFolder:
         logger.info("Converting the weights of %s from %s, once", folder.name, folder.dialect)
         with atomic_folder(final) as folder_in_progress:
             write_model_folder(folder, folder_in_progress)
+    touch(final)
     return ModelFolder.open(final, name=folder.name, revision=folder.revision)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,22 @@ def test_written_configuration_is_read_back_equal_and_byte_stable(tmp_path: Path
     text = (tmp_path / "configuration.json").read_bytes()
     assert encode_configuration(decode_configuration(text, origin="again")) == text
     assert [path.name for path in tmp_path.iterdir()] == ["configuration.json"]
+
+
+def test_written_configuration_is_for_whom_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_configuration(Configuration(model=SegformerConfig(num_classes=2)), tmp_path / "configuration.json")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "configuration.json").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["configuration.json"]
+
+
+@pytest.mark.parametrize("key", ["x` - at `$[", "x` - at `$.model", "$[", "`"])
+def test_key_that_looks_like_the_end_of_a_message_is_refused_as_any_other(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^doc: "):
+        decode_configuration(json.dumps({**make_document(), key: 1}), origin="doc")
 
 
 def test_written_text_leaves_null_sections_out_and_keeps_palettes_on_one_line() -> None:

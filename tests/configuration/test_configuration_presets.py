@@ -10,8 +10,11 @@ import pytest
 
 import segpipe.configuration
 from segpipe.configuration import (
+    AdamW,
     ExactResize,
     NormEps,
+    Pad,
+    ParameterGroup,
     ShortSideResize,
     encode_configuration,
     load_preset,
@@ -87,6 +90,7 @@ def test_ade20k_names_have_no_stray_blank() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cocostuff_presets_compute_as_easycv_does(variant: str) -> None:
     preset = load_preset(f"segformer-{variant}-cocostuff")
+    # The shipped configurations test at img_scale (2048, 512), that of b5 alone at (2048, 640).
     side = 640 if variant == "b5" else 512
     assert preset.preprocessor.resize == ShortSideResize(size=side, max_long_side=2048, library="opencv")
     assert preset.model.encoder.norm_eps == NormEps(patch=1e-6, reduction=1e-6, block=1e-6, stage=1e-6)
@@ -128,9 +132,31 @@ def test_recipes_are_those_of_the_papers_code() -> None:
     assert (city.max_steps, city.batch_size, city.transforms[1].size) == (160000, 8, (1024, 1024))
     assert load_preset("segformer-b5-ade20k").train.transforms[1].size == (640, 640)
     assert load_preset("segformer-b0-cocostuff").train.max_epochs == 30
-    groups = {group.match: (group.weight_decay, group.lr_factor) for group in ade.optimizer.groups}
-    assert groups == {"norm": (0.0, 1.0), "head": (None, 10.0)}
+    groups = [(group.match, group.weight_decay, group.lr_factor) for group in ade.optimizer.groups]
+    assert groups == [("head", None, 10.0), ("norm", 0.0, 1.0)]
     assert (ade.schedule.warmup.steps, ade.schedule.warmup.ratio, ade.schedule.power) == (1500, 1e-6, 1.0)
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name != "segformer-b0-camvid"])
+def test_normalisation_in_the_head_is_trained_as_the_head(name: str) -> None:
+    # mmcv sorts the matches by name and then by length, longest first, so that `head` comes before `norm`.
+    optimizer = load_preset(name).train.optimizer
+    assert optimizer.group_of("head.norm.weight").match == "head"
+    assert optimizer.group_of("encoder.stages.0.norm.weight").match == "norm"
+    assert optimizer.group_of("encoder.patch.weight") is None
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_recipes_pad_with_what_normalisation_turns_into_zero(name: str) -> None:
+    pads = [step for step in load_preset(name).train.transforms if isinstance(step, Pad)]
+    assert [pad.value for pad in pads] == [None]
+
+
+def test_longest_match_decides_about_a_parameter() -> None:
+    groups = (ParameterGroup(match="norm"), ParameterGroup(match="head"), ParameterGroup(match="head.norm"))
+    optimizer = AdamW(lr=1.0, groups=groups)
+    assert optimizer.group_of("head.norm.weight") == groups[2]
+    assert optimizer.group_of("head.fuse.norm.weight") == groups[0]
 
 
 def test_unknown_preset_gets_the_nearest_name() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def hub(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     return Hub(limits=FAST)
+
+
+@pytest.fixture
+def without_dns(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and no host name is known any more."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    return lambda: monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture

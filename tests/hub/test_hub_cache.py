@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import socket
 import threading
@@ -13,10 +14,16 @@ from pathlib import Path
 import fault_server as faults
 import pytest
 from fault_server import FaultServer
-from hub_material import FAST, NAME, WEIGHTS, leftovers
+from hub_material import CONFIGURATION, FAST, NAME, WEIGHTS, leftovers
 
+from segpipe.configuration import load_preset
 from segpipe.errors import CacheError, DownloadError, ModelFolderError, ModelNotFoundError, OfflineError
-from segpipe.hub import Hub, ModelFolder, atomic_folder
+from segpipe.hub import Hub, ModelFolder, Transport, atomic_folder
+from segpipe.hub import manifest as manifest_module
+from segpipe.hub import snapshots as snapshots_module
+from segpipe.hub.huggingface import HuggingFaceSource, huggingface_credentials
+from segpipe.hub.manifest import sha256_of
+from segpipe.hub.snapshots import Wanted, fetch_snapshot
 from segpipe.hub.storage import check_free_space, write_atomically
 
 SOURCE = f"hf:{NAME}"
@@ -65,16 +72,6 @@ def test_hugging_faces_own_offline_variable_counts_for_it_alone(hub: Hub, monkey
     assert hub.resolve(f"modelscope:{NAME}").weights is not None
 
 
-@pytest.fixture
-def without_dns(monkeypatch: pytest.MonkeyPatch):
-    """Call it, and no host name is known any more."""
-
-    def refuse(*arguments: object, **options: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    return lambda: monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
 def test_refresh_without_a_network_uses_the_cache_and_warns(hub: Hub, without_dns, caplog):  # case 13
     first = hub.resolve(SOURCE)
     without_dns()
@@ -87,6 +84,31 @@ def test_no_network_and_no_copy_says_what_is_missing(hub: Hub, without_dns):  # 
     without_dns()
     with pytest.raises(DownloadError, match=r"Name or service not known.*does not have hf:team/street@main"):
         hub.resolve(SOURCE)
+
+
+def test_refresh_of_an_unchanged_model_reads_each_file_once(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    folder = hub.resolve(f"modelscope:{NAME}")
+    read: list[str] = []
+    for module in (snapshots_module, manifest_module):
+        monkeypatch.setattr(module, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    assert hub.resolve(f"modelscope:{NAME}", refresh=True) == folder
+    assert sorted(read) == ["LICENSE", "README.md", "configuration.json", "model.safetensors"]
+
+
+def test_model_that_a_preset_has_fetched_needs_no_request(hub: Hub, server: FaultServer):
+    preset = load_preset("segformer-b0-cocostuff")
+    name = preset.weights.source.removeprefix("modelscope:")
+    server.add_model(name, {"configuration.json": json.dumps(CONFIGURATION).encode(), "pytorch_model.pt": WEIGHTS})
+    fetched = hub.resolve("segformer-b0-cocostuff")
+    assert Hub(offline=True).resolve(name).weights == fetched.weights
+
+
+def test_preset_that_names_another_file_than_the_usual_one_leaves_the_plain_name_alone(hub: Hub, server: FaultServer):
+    shelf = hub.cache.shelf(SOURCE)
+    source = HuggingFaceSource(NAME, server.url, huggingface_credentials(None))
+    fetch_snapshot(source, shelf, Transport(FAST), Wanted("main", "pytorch_model.bin"))
+    assert shelf.find("main", "pytorch_model.bin") is not None
+    assert shelf.find("main") is None
 
 
 def test_refresh_of_a_deleted_model_is_not_hidden(hub: Hub, server: FaultServer):
@@ -358,6 +380,60 @@ def test_converted_folders_are_listed_and_pruned(hub: Hub):
     assert hub.prune(keep_last=0).paths == (final,)
 
 
+def convert(hub: Hub, source: str, days: float = 0) -> Path:
+    """What loading leaves in the cache for a model in another dialect."""
+    final = hub.cache.converted_folder(f"{source}-0123")
+    with atomic_folder(final) as folder:
+        (folder / "manifest.json").write_text(json.dumps({"format_version": 1, "source": source, "files": []}))
+    make_old(final / "manifest.json", days)
+    return final
+
+
+def test_what_was_converted_goes_with_its_model(hub: Hub):
+    model, other = hub.resolve(SOURCE), convert(hub, "hf:team/other")
+    converted = convert(hub, SOURCE)
+    assert hub.remove(SOURCE, "v7").paths == ()
+    assert hub.remove(SOURCE).paths == (model.path, converted)
+    assert [cached.path for cached in hub.cached()] == [other]
+
+
+def test_prune_removes_what_was_converted_from_a_model_that_is_gone(hub: Hub):
+    hub.resolve(SOURCE)
+    kept, gone, fresh = convert(hub, SOURCE, 2), convert(hub, "hf:team/gone", 2), convert(hub, "hf:team/fresh")
+    assert hub.prune().paths == (gone,)
+    assert kept.is_dir()
+    assert fresh.is_dir()
+
+
+def test_revision_is_removed_without_what_another_one_needs(hub: Hub):
+    folder = hub.resolve(f"modelscope:{NAME}@v1")
+    assert hub.resolve(f"modelscope:{NAME}").path == folder.path
+    assert hub.remove(f"modelscope:{NAME}", "master").paths == ()
+    assert [model.revisions for model in hub.cached()] == [("v1",)]
+    assert folder.verify() == ()
+    assert hub.remove(f"modelscope:{NAME}", "v1").paths == (folder.path,)
+
+
+def test_branch_is_removed_with_the_note_of_its_commit(hub: Hub):
+    folder = hub.resolve(SOURCE)
+    assert len(hub.cached()[0].revisions) == 2
+    assert hub.remove(SOURCE, "main").paths == (folder.path,)
+    assert hub.cached() == ()
+
+
+def test_removal_that_was_interrupted_is_finished_by_prune(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    hub.resolve(SOURCE)
+    convert(hub, SOURCE)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *arguments, **options: None)
+        hub.remove(SOURCE)
+    assert hub.cached() == ()
+    for path in hub.cache.home.rglob(".removed-*"):
+        make_old(path, days=2)
+    assert hub.prune().size > len(WEIGHTS)
+    assert leftovers(hub.cache.home) == []
+
+
 def test_disk_without_room_is_refused(tmp_path: Path):
     with pytest.raises(CacheError, match="free"):
         check_free_space(tmp_path / "not" / "yet", 2**62)
@@ -367,6 +443,7 @@ def test_disk_without_room_is_refused(tmp_path: Path):
     ("environment", "expected"),
     [
         ({"SEGPIPE_HOME": "/a"}, Path("/a")),
+        ({"SEGPIPE_HOME": "~/a"}, Path("/me/a")),
         ({"XDG_CACHE_HOME": "/b"}, Path("/b/segpipe")),
         ({}, Path("/me/.cache/segpipe")),
     ],
@@ -379,3 +456,4 @@ def test_home_of_the_cache(environment: dict[str, str], expected: Path, monkeypa
         monkeypatch.setenv(name, value)
     assert Hub().cache.home == expected
     assert Hub("/given").cache.home == Path("/given")
+    assert Hub("~/given").cache.home == Path("/me/given")

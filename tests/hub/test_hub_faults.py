@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import fault_server as faults
@@ -120,6 +121,27 @@ def test_without_a_digest_the_etag_decides_about_a_part(hub: Hub, server: FaultS
     assert part.path.read_bytes() == changed
     assert entry.size == len(changed)
     assert server.seen[-1].headers["if-range"].startswith('"')
+
+
+def capped_range(handler: faults.Handler, body: bytes) -> None:
+    """A thousand bytes of the range that was asked for, and an honest header."""
+    start = handler.range_start()
+    piece = body[start : start + 1000]
+    handler.send(206, piece, {"Content-Range": f"bytes {start}-{start + 999}/{len(body)}"})
+
+
+@pytest.mark.parametrize("etags", [True, False])
+def test_part_of_a_file_is_not_taken_for_all_of_it(server: FaultServer, tmp_path: Path, etags: bool):  # case 6
+    from segpipe.hub.fetching import Fetcher
+    from segpipe.hub.sources import RemoteFile
+    from segpipe.hub.transport import Transport
+
+    server.etags = etags
+    server.static["a.pth"] = WEIGHTS
+    server.fail("a.pth", faults.cut_after(1000), capped_range)
+    part, entry = Fetcher(Transport(FAST), tmp_path, "test").fetch(RemoteFile("a.pth", f"{server.url}/static/a.pth"))
+    assert part.path.read_bytes() == WEIGHTS
+    assert entry.size == len(WEIGHTS)
 
 
 @pytest.mark.parametrize("fault", [faults.cut_after(0), faults.cut_chunked_after(500)])
@@ -268,6 +290,16 @@ def test_failed_download_goes_on_with_what_arrived(hub: Hub, server: FaultServer
     server.seen.clear()
     assert weights_of(hub) == WEIGHTS
     assert ranges(server) == [f"bytes={9000 * FAST.attempts}-"]
+
+
+def test_failed_file_ends_the_wait_of_the_others(hub: Hub, server: FaultServer):
+    server.fail("README.md", faults.status(404))
+    server.fail_always(FILE, faults.status(503, {"Retry-After": "10"}))
+    started = time.monotonic()
+    with pytest.raises(DownloadError, match="README"):
+        Hub(limits=dataclasses.replace(FAST, deadline=60)).resolve(SOURCE)
+    assert time.monotonic() - started < 5
+    assert len(ranges(server)) <= 1
 
 
 def test_one_failed_file_fails_the_whole_model(hub: Hub, server: FaultServer):

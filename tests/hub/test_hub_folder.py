@@ -8,15 +8,37 @@ import sys
 from pathlib import Path
 
 import pytest
+from fault_server import FaultServer
 from hub_material import CONFIGURATION, WEIGHTS, make_folder
 
 from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, ModelFolderError
-from segpipe.hub import ModelFolder, seal_folder
+from segpipe.hub import Hub, ModelFolder, seal_folder
 from segpipe.hub.card import card_text
 from segpipe.hub.manifest import git_sha1_of, read_manifest, sha256_of
 
 SHARED = Path(__file__).parents[3] / "shared"
+EASYCV = {
+    "framework": "pytorch",
+    "task": "image-segmentation",
+    "model": {
+        "type": "Segformer",
+        "backbone": {
+            "type": "MixVisionTransformer",
+            "embed_dims": 32,
+            "num_layers": [2, 2, 2, 2],
+            "num_heads": [1, 2, 5, 8],
+        },
+        "decode_head": {
+            "type": "SegformerHead",
+            "in_channels": [32, 64, 160, 256],
+            "channels": 256,
+            "num_classes": 2,
+        },
+    },
+    "CLASSES": ["a", "b"],
+    "pipeline": {"type": "easycv-segmentation"},
+}
 SOURCE = {
     "source": "modelscope:damo/x",
     "revision": "v1",
@@ -111,6 +133,16 @@ def test_what_is_no_model_folder_says_why(tmp_path: Path, names: list[str], mess
         ModelFolder.open(tmp_path)
 
 
+@pytest.mark.parametrize("other", ["model.safetensors", "last.pth"])
+def test_weights_that_the_configuration_names_are_not_replaced_by_others(tmp_path: Path, other: str):
+    weights = {"source": "hf:a/b", "file": "best.pth", "dialect": "mmseg"}
+    (tmp_path / "configuration.json").write_text(json.dumps({**CONFIGURATION, "weights": weights}))
+    assert ModelFolder.open(tmp_path).weights is None
+    (tmp_path / other).write_bytes(b"x")
+    with pytest.raises(ModelFolderError, match=rf"has no best\.pth.*but {other}"):
+        ModelFolder.open(tmp_path)
+
+
 def test_folder_without_weights_can_be_opened(tmp_path: Path):
     (tmp_path / "configuration.json").write_text(json.dumps(CONFIGURATION))
     assert ModelFolder.open(tmp_path).weights is None
@@ -124,14 +156,17 @@ def test_mistake_in_our_own_configuration_is_reported_as_one(sealed: ModelFolder
 
 
 def test_easycv_folder_is_opened(tmp_path: Path):
-    head = {"type": "SegformerHead", "in_channels": [32, 64, 160, 256], "channels": 256, "num_classes": 2}
-    backbone = {"type": "MixVisionTransformer", "embed_dims": 32, "num_layers": [2, 2, 2, 2], "num_heads": [1, 2, 5, 8]}
-    model = {"type": "Segformer", "backbone": backbone, "decode_head": head}
-    document = {"framework": "pytorch", "task": "image-segmentation", "model": model, "CLASSES": ["a", "b"]}
-    (tmp_path / "configuration.json").write_text(json.dumps({**document, "pipeline": {"type": "easycv-segmentation"}}))
+    (tmp_path / "configuration.json").write_text(json.dumps(EASYCV))
     (tmp_path / "pytorch_model.pt").write_bytes(b"pickle")
     folder = ModelFolder.open(tmp_path)
     assert (folder.dialect, folder.weights) == ("easycv", tmp_path / "pytorch_model.pt")
+
+
+def test_downloaded_folder_of_another_library_says_where_it_comes_from(hub: Hub, server: FaultServer):
+    server.add_model("a/b", {"configuration.json": json.dumps(EASYCV).encode(), "pytorch_model.pt": b"pickle"})
+    weights = hub.resolve("modelscope:a/b").configuration.weights
+    assert weights is not None
+    assert (weights.source, weights.revision, weights.dialect) == ("modelscope:a/b", "master", "easycv")
 
 
 @pytest.mark.shared

@@ -32,10 +32,26 @@ def test_impossible_name_is_refused_without_a_request(hub: Hub, server: FaultSer
     assert not server.seen
 
 
-def test_password_in_a_url_is_not_in_the_message(hub: Hub):
-    with pytest.raises(ModelNameError) as caught:
-        hub.resolve("https://me:hunter2@host/model")
-    assert "hunter2" not in str(caught.value)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("https://me:hunter2@host/model", "https://me:hunter2@host", "https://hunter2@host", "HTTPS://hunter2@host/x"),
+        *("https://me:hunter2@host:99999999/x", "https://host:99999999/x?sig=hunter2", "https://host/x#hunter2"),
+        *(
+            "https://me:hunter2@host/x@v1",
+            "https://host/x?sig=hunter2@v1",
+            "https://host/x?sig=a@hunter2=",
+            "a://hunter2@b",
+        ),
+        *("https:/me:hunter2@host/x", "https:me:hunter2@host", "https://me:hunter2@host/" + "x" * 300),
+    ],
+)
+def test_secret_in_an_address_is_neither_asked_for_nor_shown(hub: Hub, without_dns, name: str):
+    without_dns()
+    for revision in (None, "v2"):
+        with pytest.raises(ModelNameError) as caught:
+            hub.resolve(name, revision)
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +70,21 @@ def test_password_in_a_url_is_not_in_the_message(hub: Hub):
 def test_name_is_taken_apart(name: str, kind: str, location: str, revision: str | None):
     reference = parse_reference(name)
     assert (reference.kind, reference.location, reference.revision) == (kind, location, revision)
+
+
+def test_directory_with_a_long_name_beyond_ascii_resolves(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = make_folder(tmp_path / "made")
+    monkeypatch.setenv("SEGPIPE_HUB", str(tmp_path / ("模型" * 20)))
+    name = hub.publish(made.path, "owner/street")
+    assert len(name) > 300
+    assert hub.resolve(name).verify() == ()
+
+
+def test_folder_that_hides_a_preset_says_so(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "segformer-b0-camvid").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFolderError, match=r"hides the preset segformer-b0-camvid: rename"):
+        hub.resolve("segformer-b0-camvid")
 
 
 def test_two_different_revisions_are_refused():

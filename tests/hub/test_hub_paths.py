@@ -13,6 +13,7 @@ from segpipe.hub import Hub
 from segpipe.hub.manifest import parse_manifest
 from segpipe.hub.paths import check_relative_path, check_relative_paths, file_key
 
+NEEDED = {"configuration.json", "README.md", "LICENSE", "model.safetensors", "manifest.json"}
 UNSAFE = [
     *(
         "../x",
@@ -57,9 +58,23 @@ def test_ordinary_name_is_accepted(path: str):
     assert check_relative_path(path) == path
 
 
-@pytest.mark.parametrize("path", ["../../evil", "C:\\x", "LICENSE/../../x", "readme.MD"])
+@pytest.mark.parametrize("path", ["LICENSE\\..\\x", "LICENSE:x", "NOTICE.", "LICENSE?", "license.MD", "\udc80"])
+def test_unsafe_name_in_a_listing_of_a_file_that_is_not_needed_is_no_obstacle(hub: Hub, server: FaultServer, path: str):
+    server.models[NAME][f"runs/{path}"] = server.models[NAME]["readme.MD"] = b"log"
+    folder = hub.resolve(f"modelscope:{NAME}")
+    assert {entry.name for entry in folder.path.iterdir()} == NEEDED
+
+
+@pytest.mark.parametrize("path", ["LICENSE\\..\\x", "LICENSE:x", "NOTICE.", "LICENSE?", "LICENSE\udc80"])
 def test_listing_with_an_unsafe_name_writes_nothing(hub: Hub, server: FaultServer, path: str):  # case 24
-    server.models[NAME][path] = b"evil"
+    server.models[NAME][path] = b"evil"  # it looks like a licence, so it would be fetched
+    with pytest.raises(UnsafePathError):
+        hub.resolve(f"modelscope:{NAME}")
+    assert not list(hub.cache.home.glob("models/*/[!.]*"))
+
+
+def test_listing_with_twins_writes_nothing(hub: Hub, server: FaultServer):  # case 24
+    server.models[NAME].update({"LICENSE.md": b"a", "LICENSE.MD": b"b"})
     with pytest.raises(UnsafePathError):
         hub.resolve(f"modelscope:{NAME}")
     assert not list(hub.cache.home.glob("models/*/[!.]*"))

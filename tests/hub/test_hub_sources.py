@@ -49,6 +49,30 @@ def test_modelscope_answer_without_files_is_a_download_error(hub: Hub, server: F
         hub.resolve(f"modelscope:{NAME}")
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"lfs": "x"},
+        {"lfs": {"size": len(WEIGHTS), "sha256": ""}},
+        {"lfs": {"size": len(WEIGHTS), "sha256": None}},
+        {"lfs": {"size": len(WEIGHTS), "sha256": "0" * 63}},
+        {"lfs": {"size": len(WEIGHTS)}},
+        {"size": "12"},
+        {"size": -1},
+        {"size": True},
+        {"size": 12, "blobId": ""},
+    ],
+)
+def test_listing_that_says_what_cannot_be_is_refused(hub: Hub, server: FaultServer, facts: dict):
+    siblings = [{"rfilename": "model.safetensors", **facts}]
+    answer = json.dumps({"sha": COMMIT, "siblings": siblings}).encode()
+    server.fail("/api/models/", faults.status(200, body=answer))
+    server.fail_always("model.safetensors", faults.flipped_byte)
+    with pytest.raises(DownloadError, match=r"it needs|no list of files"):
+        hub.resolve(f"hf:{NAME}")
+    assert not server.requests_for("/resolve/")
+
+
 def test_hugging_face_files_come_from_the_listed_commit(hub: Hub, server: FaultServer):
     folder = hub.resolve(f"hf:{NAME}")
     assert server.seen[0].path == f"/api/models/{NAME}/revision/main"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import fault_server as faults
 import pytest
 from fault_server import FaultServer
 from hub_material import FAST, NAME
 
-from segpipe.errors import AccessDeniedError, DownloadError, ModelNotFoundError, OfflineError
+from segpipe.errors import AccessDeniedError, DownloadError, InputError, ModelNotFoundError, OfflineError
 from segpipe.hub import Hub, Limits, Transport, fetch_bytes, read_settings
 from segpipe.hub.retries import parse_retry_after
 from segpipe.hub.settings import VARIABLES, describe_variables
-from segpipe.hub.transport import Credentials
+from segpipe.hub.transport import Credentials, body_length
 
 TOKEN = Credentials("HF_TOKEN", "hf_secretsecret")
 
@@ -112,6 +115,29 @@ def test_body_that_takes_too_long_meets_the_deadline(server: FaultServer):  # ca
     with pytest.raises(DownloadError, match=r"longer than 0\.1 s"):
         fetch_bytes(f"{server.url}/static/x", deadline=0.1)
     assert len(server.seen) == 1
+
+
+def test_silent_server_meets_the_deadline(server: FaultServer):  # case 12
+    released = threading.Event()
+    server.static["x"] = b"y" * 500
+    server.fail_always("x", faults.stall_after(100, released))
+    started = time.monotonic()
+    with pytest.raises(DownloadError):
+        fetch_bytes(f"{server.url}/static/x", deadline=0.2, timeout=(10, 10))
+    released.set()
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("number", ["²", "٣", "9" * 5000, "-1", "1.5"])
+def test_header_that_is_no_number_is_as_good_as_none(number: str):
+    assert parse_retry_after(number) is None
+    assert body_length(SimpleNamespace(headers={"Content-Length": number})) is None
+
+
+def test_numbers_in_headers_are_read():
+    assert parse_retry_after(" 7 ") == 7
+    assert parse_retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") is None
+    assert body_length(SimpleNamespace(headers={"Content-Length": "500"})) == 500
 
 
 def test_redirect_to_another_host_loses_the_token(transport: Transport, server: FaultServer):  # case 15
@@ -266,6 +292,15 @@ def test_secret_query_of_a_url_is_not_in_messages(server: FaultServer):
 def test_refused_connection_is_a_download_error_with_its_reason():
     with pytest.raises(DownloadError, match="Connection refused"):
         Transport(FAST, sleep=lambda _: None).fetch("http://127.0.0.1:9/x?signature=sesame", what="The file")
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "SEGPIPE_HUB"])
+@pytest.mark.parametrize("value", ["https://me:sesame@host", "https://sesame@host/x", "http://host/x?token=sesame"])
+def test_secret_in_an_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=name) as caught:
+        read_settings()
+    assert "sesame" not in str(caught.value) + str(describe_variables())
 
 
 def test_every_variable_is_described(monkeypatch: pytest.MonkeyPatch):
