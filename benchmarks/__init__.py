@@ -1,0 +1,1 @@
+"""Measurements of segpipe beside other libraries. Run from a checkout; not installed."""

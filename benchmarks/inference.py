@@ -1,0 +1,183 @@
+"""Run segpipe and transformers side by side and print latency, throughput, parts and memory.
+
+    python -m benchmarks.inference
+
+from the top of a checkout. benchmarks/README.md explains the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .comparison import compare_results
+from .pictures import Size, make_pictures, parse_size
+from .results import Result, Row, describe_machine, installed_versions, read_result, write_result
+from .tables import disagreements, render_changes, render_result
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RESULTS = Path(__file__).parent / "results"
+TABLES = ("latency", "throughput", "parts", "memory")
+NETWORK_NAMES = ("b0", "b2", "b0-random")
+PRESET = "cocostuff preset"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write; 1 when label maps disagree or something got worse than recorded."""
+    options = parse_arguments(arguments)
+    recorded = read_result(options.compare) if options.compare else None
+    _limit_threads(options.threads)
+    with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
+        rows = tuple(measure(options, Path(folder)))
+    fresh = Result(
+        date=datetime.date.today().isoformat(),
+        machine=describe_machine(),
+        versions=installed_versions(),
+        threads=options.threads,
+        rows=rows,
+    )
+    write_result(fresh, RESULTS / f"{options.name}.json")
+    print(render_result(fresh))
+    changes = compare_results(recorded, fresh) if recorded else []
+    if recorded:
+        print("\n" + render_changes(changes, recorded, fresh))
+    return int(bool(disagreements(rows)) or any(change.verdict == "worse" for change in changes))
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; sizes as (height, width)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.inference",
+        description="segpipe beside Hugging Face's transformers, on this machine.",
+    )
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES, help="these tables alone")
+    parser.add_argument(
+        "--network", nargs="+", choices=NETWORK_NAMES, help="default: b0 b2, none when --model is given"
+    )
+    parser.add_argument(
+        "--model", nargs="+", type=Path, default=[], metavar="FOLDER", help="SegFormers in Hugging Face's format"
+    )
+    parser.add_argument(
+        "--sizes", nargs="+", type=parse_size, default=[(480, 640), (2160, 3840)], help="height x width"
+    )
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="instead of drawn street scenes")
+    parser.add_argument("--count", type=int, default=8, help="pictures of the list for throughput (default 8)")
+    parser.add_argument("--threads", type=int, default=2, help="for both libraries (default 2)")
+    parser.add_argument("--rounds", type=int, default=15, help="at most, for each row (default 15)")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="after which a row begins no new round (default 30)"
+    )
+    parser.add_argument("--name", default="latest", help="of the file in benchmarks/results (default latest)")
+    parser.add_argument("--compare", type=Path, metavar="RESULT.json", help="set the run beside a recorded one")
+    options = parser.parse_args(arguments)
+    options.network = options.network or ([] if options.model else ["b0", "b2"])
+    return options
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
+    """All rows that the options ask for; model folders and pictures are kept in `folder`."""
+    from .contestants import require_transformers
+
+    require_transformers()
+    pictures = _draw_pictures(options)
+    folders = _write_networks(options, folder)
+    for network, model in folders.items():
+        yield from _measure_times(options, network, model, pictures)
+    if "memory" in options.only:
+        yield from _measure_memory(options, folders, pictures, folder)
+
+
+def _measure_times(
+    options: argparse.Namespace, network: str, model: Path, pictures: dict[Size, list[Image.Image]]
+) -> Iterator[Row]:
+    from .contestants import Segpipe, Transformers, use_threads
+    from .measurements import Effort, Pair, measure_latency, measure_parts, measure_throughput
+
+    if not {"latency", "throughput", "parts"} & set(options.only):
+        return
+    use_threads(options.threads)
+    pair, effort = Pair(network, Segpipe(model), Transformers(model)), Effort(options.rounds, options.seconds)
+    for size, of_size in pictures.items():
+        if "latency" in options.only:
+            _tell(f"latency of {network} at {size[0]}×{size[1]}")
+            yield measure_latency(pair, of_size, effort)
+        if "parts" in options.only:
+            _tell(f"parts of {network} at {size[0]}×{size[1]}")
+            yield from measure_parts(pair, of_size[0], effort)
+    if "throughput" in options.only:
+        _tell(f"throughput of {network}")
+        yield from measure_throughput(pair, next(iter(pictures.values())), effort)
+
+
+def _measure_memory(
+    options: argparse.Namespace, folders: dict[str, Path], pictures: dict[Size, list[Image.Image]], folder: Path
+) -> Iterator[Row]:
+    from .measurements import measure_memory
+    from .memory import is_supported
+    from .networks import write_cocostuff
+    from .tables import CONTESTANTS
+
+    if not is_supported():
+        _tell("memory is left out: it is read from Linux's /proc")
+        return
+    wanted = [(name, path, CONTESTANTS["memory"]) for name, path in folders.items()]
+    if options.network:
+        write_cocostuff(folder / "cocostuff")
+        wanted.append((PRESET, folder / "cocostuff", ("segpipe",)))
+    for size, [picture, *_] in pictures.items():
+        file = folder / f"{size[0]}x{size[1]}.png"
+        picture.save(file, compress_level=1)
+        for network, path, contestants in wanted:
+            _tell(f"memory of {network} at {size[0]}×{size[1]}")
+            yield measure_memory(network, path, file, size, threads=options.threads, contestants=contestants)
+
+
+def _draw_pictures(options: argparse.Namespace) -> dict[Size, list[Image.Image]]:
+    """A list of pictures of the first size, one of each other."""
+    _tell("drawing pictures")
+    first, *others = options.sizes
+    pictures = {first: make_pictures(first, options.count, options.pictures)}
+    return pictures | {size: make_pictures(size, 1, options.pictures) for size in others}
+
+
+def _write_networks(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
+    """Model folders by what the tables call them."""
+    from .networks import NETWORKS
+
+    folders = {}
+    for name in options.network:
+        _tell(f"making the network {name}")
+        NETWORKS[name](folder / name)
+        folders[name] = folder / name
+    for path in options.model:
+        if not (path / "config.json").is_file():
+            raise SystemExit(f"{path} has no config.json. Name a folder in Hugging Face's format.")
+        folders[path.resolve().name] = path.resolve()
+    return folders
+
+
+def _limit_threads(threads: int) -> None:
+    """Before torch is imported, and for the processes that measure memory."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def _tell(what: str) -> None:
+    """A line that the next one replaces, for those who wait."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r{what[:width]:<{width}}\r")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

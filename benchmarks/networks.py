@@ -1,0 +1,187 @@
+"""Model folders for the contestants: 172 classes, without a download, with label maps that look like real ones.
+
+Both libraries run the same folder, in Hugging Face's format. Logits of random weights are noise,
+and noise has class boundaries everywhere, which no trained network's label map has. So:
+
+b0          the B0 that segpipe ships, trained on street scenes, its 11 classes split into 172
+b2          a B2 with random weights and a classifier fitted (ridge regression) to b0's logits
+b0-random   a B0 with nothing but random weights: the worst case for a label map that saves work
+cocostuff   the preset segformer-b0-cocostuff as it is, with weights that compute what b0 computes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+NUM_CLASSES = 172
+BUNDLED = "segformer-b0-camvid.safetensors"
+SHAPES = {"b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256), "b2": ((64, 128, 320, 512), (3, 4, 6, 3), 768)}
+"""Channels, blocks per stage and width of the head."""
+PERTURBATION = 0.7
+"""Size of what distinguishes the copies of a class, in standard deviations of the classifier's weights."""
+PENALTY = 1.0
+"""How much lower each further copy of a class begins. Both were chosen so that a street has about
+20 classes, a mean winning probability near 0.5 and boundaries at 10 to 20 % of the grid."""
+FITTING_SCENES = 3
+RELU_OFFSET = 128.0
+
+
+def write_b0(folder: Path) -> None:
+    """The bundled network with 172 classes, in Hugging Face's format."""
+    model = _new_model("b0")
+    tensors = _bundled_tensors(NUM_CLASSES)
+    _apply_ours(model, tensors)
+    _save(model, folder)
+
+
+def write_b0_random(folder: Path) -> None:
+    """Nothing but random weights, in Hugging Face's format."""
+    _save(_new_model("b0"), folder)
+
+
+def write_b2(folder: Path) -> None:
+    """Random weights whose classifier imitates `write_b0`'s network, in Hugging Face's format."""
+    from segpipe import load_model
+
+    model = _new_model("b2")
+    _save(model, folder)
+    teacher_folder = folder.parent / "b2-teacher"
+    write_b0(teacher_folder)
+    weight, bias = _fit_classifier(load_model(folder), load_model(teacher_folder))
+    classifier = model.decode_head.classifier
+    classifier.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
+    _save(model, folder)
+
+
+def write_cocostuff(folder: Path) -> None:
+    """The preset's own configuration, in segpipe's format."""
+    from segpipe.configuration import load_preset
+    from segpipe.hub import seal_folder
+    from segpipe.models import build_model, write_tensors
+
+    configuration = load_preset("segformer-b0-cocostuff")
+    model = build_model(configuration.model)
+    tensors = _as_conv_head(_bundled_tensors(configuration.model.num_classes))
+    state = {name: tensors.get(name, value).reshape(value.shape) for name, value in model.state_dict().items()}
+    folder.mkdir(parents=True)
+    write_tensors(state, folder / "model.safetensors")
+    seal_folder(folder, configuration)
+
+
+NETWORKS: dict[str, Callable[[Path], None]] = {"b0": write_b0, "b2": write_b2, "b0-random": write_b0_random}
+
+
+def split_classes(weight: Tensor, bias: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """A classifier for more classes: (C, D), (C,) → (K, D), (K,).
+
+    Class k is a copy of class k mod C: the first copies are the classes themselves, each further one
+    is perturbed a little more weakly than it would take to win everywhere.
+    """
+    index = torch.arange(num_classes)
+    parent, copy = index % len(weight), index // len(weight)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(num_classes, weight.shape[1], generator=generator) * weight.std() * PERTURBATION
+    noise[copy == 0] = 0
+    return weight[parent] + noise, bias[parent] - PENALTY * copy
+
+
+def _new_model(variant: str) -> Any:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    dims, depths, width = SHAPES[variant]
+    names = {index: f"class {index}" for index in range(NUM_CLASSES)}
+    config = SegformerConfig(hidden_sizes=list(dims), depths=list(depths), decoder_hidden_size=width, id2label=names)
+    torch.manual_seed(0)
+    return SegformerForSemanticSegmentation(config).eval()
+
+
+def _save(model: Any, folder: Path) -> None:
+    """With the preprocessing of that library's published SegFormers: 512 × 512, bilinear, ImageNet's statistics."""
+    from .contestants import pillow_processor_class
+
+    model.save_pretrained(folder)
+    pillow_processor_class()().save_pretrained(folder)
+
+
+def _bundled_tensors(num_classes: int) -> dict[str, Tensor]:
+    """The bundled weights under segpipe's names, as float32, with a classifier for `num_classes`."""
+    import segpipe.hub
+    from segpipe.models import read_tensors
+
+    path = Path(segpipe.hub.__file__).parent / "bundled" / BUNDLED
+    tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}
+    weight, bias = split_classes(
+        tensors["head.classifier.weight"].flatten(1), tensors["head.classifier.bias"], num_classes
+    )
+    return {**tensors, "head.classifier.weight": weight, "head.classifier.bias": bias}
+
+
+def _apply_ours(model: Any, tensors: dict[str, Tensor]) -> None:
+    """Fill Hugging Face's network from tensors under segpipe's names."""
+    from segpipe.models import translate
+
+    state = model.state_dict()
+    for name, value in state.items():
+        [ours] = translate({name: value}, "huggingface")
+        if not name.endswith("num_batches_tracked"):
+            state[name] = _find(tensors, ours).reshape(value.shape)
+    model.load_state_dict(state)
+
+
+def _find(tensors: dict[str, Tensor], name: str) -> Tensor:
+    """A tensor by name; key and value, which segpipe keeps in one, are halves of it."""
+    for half, part in ((0, ".attention.k."), (1, ".attention.v.")):
+        if part in name:
+            return tensors[name.replace(part, ".attention.kv.")].chunk(2)[half]
+    return tensors[name]
+
+
+@torch.inference_mode()
+def _fit_classifier(student: Any, teacher: Any) -> tuple[Tensor, Tensor]:
+    """Weight (K, D) and bias (K,) with which the student's features come closest to the teacher's logits."""
+    from .pictures import make_pictures
+
+    gram = moment = torch.zeros(())
+    for picture in make_pictures((512, 512), FITTING_SCENES):
+        pixels = (
+            torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(1, 512, 512, 3).permute(0, 3, 1, 2)
+        )
+        features = _head_features(student, pixels).flatten(2)[0].T.double()  # (N, D)
+        features = functional.pad(features, (0, 1), value=1.0)
+        logits = teacher(pixels).flatten(2)[0].T.double()  # (N, K)
+        gram, moment = gram + features.T @ features, moment + features.T @ logits
+    ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram))
+    solution = torch.linalg.solve(gram + ridge, moment).T.float()  # (K, D + 1)
+    return solution[:, :-1].contiguous(), solution[:, -1].contiguous()
+
+
+def _head_features(model: Any, pixels: Tensor) -> Tensor:
+    """(1, D, h, w): what the classifier of a segpipe network sees."""
+    from segpipe.models.decode_heads import add_levels
+
+    head = model.head
+    fused = add_levels(head.project_levels(model.encoder(model.normalise(pixels))))
+    return functional.relu(head.norm(fused))
+
+
+def _as_conv_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The all-MLP head's function as a convolutional head: ReLUs lifted out of the way, levels the other way round."""
+    result = dict(tensors)
+    width = len(tensors["head.norm.weight"])
+    blocks = tensors["head.fuse.weight"].flatten(1).split(width, dim=1)[::-1]
+    for level in range(len(blocks)):
+        norm = f"head.level_norms.{level}"
+        result[f"{norm}.weight"] = torch.ones(width)
+        result[f"{norm}.bias"] = tensors[f"head.levels.{level}.bias"] + RELU_OFFSET
+        result[f"{norm}.running_mean"] = torch.zeros(width)
+        result[f"{norm}.running_var"] = torch.ones(width)
+    result["head.fuse.weight"] = torch.cat(blocks, dim=1)
+    lifted = sum(block.sum(dim=1) for block in blocks) * RELU_OFFSET
+    result["head.norm.running_mean"] = tensors["head.norm.running_mean"] + lifted
+    return result

@@ -1,0 +1,40 @@
+"""Time several calls in turn, so that a noisy machine is unfair to all of them alike."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+
+LEAST_ROUNDS = 3
+
+
+def time_in_turn(
+    calls: Mapping[str, Callable[[], object]], *, rounds: int, seconds: float
+) -> dict[str, tuple[float, ...]]:
+    """Milliseconds of each call by name: A B C, A B C, …, after one round that does not count.
+
+    Args:
+        calls: what to time.
+        rounds: how often, at most.
+        seconds: no new round begins after so long, once there are three.
+    """
+    for call in calls.values():
+        call()
+    values: dict[str, list[float]] = {name: [] for name in calls}
+    begin = time.perf_counter()
+    for number in range(rounds):
+        if number >= LEAST_ROUNDS and time.perf_counter() - begin > seconds:
+            break
+        for name, call in calls.items():
+            values[name].append(_milliseconds(call))
+    return {name: tuple(times) for name, times in values.items()}
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    gc.collect()  # or else one contestant pays for what another left behind
+    start = time.perf_counter()
+    result = call()
+    duration = time.perf_counter() - start
+    del result  # freeing it is not part of the call
+    return duration * 1000
