@@ -187,16 +187,23 @@ class InferenceConfig(Section, frozen=True, kw_only=True):
     """(height, width) of a sliding window."""
     stride: Size | None = None
     """Step of the sliding window."""
+    small_picture: Literal["keep", "pad", "enlarge"] = "keep"
+    """What slide does with a picture that is smaller than the window.
+
+    keep: the network sees it as it is (mmsegmentation); pad: with zeros up to the window (UN-EPT);
+    enlarge: resized until the window fits in (Segmenter).
+    """
     scales: Annotated[tuple[Annotated[float, Meta(gt=0.0, le=16.0)], ...], Meta(min_length=1, max_length=32)] = (1.0,)
-    """Scales at which the picture is seen."""
+    """Scales at which the picture is seen: factors of what the preprocessor resizes to."""
     flip: bool = False
     """See the mirrored picture too."""
     combine: Literal["probabilities", "logits"] = "probabilities"
-    """What is averaged over scales and flips."""
+    """What is averaged over scales and flips; windows of one look always average their logits."""
     upsampling: Literal["one-step", "two-step"] = "one-step"
     """one-step: logits straight to the picture (Hugging Face).
 
-    two-step: to the network's input, then to the picture (mmsegmentation, EasyCV).
+    two-step: to the network's input, then to the picture (mmsegmentation, EasyCV). Windows are always
+    averaged at the network's input, so with slide both are the same.
     """
 
     def __post_init__(self) -> None:

@@ -6,19 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .fields import (
-    Byte,
-    Interval,
-    Name,
-    NonNegative,
-    NonNegativeFloat,
-    Positive,
-    PositiveFloat,
-    Section,
-    Share,
-    Size,
-    check_interval,
-)
+from .fields import Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Section, Share
+from .transforms import TransformConfig
 
 
 class SplitConfig(Section, frozen=True, kw_only=True):
@@ -41,97 +30,6 @@ class DatasetConfig(Section, frozen=True, kw_only=True):
     """The part that scores are measured on."""
 
 
-class Transform(Section, tag_field="type", frozen=True, kw_only=True):
-    """A step of the augmentation chain."""
-
-
-class Resize(Transform, tag="resize", frozen=True, kw_only=True):
-    """Keep the ratio and fit into size (short side, long side)."""
-
-    size: Size
-    """(short side, long side) that the picture must fit into."""
-
-
-class RandomResize(Transform, tag="random_resize", frozen=True, kw_only=True):
-    """Resize by a factor drawn uniformly, keeping the ratio."""
-
-    size: Size
-    """(short side, long side) before the factor."""
-    ratio: Interval = (0.5, 2.0)
-    """Least and greatest factor."""
-
-    def __post_init__(self) -> None:
-        check_interval("ratio", self.ratio)
-
-
-class AlignedResize(Transform, tag="aligned_resize", frozen=True, kw_only=True):
-    """Resize, then resize up to a multiple of `multiple`."""
-
-    size: Size
-    """(short side, long side) that the picture must fit into, before it is aligned."""
-    multiple: Positive = 32
-    """Both sides are resized up to a multiple of it."""
-
-
-class RandomCrop(Transform, tag="random_crop", frozen=True, kw_only=True):
-    """Crop to size, redrawn up to ten times while one class has too large a share."""
-
-    size: Size
-    """(height, width) of the crop; a smaller picture stays as it is."""
-    max_class_share: Share = 1.0
-    """A crop in which one class has a larger share of the labelled pixels is drawn again; 1: any crop will do."""
-
-
-class RandomResizedCrop(Transform, tag="random_resized_crop", frozen=True, kw_only=True):
-    """Resize by a drawn factor, crop and pad to size."""
-
-    size: Size
-    """(height, width) of the result."""
-    ratio: Interval = (0.5, 2.0)
-    """Least and greatest factor."""
-
-    def __post_init__(self) -> None:
-        check_interval("ratio", self.ratio)
-
-
-class RandomFlip(Transform, tag="random_flip", frozen=True, kw_only=True):
-    """Mirror left and right."""
-
-    probability: Share = 0.5
-    """How often a picture is mirrored."""
-
-
-class PhotometricDistortion(Transform, tag="photometric_distortion", frozen=True, kw_only=True):
-    """Brightness, contrast, saturation and hue, each with probability 1/2."""
-
-    brightness: NonNegativeFloat = 32.0
-    """Most grey levels that are added or taken away."""
-    contrast: Interval = (0.5, 1.5)
-    """Least and greatest factor of the contrast."""
-    saturation: Interval = (0.5, 1.5)
-    """Least and greatest factor of the saturation."""
-    hue: Annotated[int, Meta(ge=0, le=90)] = 18
-    """Most steps of two degrees by which hues are turned."""
-
-    def __post_init__(self) -> None:
-        check_interval("contrast", self.contrast)
-        check_interval("saturation", self.saturation)
-
-
-class Pad(Transform, tag="pad", frozen=True, kw_only=True):
-    """Pad right and bottom to size: the picture with `value`, the label with ignore_index."""
-
-    size: Size
-    """(height, width) that the picture has at least, afterwards."""
-    value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
-
-
-TransformConfig = (
-    Resize | RandomResize | AlignedResize | RandomCrop | RandomResizedCrop | RandomFlip | PhotometricDistortion | Pad
-)
-
-
 class Loss(Section, tag_field="type", frozen=True, kw_only=True):
     """A training loss over the pixels that are not ignored."""
 
@@ -139,6 +37,8 @@ class Loss(Section, tag_field="type", frozen=True, kw_only=True):
     """Weight of each class, by class index; null: all the same."""
     weight: NonNegativeFloat = 1.0
     """Factor of the whole loss."""
+    auxiliary_weights: tuple[NonNegativeFloat, ...] = ()
+    """Factor of each auxiliary head's loss, for networks that give several logits in training."""
 
 
 class CrossEntropyLoss(Loss, tag="cross_entropy", frozen=True, kw_only=True):
@@ -155,10 +55,12 @@ class OhemLoss(Loss, tag="ohem", frozen=True, kw_only=True):
 
 
 class DiceLoss(Loss, tag="dice", frozen=True, kw_only=True):
-    """One minus the Dice coefficient, averaged over classes."""
+    """One minus Tversky's index of each picture and class, averaged; the index is Dice's where `delta` is 0.5."""
 
-    smooth: NonNegativeFloat = 1.0
-    """Added to both sides of the fraction, so that an absent class has no jump."""
+    smooth: NonNegativeFloat = 1e-6
+    """Added to both sides of the fraction; towards 1, a class that is absent and hardly predicted costs less."""
+    delta: Share = 0.5
+    """Weight of missed pixels; pixels found by mistake have 1 - delta."""
 
 
 class FocalLoss(Loss, tag="focal", frozen=True, kw_only=True):
@@ -191,6 +93,8 @@ class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
     """Learning rate before the schedule."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay of parameters that no group changes."""
+    vector_weight_decay: NonNegativeFloat | None = None
+    """Weight decay of parameters with one dimension (norms, biases), but for a group's own; null: the optimiser's."""
     groups: tuple[ParameterGroup, ...] = ()
     """Exceptions for some parameters."""
 
@@ -217,6 +121,10 @@ class Sgd(Optimizer, tag="sgd", frozen=True, kw_only=True):
     nesterov: bool = False
     """Look ahead along the momentum."""
 
+    def __post_init__(self) -> None:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("`nesterov` needs a `momentum` greater than 0, e.g. 0.9")
+
 
 OptimizerConfig = AdamW | Sgd
 
@@ -230,13 +138,20 @@ class Warmup(Section, frozen=True, kw_only=True):
     """Length in optimiser steps."""
     ratio: Share = 1e-6
     """Share of the learning rate at step 0."""
+    join: Literal["over", "before", "into"] = "over"
+    """How the schedule follows.
+
+    over: it runs from step 0 and is multiplied by the warm-up (mmsegmentation).
+    before: it begins when the warm-up is over.
+    into: it runs from step 0, and the warm-up leads from ratio · lr to what it is after `steps` (LiBai).
+    """
 
 
 class Schedule(Section, tag_field="type", frozen=True, kw_only=True):
     """How the learning rate runs over the steps."""
 
     min_lr: NonNegativeFloat = 0.0
-    """What the learning rate ends at."""
+    """What the learning rate ends at; in steps and exponentials, what it does not fall below."""
     warmup: Warmup | None = None
     """How it starts; null: at once."""
 
@@ -246,6 +161,8 @@ class PolySchedule(Schedule, tag="poly", frozen=True, kw_only=True):
 
     power: PositiveFloat = 1.0
     """1: a straight line; more: faster at first."""
+    every: Positive = 1
+    """Steps for which the learning rate stays the same."""
 
 
 class StepSchedule(Schedule, tag="step", frozen=True, kw_only=True):
