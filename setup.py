@@ -42,6 +42,7 @@ setup(
     package_data={
         "segpipe": ["py.typed"],
         "segpipe.configuration": ["presets/*.json"],
+        "segpipe.data": ["label_sets/*.json"],
         "segpipe.hub": ["bundled/*.safetensors"],
     },
     install_requires=CORE,

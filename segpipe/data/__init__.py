@@ -1,1 +1,23 @@
 """Pixels in, samples out: pictures, labels, data sets and what is done to them before a network sees them."""
+
+from __future__ import annotations
+
+from .datasets import DATASETS, Pair, SegmentationDataset, concat, load_dataset, repeat, subset_classes
+from .labels import dataset_labels, encode_label, read_label
+from .sample import Batch, Sample, collate
+
+__all__ = [
+    "DATASETS",
+    "Batch",
+    "Pair",
+    "Sample",
+    "SegmentationDataset",
+    "collate",
+    "concat",
+    "dataset_labels",
+    "encode_label",
+    "load_dataset",
+    "read_label",
+    "repeat",
+    "subset_classes",
+]

@@ -1,0 +1,96 @@
+"""A data set: pairs of picture and label files, decoded when they are asked for."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, SupportsIndex, overload
+
+import numpy as np
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import ImageDecodeError
+
+from ..images import read_image
+from ..labels import encode_label, read_label
+from ..sample import Sample
+
+LabelReader = Callable[[str], np.ndarray]
+"""From where a label is to its raw values (H, W). It must pickle, for loader workers: no lambda, no open file."""
+
+
+class Pair(NamedTuple):
+    """Where one picture and its label are."""
+
+    image: str
+    """Path of the picture."""
+    label: str
+    """Path of the label, or what else `read` understands."""
+    read: LabelReader = read_label
+    """What gives the label's raw values."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationDataset(Sequence[Sample]):
+    """Pictures with their labels, in a fixed order.
+
+    `dataset[3]` decodes a picture and its label; `dataset[:100]` is a smaller data set. Nothing is kept between two
+    calls, so it may be used by several threads, and it pickles to its list of paths.
+
+    Attributes:
+        name: of the data set, for messages and cards.
+        split: train, val, …
+        labels: what class indices mean, and which raw values they have in the files.
+        pairs: the files.
+        times: how often the pairs are gone through.
+    """
+
+    name: str
+    split: str
+    labels: LabelSet
+    pairs: tuple[Pair, ...]
+    times: int = 1
+
+    def __len__(self) -> int:
+        return len(self.pairs) * self.times
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> SegmentationDataset: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Sample | SegmentationDataset:
+        if isinstance(index, slice):
+            chosen = range(len(self))[index]
+            return replace(self, pairs=tuple(self.pairs[place % len(self.pairs)] for place in chosen), times=1)
+        return self._read(self.pair(operator.index(index)))
+
+    def pair(self, index: int) -> Pair:
+        """The files of one sample; IndexError past the end, negative places count from it."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"There is no sample {index}; {self.name} {self.split} has {len(self)}. Stay below that.")
+        return self.pairs[index % len(self.pairs)]
+
+    def __repr__(self) -> str:
+        return f"SegmentationDataset({self.name} {self.split}: {len(self)} samples, {len(self.labels.names)} classes)"
+
+    def _read(self, pair: Pair) -> Sample:
+        image = read_image(pair.image)
+        raw = pair.read(pair.label)
+        if raw.shape != image.shape[:2]:
+            raise ImageDecodeError(_sizes_differ(image, raw, pair))
+        return Sample(image, encode_label(raw, self.labels, origin=pair.label), pair.image)
+
+
+def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:
+    is_turned = raw.shape == image.shape[1::-1]
+    advice = (
+        "The picture is turned by its EXIF orientation and the label is not: save the picture upright without EXIF "
+        "data, or turn the label."
+        if is_turned
+        else "Check that they belong together; resize labels with nearest neighbours only."
+    )
+    return (
+        f"The label {pair.label} is {raw.shape[0]} × {raw.shape[1]} (height × width), its picture {pair.image} is "
+        f"{image.shape[0]} × {image.shape[1]}; they must be equal. {advice}"
+    )

@@ -1,0 +1,126 @@
+"""Pictures and masks of your own: a folder of each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import InputError
+
+from ..labels import (
+    Color,
+    build_color_table,
+    build_label_set,
+    dataset_labels,
+    read_color_label,
+    read_label,
+    read_label_set,
+)
+from .dataset import LabelReader, SegmentationDataset
+from .loading import DATASETS
+from .scanning import AnyPath, Layout, build_from_layouts, existing_folder
+
+LABEL_SET_FILE = "labels.json"
+"""Where a folder says what its classes are."""
+ALL = "all"
+"""The split that is every picture of a folder without splits."""
+
+_IMAGES = ("images", "imgs", "img")
+_LABELS = ("labels", "masks", "annotations")
+
+
+@DATASETS.register("folder")
+def build_folder(
+    root: AnyPath,
+    split: str = "train",
+    *,
+    label_set: LabelSet | str | None = None,
+    names: Sequence[str] | None = None,
+    palette: Sequence[Color] | None = None,
+    ignore_colors: Sequence[Color] = (),
+    images: str | None = None,
+    labels: str | None = None,
+    split_file: AnyPath | None = None,
+) -> SegmentationDataset:
+    """Pictures in images/ and masks of the same names in labels/, masks/ or annotations/.
+
+    Splits are sub-folders (images/train and labels/train, or train/images and train/labels), or lists: train.txt beside
+    the folders. Without either, `split="all"` is every picture.
+
+    Masks hold class indices, or `label_set.raw_ids`; palette PNGs by their indices. Colour masks (RGB) are read by
+    `label_set.palette`. With `palette` it is always the colours that count, in palette PNGs too. Colours are compared
+    exactly.
+
+    Args:
+        root: the folder.
+        split: train, val, …, or all.
+        label_set: the classes, the name of a data set that has them, or a JSON file with them; None: `names`, or
+            labels.json in the root.
+        names: of the classes, instead of a label set.
+        palette: one colour per class, for colour masks.
+        ignore_colors: colours of pixels that are no class.
+        images: folder of the pictures below the root; None: images, imgs or img.
+        labels: folder of the masks below the root; None: labels, masks or annotations.
+        split_file: a list of pictures, one a line.
+    """
+    classes = _label_set(existing_folder(root), label_set, names, palette)
+    read = _reader(classes, palette, ignore_colors)
+    layouts = [
+        layout
+        for pictures in (_IMAGES if images is None else (images,))
+        for masks in (_LABELS if labels is None else (labels,))
+        for layout in _layouts(pictures, masks, split, classes, read)
+    ]
+    return build_from_layouts(Path(root).expanduser().resolve().name, root, split, layouts, split_file=split_file)
+
+
+def _label_set(
+    root: Path, label_set: LabelSet | str | None, names: Sequence[str] | None, palette: Sequence[Color] | None
+) -> LabelSet:
+    if label_set is not None and names is not None:
+        raise InputError("Both label_set and names are given; they say the same thing. Give one of them.")
+    if names is not None:
+        return build_label_set(names, palette=palette)
+    if isinstance(label_set, LabelSet):
+        return label_set
+    if isinstance(label_set, str):
+        return read_label_set(Path(label_set)) if label_set.endswith(".json") else dataset_labels(label_set)
+    if (root / LABEL_SET_FILE).is_file():
+        return read_label_set(root / LABEL_SET_FILE)
+    raise InputError(
+        f"Nothing says what the classes in {root} are; their names are needed. Give names=['sky', 'road', …] in the "
+        f"order of the values in the masks, or a label_set, or write {root / LABEL_SET_FILE}: "
+        '{"names": ["sky", "road"], "raw_ids": [1, 2]}.'
+    )
+
+
+def _reader(classes: LabelSet, palette: Sequence[Color] | None, ignored: Sequence[Color]) -> LabelReader:
+    if palette is not None:
+        return functools.partial(read_color_label, colors=build_color_table(classes, palette, ignored))
+    if classes.palette is None or len(set(classes.palette)) < len(classes.palette):
+        if ignored:
+            raise InputError(
+                "ignore_colors is given without colours of the classes. Give palette, one colour per class."
+            )
+        return read_label  # no colours, or the same one for two classes
+    return functools.partial(read_label, colors=build_color_table(classes, classes.palette, ignored))
+
+
+def _layouts(images: str, labels: str, split: str, classes: LabelSet, read: LabelReader) -> list[Layout]:
+    mixed = Layout(
+        images,
+        labels,
+        classes,
+        read=read,
+        lists=(f"{split}.txt", f"splits/{split}.txt"),
+        needs_list=split != ALL,
+    )
+    if split == ALL:
+        return [mixed]
+    return [
+        Layout(f"{images}/{split}", f"{labels}/{split}", classes, read=read),
+        Layout(f"{split}/{images}", f"{split}/{labels}", classes, read=read),
+        mixed,
+    ]

@@ -1,0 +1,116 @@
+"""What a check of a data set says: findings by kind, and how often each class occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+Kind = Literal[
+    "unreadable-picture",
+    "unreadable-label",
+    "size",
+    "out-of-range",
+    "ignored-class",
+    "all-ignored",
+    "leak",
+    "smoothed",
+    "ignored-label",
+    "orientation",
+    "duplicate",
+    "missing-class",
+    "unlisted-value",
+]
+
+SEVERITIES: dict[Kind, Severity] = {
+    "unreadable-picture": "error",
+    "unreadable-label": "error",
+    "size": "error",
+    "out-of-range": "error",
+    "ignored-class": "error",
+    "all-ignored": "error",
+    "leak": "error",
+    "smoothed": "warning",
+    "ignored-label": "warning",
+    "orientation": "warning",
+    "duplicate": "warning",
+    "missing-class": "warning",
+    "unlisted-value": "note",
+}
+"""How bad each kind is, in the order of reports. error: training would fail, or teach or score something wrong."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    kind: Kind
+    file: str | None
+    """Where it is; None: in the data set as a whole."""
+    what: str
+    """What is wrong, with its value."""
+    fix: str
+    """What to do."""
+
+
+@dataclass(frozen=True)
+class FindingGroup:
+    """The findings of one kind, of which only the first are kept."""
+
+    kind: Kind
+    severity: Severity
+    total: int
+    """How many there are, kept or not."""
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How often a class occurs."""
+
+    name: str
+    pixels: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in one data set.
+
+    Attributes:
+        name: of the data set.
+        split: train, val, …
+        num_pictures: how many pairs were looked at.
+        groups: findings by kind, errors first.
+        classes: by class index.
+        ignored_pixels: pixels of labels that are no class.
+    """
+
+    name: str
+    split: str
+    num_pictures: int
+    groups: tuple[FindingGroup, ...]
+    classes: tuple[ClassCount, ...]
+    ignored_pixels: int
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether there are no errors; there may be warnings."""
+        return self.count("error") == 0
+
+    def count(self, severity: Severity) -> int:
+        """How many findings are this bad, those included that were not kept."""
+        return sum(group.total for group in self.groups if group.severity == severity)
+
+
+def group_findings(findings: Iterable[Finding], limit: int) -> tuple[FindingGroup, ...]:
+    """The findings by kind, at most `limit` of each, in the order of `SEVERITIES`."""
+    found: dict[Kind, list[Finding]] = {kind: [] for kind in SEVERITIES}
+    for finding in findings:
+        found[finding.kind].append(finding)
+    return tuple(
+        FindingGroup(kind, SEVERITIES[kind], len(members), tuple(members[:limit]))
+        for kind, members in found.items()
+        if members
+    )

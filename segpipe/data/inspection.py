@@ -1,0 +1,209 @@
+"""A close look at one picture and its label: do they decode and fit, and which values does the label hold."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import SegpipeError
+
+from .datasets import Pair
+from .findings import Finding
+from .images import read_image
+from .labels import encode_label
+
+_NO_VALUE = -1
+"""What readers of JSON annotations give where there is no object: ignored on purpose."""
+_RAMP_SHARE = 0.15
+"""Of CamVid's labels at most 0.02 of the edges lead through a value in between; resized with a filter 0.3 and more."""
+_LEAST_RAMPS = 10
+_MANY_VALUES = 16
+_LEFT_OVER_SHARE = 0.25
+_REPLACE = "Replace the file, or leave the picture out: split_file names those to use."
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A raw value that is no class, and where it is first."""
+
+    value: int
+    pixels: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was seen of one pair.
+
+    Attributes:
+        pair: the files.
+        findings: what is wrong with them, apart from strays.
+        picture_digest: of the decoded picture, so that other compression without loss changes nothing; None: unreadable.
+        label_digest: of the raw values; None: unreadable.
+        pixels: (K,) int64, pixels of each class; None: the label is unreadable.
+        ignored: pixels that become `ignore_index`.
+        void: pixels whose raw value is `ignore_index` itself.
+        strays: other raw values that are no class, ascending; of smoothed labels none.
+    """
+
+    pair: Pair
+    findings: tuple[Finding, ...] = ()
+    picture_digest: bytes | None = None
+    label_digest: bytes | None = None
+    pixels: np.ndarray | None = None
+    ignored: int = 0
+    void: int = 0
+    strays: tuple[Stray, ...] = ()
+
+
+def inspect_pair(pair: Pair, labels: LabelSet) -> Inspection:
+    """Read a picture and its label; what cannot be read is a finding, not an error."""
+    image = _read_picture(pair)
+    raw = _read_raw(pair)
+    findings = [part for part in (image, raw) if isinstance(part, Finding)]
+    if isinstance(image, np.ndarray) and isinstance(raw, np.ndarray):
+        findings += _compare_sizes(pair, image, raw)
+    digest = None if isinstance(image, Finding) else _digest(image)
+    if isinstance(raw, Finding):
+        return Inspection(pair, tuple(findings), digest)
+    try:
+        encoded = encode_label(raw, labels, origin=pair.label)
+    except SegpipeError as error:
+        return Inspection(pair, (*findings, _unreadable_label(pair, error)), digest)
+    return _count(pair, raw, encoded, labels, Inspection(pair, tuple(findings), digest))
+
+
+def digest_picture(pair: Pair) -> bytes | None:
+    """What `Inspection.picture_digest` would be, without a look at the label."""
+    image = _read_picture(pair)
+    return None if isinstance(image, Finding) else _digest(image)
+
+
+def _read_picture(pair: Pair) -> np.ndarray | Finding:
+    try:
+        return read_image(pair.image)
+    except SegpipeError as error:
+        return Finding("unreadable-picture", pair.image, str(error), _REPLACE)
+
+
+def _read_raw(pair: Pair) -> np.ndarray | Finding:
+    try:
+        return pair.read(pair.label)
+    except (SegpipeError, OSError, ValueError, LookupError) as error:  # readers may be a plugin's
+        return _unreadable_label(pair, error)
+
+
+def _unreadable_label(pair: Pair, error: Exception) -> Finding:
+    return Finding("unreadable-label", pair.label, str(error) or type(error).__name__, _REPLACE)
+
+
+def _digest(array: np.ndarray) -> bytes:
+    digest = hashlib.sha256(repr(array.shape).encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+def _compare_sizes(pair: Pair, image: np.ndarray, raw: np.ndarray) -> list[Finding]:
+    orientation = _orientation(pair.image)
+    if raw.shape != image.shape[:2]:
+        is_turned = orientation >= 5 and raw.shape == image.shape[1::-1]
+        what = f"the label is {_size(raw)}, its picture {pair.image} is {_size(image)} (height × width)"
+        if is_turned:
+            what += f" after turning by its EXIF orientation {orientation}"
+        return [Finding("size", pair.label, what, _FIX_TURNED if is_turned else _FIX_SIZE)]
+    # With another size than before turning, the label would not fit unless it was upright.
+    if orientation == 1 or (orientation >= 5 and image.shape[0] != image.shape[1]):
+        return []
+    what = f"the picture is turned or mirrored by its EXIF orientation {orientation}, and the sizes do not say whether"
+    return [Finding("orientation", pair.image, f"{what} the label is too", _FIX_ORIENTATION)]
+
+
+_FIX_TURNED = "Save the picture upright without EXIF data, or turn the label."
+_FIX_SIZE = "Check that they belong together; resize labels with nearest neighbours only."
+_FIX_ORIENTATION = (
+    "Look at it with segpipe data show. If they differ, save the picture upright without EXIF data, or turn the label."
+)
+
+
+def _orientation(path: str) -> int:
+    """EXIF orientation, 1 to 8; 1, upright, where there is none."""
+    try:
+        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as picture:
+            orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # no such format, or damaged metadata, which read_image takes as upright
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[0]} × {array.shape[1]}"
+
+
+def _count(pair: Pair, raw: np.ndarray, encoded: np.ndarray, labels: LabelSet, seen: Inspection) -> Inspection:
+    """What was seen, with the label's values."""
+    num_classes = len(labels.names)
+    pixels = np.bincount(encoded.ravel(), minlength=num_classes)[:num_classes]
+    ignored = raw.size - int(pixels.sum())
+    is_void = (raw == labels.ignore_index) & (encoded == labels.ignore_index)
+    is_stray = (encoded == labels.ignore_index) & ~is_void & (raw != _NO_VALUE)
+    strays = _strays(raw, is_stray)
+    findings = list(seen.findings)
+    smoothed = _smoothing(raw, strays)
+    if smoothed is not None:
+        findings.append(Finding("smoothed", pair.label, smoothed, _FIX_SMOOTHED))
+    if ignored == raw.size:
+        findings.append(Finding("ignored-label", pair.label, f"all {raw.size} pixels are ignored", _FIX_IGNORED))
+    return Inspection(
+        pair,
+        tuple(findings),
+        seen.picture_digest,
+        _digest(raw),
+        pixels,
+        ignored,
+        int(is_void.sum()),
+        () if smoothed else strays,
+    )
+
+
+_FIX_SMOOTHED = (
+    "Make the label again without anti-aliasing, resize it with nearest neighbours only, and never save it as JPEG."
+)
+_FIX_IGNORED = "Nothing can be learnt from it. Leave the picture out, or check the values that the classes have."
+
+
+def _strays(raw: np.ndarray, is_stray: np.ndarray) -> tuple[Stray, ...]:
+    places = np.flatnonzero(is_stray)
+    if not places.size:
+        return ()
+    values, first, counts = np.unique(raw.ravel()[places], return_index=True, return_counts=True)
+    width = raw.shape[1]
+    return tuple(
+        Stray(int(value), int(count), int(place) // width, int(place) % width)
+        for value, place, count in zip(values, places[first], counts, strict=True)
+    )
+
+
+def _smoothing(raw: np.ndarray, strays: tuple[Stray, ...]) -> str | None:
+    """Why the label looks smoothed or compressed with loss, or None."""
+    ramps, edges = (sum(numbers) for numbers in zip(_ramps(raw), _ramps(raw.T), strict=True))
+    if ramps >= _LEAST_RAMPS and ramps > _RAMP_SHARE * edges:
+        return (
+            f"at {ramps} of {edges} places where the value changes it passes through a value in between, as edges do "
+            f"that were smoothed; {len(strays)} of its values are no class"
+        )
+    if len(strays) >= _MANY_VALUES and sum(stray.pixels for stray in strays) < _LEFT_OVER_SHARE * raw.size:
+        few = ", ".join(str(stray.value) for stray in strays[:5])
+        return f"{len(strays)} values that are no class ({few}, …) on few pixels look like what JPEG leaves at edges"
+    return None
+
+
+def _ramps(raw: np.ndarray) -> tuple[int, int]:
+    """Pixels whose value lies between those to the left and right, and places where the value changes in a row."""
+    left, middle, right = raw[:, :-2], raw[:, 1:-1], raw[:, 2:]
+    is_between = ((left < middle) & (middle < right)) | ((left > middle) & (middle > right))
+    return int(np.count_nonzero(is_between)), int(np.count_nonzero(raw[:, 1:] != raw[:, :-1]))

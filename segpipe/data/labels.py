@@ -1,0 +1,287 @@
+"""The label contract, applied in one place: from the values in a data set's files to class indices."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import BmpImagePlugin, Image, PngImagePlugin, TiffImagePlugin
+
+from segpipe.configuration import LabelSet
+from segpipe.configuration.strict_json import read_json
+from segpipe.errors import ConfigurationError, ImageDecodeError, ImageTooLargeError, InputError, UnknownNameError
+from segpipe.extras import import_opencv
+from segpipe.names import unknown_name_message
+
+from .images import MAX_PIXELS, picture_format
+
+cv2 = import_opencv()
+
+Color = tuple[int, int, int]
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+"""Formats that keep values exactly."""
+
+_FOLDER = Path(__file__).parent / "label_sets"
+_MAX_RAW = 65535
+
+
+def encode_label(raw: np.ndarray, labels: LabelSet, *, origin: str) -> np.ndarray:
+    """Class indices of raw values.
+
+    The value `labels.raw_ids[k]` (k itself where `raw_ids` is None) becomes k; every other value becomes
+    `ignore_index`.
+
+    Args:
+        raw: (H, W) integers as the file holds them; values outside 0–65535 are ignored ones.
+        labels: says which values are classes.
+        origin: what messages call the label.
+
+    Returns:
+        (H, W) uint8, or uint16 where `ignore_index` is over 255.
+    """
+    if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "biu":
+        raise InputError(
+            f"{origin} has shape {raw.shape} and dtype {raw.dtype}; a label is (height, width) integers. "
+            "Read it with segpipe.data.read_label."
+        )
+    table = _encoding_table(labels)
+    if raw.dtype == np.uint8 and table.dtype == np.uint8:
+        encoded: np.ndarray = cv2.LUT(np.ascontiguousarray(raw), table[:256])
+        return encoded
+    if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:
+        return table[raw]
+    values = raw.astype(np.int64)
+    return table[np.where((values >= 0) & (values <= _MAX_RAW), values, _MAX_RAW + 1)]
+
+
+def read_label(path: str | os.PathLike[str], *, colors: ColorTable | None = None) -> np.ndarray:
+    """The raw values (H, W) of a label file: uint8, uint16 or int32.
+
+    Pillow's modes L, P (the indices, not the colours), I;16, I and 1 hold values. Colours (RGB) are refused unless
+    `colors` says what they mean. Grey PNGs of 2 and 4 bits give the stored values, which Pillow would stretch.
+
+    Raises:
+        ImageDecodeError: missing, damaged, JPEG or WebP, or colours without a meaning.
+    """
+    picture, bits = _open_label(path)
+    if picture.mode in ("RGB", "RGBA") and colors is not None:
+        return colors.values_of(np.asarray(picture)[:, :, :3], origin=os.fsdecode(path))
+    if picture.mode not in ("L", "P", "1", "I") and not picture.mode.startswith("I;16"):
+        raise _no_values(picture, os.fsdecode(path))
+    values = np.asarray(picture)
+    if picture.mode == "1":
+        return values.astype(np.uint8)
+    if picture.mode.startswith("I;16"):
+        return values.astype(np.uint16)
+    if picture.mode == "L" and bits in (2, 4):
+        return values // np.uint8(255 // (2**bits - 1))
+    return values
+
+
+def read_color_label(path: str | os.PathLike[str], *, colors: ColorTable) -> np.ndarray:
+    """The raw values (H, W) int32 of a label file whose colours are what counts, in a palette PNG too."""
+    picture, _ = _open_label(path)
+    if picture.mode not in ("RGB", "RGBA", "P"):
+        raise ImageDecodeError(
+            f"{os.fsdecode(path)} has Pillow's mode {picture.mode}, which has no colours; a palette was given, so RGB "
+            "is needed. Leave the palette out: grey labels hold class indices."
+        )
+    return colors.values_of(np.asarray(picture.convert("RGB")), origin=os.fsdecode(path))
+
+
+@dataclass(frozen=True)
+class ColorTable:
+    """What the colours of a label file stand for.
+
+    Attributes:
+        colors: RGB.
+        values: the raw value of each colour; -1: none, its pixels are ignored.
+    """
+
+    colors: tuple[Color, ...]
+    values: tuple[int, ...]
+
+    def values_of(self, pixels: np.ndarray, *, origin: str) -> np.ndarray:
+        """Raw values (H, W) int32 of colours (H, W, 3) uint8; ImageDecodeError lists colours that are not here."""
+        known = _pack(np.array(self.colors, np.uint8).reshape(-1, 3))
+        order = np.argsort(known)
+        codes = _pack(pixels)
+        places = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
+        is_unknown = known[order][places] != codes
+        if is_unknown.any():
+            raise _unknown_colors(codes[is_unknown], origin)
+        return np.array(self.values, np.int32)[order][places]
+
+
+def build_color_table(labels: LabelSet, palette: Sequence[Color], ignored: Sequence[Color] = ()) -> ColorTable:
+    """Colours to raw values: one colour per class, and colours whose pixels are ignored."""
+    if len(palette) != len(labels.names):
+        raise InputError(
+            f"The palette has {len(palette)} colours for {len(labels.names)} classes; it needs one per class. "
+            "Colours that are no class go to ignore_colors."
+        )
+    colors = tuple(_check_color(color) for color in (*palette, *ignored))
+    twice = next((color for color in colors if colors.count(color) > 1), None)
+    if twice is not None:
+        raise InputError(f"The colour {twice} stands for two things; each class needs its own. Correct the palette.")
+    values = labels.raw_ids or tuple(range(len(labels.names)))
+    return ColorTable(colors, (*values, *(-1 for _ in ignored)))
+
+
+def dataset_labels(name: str) -> LabelSet:
+    """Names, colours and raw ids of a data set that segpipe knows; UnknownNameError has the list."""
+    if name not in dataset_label_names():
+        raise UnknownNameError(unknown_name_message("label set", name, dataset_label_names()))
+    return read_label_set(_FOLDER / f"{name}.json")
+
+
+@functools.lru_cache(maxsize=1)
+def dataset_label_names() -> tuple[str, ...]:
+    """The names that `dataset_labels` knows, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """The label set in a JSON file: {"names": […], "palette": […], "ignore_index": 255, "raw_ids": […]}."""
+    document = read_json(path)
+    try:
+        return msgspec.convert(document, LabelSet)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"{path}: {error}. A label set has `names` and may have `palette`, `ignore_index` and `raw_ids`. "
+            "Correct it."
+        ) from error
+
+
+def build_label_set(
+    names: Sequence[str], *, palette: Sequence[Color] | None = None, raw_ids: Sequence[int] | None = None
+) -> LabelSet:
+    """A label set for these classes, with an `ignore_index` of 255, or of 65535 for more than 255 classes."""
+    try:
+        return LabelSet(
+            names=tuple(names),
+            palette=None if palette is None else tuple(_check_color(color) for color in palette),
+            ignore_index=255 if len(names) <= 255 else _MAX_RAW,
+            raw_ids=None if raw_ids is None else tuple(raw_ids),
+        )
+    except ValueError as error:
+        raise InputError(f"These classes are no label set: {error}. Correct them.") from error
+
+
+def without_raw_ids(labels: LabelSet) -> LabelSet:
+    """The same classes for files that hold class indices already ("train ids")."""
+    return msgspec.structs.replace(labels, raw_ids=None)
+
+
+def subset_labels(labels: LabelSet, names: Sequence[str]) -> LabelSet:
+    """Only these classes, numbered in this order; the values of all others are ignored."""
+    if isinstance(names, str) or not names or len(set(names)) != len(names):
+        raise InputError(f"The classes are {names!r}; a list of different class names is needed. Name each one once.")
+    unknown = next((name for name in names if name not in labels.names), None)
+    if unknown is not None:
+        raise UnknownNameError(unknown_name_message("class", unknown, labels.names))
+    chosen = [labels.names.index(name) for name in names]
+    return LabelSet(
+        names=tuple(names),
+        palette=None if labels.palette is None else tuple(labels.palette[index] for index in chosen),
+        ignore_index=labels.ignore_index,
+        raw_ids=tuple(chosen if labels.raw_ids is None else (labels.raw_ids[index] for index in chosen)),
+    )
+
+
+def _encoding_table(labels: LabelSet) -> np.ndarray:
+    """(65537,) class index by raw value; the last place is for values that fit nowhere."""
+    dtype = np.uint8 if labels.ignore_index <= 255 else np.uint16
+    table = np.full(_MAX_RAW + 2, labels.ignore_index, dtype)
+    classes = np.arange(len(labels.names), dtype=dtype)
+    table[classes if labels.raw_ids is None else np.array(labels.raw_ids)] = classes
+    return table
+
+
+# Their own classes, as in images.py: Image.open would add Pillow's process-wide pixel limit.
+_OPENERS: Mapping[str, Callable[[io.BytesIO], Image.Image]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+
+
+def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
+    """The decoded file and, of a PNG, the bits per value; of other formats 0."""
+    name = os.fsdecode(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageDecodeError(f"The label {name} cannot be read: {error.strerror}. Check the path.") from error
+    found = picture_format(data)
+    if found is None or found not in _OPENERS:
+        raise ImageDecodeError(_no_label(found, name))
+    try:
+        picture = _OPENERS[found](io.BytesIO(data))
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ImageTooLargeError(
+                f"{name} is {picture.height} × {picture.width} (height × width); at most {MAX_PIXELS} pixels are "
+                "decoded. Cut it into parts."
+            )
+        picture.load()
+    except (ImageTooLargeError, MemoryError):
+        raise
+    except Exception as error:  # on broken data Pillow's readers raise nearly anything
+        raise ImageDecodeError(f"The label {name} is truncated or damaged: {error}. Write it again.") from error
+    return picture, data[24] if found == "PNG" else 0
+
+
+def _no_label(found: str | None, name: str) -> str:
+    if found is None:
+        return f"{name} is no picture, or an empty one; a label is a PNG, TIFF or BMP of class values. Write it again."
+    return (
+        f"{name} is a {found}, whose compression or palette changes values; a label needs a format that keeps them. "
+        "Make it again, from what it was made from, as PNG."
+    )
+
+
+def _no_values(picture: Image.Image, name: str) -> ImageDecodeError:
+    pixels = np.asarray(picture)
+    is_grey = picture.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
+    advice = (
+        "Its channels are equal: save one of them, Image.open(path).getchannel(0).save(path)."
+        if is_grey or picture.mode == "LA"
+        else "If its colours are the classes, give palette=[(R, G, B), …], one colour per class."
+    )
+    return ImageDecodeError(
+        f"The label {name} has Pillow's mode {picture.mode}; one value per pixel is needed (mode L, P, I;16, I or 1). "
+        f"{advice}"
+    )
+
+
+def _check_color(color: Sequence[int]) -> Color:
+    channels = tuple(int(channel) for channel in color)
+    if len(channels) != 3 or not all(0 <= channel <= 255 for channel in channels):
+        raise InputError(f"{tuple(color)} is no colour; one is three numbers from 0 to 255, RGB. Correct the palette.")
+    return channels
+
+
+def _pack(pixels: np.ndarray) -> np.ndarray:
+    """Colours (…, 3) uint8 as single numbers."""
+    channels = pixels.astype(np.int32)
+    packed: np.ndarray = (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
+    return packed
+
+
+def _unknown_colors(codes: np.ndarray, origin: str) -> ImageDecodeError:
+    colors, counts = np.unique(codes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    shown = ", ".join(
+        f"({colors[i] >> 16}, {colors[i] >> 8 & 255}, {colors[i] & 255}) on {counts[i]} pixels" for i in order[:10]
+    )
+    more = f" and {len(colors) - 10} more" if len(colors) > 10 else ""
+    return ImageDecodeError(
+        f"{origin} has {len(colors)} colours that the palette does not: {shown}{more}. Every colour must be that of a "
+        "class. Add them to the palette or to ignore_colors; if they are smoothed edges, draw labels without smoothing."
+    )

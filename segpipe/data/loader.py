@@ -1,0 +1,326 @@
+"""Endless batches for training whose every sample follows from the seed and its place in the run alone.
+
+The i-th sample of a run, counted over all epochs and all processes, is a pure function of (seed, i): epoch i // n of n
+samples has its own order, and chance in transforms comes from (seed, epoch, index). It does not matter how many loader
+processes or training processes there are, nor whether the run was interrupted: what resuming needs is the number of
+samples consumed, and no loader state.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import InputError, SegpipeError
+from segpipe.extras import import_opencv
+
+from .order import Key, sample_key, sample_rng
+from .sample import Batch, Sample, collate
+from .transforms import Transform
+
+DRAWS = 5
+"""How often a sample is drawn at most while its label holds only ignored pixels."""
+
+
+class LabelledSamples(Protocol):
+    """What the loader asks of a data set; `SegmentationDataset` is one."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """What class indices mean."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+def build_loader(
+    dataset: LabelledSamples,
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    seed: int = 0,
+    start: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Loader:
+    """Endless batches for one of the training processes.
+
+    Nothing is dropped: the rest of an epoch and the beginning of the next share a batch. Process r takes the places r,
+    r + world_size, … of each batch over all processes, so a run may go on with another number of processes.
+
+    A sample whose label holds only ignored pixels after the transforms is drawn again, up to five times in all, from
+    generators derived from the same (seed, epoch, index), and then taken as it is. (EasyCV draws again as well.)
+
+    Args:
+        dataset: with workers on systems without fork it must pickle, and the transform too.
+        transform: (Sample, generator) → Sample; brings all to one size.
+        batch_size: pictures per step over all processes; a multiple of world_size.
+        workers: loader processes; 0: this process reads. The batches are the same.
+        seed: decides the order and all chance in the transforms.
+        start: samples that all processes together have consumed already; any number.
+        rank: which of the training processes this is.
+        world_size: how many there are.
+
+    Raises:
+        InputError: numbers that do not fit together, or an empty data set.
+    """
+    _check(
+        len(dataset),
+        batch_size=batch_size,
+        workers=workers,
+        seed=seed,
+        start=start,
+        rank=rank,
+        world_size=world_size,
+    )
+    places = _Places(len(dataset), seed, batch_size, start, rank, world_size)
+    reader = _Reader(dataset, transform, seed)
+    batches: DataLoader[Batch | _Failure] = DataLoader(
+        _Reporter(reader) if workers else reader,  # type: ignore[arg-type]  # it needs no more than __getitem__
+        sampler=places,
+        batch_size=None,  # a key of the sampler is a whole batch
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        worker_init_fn=_prepare_worker,
+        generator=torch.Generator().manual_seed(seed),  # else it would draw from torch's global state
+    )
+    return Loader(batches, batch_size=batch_size, consumed=start)
+
+
+class Loader(Iterator[Batch]):
+    """The batches of one training process, without end; worker processes live from the first batch to `close`.
+
+    An error on the way has the name of the file in its message; with workers its cause shows the worker's traceback.
+    After it no batches come: to go on, build a loader that starts at `consumed`, or behind the batch that failed.
+
+    Attributes:
+        consumed: samples given out over all processes, those before `start` included: what a checkpoint keeps.
+    """
+
+    def __init__(self, batches: DataLoader[Batch | _Failure], *, batch_size: int, consumed: int) -> None:
+        self.consumed = consumed
+        self._batch_size = batch_size
+        self._batches: DataLoader[Batch | _Failure] | None = batches
+        self._running: list[Iterator[Batch | _Failure]] = []
+        self._stop = functools.partial(_stop, self._running)
+
+    def __next__(self) -> Batch:
+        if self._batches is None:
+            raise StopIteration
+        if not self._running:
+            atexit.register(self._stop)
+            self._running.append(iter(self._batches))
+        try:
+            batch = self._next()
+        except BaseException:  # an interruption may have lost a batch
+            self.close()
+            raise
+        self.consumed += self._batch_size
+        return batch
+
+    def close(self) -> None:
+        """End the worker processes; no batches come after it. Calling it twice does no harm."""
+        self._batches = None
+        self._stop()
+        atexit.unregister(self._stop)
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _next(self) -> Batch:
+        try:
+            batch = next(self._running[0])
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise SegpipeError(
+                f"A loader worker ended without a word, as when memory or shared memory (/dev/shm) is full: {error} "
+                "Use fewer workers or a smaller batch, or workers=0 to see an error of the code."
+            ) from error
+        if isinstance(batch, _Failure):
+            raise batch.error from _WorkerError(batch.traceback)
+        return batch
+
+
+@dataclass(frozen=True)
+class EvaluationShard(Sequence[Sample]):
+    """Every world_size-th sample from `rank` on: the share of one process in an evaluation.
+
+    Nothing is padded: shards may differ by one sample, all together they hold each sample once, and a shard may be
+    empty. Counts may be summed over processes; do not step through shards together with a collective per sample.
+    """
+
+    dataset: LabelledSamples
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def labels(self) -> LabelSet:
+        """What class indices mean."""
+        return self.dataset.labels
+
+    @property
+    def indices(self) -> range:
+        """Places of the shard's samples in the whole data set."""
+        return range(self.rank, len(self.dataset), self.world_size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # a shard is not sliced
+        return self.dataset[self.indices[index]]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The keys of each batch of one process, without end."""
+
+    length: int
+    seed: int
+    batch_size: int
+    start: int
+    rank: int
+    world_size: int
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for first in itertools.count(self.start, self.batch_size):
+            places = range(first + self.rank, first + self.batch_size, self.world_size)
+            yield [sample_key(self.seed, self.length, place) for place in places]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Keys → batch."""
+
+    dataset: LabelledSamples
+    transform: Transform
+    seed: int
+
+    def __getitem__(self, keys: Sequence[Key]) -> Batch:
+        return collate([self._sample(key) for key in keys])
+
+    def _sample(self, key: Key) -> Sample:
+        sample = self._read(key.sample)
+        ignore_index = self.dataset.labels.ignore_index
+        for draw in range(DRAWS):
+            transformed = self._transform(sample, sample_rng(self.seed, key, draw))
+            if transformed.label is None or (transformed.label != ignore_index).any():
+                break
+        return transformed
+
+    def _read(self, index: int) -> Sample:
+        try:
+            return self.dataset[index]
+        except SegpipeError:
+            raise  # it names the file
+        except Exception as error:  # a data set of a third party may raise anything
+            raise SegpipeError(
+                f"{_name_of(self.dataset, index)} could not be read: {_shown(error)}. Check that file."
+            ) from error
+
+    def _transform(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        try:
+            return self.transform(sample, rng)
+        except Exception as error:  # a transform of a third party may raise anything
+            raise SegpipeError(
+                f"{sample.name} could not be transformed: {_shown(error)}. Check the picture and the transforms."
+            ) from error
+
+
+class _Failure(NamedTuple):
+    """An error on its way from a worker."""
+
+    error: SegpipeError
+    traceback: str
+
+
+class _WorkerError(Exception):
+    """Shows a worker's traceback as the cause of an error."""
+
+    def __str__(self) -> str:
+        return f"in a loader worker:\n{self.args[0]}"
+
+
+@dataclass(frozen=True)
+class _Reporter:
+    """In workers: gives errors instead of raising them, since torch would change their type and text."""
+
+    reader: _Reader
+
+    def __getitem__(self, keys: Sequence[Key]) -> Batch | _Failure:
+        try:
+            return self.reader[keys]
+        except SegpipeError as error:
+            return _Failure(error.with_traceback(None), traceback.format_exc())
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _prepare_worker(worker: int) -> None:
+    """The training process decides when workers end: it still needs batches while it answers a signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import_opencv().setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _stop(running: list[Iterator[Batch | _Failure]]) -> None:
+    """End workers by torch's own way out. At the end of Python it has to come first: workers ignore SIGTERM, with
+    which multiprocessing would end them, and then wait for them."""
+    for batches in running:
+        shut_down = getattr(batches, "_shutdown_workers", None)  # readers in this process have none
+        if shut_down is not None:
+            shut_down()
+    running.clear()
+
+
+def _name_of(dataset: LabelledSamples, index: int) -> str:
+    pair = getattr(dataset, "pair", None)
+    return str(pair(index).image) if callable(pair) else f"Sample {index}"
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(". ")
+
+
+def _check(length: int, *, batch_size: int, workers: int, seed: int, start: int, rank: int, world_size: int) -> None:
+    if length < 1:
+        raise InputError("The data set is empty; training needs one sample at least. Check its root and its split.")
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("workers", workers, 0),
+        ("seed", seed, 0),
+        ("start", start, 0),
+        ("world_size", world_size, 1),
+        ("rank", rank, 0),
+    ):
+        if value < least:
+            raise InputError(f"{name} is {value}; it must be {least} or more. Change it.")
+    if rank >= world_size:
+        raise InputError(f"rank is {rank} of {world_size} processes; it must be below their number. Change it.")
+    if batch_size % world_size:
+        raise InputError(
+            f"batch_size {batch_size} cannot be shared out equally among {world_size} processes. "
+            f"Take {batch_size // world_size * world_size or world_size} or another multiple of {world_size}."
+        )

@@ -1,0 +1,88 @@
+"""What data sets give and networks take: one picture with its label, and several of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segpipe.errors import InputError
+
+if TYPE_CHECKING:  # reading pictures takes no torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture with its label.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB, upright.
+        label: (H, W) uint8 or uint16, encoded: class indices and `ignore_index`; None where there is none.
+        name: what messages call it: the picture's path.
+        extras: further (H, W, …) maps that transforms carry along.
+    """
+
+    image: np.ndarray
+    label: np.ndarray | None
+    name: str
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures of one size with their labels.
+
+    Attributes:
+        images: (B, 3, H, W) uint8, RGB.
+        labels: (B, H, W) int64, encoded.
+        names: what messages call the pictures.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """The samples as one batch, in their order. InputError unless all have a label and one size."""
+    import torch
+
+    _check(samples)
+    height, width = samples[0].image.shape[:2]
+    images = np.empty((len(samples), 3, height, width), np.uint8)
+    labels = np.empty((len(samples), height, width), np.int64)
+    for index, sample in enumerate(samples):
+        images[index] = sample.image.transpose(2, 0, 1)
+        labels[index] = _label_of(sample)
+    return Batch(torch.from_numpy(images), torch.from_numpy(labels), tuple(sample.name for sample in samples))
+
+
+def _check(samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise InputError("There are no samples; a batch has at least one. Give the samples of one step.")
+    first = samples[0]
+    for sample in samples:
+        if sample.image.shape != first.image.shape:
+            raise InputError(
+                f"{first.name} is {_size(first.image)} and {sample.name} is {_size(sample.image)} (height × width); "
+                "pictures of one batch have one size. End the transforms with random_crop and pad of the same size, or "
+                "use a batch size of 1."
+            )
+
+
+def _label_of(sample: Sample) -> np.ndarray:
+    if sample.label is None:
+        raise InputError(f"{sample.name} has no label; each sample of a batch needs one. Leave it out.")
+    if sample.label.shape != sample.image.shape[:2]:
+        raise InputError(
+            f"{sample.name}: the picture is {_size(sample.image)} and its label {_size(sample.label)} (height × "
+            "width); they must be equal. Check the transforms."
+        )
+    return sample.label
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[0]} × {array.shape[1]}"

@@ -1,0 +1,502 @@
+"""Data sets: each layout as a tiny folder with labels worked out by hand, and what is wrong with broken ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import segpipe
+from segpipe.configuration import LabelSet
+from segpipe.data import DATASETS, concat, dataset_labels, load_dataset, repeat, subset_classes
+from segpipe.data.datasets.polygons import rasterise_polygon
+from segpipe.data.rle import encode_mask, mask_to_counts
+from segpipe.errors import ImageDecodeError, InputError, UnknownNameError
+
+CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+
+
+def put_image(root, name, size=(1, 3), level=90, **options):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (size[1], size[0]), (level,) * 3).save(path, **options)
+
+
+def put_label(root, name, rows):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(rows, np.uint8)).save(path)
+
+
+def put_text(root, name, text):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def labels_of(dataset):
+    """The encoded labels, by the picture's file name."""
+    return {Path(sample.name).name: sample.label.tolist() for sample in dataset}
+
+
+def test_cityscapes_with_label_ids(tmp_path):
+    for city, ids in (("bonn", [7, 33, 0]), ("aachen", [8, 255, 1])):
+        put_image(tmp_path, f"leftImg8bit/train/{city}/{city}_0_0_leftImg8bit.png")
+        put_label(tmp_path, f"gtFine/train/{city}/{city}_0_0_gtFine_labelIds.png", [ids])
+        put_label(tmp_path, f"gtFine/train/{city}/{city}_0_0_gtFine_instanceIds.png", [[9, 9, 9]])
+    dataset = load_dataset("cityscapes", tmp_path)
+    assert labels_of(dataset) == {
+        "aachen_0_0_leftImg8bit.png": [[1, 255, 255]],
+        "bonn_0_0_leftImg8bit.png": [[0, 18, 255]],
+    }
+    assert list(labels_of(dataset)) == ["aachen_0_0_leftImg8bit.png", "bonn_0_0_leftImg8bit.png"]
+
+
+def test_cityscapes_with_train_ids_only(tmp_path):
+    put_image(tmp_path, "leftImg8bit/val/ulm/ulm_0_leftImg8bit.png")
+    put_label(tmp_path, "gtFine/val/ulm/ulm_0_gtFine_labelTrainIds.png", [[7, 18, 255]])
+    assert labels_of(load_dataset("cityscapes", tmp_path, "validation")) == {"ulm_0_leftImg8bit.png": [[7, 18, 255]]}
+
+
+@pytest.mark.parametrize("top", ["", "ADEChallengeData2016/"])
+def test_ade20k_has_0_for_nothing(tmp_path, top):
+    put_image(tmp_path, f"{top}images/validation/ADE_val_1.jpg")
+    put_label(tmp_path, f"{top}annotations/validation/ADE_val_1.png", [[0, 1, 150]])
+    assert labels_of(load_dataset("ade20k", tmp_path, "val")) == {"ADE_val_1.jpg": [[255, 0, 149]]}
+
+
+@pytest.mark.parametrize("images", ["", "images/"])
+def test_coco_stuff_with_raw_ids(tmp_path, images):
+    put_image(tmp_path, f"{images}val2017/0001.jpg", size=(1, 5))
+    put_label(tmp_path, "annotations/val2017/0001.png", [[0, 12, 11, 181, 255]])  # 11 is a removed id
+    assert labels_of(load_dataset("coco-stuff164k", tmp_path, "val")) == {"0001.jpg": [[0, 11, 255, 170, 255]]}
+
+
+def test_coco_stuff_prefers_converted_labels_and_obeys_a_list(tmp_path):
+    for stem in ("0001", "0002", "0003"):
+        put_image(tmp_path, f"train2017/{stem}.jpg")
+        put_label(tmp_path, f"annotations/train2017/{stem}.png", [[0, 12, 181]])
+        put_label(tmp_path, f"annotations/train2017/{stem}_labelTrainIds.png", [[0, 11, 170]])
+    put_text(tmp_path, "train.txt", "0003\n\n0001\n")
+    dataset = load_dataset("coco-stuff164k", tmp_path)
+    assert labels_of(dataset) == {"0003.jpg": [[0, 11, 170]], "0001.jpg": [[0, 11, 170]]}
+    assert dataset.labels.raw_ids is None
+
+
+@pytest.mark.parametrize("top", ["", "VOC2010/", "VOCdevkit/VOC2010/"])
+def test_pascal_context_by_list(tmp_path, top):
+    for stem in ("2008_000002", "2008_000003"):
+        put_image(tmp_path, f"{top}JPEGImages/{stem}.jpg")
+        put_label(tmp_path, f"{top}SegmentationClassContext/{stem}.png", [[0, 1, 59]])
+    put_text(tmp_path, f"{top}ImageSets/SegmentationContext/val.txt", "2008_000003\n")
+    assert labels_of(load_dataset("pascal-context", tmp_path, "val")) == {"2008_000003.jpg": [[0, 1, 59]]}
+    assert labels_of(load_dataset("pascal-context-59", tmp_path, "val")) == {"2008_000003.jpg": [[255, 0, 58]]}
+
+
+def test_pascal_context_by_folders(tmp_path):
+    put_image(tmp_path, "train/image/2008_000002.jpg")
+    put_label(tmp_path, "train/label/2008_000002.png", [[0, 1, 59]])
+    assert labels_of(load_dataset("pascal-context", tmp_path)) == {"2008_000002.jpg": [[0, 1, 59]]}
+
+
+def test_pascal_voc_has_palette_labels_with_a_void_outline(tmp_path):
+    put_image(tmp_path, "VOCdevkit/VOC2012/JPEGImages/2007_1.jpg")
+    put_image(tmp_path, "VOCdevkit/VOC2012/JPEGImages/2007_2.jpg")  # no label: it is for detection
+    picture = Image.frombytes("P", (3, 1), bytes([0, 15, 255]))
+    picture.putpalette([channel for color in dataset_labels("pascal-voc").palette for channel in color])
+    (tmp_path / "VOCdevkit/VOC2012/SegmentationClass").mkdir()
+    picture.save(tmp_path / "VOCdevkit/VOC2012/SegmentationClass/2007_1.png")
+    put_text(tmp_path, "VOCdevkit/VOC2012/ImageSets/Segmentation/trainval.txt", "2007_1\n")
+    assert labels_of(load_dataset("pascal-voc", tmp_path, "trainval")) == {"2007_1.jpg": [[0, 15, 255]]}
+
+
+@pytest.mark.parametrize(("images", "labels"), [("images/test", "labels/test"), ("test", "testannot")])
+def test_camvid_ignores_void(tmp_path, images, labels):
+    put_image(tmp_path, f"{images}/0001TP_1.png")
+    put_label(tmp_path, f"{labels}/0001TP_1.png", [[0, 10, 11]])
+    assert labels_of(load_dataset("camvid", tmp_path, "test")) == {"0001TP_1.png": [[0, 10, 255]]}
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="needs the parity files beside the checkout")
+def test_camvid_itself():
+    dataset = load_dataset("camvid", CAMVID, "val")
+    sample = dataset[0]
+    assert len(dataset) == 101
+    assert sample.image.shape == (360, 480, 3)
+    raw = np.asarray(Image.open(dataset.pairs[0].label))
+    assert np.array_equal(sample.label, np.where(raw == 11, 255, raw))
+
+
+NAMES = ("sky", "road", "car")
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("images/val", "masks/val"), ("val/images", "val/annotations"), ("images/val", "labels/val")],
+)
+def test_a_folder_of_ones_own_with_splits(tmp_path, images, masks):
+    put_image(tmp_path, f"{images}/deep/a.jpeg")
+    put_label(tmp_path, f"{masks}/deep/a.png", [[0, 2, 255]])
+    dataset = load_dataset("folder", tmp_path, "val", names=NAMES)
+    assert labels_of(dataset) == {"a.jpeg": [[0, 2, 255]]}
+    assert (dataset.name, dataset.split, dataset.labels.names) == (tmp_path.name, "val", NAMES)
+
+
+def put_mixed_folder(root):
+    for stem in "abc":
+        put_image(root, f"images/{stem}.jpg")
+        put_label(root, f"labels/{stem}.png", [[1, 2, 9]])
+
+
+def test_a_folder_without_splits_is_all_or_listed(tmp_path):
+    put_mixed_folder(tmp_path)
+    put_text(tmp_path, "labels.json", '{"names": ["sky", "road"], "raw_ids": [9, 1]}')
+    assert labels_of(load_dataset("folder", tmp_path, "all"))["a.jpg"] == [[1, 255, 0]]
+    with pytest.raises(InputError, match=r"train\.txt or splits/train\.txt \(no such list\)"):
+        load_dataset("folder", tmp_path, "train")
+    put_text(tmp_path, "train.txt", "c\nb.jpg\n")
+    assert list(labels_of(load_dataset("folder", tmp_path, "train"))) == ["c.jpg", "b.jpg"]
+
+
+def test_a_split_file_counts_instead(tmp_path):
+    put_mixed_folder(tmp_path)
+    put_text(tmp_path, "mine.txt", "b\n")
+    assert list(labels_of(load_dataset("folder", tmp_path, names=NAMES, split_file="mine.txt"))) == ["b.jpg"]
+    assert len(load_dataset("folder", tmp_path, names=NAMES, split_file=tmp_path / "mine.txt")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\nz\n", "names 1 pictures that are not there: z. Names are like 'a'"),
+        ("a\nb\na\n", "names 1 pictures twice: a"),
+        ("a\na.jpg\n", "with and without its ending"),
+        ("\n", "is empty"),
+    ],
+)
+def test_bad_split_files_are_explained(tmp_path, text, message):
+    put_mixed_folder(tmp_path)
+    put_text(tmp_path, "train.txt", text)
+    with pytest.raises(InputError, match=message):
+        load_dataset("folder", tmp_path, names=NAMES)
+
+
+def test_colour_masks_are_mapped_exactly(tmp_path):
+    put_image(tmp_path, "images/all/a.jpg")
+    put_label(tmp_path, "labels/all/a.png", [[[0, 0, 255], [255, 0, 0], [0, 0, 0]]])
+    palette = [(255, 0, 0), (0, 0, 255)]
+    dataset = load_dataset("folder", tmp_path, "all", names=["hot", "cold"], palette=palette, ignore_colors=[(0, 0, 0)],
+                           images="images/all", labels="labels/all")  # fmt: skip
+    assert labels_of(dataset) == {"a.jpg": [[1, 0, 255]]}
+    assert labels_of(subset_classes(dataset, ["cold"])) == {"a.jpg": [[0, 255, 255]]}
+    assert labels_of(pickle.loads(pickle.dumps(dataset))) == {"a.jpg": [[1, 0, 255]]}
+
+
+def test_colour_masks_are_understood_by_a_label_set_with_colours(tmp_path):
+    put_image(tmp_path, "images/a.jpg")
+    put_label(tmp_path, "labels/a.png", [[[128, 128, 128], [128, 0, 0], [1, 1, 1]]])
+    known = load_dataset("folder", tmp_path, "all", label_set="camvid", ignore_colors=[(1, 1, 1)])
+    assert labels_of(known) == {"a.jpg": [[0, 1, 255]]}
+    with pytest.raises(ImageDecodeError, match=r"a\.png has 1 colours that the palette does not: \(1, 1, 1\) on 1 pix"):
+        load_dataset("folder", tmp_path, "all", label_set="camvid")[0]
+
+
+def test_a_folder_needs_class_names_from_one_place(tmp_path):
+    put_mixed_folder(tmp_path)
+    with pytest.raises(InputError, match=r"Nothing says what the classes .* names=\['sky', 'road', …\]"):
+        load_dataset("folder", tmp_path, "all")
+    with pytest.raises(InputError, match="Give one of them"):
+        load_dataset("folder", tmp_path, "all", names=NAMES, label_set="camvid")
+    with pytest.raises(InputError, match="ignore_colors is given without colours"):
+        load_dataset("folder", tmp_path, "all", names=NAMES, ignore_colors=[(0, 0, 0)])
+
+
+def test_missing_labels_are_listed(tmp_path):
+    put_mixed_folder(tmp_path)
+    (tmp_path / "labels/b.png").unlink()
+    with pytest.raises(InputError, match=r"1 of 3 pictures in .* have no label: b\. .*labels.b\.png"):
+        load_dataset("folder", tmp_path, "all", names=NAMES)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    put_mixed_folder(tmp_path)
+    put_image(tmp_path, "images/a.png")
+    with pytest.raises(InputError, match=r"a\.jpg and .*a\.png have the same name"):
+        load_dataset("folder", tmp_path, "all", names=NAMES)
+
+
+def test_hidden_files_and_other_files_are_left_out(tmp_path):
+    put_mixed_folder(tmp_path)
+    put_text(tmp_path, "images/._a.jpg", "")
+    put_text(tmp_path, "images/.cache/x.jpg", "")
+    put_text(tmp_path, "images/notes.txt", "")
+    assert len(load_dataset("folder", tmp_path, "all", names=NAMES)) == 3
+
+
+def test_an_empty_root_says_what_was_looked_for(tmp_path):
+    (tmp_path / "images/training").mkdir(parents=True)
+    with pytest.raises(InputError) as caught:
+        load_dataset("ade20k", tmp_path)
+    message = str(caught.value)
+    assert "images/training (no files *.jpg)" in message
+    assert "ADEChallengeData2016/images/training (no such folder)" in message
+    assert "Right would be pictures in images/training (*.jpg) and labels in annotations/training (*.png)" in message
+
+
+def test_a_root_that_is_no_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"There is no folder .*nowhere; the root of a data set is one"):
+        load_dataset("camvid", tmp_path / "nowhere")
+
+
+def test_unknown_names_get_the_nearest(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"no data set 'cityscape'\. Did you mean 'cityscapes'"):
+        load_dataset("cityscape", tmp_path)
+    with pytest.raises(UnknownNameError, match=r"no split of camvid 'trian'\. Did you mean 'train'"):
+        load_dataset("camvid", tmp_path, "trian")
+    with pytest.raises(InputError, match=r"no option of the data set camvid 'split_fiel'\. Did you mean 'split_file'"):
+        load_dataset("camvid", tmp_path, split_fiel="a.txt")
+
+
+def make_dataset(root, name="one", rows=([[0, 1, 2]], [[2, 2, 2]])):
+    for index, row in enumerate(rows):
+        put_image(root, f"{name}/images/{index}.png", level=index)
+        put_label(root, f"{name}/labels/{index}.png", row)
+    return load_dataset("folder", root / name, "all", names=NAMES)
+
+
+def test_a_label_of_another_size_names_both_files(tmp_path):
+    dataset = make_dataset(tmp_path, rows=[[[0, 1]]])
+    with pytest.raises(ImageDecodeError, match=r"labels.0\.png is 1 × 2 .*images.0\.png is 1 × 3; they must be equal"):
+        dataset[0]
+
+
+def test_a_picture_that_exif_turns_away_from_its_label_is_explained(tmp_path):
+    dataset = make_dataset(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    put_image(tmp_path, "one/images/0.png", exif=exif)
+    with pytest.raises(ImageDecodeError, match=r"is 3 × 1; they must be equal\. The picture is turned by its EXIF"):
+        dataset[0]
+    put_label(tmp_path, "one/labels/0.png", [[0], [1], [2]])
+    assert dataset[0].image.shape == (3, 1, 3)
+
+
+def test_nothing_is_decoded_before_it_is_asked_for(tmp_path):
+    make_dataset(tmp_path)
+    put_text(tmp_path, "one/images/1.png", "broken")
+    dataset = load_dataset("folder", tmp_path / "one", "all", names=NAMES)
+    assert dataset[0].label.tolist() == [[0, 1, 2]]
+    with pytest.raises(ImageDecodeError, match=r"1\.png"):
+        dataset[1]
+
+
+def test_a_data_set_is_a_sequence(tmp_path):
+    dataset = make_dataset(tmp_path)
+    assert [sample.image[0, 0, 0] for sample in dataset] == [0, 1]
+    assert dataset[-1].name.endswith("1.png")
+    assert [Path(pair.image).name for pair in repeat(dataset, 2)[1:3].pairs] == ["1.png", "0.png"]
+    with pytest.raises(IndexError, match="There is no sample 2; one all has 2"):
+        dataset[2]
+
+
+def test_data_sets_pickle_small(tmp_path):
+    dataset = make_dataset(tmp_path)
+    again = pickle.loads(pickle.dumps(repeat(dataset, 1000)))
+    assert (len(again), labels_of(again[:2])) == (2000, labels_of(dataset))
+    assert len(pickle.dumps(repeat(dataset, 1000))) < 2000
+
+
+def test_concat_and_repeat(tmp_path):
+    one, two = make_dataset(tmp_path), make_dataset(tmp_path, "two", rows=[[[1, 1, 1]]])
+    joined = concat([repeat(two, 2), one])
+    assert [sample.label.tolist()[0] for sample in joined] == [[1, 1, 1], [1, 1, 1], [0, 1, 2], [2, 2, 2]]
+    assert (joined.name, joined.split) == ("two+one", "all")
+    assert len(repeat(joined, 3)) == 12
+    with pytest.raises(InputError, match="times is 0"):
+        repeat(one, 0)
+
+
+def test_concat_refuses_other_classes(tmp_path):
+    one = make_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"differ in their labels' `names`: .*'sky', 'road', 'car'.* and \('road',\)"):
+        concat([one, subset_classes(one, ["road"])])
+    with pytest.raises(InputError, match="no data sets to join"):
+        concat([])
+
+
+def test_classes_are_chosen_and_numbered(tmp_path):
+    make_dataset(tmp_path)
+    dataset = load_dataset("folder", tmp_path / "one", "all", names=NAMES, classes=["car", "sky"])
+    assert dataset.labels.names == ("car", "sky")
+    assert dataset[0].label.tolist() == [[1, 255, 0]]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_explains_an_empty_root(tmp_path, name):
+    options = {"names": NAMES} if name == "folder" else {}
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))) as caught:
+        load_dataset(name, tmp_path, "val", **options)
+    assert "Looked" in str(caught.value)
+
+
+def test_a_plugin_can_add_a_data_set(tmp_path, monkeypatch):
+    one = make_dataset(tmp_path)
+
+    def build_mine(root, split="train", *, first=0):
+        return one[first:]
+
+    monkeypatch.setitem(DATASETS._entries, "mine", build_mine)
+    assert len(segpipe.load_dataset("mine", tmp_path, first=1)) == 1
+
+
+CATEGORIES = [{"id": 1, "name": "person"}, {"id": 5, "name": "dog"}, {"id": 90, "name": "sky"}]
+
+
+def put_coco(root, annotations, size=(4, 5), name="annotations/instances_val2017.json"):
+    images = [{"id": index, "file_name": f"{index}.jpg", "height": size[0], "width": size[1]} for index in (1, 2)]
+    for image in images:
+        put_image(root, f"val2017/{image['file_name']}", size=size)
+    document = {"info": {}, "images": images, "annotations": annotations, "categories": CATEGORIES}
+    put_text(root, name, json.dumps(document))
+
+
+def test_coco_polygons_and_run_lengths(tmp_path):
+    square = [[1, 0, 3, 0, 3, 2, 1, 2]]
+    column = {"counts": encode_mask(np.eye(5)[[4] * 4]), "size": [4, 5]}
+    diagonal = {"counts": mask_to_counts(np.eye(4, 5)).tolist(), "size": [4, 5]}
+    shapes = ((5, square), (90, column), (1, diagonal))
+    put_coco(tmp_path, [{"image_id": 1, "category_id": id_, "segmentation": shape} for id_, shape in shapes])
+    dataset = load_dataset("coco-annotations", tmp_path, "val")
+    assert dataset.labels.names == ("person", "dog", "sky")
+    assert len(dataset) == 1  # the second picture has no objects
+    # All three have four pixels: where dog and person meet, the later one, the person, wins.
+    v = 255
+    assert dataset[0].label.tolist() == [[0, 1, 1, v, 2], [v, 0, 1, v, 2], [v, v, 0, v, 2], [v, v, v, 0, 2]]
+
+
+def test_coco_small_objects_lie_on_large_ones(tmp_path):
+    put_coco(
+        tmp_path,
+        [
+            {"image_id": 2, "category_id": 5, "segmentation": [[1, 1, 2, 1, 2, 2, 1, 2]]},
+            {"image_id": 2, "category_id": 90, "segmentation": [[0, 0, 5, 0, 5, 2, 0, 2]]},
+        ],
+    )
+    label = load_dataset("coco-annotations", tmp_path, "val")[0].label
+    assert label[:2].tolist() == [[2, 2, 2, 2, 2], [2, 1, 2, 2, 2]]
+
+
+def test_coco_background_is_a_class_where_it_has_a_name(tmp_path):
+    put_coco(tmp_path, [{"image_id": 1, "category_id": 5, "segmentation": [[0, 0, 5, 0, 5, 1, 0, 1]]}])
+    dataset = load_dataset("coco-annotations", tmp_path, "val", background="background")
+    assert dataset.labels.names == ("background", "person", "dog", "sky")
+    assert dataset.labels.raw_ids == (0, 1, 5, 90)
+    assert [np.unique(sample.label).tolist() for sample in dataset] == [[0, 2], [0]]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        ({"image_id": 9, "category_id": 5, "segmentation": [[0, 0, 1, 0, 1, 1]]}, "object of picture 9"),
+        ({"image_id": 1, "category_id": 4, "segmentation": [[0, 0, 1, 0, 1, 1]]}, "category 4"),
+        ({"image_id": 1, "category_id": 5, "segmentation": "x"}, r"COCO's JSON: .*\$\.annotations\[0\]"),
+        ({"image_id": 1, "category_id": 5, "segmentation": [[0, 0]]}, "x and y of three points"),
+        ({"image_id": 1, "category_id": 5, "segmentation": {"counts": [30], "size": [5, 6]}}, "has size .5, 6."),
+    ],
+)
+def test_bad_coco_objects_are_explained(tmp_path, annotation, message):
+    put_coco(tmp_path, [annotation])
+    with pytest.raises((InputError, ImageDecodeError), match=message):
+        load_dataset("coco-annotations", tmp_path, "val")[0]
+
+
+def test_coco_pictures_must_be_there(tmp_path):
+    put_coco(tmp_path, [])
+    (tmp_path / "val2017/2.jpg").unlink()
+    with pytest.raises(InputError, match=r"names 2 pictures, 1 of which are not in .*val2017: 2\.jpg"):
+        load_dataset("coco-annotations", tmp_path, "val")
+    with pytest.raises(InputError, match="Looked for images/train2017, train2017"):
+        load_dataset("coco-annotations", tmp_path, "train", annotations="annotations/instances_val2017.json")
+    with pytest.raises(InputError, match=r"Looked for annotations/instances_test2017\.json"):
+        load_dataset("coco-annotations", tmp_path, "test")
+
+
+def put_panoptic(root, ids, segments):
+    """One picture; an id's colour has its lowest byte in red."""
+    put_image(root, "val2017/1.jpg", size=(1, len(ids)))
+    put_label(root, "annotations/panoptic_val2017/1.png", [[[i & 255, i >> 8 & 255, i >> 16] for i in ids]])
+    document = {
+        "images": [{"id": 1, "file_name": "1.jpg", "height": 1, "width": len(ids)}],
+        "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": segments}],
+        "categories": [{**entry, "color": [entry["id"], 0, 0]} for entry in CATEGORIES],
+    }
+    put_text(root, "annotations/panoptic_val2017.json", json.dumps(document))
+
+
+def test_coco_panoptic_segments_become_their_categories(tmp_path):
+    segments = [{"id": 300, "category_id": 5}, {"id": 70000, "category_id": 90}, {"id": 8, "category_id": 5}]
+    put_panoptic(tmp_path, [300, 70000, 8, 0], segments)
+    dataset = load_dataset("coco-panoptic", tmp_path, "validation")
+    assert dataset[0].label.tolist() == [[1, 2, 1, 255]]
+    assert dataset.labels.palette == ((1, 0, 0), (5, 0, 0), (90, 0, 0))
+    assert pickle.loads(pickle.dumps(dataset))[0].label.tolist() == [[1, 2, 1, 255]]
+
+
+def test_coco_panoptic_segments_must_be_described(tmp_path):
+    put_panoptic(tmp_path, [300, 8], [{"id": 300, "category_id": 5}])
+    with pytest.raises(ImageDecodeError, match=r"1\.png has 1 colours .*\(8, 0, 0\) on 1 pixels"):
+        load_dataset("coco-panoptic", tmp_path, "val")[0]
+    put_panoptic(tmp_path, [300], [{"id": 300, "category_id": 5}, {"id": 300, "category_id": 1}])
+    with pytest.raises(InputError, match=r"1\.png has a segment id twice"):
+        load_dataset("coco-panoptic", tmp_path, "val")
+
+
+def test_polygons_hold_the_pixels_whose_centres_are_inside():
+    square = rasterise_polygon([1, 0, 3, 0, 3, 2, 1, 2], (3, 4))
+    assert square.tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    triangle = rasterise_polygon([0, 0, 4.2, 0, 0, 4.2], (5, 5))  # x + y + 1 < 4.2 at the centres
+    assert triangle.tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0] * 5]
+    assert rasterise_polygon([-5, -5, 50, -5, 50, 50, -5, 50], (3, 4)).all()
+    assert not rasterise_polygon([10, 10, 20, 10, 20, 20], (3, 4)).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_polygons_are_nearly_those_of_pycocotools(seed):
+    oracle = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(seed)
+    angles = np.sort(rng.random(9)) * 2 * np.pi
+    radii = rng.uniform(15, 40, 9)
+    points = np.stack([50 + radii * np.cos(angles), 45 + radii * np.sin(angles)], axis=1).ravel().tolist()
+    ours = rasterise_polygon(points, (90, 100))
+    theirs = oracle.decode(oracle.merge(oracle.frPyObjects([points], 90, 100)))
+    assert (ours != theirs).sum() / (ours | theirs).sum() < 0.03  # it rounds corners to fifths of a pixel
+
+
+def test_modelscope_names_open_data_sets(tmp_path):
+    from segpipe.compat.modelscope import MsDataset
+
+    put_image(tmp_path, "val2017/0001.jpg")
+    put_label(tmp_path, "annotations/val2017/0001.png", [[0, 12, 255]])
+    named = MsDataset.load("coco_stuff164k", namespace="damo", split="validation", data_dir=str(tmp_path))
+    assert named.split == "validation"
+    assert labels_of(named.open()) == {"0001.jpg": [[0, 11, 255]]}
+    owned = MsDataset.load("damo/coco_stuff164k", split="validation", root=tmp_path, classes=["car"], version="v2")
+    assert owned.open().labels.names == ("car",)
+    with pytest.raises(InputError, match=r"Nothing says where the data set 'coco_stuff164k' lies"):
+        MsDataset.load("coco_stuff164k", split="validation").open()
+
+
+def test_modelscope_folders_open_as_folders(tmp_path):
+    from segpipe.compat.modelscope import MsDataset
+
+    put_image(tmp_path, "images/train/a.jpg")
+    put_label(tmp_path, "labels/train/a.png", [[0, 2, 255]])
+    label_set = LabelSet(names=NAMES)
+    assert labels_of(MsDataset.load(os.fspath(tmp_path), label_set=label_set).open()) == {"a.jpg": [[0, 2, 255]]}
