@@ -17,7 +17,7 @@ from segpipe.errors import NumericalError
 
 from .placement import Axis, Placement
 from .strips import combined_strips
-from .views import Prediction, View
+from .views import Mosaic, Prediction, View
 
 MAX_MIXED_SHARE = 0.75
 """With more mixed pixels than this the pixels are computed densely, in strips."""
@@ -51,13 +51,11 @@ def label_map(prediction: Prediction) -> LabelMap:
     if len(prediction.views) > 1:
         return _label_map_in_strips(prediction)
     view = prediction.views[0]
+    if isinstance(view, Mosaic):
+        return _label_map_in_strips(Prediction((view,), combine="logits"))
     cells = view.logits.permute(1, 2, 0).float()  # (h, w, K)
     best, winners = cells.max(dim=-1)
-    if not best.isfinite().all():
-        raise NumericalError(
-            "The network's logits are not all finite numbers. Compute in float32 or bfloat16; "
-            "if that does not help, the weights are broken: load them again."
-        )
+    _check_finite(best)
     labels = _label_pixels(view, cells, winners)
     return LabelMap(labels, _class_scores(cells, best, winners, view.placement, labels))
 
@@ -65,6 +63,14 @@ def label_map(prediction: Prediction) -> LabelMap:
 def label_dtype(num_classes: int) -> torch.dtype:
     """The smallest integer type that holds the class indices."""
     return torch.uint8 if num_classes <= 256 else torch.int32
+
+
+def _check_finite(best: Tensor) -> None:
+    if not best.isfinite().all():
+        raise NumericalError(
+            "The network's logits are not all finite numbers. Compute in float32 or bfloat16; "
+            "if that does not help, the weights are broken: load them again."
+        )
 
 
 def _label_pixels(view: View, cells: Tensor, winners: Tensor) -> Tensor:
@@ -199,11 +205,12 @@ def _class_scores(cells: Tensor, best: Tensor, winners: Tensor, placement: Place
 def _label_map_in_strips(prediction: Prediction) -> LabelMap:
     """The same by combining all views densely, a strip of rows at a time."""
     height, width = prediction.size
-    device = prediction.views[0].logits.device
+    device = prediction.views[0].device
     labels = torch.empty(height, width, dtype=label_dtype(prediction.num_classes), device=device)
     sums = torch.zeros(prediction.num_classes, dtype=torch.float64, device=device)
     for rows, strip in combined_strips(prediction):  # (r, W, K)
         best, winners = strip.max(dim=-1)
+        _check_finite(best)
         labels[rows] = winners.to(labels.dtype)
         if prediction.combine == "logits":
             best = 1.0 / (strip - best[..., None]).exp_().sum(dim=-1)

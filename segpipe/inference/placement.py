@@ -66,11 +66,15 @@ class Axis:
 
     def shift(self, offset: int, length: int) -> Axis:
         """For a window at `offset` of `length` pixels: zero weights outside of it."""
-        starts = np.zeros(length, dtype=np.int64)
+        # Outside, the nearest pixel's cells: starts that jump would make `then` read all cells between.
+        starts = self.starts[np.clip(np.arange(length) - offset, 0, len(self) - 1)]
         weights = np.zeros((length, self.taps), dtype=np.float32)
-        starts[offset : offset + len(self)] = self.starts
         weights[offset : offset + len(self)] = self.weights
         return Axis(self.cells, starts, weights)
+
+    def scale(self, factors: np.ndarray) -> Axis:
+        """Multiply each pixel's weights by its factor (n,), as its share among overlapping windows."""
+        return Axis(self.cells, self.starts, self.weights * factors[:, None].astype(np.float32))
 
     def then(self, other: Axis) -> Axis:
         """One axis for two steps: `other` reads the pixels of this one."""
@@ -102,6 +106,12 @@ class Axis:
         for tap in range(self.taps):
             read[(self.starts + tap)[self.weights[:, tap] > 0]] = True
         return torch.from_numpy(read)
+
+    @cached_property
+    def span(self) -> slice:
+        """The pixels that read any cell: all of them, or those of the window; none where it shrank to nothing."""
+        covered = self.weights.any(axis=1).nonzero()[0]
+        return slice(int(covered[0]), int(covered[-1]) + 1) if len(covered) else slice(0, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
-from segpipe.configuration import ExactResize, PreprocessorConfig
+from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
 
 Size = tuple[int, int]
 
@@ -32,6 +33,28 @@ def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
     from PIL import Image
 
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def scale_preprocessor(config: PreprocessorConfig, scale: float, size: Size) -> PreprocessorConfig:
+    """Preprocessing at another scale of a picture of (H, W).
+
+    What the picture is resized to is multiplied and cut to whole pixels, as mmsegmentation's test-time
+    augmentation does; without a resize the picture's own size is.
+    """
+    resize = config.resize
+    if scale == 1.0:
+        return config
+    if resize is None:
+        return PreprocessorConfig(resize=ExactResize(size=_scale_size(size, scale), library="opencv"))
+    if isinstance(resize, ExactResize):
+        return PreprocessorConfig(resize=msgspec.structs.replace(resize, size=_scale_size(resize.size, scale)))
+    short, long = _scale_size((resize.size, resize.max_long_side or resize.size), scale)
+    scaled = ShortSideResize(size=short, max_long_side=resize.max_long_side and long, library=resize.library)
+    return PreprocessorConfig(resize=scaled)
+
+
+def _scale_size(size: Size, scale: float) -> Size:
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
 def _fit_short_side(size: Size, short: int, long: int | None) -> Size:

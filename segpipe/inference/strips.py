@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .placement import Axis
-from .views import Prediction, View
+from .views import Mosaic, Prediction, View
 
 STRIP_FLOATS = 1 << 20
 """How many floats a strip may have, unless one row has more."""
@@ -22,47 +22,69 @@ def combined_strips(prediction: Prediction) -> Iterator[tuple[slice, Tensor]]:
     """
     height, width = prediction.size
     step = max(1, STRIP_FLOATS // (width * prediction.num_classes))
-    cells = [view.logits.permute(1, 2, 0).float().contiguous() for view in prediction.views]
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
-        yield rows, _combine(prediction, cells, rows)
+        yield rows, _combine(prediction, rows)
 
 
-def _combine(prediction: Prediction, cells: list[Tensor], rows: slice) -> Tensor:
+def _combine(prediction: Prediction, rows: slice) -> Tensor:
     total = cover = None
-    for view, view_cells in zip(prediction.views, cells, strict=True):
-        weight = _coverage(view, rows, view_cells.device)
+    for view in prediction.views:
+        weight = _coverage(view, rows)
         if not weight.any():
             continue
-        values = _upsampled_rows(view, view_cells, rows)
+        values = _rows_of(view, rows)
         if prediction.combine == "probabilities":
             values = torch.softmax(values, dim=-1)
-        values = values * weight[..., None]
-        total = values if total is None else total + values
+        if not weight.all():
+            values *= weight.to(values.device)[..., None]
+        total = values if total is None else total.add_(values)
         cover = weight if cover is None else cover + weight
     assert total is not None, "every pixel lies in some view"
     assert cover is not None
-    return total / cover[..., None]
+    return total if (cover == 1).all() else total.div_(cover.to(total.device)[..., None])
 
 
-def _upsampled_rows(view: View, cells: Tensor, rows: slice) -> Tensor:
+def _coverage(view: View | Mosaic, rows: slice) -> Tensor:
+    """(r, W) float: 1 where the view covers the pixel, else 0."""
+    if isinstance(view, Mosaic):
+        return torch.ones(rows.stop - rows.start, view.size[1])
+    inside_rows = torch.from_numpy(view.placement.rows.weights[rows].any(axis=1))
+    inside_columns = torch.from_numpy(view.placement.columns.weights.any(axis=1))
+    return (inside_rows[:, None] & inside_columns).float()
+
+
+def _rows_of(view: View | Mosaic, rows: slice) -> Tensor:
     """(r, W, K) logits of some rows of the picture."""
-    stretched = _weigh(cells, view.placement.rows.crop(rows.start, rows.stop - rows.start))  # (r, w, K)
-    return _weigh(stretched.transpose(0, 1), view.placement.columns).transpose(0, 1)
-
-
-def _weigh(values: Tensor, axis: Axis) -> Tensor:
-    """(cells, …) → (n, …): each pixel's weighted sum of cells."""
-    starts = torch.from_numpy(axis.starts).to(values.device)
-    weights = torch.from_numpy(axis.weights).to(values.device).view(len(axis), axis.taps, *(1,) * (values.dim() - 1))
-    total = values[starts] * weights[:, 0]
-    for tap in range(1, axis.taps):
-        total = total.addcmul_(values[starts + tap], weights[:, tap])
+    if isinstance(view, View):
+        return _upsample(view, rows, slice(0, view.size[1]))
+    total = torch.zeros(rows.stop - rows.start, view.size[1], view.num_classes, device=view.device)
+    for window in view.windows:
+        covered, columns = window.placement.rows.span, window.placement.columns.span
+        common = slice(max(rows.start, covered.start), min(rows.stop, covered.stop))
+        if common.start < common.stop:
+            place = slice(common.start - rows.start, common.stop - rows.start)
+            total[place, columns] += _upsample(window, common, columns)
     return total
 
 
-def _coverage(view: View, rows: slice, device: torch.device) -> Tensor:
-    """(r, W) float: 1 where the view covers the pixel, else 0."""
-    inside_rows = torch.from_numpy(view.placement.rows.weights[rows].any(axis=1))
-    inside_columns = torch.from_numpy(view.placement.columns.weights.any(axis=1))
-    return (inside_rows[:, None] & inside_columns).float().to(device)
+def _upsample(view: View, rows: slice, columns: slice) -> Tensor:
+    """(r, c, K) logits of a rectangle of the picture."""
+    down = view.placement.rows.crop(rows.start, rows.stop - rows.start)
+    first, last = int(down.starts.min()), int(down.starts.max()) + down.taps
+    across = view.placement.columns.crop(columns.start, columns.stop - columns.start)
+    cells = view.logits[:, first:last].permute(1, 2, 0).float().contiguous()  # (those that are read, w, K)
+    wide = _stretch(cells, across)  # (those that are read, c, K)
+    # A strip reads few rows of cells, so that one small product is faster than gathering rows.
+    matrix = Axis(last - first, down.starts - first, down.weights).matrix.to(wide.device)
+    return (matrix @ wide.flatten(1)).unflatten(1, wide.shape[1:])
+
+
+def _stretch(cells: Tensor, axis: Axis) -> Tensor:
+    """(h, w, K) → (h, n, K): each pixel's weighted sum of cells."""
+    starts = torch.from_numpy(axis.starts).to(cells.device)
+    weights = torch.from_numpy(axis.weights).to(cells.device)[..., None]
+    total = cells.index_select(1, starts).mul_(weights[:, 0])
+    for tap in range(1, axis.taps):
+        total.addcmul_(cells.index_select(1, starts + tap), weights[:, tap])
+    return total

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
-from segpipe.errors import ConfigurationError
 from segpipe.models import SegmentationModel
 
 from .placement import place_picture
@@ -42,15 +41,19 @@ def prepare_image(image: np.ndarray, config: PreprocessorConfig) -> PreparedImag
     return PreparedImage(resize_image(image, config), image.shape[:2])
 
 
+def is_whole(config: InferenceConfig) -> bool:
+    """Whether one look at the whole picture is all, which `predict_images` does for many at once."""
+    return config.mode == "whole" and config.scales == (1.0,) and not config.flip
+
+
 @torch.inference_mode()
 def predict_images(
     model: SegmentationModel, images: Sequence[PreparedImage], config: InferenceConfig
 ) -> list[Prediction]:
-    """Predictions of pictures of one input size: as one batch on a GPU, one after another on a CPU.
+    """Predictions of pictures of one input size, seen whole and once: as one batch on a GPU, in turn on a CPU.
 
     On a CPU one picture keeps all cores busy, and its maps stay in the caches: four at once take a fifth longer.
     """
-    check_supported(config)
     batch = torch.from_numpy(np.stack([image.pixels for image in images])).permute(0, 3, 1, 2)  # (B, 3, h, w)
     device = model.pixel_mean.device
     parts = batch.split(1) if device.type == "cpu" else [batch.to(device)]
@@ -59,13 +62,3 @@ def predict_images(
     padded, grid = model.input_size(resized), tuple(logits[0].shape[-2:])
     placements = [place_picture(image.size, resized, padded, grid, upsampling=config.upsampling) for image in images]
     return [Prediction((View(*pair),), config.combine) for pair in zip(logits, placements, strict=True)]
-
-
-def check_supported(config: InferenceConfig) -> None:
-    """Refuse what this version cannot run."""
-    if config.mode == "whole" and config.scales == (1.0,) and not config.flip:
-        return
-    raise ConfigurationError(
-        f"inference: mode {config.mode!r} with scales {list(config.scales)} and flip {config.flip} cannot be run by "
-        "this version. It runs mode 'whole' with scales [1.0] and flip false: override them, or upgrade segpipe."
-    )

@@ -11,7 +11,15 @@ import torch
 from segpipe.configuration import LabelSet
 from segpipe.errors import ModelFolderError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Prediction, PreparedImage, check_supported, label_map, predict_images, prepare_image
+from segpipe.inference import (
+    Prediction,
+    PreparedImage,
+    is_whole,
+    label_map,
+    predict,
+    predict_images,
+    prepare_image,
+)
 from segpipe.models import SegmentationModel, load_model
 
 from .base import Picture, Pipeline
@@ -33,7 +41,6 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, options: PipelineOptions
     ) -> None:
         super().__init__(options)
-        check_supported(folder.configuration.inference)
         model = load_model(folder)
         if not isinstance(model, SegmentationModel):
             raise ModelFolderError(
@@ -46,15 +53,20 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         self.labels = folder.configuration.labels or _numbered_labels(model.num_classes)
 
     def preprocess(self, pixels: np.ndarray) -> PreparedImage:
-        """(H, W, 3) uint8 RGB → resized as the model wants it."""
-        return prepare_image(pixels, self.configuration.preprocessor)
+        """(H, W, 3) uint8 RGB → resized as the model wants it; as it is where several looks resize it themselves."""
+        if is_whole(self.configuration.inference):
+            return prepare_image(pixels, self.configuration.preprocessor)
+        return PreparedImage(pixels, pixels.shape[:2])
 
     def input_size(self, prepared: PreparedImage) -> tuple[int, int]:
         return prepared.input_size
 
     def forward(self, prepared: list[PreparedImage]) -> list[Prediction]:
         """Pictures of one input size → logits on the network's grid, each with its placement."""
-        return predict_images(self.model, prepared, self.configuration.inference)
+        preprocessor, inference = self.configuration.preprocessor, self.configuration.inference
+        if is_whole(inference):
+            return predict_images(self.model, prepared, inference)
+        return [predict(self.model, image.pixels, preprocessor, inference) for image in prepared]
 
     def postprocess(self, prediction: Prediction, picture: Picture) -> Segmentation:
         """Logits → label map and scores at the picture's own size."""

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.configuration import ExactResize, InferenceConfig, PreprocessorConfig, ShortSideResize
-from segpipe.errors import ConfigurationError
-from segpipe.inference.resizing import resize_image, resized_size
-from segpipe.inference.whole import predict_images
+from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
+from segpipe.inference.resizing import resize_image, resized_size, scale_preprocessor
 
 SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
 
@@ -35,6 +33,10 @@ def test_each_library_is_the_one_named():
     assert np.abs(by_opencv.astype(int) - by_pillow).max() > 30
 
 
-def test_what_cannot_be_run_yet_is_refused_by_name():
-    with pytest.raises(ConfigurationError, match="flip True"):
-        predict_images(None, [], InferenceConfig(flip=True))
+def test_a_scale_multiplies_what_is_resized_to():
+    """mmsegmentation: img_scale (2048, 512) and ratio 0.75 give (1536, 384); parts of pixels are cut off."""
+    assert scale_preprocessor(SHORT, 0.75, (480, 640)).resize == ShortSideResize(size=384, max_long_side=1536)
+    exact = PreprocessorConfig(resize=ExactResize(size=(101, 50)))
+    assert scale_preprocessor(exact, 1.75, (480, 640)).resize.size == (176, 87)
+    assert resized_size((481, 640), scale_preprocessor(PreprocessorConfig(), 0.5, (481, 640))) == (240, 320)
+    assert scale_preprocessor(SHORT, 1.0, (480, 640)) is SHORT

@@ -235,9 +235,12 @@ def test_a_folder_without_weights_says_so(tmp_path):
         pipeline(TASK, tmp_path)
 
 
-def test_what_cannot_be_run_is_refused_before_any_picture():
-    with pytest.raises(ConfigurationError, match="flip True cannot be run"):
-        pipeline(TASK, "segformer-b0-camvid", overrides=["inference.flip=true"])
+def test_mirrored_and_in_windows_it_sees_much_the_same(segment):
+    slide = ["inference.mode=slide", "inference.window=[240,320]", "inference.stride=[120,160]", "inference.flip=true"]
+    looks = pipeline(TASK, "segformer-b0-camvid", overrides=slide)
+    result = looks([picture(0), picture(1, (37, 90))], batch_size=2)
+    assert [one.label_map.shape for one in result] == [(48, 64), (37, 90)]
+    assert (result[0].label_map == segment(picture(0)).label_map).mean() > 0.5
 
 
 def test_it_prints_what_it_is(segment):
