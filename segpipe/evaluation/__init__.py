@@ -1,5 +1,8 @@
-"""Counting right and wrong pixels."""
+"""Counting right and wrong pixels: the confusion matrix, boundaries, and a model's scores on a data set."""
 
-from .confusion import ConfusionMatrix, Scores
+from .boundaries import BoundaryCounts
+from .confusion import ConfusionMatrix
+from .measuring import evaluate
+from .scores import Scores
 
-__all__ = ["ConfusionMatrix", "Scores"]
+__all__ = ["BoundaryCounts", "ConfusionMatrix", "Scores", "evaluate"]

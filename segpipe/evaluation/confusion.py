@@ -1,30 +1,15 @@
-"""The confusion matrix and the scores that follow from it."""
+"""The confusion matrix: counts of pixels, from which the scores follow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from segpipe.errors import InputError
 
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores over all counted pixels, as shares of 1; a class that is nowhere is not a number and not averaged.
-
-    Attributes:
-        miou: mean of the intersection over union of the classes.
-        iou: intersection over union, by class name.
-        pixel_accuracy: share of the labelled pixels that are right.
-        mean_accuracy: mean over the classes of the share of their pixels that are right.
-    """
-
-    miou: float
-    iou: dict[str, float]
-    pixel_accuracy: float
-    mean_accuracy: float
+from .boundaries import BoundaryCounts
+from .scores import Scores, divide, mean
 
 
 class ConfusionMatrix:
@@ -60,28 +45,31 @@ class ConfusionMatrix:
         cells = np.bincount(labels * (self.num_classes + 1) + predictions, minlength=self.counts.size)
         self.counts += cells.reshape(self.counts.shape)
 
-    def scores(self, names: Sequence[str] | None = None) -> Scores:
-        """The scores of what was counted (mmsegmentation's and Cityscapes' formulas)."""
+    def scores(self, names: Sequence[str] | None = None, *, boundaries: BoundaryCounts | None = None) -> Scores:
+        """The scores of what was counted (mmsegmentation's and Cityscapes' formulas), see `POLICY`."""
         keys = names if names is not None else [f"class {index}" for index in range(self.num_classes)]
         if len(keys) != self.num_classes:
             raise InputError(f"There are {len(keys)} names for {self.num_classes} classes. Give one for each.")
         right = np.diagonal(self.counts).astype(np.float64)
         labelled = self.counts.sum(axis=1)
         predicted = self.counts[:, : self.num_classes].sum(axis=0)
-        iou = _divide(right, labelled + predicted - right)
+        iou, accuracy = divide(right, labelled + predicted - right), divide(right, labelled)
+        dice, precision = divide(2 * right, labelled + predicted), divide(right, predicted)
+        boundary_iou = None if boundaries is None else boundaries.iou()
         return Scores(
-            miou=_mean(iou),
-            iou=dict(zip(keys, iou.tolist(), strict=True)),
-            pixel_accuracy=float(_divide(right.sum(), labelled.sum())),
-            mean_accuracy=_mean(_divide(right, labelled)),
+            miou=mean(iou),
+            iou=_by_name(keys, iou),
+            pixel_accuracy=float(divide(right.sum(), labelled.sum())),
+            mean_accuracy=mean(accuracy),
+            accuracy=_by_name(keys, accuracy),
+            mean_dice=mean(dice),
+            dice=_by_name(keys, dice),
+            mean_precision=mean(precision),
+            precision=_by_name(keys, precision),
+            boundary_miou=None if boundary_iou is None else mean(boundary_iou),
+            boundary_iou=None if boundary_iou is None else _by_name(keys, boundary_iou),
         )
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.true_divide(numerator, denominator)
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))

@@ -1,0 +1,45 @@
+"""Which of a data set's classes each output of a network stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import InputError
+from segpipe.log import get_logger
+
+logger = get_logger(__name__)
+
+
+def match_classes(model: LabelSet | None, num_classes: int, dataset: LabelSet) -> np.ndarray | None:
+    """The data set's class for each of the network's, or None where they are the same.
+
+    Classes are matched by name where the network knows all names of the data set, else by index where there are as
+    many; what the data set does not have becomes an index past its last class, which is always wrong.
+
+    Args:
+        model: the network's labels, None where nothing is known of them.
+        num_classes: the network's outputs.
+        dataset: the data set's labels.
+    """
+    if num_classes < len(dataset.names):
+        raise InputError(
+            f"The network has {num_classes} outputs and the data set {len(dataset.names)} classes; it must have one "
+            "for each. Name another model, or choose the classes with subset_classes."
+        )
+    if model is None or model.names == dataset.names:
+        return None
+    if set(dataset.names) <= set(model.names):
+        logger.info("Matching the classes of the network and the data set by name")
+        index_of = {name: index for index, name in enumerate(dataset.names)}
+        matched = [index_of.get(name, len(dataset.names)) for name in model.names]
+        return np.array(matched + [len(dataset.names)] * (num_classes - len(matched)))
+    missing = next(name for name in dataset.names if name not in set(model.names))
+    if len(model.names) != len(dataset.names):
+        raise InputError(
+            f"The data set has the class {missing!r}, and the network, with {len(model.names)} classes, has none "
+            f"of that name. It must know all {len(dataset.names)} classes. Name another model, or choose the classes "
+            "with subset_classes."
+        )
+    logger.warning("The data set's class %r has another name in the network; classes are matched by index", missing)
+    return None

@@ -1,0 +1,269 @@
+"""Scores of a model on a data set: each process counts its share of the pictures, the counts are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from segpipe import distributed
+from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
+from segpipe.errors import InputError, ModelFolderError, NumericalError, SegpipeError
+from segpipe.hub import ModelFolder
+from segpipe.inference import Prediction, is_whole, label_map, predict, predict_images, prepare_image
+from segpipe.log import get_logger
+from segpipe.models import SegmentationModel, load_model, open_folder
+
+from .boundaries import BoundaryCounts
+from .classes import match_classes
+from .confusion import ConfusionMatrix
+from .reading import read_ahead
+from .scores import Scores
+
+logger = get_logger(__name__)
+
+OnPicture = Callable[[str, np.ndarray], None]
+"""What is called with each picture's name and its (H, W) label map."""
+
+
+class LabelledPicture(Protocol):
+    """What is needed of a sample."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+    @property
+    def label(self) -> np.ndarray | None: ...
+    @property
+    def name(self) -> str: ...
+
+
+class LabelledDataset(Protocol):
+    """What is needed of a data set; several threads may read from it at once."""
+
+    @property
+    def labels(self) -> LabelSet: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> LabelledPicture: ...
+
+
+def evaluate(
+    model: SegmentationModel | ModelFolder | str | Path,
+    dataset: LabelledDataset,
+    *,
+    configuration: Configuration | None = None,
+    inference: InferenceConfig | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 1,
+    boundary_ratio: float | None = None,
+    shard: tuple[int, int] | None = None,
+    progress: bool = False,
+    readers: int = 2,
+    on_picture: OnPicture | None = None,
+) -> Scores:
+    """Scores of a model on all pictures of a data set, at the labels' own sizes.
+
+    Under torch.distributed each process takes every n-th picture and all get the scores of all; an error
+    in one is an error in all. The counts do not depend on the number of processes or the batch size.
+
+    Args:
+        model: a network, which is used where it is and given back in the mode it was in; or a folder or a name.
+        dataset: a Sequence of samples that have `image`, `label` and `name`, with `labels`.
+        configuration: preprocessing and inference of a network; None: the folder's own, or no resize and one look.
+        inference: how pictures are seen, instead of the configuration's: windows, scales, mirrored.
+        device: where a folder's network shall run; None: a GPU if there is one.
+        batch_size: whole pictures of one input size that a GPU sees at once.
+        boundary_ratio: also count boundary IoU, at this share of the diagonal; the paper's is 0.02.
+        shard: (index, number) of this process's part of the pictures; None: its rank among all processes.
+        progress: show a bar on stderr, in the first process.
+        readers: threads that read pictures ahead; 0: none.
+        on_picture: called with the name and the label map of each picture that this process sees.
+    """
+    _check(dataset, batch_size)
+    network, chosen = _open(model, configuration, device)
+    plan = Plan(
+        preprocessor=chosen.preprocessor if chosen else PreprocessorConfig(),
+        inference=inference or (chosen.inference if chosen else InferenceConfig()),
+        batch_size=batch_size,
+        classes=match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels),
+        on_picture=on_picture,
+    )
+    part, parts = shard or (distributed.rank(), distributed.world_size())
+    indices = range(part, len(dataset), parts)
+    samples = _with_bar(read_ahead(dataset, indices, readers), len(indices), progress)
+    tally = Tally.empty(dataset.labels, boundary_ratio)
+    _count_together(network, samples, plan, tally)
+    scores = tally.scores(dataset.labels.names)
+    if distributed.is_main():
+        logger.info("Evaluated %d pictures in %d processes: mIoU %.4f", len(dataset), parts, scores.miou)
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How pictures become label maps that can be counted.
+
+    Attributes:
+        preprocessor: before the network.
+        inference: from the network to label maps.
+        batch_size: pictures at a time.
+        classes: (K,) the data set's class for each of the network's; None: they are the same.
+        on_picture: called with each label map.
+    """
+
+    preprocessor: PreprocessorConfig
+    inference: InferenceConfig
+    batch_size: int
+    classes: np.ndarray | None
+    on_picture: OnPicture | None
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """All that is counted."""
+
+    matrix: ConfusionMatrix
+    boundaries: BoundaryCounts | None
+
+    @classmethod
+    def empty(cls, labels: LabelSet, boundary_ratio: float | None) -> Tally:
+        """Zeros for a data set's classes."""
+        num_classes, ignore_index = len(labels.names), labels.ignore_index
+        if boundary_ratio is None:
+            return cls(ConfusionMatrix(num_classes, ignore_index), None)
+        boundaries = BoundaryCounts(num_classes, ignore_index, ratio=boundary_ratio)
+        return cls(ConfusionMatrix(num_classes, ignore_index), boundaries)
+
+    def update(self, *, prediction: np.ndarray, label: np.ndarray) -> None:
+        """Count one picture."""
+        self.matrix.update(prediction=prediction, label=label)
+        if self.boundaries is not None:
+            self.boundaries.update(prediction=prediction, label=label)
+
+    def apply_all_sum(self, device: torch.device) -> None:
+        """Add up the counts of all processes."""
+        for counter in (self.matrix, self.boundaries):
+            if counter is not None:
+                counter.counts = distributed.all_sum(torch.from_numpy(counter.counts).to(device)).cpu().numpy()
+
+    def scores(self, names: tuple[str, ...]) -> Scores:
+        """What follows."""
+        return self.matrix.scores(names, boundaries=self.boundaries)
+
+
+def _check(dataset: LabelledDataset, batch_size: int) -> None:
+    if len(dataset) == 0:
+        raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; it must be a whole number, at least 1. Leave it out for 1.")
+
+
+def _open(
+    model: SegmentationModel | ModelFolder | str | Path,
+    configuration: Configuration | None,
+    device: str | torch.device | None,
+) -> tuple[SegmentationModel, Configuration | None]:
+    if isinstance(model, torch.nn.Module):
+        if device is not None and torch.device(device).type != model.pixel_mean.device.type:
+            raise InputError(
+                f"The network is on {model.pixel_mean.device} and device is {str(device)!r}; a network is used where "
+                f"it is. Leave device out, or call model.to({str(device)!r}) first."
+            )
+        return model, configuration
+    folder = open_folder(model)
+    network = load_model(folder, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not isinstance(network, SegmentationModel):
+        raise ModelFolderError(
+            f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. "
+            "Name another model."
+        )
+    return network, configuration or folder.configuration
+
+
+def _with_bar(samples: Iterable[LabelledPicture], total: int, progress: bool) -> Iterable[LabelledPicture]:
+    if not progress or not distributed.is_main():
+        return samples
+    from tqdm import tqdm
+
+    bar: Iterable[LabelledPicture] = tqdm(samples, total=total, desc="evaluate", unit="picture")
+    return bar
+
+
+def _count_together(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
+    """Count this process's samples, then add up over all; no process is left waiting for one that failed."""
+    device, error = network.pixel_mean.device, None
+    with _in_evaluation_mode(network):
+        try:
+            _count(network, samples, plan, tally)
+        except Exception as exception:
+            error = exception
+    failed = distributed.any_process(error is not None, device)
+    if error is not None:
+        raise error
+    if failed:
+        raise SegpipeError("Evaluation failed in another process; see its error and mend what it names.")
+    tally.apply_all_sum(device)
+
+
+@contextmanager
+def _in_evaluation_mode(network: SegmentationModel) -> Iterator[None]:
+    """For the time of the block; then each module is in its own mode again, frozen ones too."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, is_training in modes:
+            module.training = is_training
+
+
+def _count(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
+    for batch in _batches(samples, plan.batch_size):
+        for sample, prediction in zip(batch, _label_maps(network, batch, plan), strict=True):
+            assert sample.label is not None
+            if plan.on_picture is not None:
+                plan.on_picture(sample.name, prediction)
+            try:
+                counted = prediction if plan.classes is None else plan.classes[prediction]
+                tally.update(prediction=counted, label=sample.label)
+            except InputError as error:
+                raise InputError(f"{sample.name}: {error}") from error
+
+
+def _batches(samples: Iterable[LabelledPicture], size: int) -> Iterator[list[LabelledPicture]]:
+    batch: list[LabelledPicture] = []
+    for sample in samples:
+        if sample.label is None:
+            raise InputError(f"{sample.name} has no label; scores need one for each picture. Choose a labelled split.")
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _label_maps(network: SegmentationModel, batch: list[LabelledPicture], plan: Plan) -> list[np.ndarray]:
+    """(H, W) label maps in the order of the batch."""
+    if not is_whole(plan.inference):
+        predictions = [predict(network, one.image, plan.preprocessor, plan.inference) for one in batch]
+        return [_numpy_labels(*pair) for pair in zip(predictions, batch, strict=True)]
+    prepared = [prepare_image(one.image, plan.preprocessor) for one in batch]
+    maps: dict[int, np.ndarray] = {}
+    for size in dict.fromkeys(image.input_size for image in prepared):  # one input size, one batch
+        members = [index for index, image in enumerate(prepared) if image.input_size == size]
+        found = predict_images(network, [prepared[index] for index in members], plan.inference)
+        maps |= {index: _numpy_labels(one, batch[index]) for index, one in zip(members, found, strict=True)}
+    return [maps[index] for index in range(len(batch))]
+
+
+def _numpy_labels(prediction: Prediction, sample: LabelledPicture) -> np.ndarray:
+    try:
+        return label_map(prediction).labels.cpu().numpy()
+    except NumericalError as error:
+        raise NumericalError(f"{sample.name}: {error}") from error

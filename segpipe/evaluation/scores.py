@@ -1,0 +1,121 @@
+"""Scores of a segmentation: what follows from counts, as numbers, JSON and a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+POLICY = (
+    "Counts are summed over all pictures before anything is divided. Pixels labelled with the ignore index are left "
+    "out; a labelled pixel whose prediction is no class counts against its class. A class is left out of the mean of "
+    "IoU, boundary IoU and Dice (F1) where neither labels nor predictions have it, of accuracy (recall) where labels "
+    "do not, of precision where predictions do not."
+)
+"""What is counted and what is averaged."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores over all counted pixels, as shares of 1; what is 0/0 is not a number and not averaged, see `policy`.
+
+    Attributes:
+        miou: mean of the intersection over union of the classes.
+        iou: intersection over union, by class name.
+        pixel_accuracy: share of the labelled pixels that are right.
+        mean_accuracy: mean of `accuracy`.
+        accuracy: share of the class's pixels that are right, which is recall.
+        mean_dice: mean of `dice`.
+        dice: 2 · right / (labelled + predicted), which is F1.
+        mean_precision: mean of `precision`.
+        precision: share of the pixels predicted as the class that are right.
+        boundary_miou: mean of `boundary_iou`.
+        boundary_iou: IoU of the classes' boundaries (Cheng et al. 2021); None where it was not asked for.
+        policy: what is counted and what is averaged.
+    """
+
+    miou: float
+    iou: dict[str, float]
+    pixel_accuracy: float
+    mean_accuracy: float
+    accuracy: dict[str, float]
+    mean_dice: float
+    dice: dict[str, float]
+    mean_precision: float
+    precision: dict[str, float]
+    boundary_miou: float | None = None
+    boundary_iou: dict[str, float] | None = None
+    policy: str = POLICY
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Another name for `accuracy`."""
+        return self.accuracy
+
+    @property
+    def mean_recall(self) -> float:
+        """Another name for `mean_accuracy`."""
+        return self.mean_accuracy
+
+    @property
+    def f1(self) -> dict[str, float]:
+        """Another name for `dice`."""
+        return self.dice
+
+    @property
+    def mean_f1(self) -> float:
+        """Another name for `mean_dice`."""
+        return self.mean_dice
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: the attributes, with null for what is not a number."""
+        return {key: _without_nan(value) for key, value in asdict(self).items()}
+
+    def table(self) -> str:
+        """A line for each class and one for the means, in percent."""
+        columns = {"IoU": self.iou, "accuracy": self.accuracy, "precision": self.precision, "Dice": self.dice}
+        means = [self.miou, self.mean_accuracy, self.mean_precision, self.mean_dice]
+        if self.boundary_iou is not None and self.boundary_miou is not None:
+            columns["boundary IoU"] = self.boundary_iou
+            means.append(self.boundary_miou)
+        rows = [["class", *columns]]
+        rows += [[name, *(_percent(column[name]) for column in columns.values())] for name in self.iou]
+        rows += [["mean", *(_percent(mean) for mean in means)]]
+        return f"{_aligned(rows)}\npixel accuracy {_percent(self.pixel_accuracy)}"
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Not a number where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.true_divide(numerator, denominator)
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean of those that are numbers."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """The first column to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *numbers in rows:
+        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
