@@ -26,6 +26,8 @@ if (_checkout / "setup.py").is_file():
 _HOMES = {
     "Configuration": "segpipe.configuration",
     "LabelSet": "segpipe.configuration",
+    "DATASETS": "segpipe.data",
+    "load_dataset": "segpipe.data",
     "Hub": "segpipe.hub",
     "ModelFolder": "segpipe.hub",
     "download": "segpipe.hub",
@@ -33,6 +35,7 @@ _HOMES = {
     "MODELS": "segpipe.models",
     "convert": "segpipe.models",
     "load_model": "segpipe.models",
+    "evaluate": "segpipe.evaluation",
     "PIPELINES": "segpipe.pipelines",
     "Segmentation": "segpipe.pipelines",
     "pipeline": "segpipe.pipelines",
@@ -58,7 +61,10 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration as Configuration
     from segpipe.configuration import LabelSet as LabelSet
+    from segpipe.data import DATASETS as DATASETS
+    from segpipe.data import load_dataset as load_dataset
     from segpipe.errors import SegpipeError as SegpipeError
+    from segpipe.evaluation import evaluate as evaluate
     from segpipe.hub import Hub as Hub
     from segpipe.hub import ModelFolder as ModelFolder
     from segpipe.hub import download as download

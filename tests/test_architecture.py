@@ -107,8 +107,9 @@ def test_public_names_are_exactly_these():
     import segpipe
 
     assert segpipe.__all__ == [
-        "Configuration", "Hub", "LabelSet", "MODELS", "ModelFolder", "PIPELINES", "Segmentation", "SegpipeError",
-        "TRAINERS", "Tasks", "build_trainer", "convert", "download", "load_model", "pipeline", "publish",
+        "Configuration", "DATASETS", "Hub", "LabelSet", "MODELS", "ModelFolder", "PIPELINES", "Segmentation",
+        "SegpipeError", "TRAINERS", "Tasks", "build_trainer", "convert", "download", "evaluate", "load_dataset",
+        "load_model", "pipeline", "publish",
     ]  # fmt: skip
     assert all(getattr(segpipe, name) is not None for name in segpipe.__all__)
 

@@ -1,14 +1,20 @@
-"""The registry of trainers, and building one by name."""
+"""The registry of trainers, and building one: configuration, data, model and optimiser become a trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from segpipe.errors import InputError, UnknownNameError
+from segpipe.errors import InputError
 from segpipe.registry import Registry
 
+from .segmentation import build_segmentation_trainer
+
 TRAINERS: Registry[Callable[..., Any]] = Registry("trainer")
+TRAINERS.register("segmentation")(build_segmentation_trainer)
+# ModelScope's names for the same thing.
+TRAINERS.register("trainer")(build_segmentation_trainer)
+TRAINERS.register("easycv")(build_segmentation_trainer)
 
 
 def build_trainer(name: str = "segmentation", default_args: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
@@ -22,9 +28,4 @@ def build_trainer(name: str = "segmentation", default_args: Mapping[str, Any] | 
     twice = sorted(set(default_args or {}) & set(arguments))
     if twice:
         raise InputError(f"{twice[0]!r} is given in default_args and as a keyword. Give it once.")
-    if not TRAINERS:
-        raise UnknownNameError(
-            f"There is no trainer {name!r}: this version of segpipe brings none. "
-            "Install a plugin that registers one, or upgrade segpipe."
-        )
     return TRAINERS.get(name)(**{**(default_args or {}), **arguments})

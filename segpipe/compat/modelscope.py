@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from segpipe.data import DATASETS, SegmentationDataset, load_dataset
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
@@ -46,6 +47,26 @@ WITHOUT_EFFECT = frozenset(
         "preprocessor",
         "third_party",
         "trust_remote_code",
+    }
+)
+
+# Arguments with which ModelScope finds and caches data. segpipe opens what lies in a folder.
+WITHOUT_EFFECT_ON_DATA = frozenset(
+    {
+        "cache_dir",
+        "custom_cfg",
+        "data_files",
+        "dataset_info_only",
+        "download_mode",
+        "features",
+        "hub",
+        "stream_batch_size",
+        "subset_name",
+        "target",
+        "token",
+        "trust_remote_code",
+        "use_streaming",
+        "version",
     }
 )
 
@@ -92,7 +113,7 @@ class MsDataset:
         name: of the data set, such as coco_stuff164k, or a folder.
         split: train or validation.
         namespace: owner on ModelScope.
-        options: everything else that was passed to `load`.
+        options: everything else that was passed to `load`; `root` or `data_dir` is the folder of a named data set.
     """
 
     name: str
@@ -108,3 +129,30 @@ class MsDataset:
         if not isinstance(dataset_name, str) or not dataset_name:
             raise InputError(f"dataset_name is {dataset_name!r}; give the name of a data set or a folder.")
         return cls(dataset_name, split, namespace, options)
+
+    def open(self) -> SegmentationDataset:
+        """The data set itself; a split of None is train.
+
+        A name is one of `segpipe.DATASETS`, perhaps with _ for - and an owner in front, and `root` or `data_dir` says
+        where it lies. A folder is opened as the data set `folder`; the other options are `load_dataset`'s.
+        """
+        ignored = sorted(name for name in WITHOUT_EFFECT_ON_DATA & set(self.options) if self.options[name])
+        if ignored:
+            logger.warning("MsDataset: %s has no effect in segpipe", ", ".join(ignored))
+        skipped = {"root", "data_dir", *WITHOUT_EFFECT_ON_DATA}
+        kept = {name: value for name, value in self.options.items() if name not in skipped}
+        root = self.options.get("root") or self.options.get("data_dir")
+        split = self.split or "train"
+        if root is not None:
+            return load_dataset(_dataset_name(self.name), root, split, **kept)
+        if Path(self.name).is_dir():
+            return load_dataset("folder", self.name, split, **kept)
+        raise InputError(
+            f"Nothing says where the data set {self.name!r} lies; segpipe downloads none. Download it, then give its "
+            "folder, as data_dir=… beside the name or instead of the name."
+        )
+
+
+def _dataset_name(name: str) -> str:
+    """ "damo/coco_stuff164k" as segpipe spells it; names that are registered as they are stay."""
+    return name if name in DATASETS else name.rpartition("/")[2].lower().replace("_", "-")

@@ -6,7 +6,7 @@ from .contract import SegmentationModel, SegpipeNetwork
 from .conversion import ARCHITECTURES, convert
 from .dialects import DIALECTS, detect_dialect, translate
 from .loading import load_model, open_folder
-from .weights import apply_tensors, read_tensors, write_tensors
+from .weights import apply_tensors, fit_tensors, read_tensors, write_tensors
 
 __all__ = [
     "ARCHITECTURES",
@@ -19,6 +19,7 @@ __all__ = [
     "build_model",
     "convert",
     "detect_dialect",
+    "fit_tensors",
     "load_model",
     "model_type",
     "open_folder",

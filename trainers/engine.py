@@ -1,0 +1,170 @@
+"""One optimiser step: forward, loss, backward, clip, update; on one process or on many with DDP."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from segpipe import distributed
+from segpipe.configuration import TrainConfig
+from segpipe.data import Batch
+from segpipe.errors import NumericalError
+from segpipe.inference import Placement, place_picture
+from segpipe.models import SegmentationModel
+
+from .ema import WeightAverage
+from .losses import LossSum, SegmentationLoss
+
+LOSS_DIVISOR = 65536.0
+"""Sums over pixels are divided by it, so that gradients in float16 stay in range, until the true count is known."""
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step came to, over all processes.
+
+    Attributes:
+        loss: mean loss of the step's pixels.
+        grad_norm: L2 norm of the gradients before clipping.
+        is_skipped: whether the loss scale overflowed, in float16, and no update was made.
+    """
+
+    loss: float
+    grad_norm: float
+    is_skipped: bool = False
+
+
+class LocalEngine:
+    """Trains a network that fits into one process, alone or as one of several with DDP.
+
+    The loss is a mean over all counted pixels of the step: over accumulated batches and all
+    processes. So the gradients do not depend on how the step's samples are spread.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        loss: SegmentationLoss,
+        optimizer: torch.optim.Optimizer,
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device)
+        self.loss = loss
+        self.optimizer = optimizer
+        self.device = device
+        self.clip_grad_norm = config.clip_grad_norm
+        self.seed = config.seed
+        self.autocast_dtype = PRECISIONS[config.precision]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
+        self.network: nn.Module = self.model
+        if distributed.world_size() > 1:
+            devices = [device] if device.type == "cuda" else None
+            self.network = DistributedDataParallel(self.model, device_ids=devices)
+
+    def step(self, batches: Sequence[Batch], number: int) -> StepReport:
+        """Train on this process's share of a step.
+
+        Args:
+            batches: to accumulate.
+            number: of the step; together with the seed it decides what is dropped out.
+
+        Raises:
+            NumericalError: in all processes, when a loss or gradient is not finite in one.
+        """
+        torch.manual_seed(step_seed(self.seed, number, distributed.rank()))
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total, weight = self._accumulate(batches)
+        self._check_finite(total, batches, number, "loss")
+        self.scaler.unscale_(self.optimizer)
+        # DDP has averaged over processes what must be a sum.
+        factor = LOSS_DIVISOR * distributed.world_size() / max(weight, 1e-12)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        torch._foreach_mul_(gradients, factor)
+        norm = self._clip()
+        if not self.scaler.is_enabled():
+            self._check_finite(norm, batches, number, "gradient")
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        is_skipped = self.scaler.get_scale() < before
+        if self.average is not None and not is_skipped:
+            self.average.update(self.model)
+        return StepReport(total / max(weight, 1e-12), norm, is_skipped)
+
+    def averaged(self) -> contextlib.AbstractContextManager[Any]:
+        """For the time of the block the model has the averaged weights, where the recipe keeps them."""
+        return contextlib.nullcontext() if self.average is None else self.average.swapped_into(self.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs beside the model's weights."""
+        average = {} if self.average is None else self.average.state_dict()
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "average": average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take a state back that `state_dict` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def _accumulate(self, batches: Sequence[Batch]) -> tuple[float, float]:
+        """Backward of all batches; the sums of their losses and weights over all processes."""
+        sums = torch.zeros(2, dtype=torch.float64)
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            with contextlib.nullcontext() if is_last else self._without_sync():
+                loss = self._forward(batch)
+                self.scaler.scale(loss.total / LOSS_DIVISOR).backward()
+            sums += torch.stack([loss.total.detach(), loss.weight]).double().cpu()
+        total, weight = distributed.all_sum(sums.to(self.device)).tolist()
+        return total, weight
+
+    def _forward(self, batch: Batch) -> LossSum:
+        images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (batch.images, batch.labels))
+        dtype = self.autocast_dtype
+        with torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext():
+            logits = self.network(images)
+        return self.loss(logits, labels, self._placement(images, logits))
+
+    def _placement(self, images: Tensor, logits: Tensor) -> Placement | None:
+        """Where the labels lie on the logits' grid, which covers the padded picture; None: they cover it."""
+        size, grid = (images.shape[-2], images.shape[-1]), (logits.shape[-2], logits.shape[-1])
+        padded = self.model.input_size(size)
+        return None if padded == size else place_picture(size, size, padded, grid, upsampling="one-step")
+
+    def _without_sync(self) -> contextlib.AbstractContextManager[Any]:
+        if isinstance(self.network, DistributedDataParallel):
+            return self.network.no_sync()
+        return contextlib.nullcontext()
+
+    def _clip(self) -> float:
+        limit = self.clip_grad_norm or math.inf
+        return float(nn.utils.clip_grad_norm_(self.parameters, limit))
+
+    def _check_finite(self, value: float, batches: Sequence[Batch], number: int, what: str) -> None:
+        """The value is the same in all processes, so all stop, and each tells the others its pictures."""
+        if math.isfinite(value):
+            return
+        names = ", ".join(distributed.gather_texts(", ".join(name for batch in batches for name in batch.names)))
+        raise NumericalError(
+            f"Step {number}: the {what} is {value}. Nothing was updated; the last checkpoint is good. "
+            f"Look at these pictures and labels, or lower the learning rate: {names}."
+        )
+
+
+def step_seed(seed: int, number: int, rank: int) -> int:
+    """The seed of one step in one process: what a resumed run needs instead of generator states."""
+    return int(np.random.SeedSequence([seed, number, rank]).generate_state(1)[0])

@@ -1,0 +1,70 @@
+"""What a run says of itself: one JSON document a line in a file, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from segpipe import distributed
+
+
+class RunLog:
+    """Writes `log.jsonl` and shows progress, in the main process alone.
+
+    A resumed run appends; lines of steps that are done again appear again, with their time.
+
+    Args:
+        path: the file.
+        total: steps of the run, for the progress bar.
+        start: steps done before.
+    """
+
+    def __init__(self, path: Path, *, total: int, start: int) -> None:
+        self._is_main = distributed.is_main()
+        self._file = open(path, "a", encoding="utf-8") if self._is_main else None  # noqa: SIM115
+        self._total = total
+        self._start = start
+        self._bar: Any = None
+
+    def __enter__(self) -> RunLog:
+        from tqdm import tqdm
+
+        # None: no bar where stderr is no terminal.
+        self._bar = tqdm(total=self._total, initial=self._start, unit=" steps", disable=None if self._is_main else True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._file is not None:
+            self._file.close()
+
+    def advance(self) -> None:
+        """One step is done."""
+        self._bar.update()
+
+    def write(self, event: str, values: Mapping[str, Any]) -> None:
+        """One line: {"event": …, "time": seconds since 1970, …}; numbers also go behind the progress bar."""
+        if self._file is None:
+            return
+        line = {"event": event, "time": round(time.time(), 3), **values}
+        self._file.write(json.dumps(line, allow_nan=True) + "\n")
+        self._file.flush()
+        shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
+        self._bar.set_postfix(shown)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; a last line that was cut off by a kill is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines

@@ -1,0 +1,46 @@
+"""Batch normalisation over the batches of all processes, on any backend (torch's own needs GPUs)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from segpipe import distributed
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose statistics in training are those of the global batch."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C, H, W)."""
+        if not self.training or distributed.world_size() == 1:
+            return super().forward(features)
+        values = features.float()
+        count = values.new_full((1,), values.numel() / values.shape[1])
+        local = torch.cat([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3)), count])
+        sums, squares, total = all_reduce(local).split([self.num_features, self.num_features, 1])
+        mean = sums / total
+        variance = (squares / total - mean.square()).clamp_min(0.0)
+        self._track(mean.detach(), variance.detach(), float(total))
+        scale = self.weight / torch.sqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        return (values * scale[:, None, None] + shift[:, None, None]).to(features.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        """Running statistics as BatchNorm2d keeps them: with the unbiased variance."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        momentum = self.momentum if self.momentum is not None else 0.1
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * count / max(count - 1.0, 1.0), momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+
+
+def apply_synced_norms(model: nn.Module) -> None:
+    """Turn every BatchNorm2d of a model into one over all processes, in place; parameters stay the same objects."""
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncedBatchNorm2d
