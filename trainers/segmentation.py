@@ -11,7 +11,14 @@ import msgspec
 import torch
 
 from segpipe import distributed
-from segpipe.configuration import Configuration, LabelSet, override, read_configuration
+from segpipe.configuration import (
+    Configuration,
+    LabelSet,
+    load_preset,
+    override,
+    preset_names,
+    read_configuration,
+)
 from segpipe.data import Batch, SegmentationDataset, load_dataset
 from segpipe.data.loader import build_loader
 from segpipe.data.transforms import build_transforms
@@ -102,6 +109,8 @@ def _configure(
         configuration = modify(configuration)
         if not isinstance(configuration, Configuration):
             raise InputError(f"cfg_modify_fn gave {type(configuration).__name__}; it must return the configuration.")
+    if configuration.train is None and folder is not None:
+        configuration = _with_published_recipe(configuration, folder.name)
     for change in changes:
         configuration = override(configuration, change) if change else configuration
     if configuration.train is None:
@@ -109,6 +118,16 @@ def _configure(
             f"{cfg_file or folder.name} has no section `train`, so there is no recipe. "  # type: ignore[union-attr]
             "Begin with a preset (segpipe models list), or write one: segpipe config show segformer-b0-ade20k."
         )
+    return configuration
+
+
+def _with_published_recipe(configuration: Configuration, name: str) -> Configuration:
+    """The recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
+    for preset in map(load_preset, preset_names()):
+        source = preset.weights.source if preset.weights else ""
+        if source.partition(":")[2] == name.partition(":")[2] or source.partition(":")[2] == name:
+            sections = {"dataset": preset.dataset, "train": preset.train, "evaluation": preset.evaluation}
+            return msgspec.structs.replace(configuration, **sections)
     return configuration
 
 
