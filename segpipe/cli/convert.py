@@ -58,7 +58,10 @@ def read_labels(text: str) -> LabelSet | list[str]:
         if "," not in text and path.suffix:
             raise InputError(f"There is no file {text} with labels. Check the path, or give names as a,b,c.")
         return [name.strip() for name in text.split(",")]
-    content = path.read_text(encoding="utf-8-sig")
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text. It needs one class name a line, or a JSON list of names.") from error
     if path.suffix.lower() != ".json":
         return [line.strip() for line in content.splitlines() if line.strip()]
     return _json_labels(content, path)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """  segpipe predict street.jpg --model segformer-b0-camvid
   segpipe predict photos/ 'more/**/*.png' --model segformer-b2-ade20k --label-maps
   segpipe predict https://example.org/street.jpg --model segformer-b0-cocostuff
-  find . -name '*.jpg' | segpipe predict - --model ./my-model --no-overlay --jsonl -"""
+  find . -name '*.jpg' | segpipe predict - --model ./my-model --jsonl -"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,10 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("segpipe-results"), metavar="DIR", help="default: segpipe-results"
     )
     parser.add_argument(
-        "--overlay", action=argparse.BooleanOptionalAction, default=True, help="write NAME-overlay.png (default)"
+        "--overlay",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write NAME-overlay.png (default, unless there are JSON lines)",
     )
     parser.add_argument("--label-maps", action="store_true", help="write NAME-label-map.png: palette, class indices")
     parser.add_argument("--jsonl", metavar="FILE", help="write one JSON document a line; - is stdout")
@@ -90,7 +93,8 @@ def _check_outputs(sources: list[str], options: argparse.Namespace) -> None:
 
 def _paths(options: argparse.Namespace, stem: str) -> dict[str, Path]:
     """What will be written for one picture."""
-    wanted = {"overlay": options.overlay, "label_map": options.label_maps}
+    has_overlay = options.jsonl is None if options.overlay is None else options.overlay
+    wanted = {"overlay": has_overlay, "label_map": options.label_maps}
     return {
         what: options.output / f"{stem}-{what.replace('_', '-')}.png" for what, is_wanted in wanted.items() if is_wanted
     }

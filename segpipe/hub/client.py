@@ -314,6 +314,10 @@ def _not_cached(
     """The same kind of error, which also says what is missing and what the cache has instead."""
     file = f" with {wanted.weights_file}" if wanted.weights_file else ""
     held = ", ".join(sorted({revision for revision, _ in revisions})[:8])
-    instead = f"It has the revisions {held} of that model." if held else "It has no other revision of that model."
+    instead = (
+        f"It has the revisions {held} of that model."
+        if held
+        else "Connect once to download it; segformer-b0-camvid comes with segpipe and needs no network."
+    )
     kind = OfflineError if isinstance(error, OfflineError) else DownloadError
     return kind(f"{error} The cache does not have {source.label}@{wanted.revision}{file}. {instead}")

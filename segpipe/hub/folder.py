@@ -130,7 +130,7 @@ def _require_whole(folder: Path, manifest: Manifest | None) -> None:
     if problems:
         raise ModelFolderError(
             f"{folder} is not whole: {'; '.join(str(problem) for problem in problems[:5])}. "
-            "Download it again, or seal it again if you changed it on purpose."
+            "Download it again, or call segpipe.hub.seal_folder if you changed it on purpose."
         )
 
 

@@ -168,6 +168,11 @@ def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] 
     if labels is None and configuration.labels is not None:
         return configuration
     names = labels if labels is not None else [f"class {index}" for index in range(configuration.model.num_classes)]
+    if labels is not None and not isinstance(labels, LabelSet) and len(names) != configuration.model.num_classes:
+        raise InputError(
+            f"The labels do not fit: {len(names)} names for {configuration.model.num_classes} outputs of the network. "
+            "Give one name for each output, in their order."
+        )
     try:
         chosen = names if isinstance(names, LabelSet) else _named_labels(tuple(names))
         return msgspec.structs.replace(configuration, labels=chosen)

@@ -112,12 +112,18 @@ def _read_pickle(path: Path) -> Any:
             f"{path} is a pickle, and torch {torch.__version__} cannot open pickles safely. "
             "Upgrade to torch 2.10 or newer, or convert the file to safetensors elsewhere."
         )
+    with open(path, "rb") as file:
+        if file.read(2) not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise CorruptWeightsError(
+                f"{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint. Give a .safetensors, .pt, .pth or .bin "
+                "file; if it should be one, download or copy it again."
+            )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds more than tensors and plain values, and segpipe runs no code from a file. "
-            f"Save its state dict alone with torch.save(model.state_dict(), …). ({_first_line(error)})"
+            "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CorruptWeightsError(
@@ -164,7 +170,7 @@ def _mismatch_message(
     if classes:
         parts.append(f"The file is for {classes[0]} classes, the model has {classes[1]}: set model.num_classes.")
     else:
-        parts.append("Check the architecture (variant and head) that the configuration names.")
+        parts.append("Check the architecture (variant and head) that the configuration or the preset names.")
     return " ".join(parts)
 
 

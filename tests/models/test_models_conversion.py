@@ -69,8 +69,9 @@ def test_a_folder_that_is_not_empty_is_left_alone(easycv, tmp_path):
         ({"architecture": "mit-b0"}, InputError, "without the classifier of mit-b0"),
         ({"architecture": "segformer-b0", "preset": "segformer-b0-camvid"}, InputError, "Give one"),
         ({"num_classes": 19}, InputError, "for 7 classes, not for 19"),
-        ({"labels": ["a", "a"]}, InputError, "labels do not fit"),
-        ({"labels": list("abcdefgh")}, InputError, "labels do not fit"),
+        ({"labels": list("abcdeff")}, InputError, "labels do not fit"),
+        ({"labels": list("abcdefgh")}, InputError, "8 names for 7 outputs"),
+        ({"labels": ["a", "b"]}, InputError, "2 names for 7 outputs"),
     ],
 )
 def test_what_does_not_fit_is_said_and_nothing_is_written(easycv, tmp_path, arguments, error, message):
