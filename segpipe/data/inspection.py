@@ -43,12 +43,12 @@ class Inspection:
     Attributes:
         pair: the files.
         findings: what is wrong with them, apart from strays.
-        picture_digest: of the decoded picture, so that other compression without loss changes nothing; None: unreadable.
+        picture_digest: of the decoded pixels, which lossless formats do not change; None: unreadable.
         label_digest: of the raw values; None: unreadable.
         pixels: (K,) int64, pixels of each class; None: the label is unreadable.
         ignored: pixels that become `ignore_index`.
         void: pixels whose raw value is `ignore_index` itself.
-        strays: other raw values that are no class, ascending; of smoothed labels none.
+        strays: other raw values that are no class, ascending.
     """
 
     pair: Pair
@@ -59,6 +59,11 @@ class Inspection:
     ignored: int = 0
     void: int = 0
     strays: tuple[Stray, ...] = ()
+
+    @property
+    def is_smoothed(self) -> bool:
+        """Whether the label's values come from smoothing, so that strays say little."""
+        return any(finding.kind == "smoothed" for finding in self.findings)
 
 
 def inspect_pair(pair: Pair, labels: LabelSet) -> Inspection:
@@ -166,7 +171,7 @@ def _count(pair: Pair, raw: np.ndarray, encoded: np.ndarray, labels: LabelSet, s
         pixels,
         ignored,
         int(is_void.sum()),
-        () if smoothed else strays,
+        strays,
     )
 
 

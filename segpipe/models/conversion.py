@@ -167,14 +167,16 @@ def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] 
     """The given labels, else the configuration's, else numbered ones."""
     if labels is None and configuration.labels is not None:
         return configuration
-    names = labels if labels is not None else [f"class {index}" for index in range(configuration.model.num_classes)]
-    if labels is not None and not isinstance(labels, LabelSet) and len(names) != configuration.model.num_classes:
+    outputs = configuration.model.num_classes
+    if labels is None:
+        labels = [f"class {index}" for index in range(outputs)]
+    if not isinstance(labels, LabelSet) and len(labels) != outputs:
         raise InputError(
-            f"The labels do not fit: {len(names)} names for {configuration.model.num_classes} outputs of the network. "
+            f"The labels do not fit: {len(labels)} names for {outputs} outputs of the network. "
             "Give one name for each output, in their order."
         )
     try:
-        chosen = names if isinstance(names, LabelSet) else _named_labels(tuple(names))
+        chosen = labels if isinstance(labels, LabelSet) else _named_labels(tuple(labels))
         return msgspec.structs.replace(configuration, labels=chosen)
     except ValueError as error:
         raise InputError(f"The labels do not fit: {error}.") from error

@@ -115,8 +115,8 @@ def _read_pickle(path: Path) -> Any:
     with open(path, "rb") as file:
         if file.read(2) not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise CorruptWeightsError(
-                f"{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint. Give a .safetensors, .pt, .pth or .bin "
-                "file; if it should be one, download or copy it again."
+                f"{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint. Give a .safetensors, .pt, .pth or "
+                ".bin file; if it should be one, download or copy it again."
             )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

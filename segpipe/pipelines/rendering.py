@@ -104,7 +104,7 @@ def draw_legend(
     rows = _legend_rows(names, palette, shares)
     if height is not None:
         rows = _fit_rows(rows, max(1, (height - 2 * top) // line))
-    font = _font_for("".join(name for name, _, _ in rows), font_size)
+    font = find_font("".join(name for name, _, _ in rows), font_size)
     name_width = max((_text_width(font, name) for name, _, _ in rows), default=0)
     share_width = max((_text_width(font, share) for _, _, share in rows), default=0)
 
@@ -185,7 +185,8 @@ _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSan
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def _font_for(text: str, size: int) -> _Font:
+def find_font(text: str, size: int) -> _Font:
+    """A font that has the text's letters, if there is one, `size` pixels high."""
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:

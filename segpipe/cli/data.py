@@ -1,0 +1,272 @@
+"""`segpipe data`: a check of a data set before training, and a page of its pictures with their labels."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segpipe.errors import InputError
+
+from .parsing import add_action, add_actions, add_json
+from .printing import format_bytes, format_table, print_json, print_note
+
+if TYPE_CHECKING:
+    from segpipe.configuration import Configuration
+    from segpipe.data import Sample, SegmentationDataset
+    from segpipe.data.findings import Finding, FindingGroup, Report
+
+EXAMPLES = """  segpipe data check camvid data/CamVid
+  segpipe data check folder my-data --split all --option names=sky,road,car
+  segpipe data show camvid data/CamVid --recipe segformer-b0-camvid --output grid.png"""
+
+_LISTS = ("names", "classes")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = add_actions(parser)
+    check = add_action(actions, "check", "read every picture and label once and say what is wrong", check_data)
+    _add_dataset(check)
+    check.add_argument("--split", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
+    check.add_argument("--limit", type=_positive, default=5, metavar="N", help="findings shown of a kind (default 5)")
+    check.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_json(check)
+    show = add_action(actions, "show", "draw pictures with their labels, and after a recipe's transforms", show_data)
+    _add_dataset(show)
+    show.add_argument("--split", default="train", metavar="SPLIT", help="default: train")
+    show.add_argument("--count", type=_positive, default=6, metavar="N", help="pictures (default 6)")
+    show.add_argument("--seed", type=_whole, default=0, metavar="N", help="chooses pictures and transforms (default 0)")
+    show.add_argument("--recipe", metavar="NAME", help="preset, folder or configuration.json whose transforms to show")
+    show.add_argument("--output", required=True, metavar="FILE", type=Path, help="the page to write: .png, .jpg, .webp")
+
+
+def run(options: argparse.Namespace) -> int:
+    return int(options.action(options))
+
+
+def check_data(options: argparse.Namespace) -> int:
+    """Check each split and look for pictures that are in two of them; exit code 1 where there are errors."""
+    datasets, failures = _load_splits(options)
+    reports = _check(datasets, options)
+    is_ok = not failures and all(report.is_ok for report in reports)
+    if options.json:
+        failed = [{"split": split, "ok": False, "error": str(error)} for split, error in failures]
+        print_json({"ok": is_ok, "splits": [*map(_document, reports), *failed]})
+    else:
+        for report in reports:
+            print(f"{_text(report)}\n")
+        for split, error in failures:
+            print(f"{options.name} {split} cannot be opened\n  {error}\n")
+        print(_verdict(reports, len(failures)))
+    return 0 if is_ok else 1
+
+
+def show_data(options: argparse.Namespace) -> int:
+    """Write a page of pictures that were chosen by the seed."""
+    configuration = _read_recipe(options.recipe) if options.recipe else None
+    dataset = _load(options, options.split)
+    from segpipe.pipelines.label_grid import draw_label_grid
+    from segpipe.pipelines.writing import write_picture
+
+    rows = [_row(dataset, index, configuration, options.seed) for index in _choose(len(dataset), options)]
+    headings = [f"{dataset.name} {dataset.split}", f"after the transforms of {options.recipe}, seed {options.seed}"]
+    page = draw_label_grid(rows, dataset.labels, headings=headings[: len(rows[0])])
+    path = write_picture(options.output, page)
+    print(f"{path}  {len(rows)} of {len(dataset)} pictures, {format_bytes(path.stat().st_size)}")
+    return 0
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="camvid, ade20k, …, or folder for pictures and masks of your own")
+    parser.add_argument("root", metavar="ROOT", help="its folder")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the data set, e.g. names=sky,road; may be repeated",
+    )
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _whole(text) == 0:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return int(text)
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options of a data set from KEY=VALUE; a value is JSON or else a text, of names and classes a list a,b,c."""
+    from segpipe.configuration.strict_json import parse_json
+    from segpipe.errors import ConfigurationError
+
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key or key in parsed:
+            raise InputError(
+                f"--option is {pair!r}; KEY=VALUE is needed, and each key once. Write e.g. names=sky,road."
+            )
+        try:
+            parsed[key] = parse_json(text, origin="--option")
+        except ConfigurationError:
+            parsed[key] = text
+        if key in _LISTS and not isinstance(parsed[key], list):
+            parsed[key] = [name.strip() for name in text.split(",")]
+        if isinstance(parsed[key], dict):
+            raise InputError(f"--option {key} is an object; the name of a file is needed. Write it to a .json file.")
+    return parsed
+
+
+def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:
+    from segpipe.data import load_dataset
+
+    return load_dataset(options.name, options.root, split, **parse_options(options.option))
+
+
+def _load_splits(options: argparse.Namespace) -> tuple[list[SegmentationDataset], list[tuple[str, InputError]]]:
+    """What can be opened, and what was wrong with the others; the error itself where nothing can be."""
+    datasets, failures = [], []
+    for split in dict.fromkeys(options.split):
+        try:
+            datasets.append(_load(options, split))
+        except InputError as error:
+            failures.append((split, error))
+    if not datasets:
+        raise failures[0][1]
+    return datasets, failures
+
+
+def _check(datasets: Sequence[SegmentationDataset], options: argparse.Namespace) -> tuple[Report, ...]:
+    from tqdm import tqdm
+
+    from segpipe.data.linter import check_datasets
+
+    total = sum(len(dataset.pairs) for dataset in datasets)
+    # None: no bar where stderr is no terminal.
+    with tqdm(total=total, unit=" pictures", leave=False, disable=True if options.quiet else None) as bar:
+        return check_datasets(datasets, limit=options.limit, progress=lambda done, _: bar.update(done - bar.n))
+
+
+def _read_recipe(name: str) -> Configuration:
+    from segpipe.configuration import read_configuration
+
+    from .catalogue import find_configuration
+
+    configuration = read_configuration(Path(name)) if name.endswith(".json") else find_configuration(name)
+    if configuration.train is None or not configuration.train.transforms:
+        raise InputError(f"{name} has no train.transforms, which --recipe shows. Give one that has, or leave it out.")
+    return configuration
+
+
+def _choose(length: int, options: argparse.Namespace) -> list[int]:
+    import numpy as np
+
+    if options.count > length:
+        print_note(f"segpipe: {options.split} has {length} pictures; all are shown.")
+    chosen = np.random.default_rng(options.seed).choice(length, min(options.count, length), replace=False)
+    return sorted(int(index) for index in chosen)
+
+
+def _row(dataset: SegmentationDataset, index: int, recipe: Configuration | None, seed: int) -> list[Sample]:
+    """A sample and, with a recipe, what the first epoch of a training with this seed makes of it."""
+    sample = dataset[index]
+    if recipe is None or recipe.train is None:
+        return [sample]
+    from segpipe.data.order import Key, sample_rng
+    from segpipe.data.transforms import build_transforms
+
+    red, green, blue = (round(value) for value in recipe.model.pixel_mean)
+    transform = build_transforms(
+        recipe.train.transforms, ignore_index=dataset.labels.ignore_index, fill=(red, green, blue)
+    )
+    return [sample, transform(sample, sample_rng(seed, Key(0, index)))]
+
+
+def _text(report: Report) -> str:
+    labelled = sum(count.pixels for count in report.classes)
+    total = max(1, labelled + report.ignored_pixels)
+    rows = [("class", "pixels", "pictures")]
+    rows += [(count.name, _percent(count.pixels / total), str(count.pictures)) for count in report.classes]
+    rows.append(("(ignored)", _percent(report.ignored_pixels / total), ""))
+    lines = [f"{report.name} {report.split}: {_number(report.num_pictures, 'picture')}, {len(report.classes)} classes"]
+    lines.append(format_table(rows, ("left", "right", "right")))
+    return "\n\n".join([*lines, *map(_group_text, report.groups)])
+
+
+def _percent(share: float) -> str:
+    return "–" if share == 0 else f"{share:.2%}" if share >= 0.0001 else "<0.01%"
+
+
+def _group_text(group: FindingGroup) -> str:
+    lines = [f"{group.severity}: {_TITLES.get(group.kind, group.kind)} ({group.total})"]
+    fixes = list(dict.fromkeys(finding.fix for finding in group.findings))
+    for fix in fixes:
+        lines += [f"  {_finding_text(finding)}" for finding in group.findings if finding.fix == fix]
+        lines.append(f"  → {fix}")
+    if group.total > len(group.findings):
+        lines.append(f"  … and {group.total - len(group.findings)} more; --limit {group.total} shows all")
+    return "\n".join(lines)
+
+
+_TITLES = {
+    "unreadable-picture": "pictures that cannot be read",
+    "unreadable-label": "labels that cannot be read",
+    "size": "labels of another size than their picture",
+    "out-of-range": "labels with values that are no class",
+    "ignored-class": "a class that is ignored",
+    "all-ignored": "no labelled pixels",
+    "leak": "pictures that are in two splits",
+    "smoothed": "labels that were smoothed or compressed",
+    "ignored-label": "labels with ignored pixels only",
+    "orientation": "pictures whose label may not be turned with them",
+    "duplicate": "pictures that are there twice",
+    "missing-class": "classes that never occur",
+    "unlisted-value": "values that are no class",
+}
+
+
+def _finding_text(finding: Finding) -> str:
+    if finding.file is None or finding.file in finding.what:
+        return finding.what
+    return f"{finding.file}: {finding.what}"
+
+
+def _verdict(reports: Sequence[Report], num_failures: int) -> str:
+    errors = sum(report.count("error") for report in reports) + num_failures
+    warnings = sum(report.count("warning") for report in reports)
+    if errors:
+        return f"Not ready for training: {_number(errors, 'error')}, {_number(warnings, 'warning')}."
+    return f"Ready for training, with {_number(warnings, 'warning')}." if warnings else "Ready for training."
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "dataset": report.name,
+        "split": report.split,
+        "ok": report.is_ok,
+        "pictures": report.num_pictures,
+        "ignored_pixels": report.ignored_pixels,
+        "classes": [
+            {"name": count.name, "pixels": count.pixels, "pictures": count.pictures} for count in report.classes
+        ],
+        "findings": [
+            {
+                "kind": group.kind,
+                "severity": group.severity,
+                "total": group.total,
+                "shown": [{"file": each.file, "what": each.what, "fix": each.fix} for each in group.findings],
+            }
+            for group in report.groups
+        ],
+    }

@@ -1,0 +1,131 @@
+"""A page of pictures beside their labels, with the classes' names: what one looks at before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from segpipe.configuration import LabelSet
+from segpipe.data import Sample
+from segpipe.errors import InputError
+from segpipe.extras import import_opencv
+
+from .rendering import INK, PAPER, QUIET_INK, blend, colorize, complete_palette, draw_legend, draw_outlines, find_font
+
+cv2 = import_opencv()
+
+IGNORED = "ignored"
+_OPACITY = 0.6
+_FONT_SIZE = 13
+_LINE = 22
+_MARGIN = 14
+
+
+def draw_label_grid(
+    rows: Sequence[Sequence[Sample]], labels: LabelSet, *, headings: Sequence[str] = (), height: int = 220
+) -> np.ndarray:
+    """Each sample as its picture and, to the right, its label over it; below one another the rows; a legend.
+
+    A class has its name where its region is thickest, if there is room. Ignored pixels are dark. The legend lists what
+    occurs in the first sample of each row, with its share of their pixels.
+
+    Args:
+        rows: samples that stand beside one another, the same number in each row, e.g. before and after augmentation.
+        labels: what the encoded labels mean.
+        headings: a text per sample of a row.
+        height: of a picture on the page, in pixels; its width keeps the ratio.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+        raise InputError(
+            f"The rows have {[len(row) for row in rows]} samples; at least one row is needed, and the same number of "
+            "samples in each. Give a list of lists of samples."
+        )
+    palette = complete_palette(labels.palette, len(labels.names))
+    cells = [[cell for sample in row for cell in _cells(sample, labels, palette, height)] for row in rows]
+    grid = _page(cells, captions=[PurePath(row[0].name).name for row in rows], headings=headings)
+    return _beside(grid, _legend([row[0] for row in rows], labels, palette, grid.shape[0]))
+
+
+def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -> Iterator[np.ndarray]:
+    """The picture and its label at the size that they have on the page."""
+    rows, columns = sample.image.shape[:2]
+    size = (max(1, round(columns * height / rows)), height)  # OpenCV's order
+    picture = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA if rows > height else cv2.INTER_LINEAR)
+    yield picture
+    if sample.label is None:
+        yield np.full_like(picture, PAPER)
+        return
+    label = cv2.resize(sample.label, size, interpolation=cv2.INTER_NEAREST)
+    overlay = draw_outlines(blend(picture, colorize(label, palette), _OPACITY), label)
+    yield _write_names(overlay, label, labels)
+
+
+def _write_names(overlay: np.ndarray, label: np.ndarray, labels: LabelSet) -> np.ndarray:
+    page = Image.fromarray(overlay)
+    drawing = ImageDraw.Draw(page)
+    for index in np.unique(label):
+        place = None if index >= len(labels.names) else _thickest(label == index)
+        if place is None:
+            continue
+        name = labels.names[index]
+        font = find_font(name, _FONT_SIZE)
+        half = font.getlength(name) / 2 + 2
+        x = min(max(place[0], half), max(half, page.width - half))
+        drawing.text((x, place[1]), name, font=font, fill=PAPER, anchor="mm", stroke_width=2, stroke_fill=INK)
+    return np.asarray(page)
+
+
+def _thickest(mask: np.ndarray) -> tuple[int, int] | None:
+    """(x, y) of the pixel farthest from the mask's border; None where a line of text is thicker than the mask."""
+    padded = np.pad(mask, 1).astype(np.uint8)  # the picture's border is a border too
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return (int(x) - 1, int(y) - 1) if distance[y, x] >= _FONT_SIZE / 2 else None
+
+
+def _page(cells: Sequence[Sequence[np.ndarray]], *, captions: Sequence[str], headings: Sequence[str]) -> np.ndarray:
+    """The cells in rows under their captions; the columns stand under one another."""
+    widths = [max(row[column].shape[1] for row in cells) for column in range(len(cells[0]))]
+    lefts = [_MARGIN + sum(widths[:column]) + column * _MARGIN // 2 for column in range(len(widths))]
+    step = cells[0][0].shape[0] + _LINE + _MARGIN // 2
+    top = _MARGIN + (_LINE if headings else 0)
+    page = Image.new("RGB", (lefts[-1] + widths[-1] + _MARGIN, top + step * len(cells) + _MARGIN // 2), PAPER)
+    drawing = ImageDraw.Draw(page)
+    for column, heading in enumerate(headings):
+        _write(drawing, (lefts[2 * column], _MARGIN), heading, INK)
+    for number, (row, caption) in enumerate(zip(cells, captions, strict=True)):
+        _write(drawing, (lefts[0], top + number * step), caption, QUIET_INK)
+        for left, cell in zip(lefts, row, strict=True):
+            page.paste(Image.fromarray(cell), (left, top + number * step + _LINE))
+    return np.asarray(page)
+
+
+def _write(drawing: ImageDraw.ImageDraw, place: tuple[int, int], text: str, ink: tuple[int, int, int]) -> None:
+    drawing.text((place[0], place[1] + _LINE // 2), text, font=find_font(text, _FONT_SIZE), fill=ink, anchor="lm")
+
+
+def _legend(samples: Sequence[Sample], labels: LabelSet, palette: np.ndarray, height: int) -> np.ndarray:
+    """Classes that occur in the samples, then what is ignored."""
+    num_classes = len(labels.names)
+    counts = np.zeros(num_classes + 1, np.int64)
+    for sample in samples:
+        if sample.label is not None:
+            counts += np.bincount(np.minimum(sample.label, num_classes).ravel(), minlength=num_classes + 1)
+    present = np.flatnonzero(counts)
+    names = (*labels.names, IGNORED)
+    colors = np.concatenate([palette, np.zeros((1, 3), np.uint8)])
+    shares = counts / max(1, int(counts.sum()))
+    return draw_legend([names[index] for index in present], colors[present], shares[present].tolist(), height=height)
+
+
+def _beside(grid: np.ndarray, legend: np.ndarray) -> np.ndarray:
+    page = np.full((grid.shape[0], grid.shape[1] + legend.shape[1] + _MARGIN, 3), PAPER, np.uint8)
+    page[:, : grid.shape[1]] = grid
+    page[:, grid.shape[1] : grid.shape[1] + legend.shape[1]] = legend
+    return page
