@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,19 +19,22 @@ from segpipe.models import write_tensors
 
 from .checkpoint import Progress, load_newest
 from .curves import write_curves
-
-if TYPE_CHECKING:
-    from .trainer import TrainerParts
+from .parts import TrainerParts
 
 FOLDER = "model"
 
 
-def write_result(parts: TrainerParts, progress: Progress) -> ModelFolder:
-    """Write `work_dir/model` from the best checkpoint, or from the model as it is where nothing was evaluated."""
+def write_result(parts: TrainerParts, progress: Progress, scores: Scores | None = None) -> ModelFolder:
+    """Write `work_dir/model` from the best checkpoint, or from the model as it is where nothing was evaluated.
+
+    Args:
+        scores: of the best checkpoint where they are known; else it is evaluated once more.
+    """
     best = load_newest(parts.work_dir / "best")
     if best is not None:
         parts.engine.model.load_state_dict(dict(best.model))
-    scores = parts.evaluate() if parts.evaluate else None  # every process takes its share
+    if scores is None and parts.evaluate is not None:
+        scores = parts.evaluate()  # every process takes its share
     final = parts.work_dir / FOLDER
     if distributed.is_main():
         if final.exists():

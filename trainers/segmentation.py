@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from segpipe.configuration import (
     preset_names,
     read_configuration,
 )
-from segpipe.data import Batch, SegmentationDataset, load_dataset
-from segpipe.data.loader import build_loader
+from segpipe.configuration.training import ParallelConfig
+from segpipe.data import SegmentationDataset, load_dataset
+from segpipe.data.loader import Loader, build_loader
 from segpipe.data.transforms import build_transforms
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.evaluation import Scores, evaluate
@@ -31,8 +32,9 @@ from segpipe.models import SegmentationModel, build_model, fit_tensors, read_ten
 from .engine import LocalEngine
 from .losses import build_loss
 from .optimizers import build_optimizer
+from .parts import TrainerParts
 from .sync_norm import apply_synced_norms
-from .trainer import SegmentationTrainer, TrainerParts
+from .trainer import SegmentationTrainer
 
 logger = get_logger(__name__)
 
@@ -118,6 +120,11 @@ def _configure(
             f"{cfg_file or folder.name} has no section `train`, so there is no recipe. "  # type: ignore[union-attr]
             "Begin with a preset (segpipe models list), or write one: segpipe config show segformer-b0-ade20k."
         )
+    if configuration.parallel not in (None, ParallelConfig()):
+        raise ConfigurationError(
+            f"parallel: {configuration.parallel} cannot be run by this version, which spreads data with DDP alone. "
+            "Set parallel to null."
+        )
     return configuration
 
 
@@ -198,7 +205,7 @@ def _assemble(
     red, green, blue = (round(value) for value in configuration.model.pixel_mean)
     transform = build_transforms(config.transforms, ignore_index=labels.ignore_index, fill=(red, green, blue))
 
-    def batches(start: int) -> Iterator[Batch]:
+    def batches(start: int) -> Loader:
         return build_loader(
             train_data,
             transform,
@@ -211,7 +218,8 @@ def _assemble(
         )
 
     def scores() -> Scores:
-        return evaluate(network, eval_data, configuration=configuration, device=device)
+        batch_size = configuration.evaluation.batch_size if configuration.evaluation else 1
+        return evaluate(network, eval_data, configuration=configuration, device=device, batch_size=batch_size)
 
     steps = config.max_steps or math.ceil(
         (config.max_epochs or 1) * len(train_data) / (config.batch_size * config.accumulate)

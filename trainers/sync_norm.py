@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from segpipe import distributed
 
@@ -19,10 +20,10 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         values = features.float()
         count = values.new_full((1,), values.numel() / values.shape[1])
         local = torch.cat([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3)), count])
-        sums, squares, total = all_reduce(local).split([self.num_features, self.num_features, 1])
+        sums, squares, total = _AllSum.apply(local).split([self.num_features, self.num_features, 1])
         mean = sums / total
         variance = (squares / total - mean.square()).clamp_min(0.0)
-        self._track(mean.detach(), variance.detach(), float(total))
+        self._track(mean.detach(), variance.detach(), float(total.detach()))
         scale = self.weight / torch.sqrt(variance + self.eps)
         shift = self.bias - mean * scale
         return (values * scale[:, None, None] + shift[:, None, None]).to(features.dtype)
@@ -44,3 +45,15 @@ def apply_synced_norms(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncedBatchNorm2d
+
+
+class _AllSum(torch.autograd.Function):
+    """The sum over all processes; each one's gradient is the sum of all gradients of it."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return distributed.all_sum(values)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return distributed.all_sum(gradient.contiguous())

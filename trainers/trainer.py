@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from segpipe import distributed
-from segpipe.configuration import Configuration, encode_configuration
+from segpipe.configuration import encode_configuration
 from segpipe.data import Batch
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.evaluation import Scores
@@ -22,7 +22,7 @@ from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 
 from .checkpoint import Checkpoint, Progress, load_newest, save_checkpoint, with_score
-from .engine import LocalEngine
+from .parts import TrainerParts
 from .results import write_result
 from .run_log import RunLog
 from .schedules import apply_learning_rate, learning_rate
@@ -31,29 +31,6 @@ logger = get_logger(__name__)
 
 PREEMPTED = 75
 """Exit code of a run that was told to stop and can be resumed (EX_TEMPFAIL)."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainerParts:
-    """What a trainer works with, all built beforehand.
-
-    Attributes:
-        configuration: the whole document of the run.
-        engine: model, loss and optimiser on their device.
-        batches: from the number of samples consumed to an endless stream of this process's batches.
-        num_samples: pictures of an epoch.
-        evaluate: scores of the model as it is, None without evaluation data.
-        work_dir: where everything is written.
-        max_steps: optimiser steps of the run.
-    """
-
-    configuration: Configuration
-    engine: LocalEngine
-    batches: Callable[[int], Iterator[Batch]]
-    num_samples: int
-    evaluate: Callable[[], Scores] | None
-    work_dir: Path
-    max_steps: int
 
 
 class SegmentationTrainer:
@@ -68,6 +45,7 @@ class SegmentationTrainer:
         self.config = parts.configuration.train
         self.progress = Progress()
         self._should_stop = False
+        self._last_scores: Scores | None = None
 
     @property
     def model(self) -> Any:
@@ -90,7 +68,8 @@ class SegmentationTrainer:
                 self._run_steps(log)
         distributed.barrier()
         with self.parts.engine.averaged():
-            return write_result(self.parts, self.progress)
+            is_last_best = self.progress.best_step == self.progress.step
+            return write_result(self.parts, self.progress, self._last_scores if is_last_best else None)
 
     def evaluate(self) -> Scores:
         """Scores of the model as it is now, on the evaluation data."""
@@ -99,18 +78,18 @@ class SegmentationTrainer:
         return self.parts.evaluate()
 
     def _run_steps(self, log: RunLog) -> None:
-        batches = self.parts.batches(self.progress.samples)
-        while self.progress.step < self.parts.max_steps:
-            self._run_step(list(islice(batches, self.config.accumulate)), log)
-            log.advance()
-            if self._is_due(self._evaluation_interval):
-                self._evaluate_and_note(log)
-            is_told = distributed.any_process(self._should_stop, self.parts.engine.device)
-            if is_told or self._is_due(self.config.checkpoint.every):
-                self._save()
-            if is_told and self.progress.step < self.parts.max_steps:
-                logger.warning("Stopped at step %s as told; train() goes on from there", self.progress.step)
-                raise SystemExit(PREEMPTED)
+        with closing(self.parts.batches(self.progress.samples)) as batches:
+            while self.progress.step < self.parts.max_steps:
+                self._run_step(list(islice(batches, self.config.accumulate)), log)
+                log.advance()
+                if self._is_due(self._evaluation_interval):
+                    self._evaluate_and_note(log)
+                is_told = distributed.any_process(self._should_stop, self.parts.engine.device)
+                if is_told or self._is_due(self.config.checkpoint.every):
+                    self._save()
+                if is_told and self.progress.step < self.parts.max_steps:
+                    logger.warning("Stopped at step %s as told; train() goes on from there", self.progress.step)
+                    raise SystemExit(PREEMPTED)
 
     def _run_step(self, batches: Sequence[Batch], log: RunLog) -> None:
         step = self.progress.step
@@ -127,7 +106,7 @@ class SegmentationTrainer:
         if self.parts.evaluate is None:
             return
         with self.parts.engine.averaged():
-            scores = self.parts.evaluate()
+            scores = self._last_scores = self.parts.evaluate()
         key = self.parts.configuration.evaluation.best if self.parts.configuration.evaluation else "miou"
         before = self.progress.best_step
         self.progress = with_score(self.progress, getattr(scores, key))

@@ -21,12 +21,15 @@ from .parsing import add_verbose, new_parser
 VERBS = {
     "demo": "segment a drawn street scene, or a picture of yours; needs no network",
     "predict": "segment pictures, folders, patterns and URLs",
+    "train": "train a model on a data set, and go on where a run stopped",
+    "eval": "measure a model's scores on a data set",
     "models": "list the models that segpipe knows, or describe one",
     "download": "fetch a model into the cache",
     "convert": "make a model folder from any known checkpoint",
     "publish": "copy a model folder to a hub",
     "cache": "list, verify, prune or empty the cache",
     "config": "show, check and explain a configuration.json",
+    "data": "check a data set before training, or draw it with its labels",
     "doctor": "examine the installation and say how to mend it",
 }
 """Verb → what it does. The module of the same name beside this one has `add_arguments`, `run` and `EXAMPLES`."""
@@ -35,7 +38,7 @@ OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code: 0 fine, 1 error, 2 wrong usage, 130 interrupted by Ctrl-C."""
+    """Run one command and give its exit code: 0 fine, 1 error, 2 wrong usage, 75 stopped and can go on, 130 Ctrl-C."""
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -79,7 +82,8 @@ def _top_parser() -> argparse.ArgumentParser:
         usage="segpipe [-v] VERB …",
         description="Semantic segmentation: from a model's name and a picture to its label map.",
         epilog=f"verbs:\n{listing}\n\nsegpipe VERB --help says more. Begin with: segpipe demo"
-        "\nExit codes: 0 fine, 1 error (SEGPIPE_DEBUG=1 shows where), 2 wrong usage, 130 interrupted.",
+        "\nExit codes: 0 fine, 1 error (SEGPIPE_DEBUG=1 shows where), 2 wrong usage,"
+        "\n75 training was told to stop and can go on, 130 interrupted.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"segpipe {__version__}", help="print the version")

@@ -230,6 +230,11 @@ def test_arguments_that_do_not_fit_say_so(recipe, data_root, tmp_path, arguments
         trainer(recipe, data_root, tmp_path / "run", **arguments)
 
 
+def test_what_this_version_cannot_spread_is_refused(recipe, data_root, tmp_path):
+    with pytest.raises(ConfigurationError, match="spreads data with DDP alone"):
+        trainer(recipe, data_root, tmp_path / "run", cfg_options={"parallel": {"tensor": 2}})
+
+
 def test_epochs_become_steps(recipe, data_root, tmp_path):
     run = trainer(recipe, data_root, tmp_path / "run", max_epochs=3)
     assert run.parts.max_steps == 8  # 15 samples in batches of 2

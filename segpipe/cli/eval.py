@@ -1,0 +1,230 @@
+"""`segpipe eval`: a model's scores on a data set, with overlays and files for benchmarks where they are asked for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from segpipe.configuration import Configuration, override
+
+from .data import parse_options
+from .parsing import add_json
+from .printing import format_seconds, print_json, print_note
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segpipe.data import SegmentationDataset
+    from segpipe.evaluation import Scores
+
+BOUNDARY_RATIO = 0.02
+SCORES = "scores.json"
+EXAMPLES = """  segpipe eval segformer-b0-camvid --data camvid ~/data/camvid --split test
+  segpipe eval work_dir/model --data folder ./street --scales 0.75 1 1.25 --flip
+  segpipe eval segformer-b2-cityscapes --data cityscapes ~/data/cityscapes --window 1024 1024 --stride 768 768
+  segpipe eval work_dir/model --data ade20k ~/data/ade20k --output results --overlays --submission ade20k"""
+
+OnPicture = Callable[[str, "np.ndarray"], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a preset, a model's name or a folder")
+    parser.add_argument(
+        "--data", nargs=2, required=True, metavar=("NAME", "ROOT"), help="kind of data set and its folder"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
+    )
+    parser.add_argument("--split", default="val", metavar="NAME", help="default: val")
+    _add_inference_arguments(parser)
+    parser.add_argument(
+        "--batch-size", type=int, default=1, metavar="N", help="pictures of one size at once; default 1"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument("--boundary", action="store_true", help="boundary IoU too")
+    parser.add_argument("--output", type=Path, metavar="DIR", help=f"write {SCORES}, and what these two say:")
+    parser.add_argument("--overlays", action="store_true", help="each picture under its classes, in DIR/overlays")
+    parser.add_argument(
+        "--submission", choices=("cityscapes", "ade20k"), help="the benchmark's PNGs, in DIR/submission-…"
+    )
+    add_json(parser)
+
+
+def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
+    size = ("H", "W")
+    parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="see pictures at these scales")
+    parser.add_argument("--flip", action="store_true", help="see pictures mirrored too")
+    parser.add_argument("--window", type=int, nargs=2, metavar=size, help="slide a window of this size over them")
+    parser.add_argument("--stride", type=int, nargs=2, metavar=size, help="step of the window")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.output is None and (options.overlays or options.submission):
+        print_note("segpipe eval: --overlays and --submission write files. Give --output DIR.")
+        return 2
+    if (options.window is None) != (options.stride is None):
+        print_note("segpipe eval: A window slides by a stride. Give both, --window H W --stride H W.")
+        return 2
+    from segpipe.distributed import is_main
+
+    device = _join(options.device)
+    start = perf_counter()
+    scores, dataset = _evaluate(options, device)
+    if not is_main():
+        return 0
+    document = _document(options, scores, dataset, perf_counter() - start)
+    if options.output is not None:
+        _write_document(options.output / SCORES, document)
+    if options.json:
+        print_json(document)
+    else:
+        print(_text(options, scores, dataset, document["seconds"]))
+    return 0
+
+
+def _join(device: str | None) -> str | None:
+    """Join torchrun's other processes, each with its own GPU; what the first process says is said once."""
+    from segpipe.distributed import join, read_ranks
+
+    ranks = read_ranks()
+    if ranks.rank != 0:
+        logging.getLogger("segpipe").setLevel(logging.ERROR)
+    if device is None and ranks.world_size > 1:
+        import torch
+
+        device = f"cuda:{ranks.local_rank}" if torch.cuda.is_available() else "cpu"
+    join((device or "cpu").partition(":")[0])
+    return device
+
+
+def _evaluate(options: argparse.Namespace, device: str | None) -> tuple[Scores, SegmentationDataset]:
+    from segpipe.data import load_dataset
+    from segpipe.evaluation import evaluate
+    from segpipe.models import open_folder
+
+    folder = open_folder(options.model)
+    name, root = options.data
+    dataset = load_dataset(name, root, options.split, **parse_options(options.option))
+    configuration = override(folder.configuration, _changes(options))
+    scores = evaluate(
+        folder,
+        dataset,
+        configuration=configuration,
+        device=device,
+        batch_size=options.batch_size,
+        boundary_ratio=BOUNDARY_RATIO if options.boundary else None,
+        progress=sys.stderr.isatty(),
+        on_picture=_on_picture(options, configuration, dataset),
+    )
+    return scores, dataset
+
+
+def _changes(options: argparse.Namespace) -> list[str]:
+    """How pictures are seen, as changes of the configuration; --set comes last."""
+    changes = []
+    if options.scales is not None:
+        changes.append(f"inference.scales={json.dumps(options.scales)}")
+    if options.flip:
+        changes.append("inference.flip=true")
+    if options.window is not None:
+        changes += [f"inference.window={options.window}", f"inference.stride={options.stride}", "inference.mode=slide"]
+    return [*changes, *options.set]
+
+
+def _on_picture(
+    options: argparse.Namespace, configuration: Configuration, dataset: SegmentationDataset
+) -> OnPicture | None:
+    """What is written for each picture, or None."""
+    writers = []
+    if options.overlays:
+        writers.append(_overlay_writer(options.output / "overlays", configuration, dataset))
+    if options.submission:
+        folder = options.output / f"submission-{options.submission}"
+        writers.append(_submission_writer(folder, options.submission, configuration))
+    if not writers:
+        return None
+
+    def write(name: str, label_map: np.ndarray) -> None:
+        for writer in writers:
+            writer(name, label_map)
+
+    return write
+
+
+def _overlay_writer(folder: Path, configuration: Configuration, dataset: SegmentationDataset) -> OnPicture:
+    from segpipe.data.images import read_image
+    from segpipe.pipelines import Segmentation
+
+    from .gathering import unique_stems
+
+    sources = list(dict.fromkeys(pair.image for pair in dataset.pairs))
+    stems = dict(zip(sources, unique_stems(sources), strict=True))
+    labels = configuration.labels or dataset.labels
+
+    def write(name: str, label_map: np.ndarray) -> None:
+        result = Segmentation(label_map, {}, labels.names, palette=labels.palette, image=read_image(name), source=name)
+        result.save_overlay(folder / f"{stems[name]}-overlay.png")
+
+    return write
+
+
+def _submission_writer(folder: Path, benchmark: str, configuration: Configuration) -> OnPicture:
+    from segpipe.evaluation.submissions import submission_values, write_submission
+
+    values = submission_values(benchmark, configuration.labels, configuration.model.num_classes)
+
+    def write(name: str, label_map: np.ndarray) -> None:
+        write_submission(folder, name, label_map, values)
+
+    return write
+
+
+def _document(
+    options: argparse.Namespace, scores: Scores, dataset: SegmentationDataset, seconds: float
+) -> dict[str, Any]:
+    """The scores and what they are the scores of, for JSON."""
+    return {
+        "model": options.model,
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "pictures": len(dataset),
+        "changes": _changes(options),
+        "seconds": seconds,
+        "scores": scores.to_dict(),
+    }
+
+
+def _write_document(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _text(options: argparse.Namespace, scores: Scores, dataset: SegmentationDataset, seconds: float) -> str:
+    rate = len(dataset) / seconds
+    head = (
+        f"{options.model} on {dataset.name} {dataset.split}: {len(dataset)} pictures in {format_seconds(seconds)}, "
+        f"{rate:.1f} per second"
+    )
+    return "\n\n".join([head, _indented(scores.table()), *_written(options)])
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _written(options: argparse.Namespace) -> Sequence[str]:
+    if options.output is None:
+        return ()
+    names = [SCORES]
+    names += ["overlays/"] if options.overlays else []
+    names += [f"submission-{options.submission}/"] if options.submission else []
+    return (f"Written: {', '.join(names)} in {options.output}",)

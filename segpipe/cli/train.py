@@ -1,0 +1,280 @@
+"""`segpipe train`: says what it will do, trains, and says what came out and how to use it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segpipe.configuration import Configuration, override, read_configuration
+from segpipe.errors import InputError
+from segpipe.hub import Hub, ModelFolder
+
+from .catalogue import find_configuration, is_preset
+from .data import parse_options
+from .printing import format_fields, format_seconds, format_table, print_note
+
+if TYPE_CHECKING:
+    from segpipe.data import SegmentationDataset
+    from segpipe.trainers.trainer import SegmentationTrainer
+
+DRY_STEPS, DRY_PICTURES = 2, 2
+EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
+  segpipe train --model segformer-b0-camvid --data folder ./street --max-epochs 40 --set train.batch_size=4
+  segpipe train --model segformer-b0-camvid --data folder ./street --option names=road,sky --dry-run
+  torchrun --nproc-per-node 8 -m segpipe train --model segformer-b2-cityscapes --data cityscapes /data/cityscapes"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="NAME", help="a preset, a model's name or a folder: recipe and first weights"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration.json instead of the model's")
+    parser.add_argument(
+        "--data",
+        nargs=2,
+        metavar=("NAME", "ROOT"),
+        help="kind of data set and its folder; default: the configuration's. "
+        "Its splits are dataset.train.split and dataset.eval.split",
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
+    )
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        default=Path("work_dir"),
+        metavar="DIR",
+        help="checkpoints, log, model; default: work_dir",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--max-steps", type=int, metavar="N", help="length in optimiser steps")
+    length.add_argument("--max-epochs", type=int, metavar="N", help="length in passes over the data")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
+    )
+    parser.add_argument("--from-scratch", action="store_true", help="begin with random weights instead of the model's")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="two steps and one evaluation of two pictures; leaves nothing behind"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.model is None and options.config is None:
+        print_note(
+            "segpipe train: What shall be trained? Give --model NAME, see segpipe models list, or --config FILE."
+        )
+        return 2
+    from segpipe.distributed import is_main, read_ranks
+
+    if read_ranks().rank != 0:  # what the first process says is said once
+        logging.getLogger("segpipe").setLevel(logging.ERROR)
+    folder = _folder(options)
+    data = _open_data(_configuration(options, folder), options)
+    trainer = _build(options, folder, data)
+    if is_main():
+        print(f"Training\n{format_fields(_plan(trainer, data, options))}\n", flush=True)
+    if options.dry_run:
+        return _try_out(trainer)
+    with _resumable(trainer):
+        result = trainer.train()
+    if is_main():
+        _print_result(trainer, result, options)
+    return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data sets of a run and the folder that they lie in."""
+
+    train: SegmentationDataset
+    evaluation: SegmentationDataset
+    root: Path
+
+
+def _folder(options: argparse.Namespace) -> ModelFolder | None:
+    """The model's folder; of a preset that starts from scratch only the recipe, so that nothing is downloaded."""
+    if options.model is None:
+        return None
+    if options.from_scratch and is_preset(options.model):
+        return ModelFolder(Path(options.model), find_configuration(options.model), None, "segpipe", options.model)
+    return Hub().resolve(options.model)
+
+
+def _configuration(options: argparse.Namespace, folder: ModelFolder | None) -> Configuration:
+    """With the changes of `dataset` alone: a recipe to change may be added when the trainer is built."""
+    configuration = read_configuration(options.config) if options.config else folder.configuration  # type: ignore[union-attr]
+    return override(configuration, [change for change in _changes(options) if change.startswith("dataset")])
+
+
+def _changes(options: argparse.Namespace) -> list[str]:
+    """The command's changes of the configuration. The data's folder is not among them: it is this machine's."""
+    data = [f"dataset={json.dumps({'type': options.data[0]})}"] if options.data else []
+    length = ["train.max_epochs=null", f"train.max_steps={DRY_STEPS}"] if options.dry_run else []
+    return [*data, *options.set, *length]
+
+
+def _open_data(configuration: Configuration, options: argparse.Namespace) -> Data:
+    from segpipe.data import load_dataset
+
+    named = configuration.dataset
+    root = options.data[1] if options.data else (named.root if named else None)
+    if named is None or root is None:
+        raise InputError("There is nothing to train on. Give --data NAME ROOT, e.g. --data folder ./my-pictures.")
+    train, evaluation = (
+        load_dataset(named.type, root, split.split, **parse_options(options.option))
+        for split in (named.train, named.eval)
+    )
+    return Data(train, evaluation, Path(root))
+
+
+def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> SegmentationTrainer:
+    from segpipe.trainers import build_trainer
+
+    dry = options.dry_run
+    trainer: SegmentationTrainer = build_trainer(
+        model=folder,
+        cfg_file=options.config,
+        cfg_options=_changes(options),
+        train_dataset=data.train,
+        eval_dataset=data.evaluation[:DRY_PICTURES] if dry else data.evaluation,
+        work_dir=Path(f"{options.work_dir}-dry-run") if dry else options.work_dir,
+        max_steps=None if dry else options.max_steps,
+        max_epochs=None if dry else options.max_epochs,
+        pretrained=not options.from_scratch,
+        device=options.device,
+    )
+    return trainer
+
+
+def _plan(trainer: SegmentationTrainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
+    """What will be done, as names and values."""
+    parts, names = trainer.parts, data.train.labels.names
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    start = "random weights" if options.from_scratch or options.model is None else f"the weights of {options.model}"
+    return [
+        ("model", f"{_model_text(parts.configuration)}, from {start}"),
+        ("data", f"{data.train.name} in {data.root}"),
+        ("", f"{data.train.split}: {len(data.train):,} pictures, {data.evaluation.split}: {len(data.evaluation):,}"),
+        ("classes", f"{len(names)}: {shown}"),
+        ("steps", _length_text(trainer)),
+        *_group_fields(trainer),
+        ("device", _device_text(trainer)),
+        ("work dir", str(parts.work_dir)),
+        *_resumption_fields(trainer),
+    ]
+
+
+def _length_text(trainer: SegmentationTrainer) -> str:
+    parts, config = trainer.parts, trainer.config
+    batch = f"{config.batch_size}" + (f" × {config.accumulate}" if config.accumulate > 1 else "")
+    passes = parts.max_steps * config.batch_size * config.accumulate / parts.num_samples
+    evaluation = parts.configuration.evaluation
+    when = f"every {evaluation.every:,} steps and at the end" if evaluation else "at the end"
+    return f"{parts.max_steps:,} of {batch} pictures, {passes:.3g} passes over the data; scores {when}"
+
+
+def _model_text(configuration: Configuration) -> str:
+    model: Any = configuration.model
+    variant = f"{model.variant} " if hasattr(model, "variant") else ""
+    return f"{type(model).__struct_config__.tag} {variant}with {model.num_classes} outputs"
+
+
+def _group_fields(trainer: SegmentationTrainer) -> list[tuple[str, str]]:
+    from segpipe.trainers.optimizers import summarize_groups
+
+    config = trainer.config.optimizer
+    groups = summarize_groups(trainer.parts.engine.optimizer)
+    kind = f"{type(config).__struct_config__.tag}, learning rate {config.lr:g}; parameters by group:"
+    return [("optimiser", kind), *(("", str(group)) for group in groups)]
+
+
+def _device_text(trainer: SegmentationTrainer) -> str:
+    from segpipe.distributed import world_size
+
+    processes = f", {world_size()} processes" if world_size() > 1 else ""
+    return f"{trainer.parts.engine.device}, {trainer.config.precision}{processes}"
+
+
+def _resumption_fields(trainer: SegmentationTrainer) -> list[tuple[str, str]]:
+    from segpipe.trainers.checkpoint import list_checkpoints
+
+    checkpoints = list_checkpoints(trainer.parts.work_dir / "checkpoints")
+    return [("goes on", f"from {checkpoints[-1]}")] if checkpoints else []
+
+
+def _try_out(trainer: SegmentationTrainer) -> int:
+    """Two steps, an evaluation and a model folder in a place of its own, which is removed."""
+    from time import perf_counter
+
+    from segpipe.distributed import barrier, is_main
+
+    place, start = trainer.parts.work_dir, perf_counter()
+    try:
+        trainer.train()
+        barrier()
+    finally:
+        if is_main():
+            shutil.rmtree(place, ignore_errors=True)
+    if is_main():
+        seconds = format_seconds(perf_counter() - start)
+        print(f"It works: {DRY_STEPS} steps, an evaluation and a model folder took {seconds}; nothing was kept.")
+    return 0
+
+
+@contextmanager
+def _resumable(trainer: SegmentationTrainer) -> Iterator[None]:
+    """A run that was told to stop says how it goes on; the exit code, 75, stays."""
+    from segpipe.distributed import is_main
+    from segpipe.trainers.trainer import PREEMPTED
+
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code == PREEMPTED and is_main():
+            print_note(
+                f"segpipe: Stopped at step {trainer.progress.step:,} of {trainer.parts.max_steps:,}; all is saved in "
+                f"{trainer.parts.work_dir}. To go on, run the same command again."
+            )
+        raise
+
+
+def _print_result(trainer: SegmentationTrainer, result: ModelFolder, options: argparse.Namespace) -> None:
+    table = _score_table(trainer)
+    if table:
+        print(f"\n{table}\n")
+    folder = shlex.quote(str(result.path))
+    print(f"The model is in {result.path}, the run's curves in {trainer.parts.work_dir / 'curves.png'}.\n")
+    print(f"  segpipe predict street.jpg --model {folder}")
+    if options.data:
+        given = [part for pair in options.option for part in ("--option", pair)]
+        print(f"  segpipe eval {folder} --data {shlex.join([*options.data, *given])}")
+    print("\nor in Python:\n\n  from segpipe import pipeline")
+    print(f'  print(pipeline("image-segmentation", {json.dumps(str(result.path))})("street.jpg"))')
+
+
+def _score_table(trainer: SegmentationTrainer) -> str | None:
+    """IoU by class of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
+    from segpipe.trainers.run_log import read_log
+
+    lines = read_log(trainer.parts.work_dir / "log.jsonl")
+    found = [line for line in lines if line["event"] == "evaluation" and line["step"] == trainer.progress.best_step]
+    if not found:
+        return None
+    best = found[-1]  # a step that was done again is there twice
+    rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
+    header = f"Step {best['step']:,}, on the evaluation data"
+    table = format_table([("class", "IoU %"), *rows, ("mean", _percent(best["miou"]))], ("left", "right"))
+    return f"{header}\n{table}"
+
+
+def _percent(share: float) -> str:
+    return "–" if share != share else f"{100 * share:.2f}"

@@ -1,0 +1,69 @@
+"""The files that benchmarks take: a PNG for each picture, with the benchmark's own numbers for classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from segpipe.configuration import LabelSet
+from segpipe.data import dataset_labels
+from segpipe.errors import InputError, UnknownNameError
+from segpipe.names import unknown_name_message
+
+from .classes import match_classes
+
+Benchmark = Literal["cityscapes", "ade20k"]
+BENCHMARKS: tuple[Benchmark, ...] = ("cityscapes", "ade20k")
+"""Cityscapes takes its label ids (road is 7), ADE20K's scene parsing the class plus one; 0 is no class in both."""
+
+
+def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np.ndarray, values: np.ndarray) -> Path:
+    """Write one picture's file, a grey PNG, over one of that name, and give its path back.
+
+    Args:
+        folder: made where it is not there.
+        picture: path or name of the picture; the file has its name, with .png.
+        label_map: (H, W) the network's class indices, of the picture's own size.
+        values: (K,) see `submission_values`.
+    """
+    if label_map.ndim != 2 or label_map.size == 0 or label_map.dtype.kind != "u":
+        raise InputError(
+            f"The label map of {picture} has shape {label_map.shape} and dtype {label_map.dtype}; it must be "
+            "(height, width) unsigned class indices. Give a result's label_map."
+        )
+    if int(label_map.max()) >= len(values):
+        raise InputError(
+            f"The label map of {picture} has the class {int(label_map.max())}; there are values for classes 0 to "
+            f"{len(values) - 1}. Make them with submission_values for the network that made the label map."
+        )
+    path = Path(folder) / f"{Path(picture).stem}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values[label_map]).save(path, format="PNG")
+    return path
+
+
+def submission_values(benchmark: str, labels: LabelSet | None, num_classes: int) -> np.ndarray:
+    """(K,) uint8: what a benchmark writes for each of a network's classes; 0 where it has no such class.
+
+    Args:
+        benchmark: one of `BENCHMARKS`.
+        labels: the network's labels; they are matched by name, see `match_classes`. None: they are the benchmark's.
+        num_classes: the network's outputs.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+        InputError: the network does not know the benchmark's classes.
+    """
+    if benchmark not in BENCHMARKS:
+        raise UnknownNameError(unknown_name_message("benchmark", benchmark, BENCHMARKS))
+    theirs = dataset_labels(benchmark)
+    assert theirs.raw_ids is not None
+    matched = match_classes(labels, num_classes, theirs)
+    classes = np.arange(num_classes) if matched is None else matched
+    values = np.zeros(max(num_classes, len(theirs.names) + 1), np.uint8)  # what is past the last class stays 0
+    values[: len(theirs.names)] = theirs.raw_ids
+    return values[classes]

@@ -1,0 +1,126 @@
+"""`segpipe train`: from pictures in a folder to a model folder, with one command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from training_material import data_root, recipe  # noqa: F401
+
+from segpipe.cli.main import main
+from segpipe.hub import ModelFolder
+from segpipe.trainers.checkpoint import list_checkpoints
+from segpipe.trainers.run_log import read_log
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No launcher's variables."""
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def arguments(recipe, data_root):  # noqa: F811
+    """The command for the tiny run."""
+    return ["train", "--config", str(recipe), "--data", "folder", str(data_root), "--device", "cpu"]
+
+
+def start(arguments, *, rank=0, ranks=1):
+    """The command as a process, as torchrun starts it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "WORLD_SIZE": str(ranks)}
+    environment |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29200 + os.getpid() % 300)}
+    environment["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-m", "segpipe", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_training_says_what_it_does_and_leaves_a_model_folder(arguments, capsys, tmp_path):
+    assert main(arguments) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for expected in ("train: 5 pictures, val: 2", "3: left, right, top", "6 of 2 pictures, 2.4 passes", "weight decay"):
+        assert expected in said
+    folder = ModelFolder.open(tmp_path / "work_dir" / "model")
+    assert folder.verify() == ()
+    assert folder.configuration.dataset.type == "folder"
+    assert folder.configuration.dataset.root is None, "a published model does not know the folders of one machine"
+    assert Image.open(tmp_path / "work_dir" / "curves.png").format == "PNG"
+
+
+def test_the_table_at_the_end_is_that_of_the_weights_in_the_folder(arguments, capsys, tmp_path):
+    assert main(arguments) == 0
+    table = capsys.readouterr().out
+    assert main(["eval", "work_dir/model", "--data", *arguments[4:6], "--device", "cpu", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    for name, iou in [*scores["iou"].items(), ("mean", scores["miou"])]:
+        [line] = [line.split() for line in table.splitlines() if line.split()[:1] == [name]]
+        assert line == [name, f"{100 * iou:.2f}"]
+    assert "segpipe predict street.jpg --model work_dir/model" in table
+
+
+def test_a_dry_run_tries_everything_and_leaves_nothing(arguments, capsys, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    assert main([*arguments, "--dry-run", "--set", "train.max_steps=100000"]) == 0
+    assert "It works: 2 steps" in capsys.readouterr().out
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "home") == before
+
+
+def test_options_of_the_data_set_name_its_classes(arguments, data_root, capsys):  # noqa: F811
+    (data_root / "labels.json").unlink()
+    assert main([*arguments, "--dry-run"]) == 1
+    assert "Nothing says what the classes" in capsys.readouterr().err
+    assert main([*arguments, "--dry-run", "--option", "names=red,blue,white"]) == 0
+    assert "3: red, blue, white" in capsys.readouterr().out
+
+
+def test_options_change_the_recipe(arguments, tmp_path):
+    assert main([*arguments, "--max-epochs", "1", "--work-dir", "run", "--set", "train.optimizer.lr=0.001"]) == 0
+    steps = [line for line in read_log(tmp_path / "run" / "log.jsonl") if line["event"] == "step"]
+    assert len(steps) == 3  # five pictures in batches of two
+    assert ModelFolder.open(tmp_path / "run" / "model").configuration.train.optimizer.lr == 0.001
+
+
+def test_a_run_that_is_told_to_stop_says_how_it_goes_on(arguments, capsys, tmp_path):
+    endless = [*arguments, "--set", "evaluation.every=100000", "--set", "train.checkpoint.every=100000"]
+    process = start([*endless, "--max-steps", "100000"])
+    log = tmp_path / "work_dir" / "log.jsonl"
+    while process.poll() is None and (not log.exists() or not log.read_text()):
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "To go on, run the same command again" in error
+    [checkpoint] = list_checkpoints(tmp_path / "work_dir" / "checkpoints")
+    assert main([*endless, "--max-steps", "100000", "--set", "train.seed=4"]) == 1  # not the same command
+    assert f"from work_dir/checkpoints/{checkpoint.name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_under_torchrun_one_process_speaks(arguments):
+    processes = [start(arguments, rank=rank, ranks=2) for rank in range(2)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "2 processes" in said[0][0]
+    assert said[1][0] == ""
+    assert "segpipe:" not in said[1][1]
+
+
+def test_a_preset_from_scratch_downloads_nothing(data_root, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("SEGPIPE_OFFLINE", "1")
+    arguments = ["train", "--model", "segformer-b0-ade20k", "--from-scratch", "--data", "folder", str(data_root)]
+    small = ["train.batch_size=1", "train.workers=0", "train.transforms=[]", "train.precision=float32"]
+    changes = [part for change in small for part in ("--set", change)]
+    assert main([*arguments, "--dry-run", "--device", "cpu", *changes]) == 0
+    assert "from random weights" in capsys.readouterr().out
+
+
+def test_without_data_or_a_model_it_asks_for_them(recipe, capsys):  # noqa: F811
+    assert main(["train"]) == 2
+    assert "Give --model NAME" in capsys.readouterr().err
+    assert main(["train", "--config", str(recipe)]) == 1
+    assert "Give --data NAME ROOT" in capsys.readouterr().err
