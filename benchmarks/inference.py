@@ -8,24 +8,18 @@ from the top of a checkout. benchmarks/README.md explains the figures.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .comparison import compare_results
 from .pictures import Size, make_pictures, parse_size
-from .results import Result, Row, describe_machine, installed_versions, read_result, write_result
-from .tables import disagreements, render_changes, render_result
+from .results import Row
+from .runs import add_run_options, finish_run, limit_threads, read_recorded, tell
 
 if TYPE_CHECKING:
     from PIL import Image
 
-RESULTS = Path(__file__).parent / "results"
 TABLES = ("latency", "throughput", "parts", "memory")
 NETWORK_NAMES = ("b0", "b2", "b0-random")
 PRESET = "cocostuff preset"
@@ -34,23 +28,11 @@ PRESET = "cocostuff preset"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 when label maps disagree or something got worse than recorded."""
     options = parse_arguments(arguments)
-    recorded = read_result(options.compare) if options.compare else None
-    _limit_threads(options.threads)
+    recorded = read_recorded(options)
+    limit_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
         rows = tuple(measure(options, Path(folder)))
-    fresh = Result(
-        date=datetime.date.today().isoformat(),
-        machine=describe_machine(),
-        versions=installed_versions(),
-        threads=options.threads,
-        rows=rows,
-    )
-    write_result(fresh, RESULTS / f"{options.name}.json")
-    print(render_result(fresh))
-    changes = compare_results(recorded, fresh) if recorded else []
-    if recorded:
-        print("\n" + render_changes(changes, recorded, fresh))
-    return int(bool(disagreements(rows)) or any(change.verdict == "worse" for change in changes))
+    return finish_run(rows, options, recorded)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -71,13 +53,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="instead of drawn street scenes")
     parser.add_argument("--count", type=int, default=8, help="pictures of the list for throughput (default 8)")
-    parser.add_argument("--threads", type=int, default=2, help="for both libraries (default 2)")
     parser.add_argument("--rounds", type=int, default=15, help="at most, for each row (default 15)")
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="after which a row begins no new round (default 30)"
     )
-    parser.add_argument("--name", default="latest", help="of the file in benchmarks/results (default latest)")
-    parser.add_argument("--compare", type=Path, metavar="RESULT.json", help="set the run beside a recorded one")
+    add_run_options(parser, name="latest")
     options = parser.parse_args(arguments)
     options.network = options.network or ([] if options.model else ["b0", "b2"])
     return options
@@ -108,13 +88,13 @@ def _measure_times(
     pair, effort = Pair(network, Segpipe(model), Transformers(model)), Effort(options.rounds, options.seconds)
     for size, of_size in pictures.items():
         if "latency" in options.only:
-            _tell(f"latency of {network} at {size[0]}×{size[1]}")
+            tell(f"latency of {network} at {size[0]}×{size[1]}")
             yield measure_latency(pair, of_size, effort)
         if "parts" in options.only:
-            _tell(f"parts of {network} at {size[0]}×{size[1]}")
+            tell(f"parts of {network} at {size[0]}×{size[1]}")
             yield from measure_parts(pair, of_size[0], effort)
     if "throughput" in options.only:
-        _tell(f"throughput of {network}")
+        tell(f"throughput of {network}")
         yield from measure_throughput(pair, next(iter(pictures.values())), effort)
 
 
@@ -127,7 +107,7 @@ def _measure_memory(
     from .tables import CONTESTANTS
 
     if not is_supported():
-        _tell("memory is left out: it is read from Linux's /proc")
+        tell("memory is left out: it is read from Linux's /proc")
         return
     wanted = [(name, path, CONTESTANTS["memory"]) for name, path in folders.items()]
     if options.network:
@@ -137,13 +117,13 @@ def _measure_memory(
         file = folder / f"{size[0]}x{size[1]}.png"
         picture.save(file, compress_level=1)
         for network, path, contestants in wanted:
-            _tell(f"memory of {network} at {size[0]}×{size[1]}")
+            tell(f"memory of {network} at {size[0]}×{size[1]}")
             yield measure_memory(network, path, file, size, threads=options.threads, contestants=contestants)
 
 
 def _draw_pictures(options: argparse.Namespace) -> dict[Size, list[Image.Image]]:
     """A list of pictures of the first size, one of each other."""
-    _tell("drawing pictures")
+    tell("drawing pictures")
     first, *others = options.sizes
     pictures = {first: make_pictures(first, options.count, options.pictures)}
     return pictures | {size: make_pictures(size, 1, options.pictures) for size in others}
@@ -155,7 +135,7 @@ def _write_networks(options: argparse.Namespace, folder: Path) -> dict[str, Path
 
     folders = {}
     for name in options.network:
-        _tell(f"making the network {name}")
+        tell(f"making the network {name}")
         NETWORKS[name](folder / name)
         folders[name] = folder / name
     for path in options.model:
@@ -163,20 +143,6 @@ def _write_networks(options: argparse.Namespace, folder: Path) -> dict[str, Path
             raise SystemExit(f"{path} has no config.json. Name a folder in Hugging Face's format.")
         folders[path.resolve().name] = path.resolve()
     return folders
-
-
-def _limit_threads(threads: int) -> None:
-    """Before torch is imported, and for the processes that measure memory."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-
-
-def _tell(what: str) -> None:
-    """A line that the next one replaces, for those who wait."""
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r{what[:width]:<{width}}\r")
-        sys.stderr.flush()
 
 
 if __name__ == "__main__":

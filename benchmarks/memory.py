@@ -11,6 +11,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -35,11 +36,30 @@ class Peak(msgspec.Struct, frozen=True):
 
 def measure_peak(contestant: str, folder: Path, picture: Path, *, threads: int) -> Peak:
     """Start a process that measures one contestant on the picture in a .png file."""
-    command = [sys.executable, "-m", "benchmarks.memory", contestant, str(folder), str(picture), str(threads)]
+    return measure_apart("benchmarks.memory", contestant, [folder, picture, threads])
+
+
+def measure_apart(module: str, contestant: str, arguments: Sequence[object]) -> Peak:
+    """Start a process, `python -m module contestant arguments…`, that measures and calls `print_peak`."""
+    command = [sys.executable, "-m", module, contestant, *map(str, arguments)]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if finished.returncode:
         raise SystemExit(f"Measuring the memory of {contestant} failed:\n{finished.stderr.strip()[-2000:]}")
     return msgspec.json.decode(finished.stdout.splitlines()[-1], type=Peak)
+
+
+def peak_of(call: Callable[[], object]) -> Peak:
+    """Make the call in this process, which should be warm, and see how far it grows."""
+    _give_back_free_memory()
+    Path("/proc/self/clear_refs").write_text(CLEAR_PEAK, encoding="ascii")
+    before = _status_mib("VmRSS")
+    call()
+    return Peak(before, _status_mib("VmHWM"))
+
+
+def print_peak(peak: Peak) -> None:
+    """As one line of JSON, for the process that asked."""
+    sys.stdout.write(msgspec.json.encode(peak).decode() + "\n")
 
 
 def is_supported() -> bool:
@@ -55,7 +75,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("threads", type=int)
     arguments = parser.parse_args()
-    sys.stdout.write(msgspec.json.encode(_measure_here(arguments)).decode() + "\n")
+    print_peak(_measure_here(arguments))
 
 
 def _measure_here(arguments: argparse.Namespace) -> Peak:
@@ -67,11 +87,7 @@ def _measure_here(arguments: argparse.Namespace) -> Peak:
     call = build_call(arguments.contestant, arguments.folder)
     picture = Image.open(arguments.picture).convert("RGB")
     call(picture.resize(TINY[::-1]))
-    _give_back_free_memory()
-    Path("/proc/self/clear_refs").write_text(CLEAR_PEAK, encoding="ascii")
-    before = _status_mib("VmRSS")
-    call(picture)
-    return Peak(before, _status_mib("VmHWM"))
+    return peak_of(lambda: call(picture))
 
 
 def _give_back_free_memory() -> None:

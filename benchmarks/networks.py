@@ -42,7 +42,12 @@ def write_b0(folder: Path) -> None:
 
 def write_b0_random(folder: Path) -> None:
     """Nothing but random weights, in Hugging Face's format."""
-    _save(_new_model("b0"), folder)
+    write_untrained("b0", folder)
+
+
+def write_untrained(variant: str, folder: Path) -> None:
+    """A network to begin training with, in Hugging Face's format; `variant` is one of `SHAPES`."""
+    _save(_new_model(variant), folder)
 
 
 def write_b2(folder: Path) -> None:

@@ -19,14 +19,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One measurement with all its contestants. Lower values are better, whatever the unit."""
 
     table: str
-    """latency, throughput, parts or memory."""
+    """One of those in tables.py."""
     network: str
     size: tuple[int, int]
     """(height, width) of the picture."""
     what: str
     """What was measured, in a few words."""
     unit: str
-    """ms (for throughput: per picture) or MiB."""
+    """ms (for throughput, training and loading: per picture) or MiB."""
     runs: dict[str, tuple[float, ...]]
     """Raw values by contestant; the n-th of each were taken in turn, in the same round."""
     agreement: float | None = None

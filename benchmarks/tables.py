@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .comparison import Change, Result
-from .results import Row, ratio_of, spread_of
+from .results import OURS, Row, ratio_of, spread_of
 
 AGREEMENT_WANTED = 0.999
 MISSING = "–"
@@ -14,13 +14,21 @@ TITLES = {
     "throughput": "Throughput: a list of decoded pictures. Milliseconds per picture, median of the rounds",
     "parts": "Part by part: milliseconds, median of the rounds",
     "memory": "Memory: peak of one call beyond the loaded, warm library. MiB",
+    "training": "Training: one step on a fixed batch. Pictures a second, median of the rounds",
+    "training memory": "Training memory: peak of one step beyond weights, gradients and the optimiser's state. MiB",
+    "loading": "Data loading alone: the ADE20K recipe's transforms. Pictures a second, median of the rounds",
 }
 CONTESTANTS = {
     "latency": ("segpipe", "segpipe with masks", "transformers", "transformers lean"),
     "throughput": ("segpipe", "transformers"),
     "parts": ("segpipe", "transformers"),
     "memory": ("segpipe", "transformers", "transformers lean"),
+    "training": ("segpipe", "transformers"),
+    "training memory": ("segpipe", "transformers"),
+    "loading": ("segpipe", "training step"),
 }
+RATES = ("training", "loading")
+"""Tables that show pictures a second; their rows hold milliseconds per picture like all others."""
 
 
 def render_result(result: Result) -> str:
@@ -36,8 +44,8 @@ def render_result(result: Result) -> str:
 def render_rows(table: str, rows: Sequence[Row]) -> str:
     """One table with its title and its notes."""
     names = CONTESTANTS[table]
-    ratios = [name for name in names if name.startswith("transformers")]
-    word = "less" if table == "memory" else "faster"
+    ratios = [name for name in names if not name.startswith(OURS)]
+    word = "less" if rows[0].unit == "MiB" else "faster"
     header = ["network", "picture", *([] if table in ("latency", "memory") else ["what"]), *names]
     header += [f"{word} than {name}" for name in ratios]
     cells = [[*_labels(row, table), *_values(row, names), *_ratios(row, ratios)] for row in rows]
@@ -104,7 +112,12 @@ def _labels(row: Row, table: str) -> list[str]:
 
 
 def _values(row: Row, names: Sequence[str]) -> list[str]:
-    return [_format_number(spread_of(row.runs[name]).median) if name in row.runs else MISSING for name in names]
+    return [_format_number(_shown_value(row, name)) if name in row.runs else MISSING for name in names]
+
+
+def _shown_value(row: Row, name: str) -> float:
+    median = spread_of(row.runs[name]).median
+    return 1000 / max(median, 1e-9) if row.table in RATES else median
 
 
 def _ratios(row: Row, names: Sequence[str]) -> Iterator[str]:
@@ -122,7 +135,8 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
     rounds = sorted({len(values) for row in rows for values in row.runs.values()})
     if rounds[-1] > 1:
         count = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
-        yield f"  {count} rounds in turn; in brackets the quartiles of the rounds' own ratios."
+        in_turn = "one number of workers after the other" if rows[0].table == "loading" else "in turn"
+        yield f"  {count} rounds {in_turn}; in brackets the quartiles of the rounds' own ratios."
     for row in rows:
         if row.agreement is None:
             continue

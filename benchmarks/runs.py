@@ -1,0 +1,59 @@
+"""What the commands share: their threads, the line for those who wait, and what becomes of a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from .comparison import compare_results
+from .results import Result, Row, describe_machine, installed_versions, read_result, write_result
+from .tables import disagreements, render_changes, render_result
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, name: str) -> None:
+    """What every command takes; `name` is the default of --name."""
+    parser.add_argument("--threads", type=int, default=2, help="for both libraries (default 2)")
+    parser.add_argument("--name", default=name, help=f"of the file in benchmarks/results (default {name})")
+    parser.add_argument("--compare", type=Path, metavar="RESULT.json", help="set the run beside a recorded one")
+
+
+def read_recorded(options: argparse.Namespace) -> Result | None:
+    """The run of --compare, if any: to be read before measuring, since it may be missing or about to be overwritten."""
+    return read_result(options.compare) if options.compare else None
+
+
+def finish_run(rows: tuple[Row, ...], options: argparse.Namespace, recorded: Result | None) -> int:
+    """Write, print and compare; 1 when label maps disagree or something got worse than recorded."""
+    fresh = Result(
+        date=datetime.date.today().isoformat(),
+        machine=describe_machine(),
+        versions=installed_versions(),
+        threads=options.threads,
+        rows=rows,
+    )
+    write_result(fresh, RESULTS / f"{options.name}.json")
+    print(render_result(fresh))
+    changes = compare_results(recorded, fresh) if recorded else []
+    if recorded:
+        print("\n" + render_changes(changes, recorded, fresh))
+    return int(bool(disagreements(rows)) or any(change.verdict == "worse" for change in changes))
+
+
+def limit_threads(threads: int) -> None:
+    """Before torch is imported, and for the processes that measure memory."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def tell(what: str) -> None:
+    """A line that the next one replaces, for those who wait."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r{what[:width]:<{width}}\r")
+        sys.stderr.flush()
