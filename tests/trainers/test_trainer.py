@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -122,17 +124,22 @@ def test_a_damaged_checkpoint_is_passed_over(recipe, data_root, tmp_path, caplog
     assert_equal_weights(expected, again.model.state_dict())
 
 
-def test_killed_processes_lose_nothing(recipe, data_root, tmp_path):
-    """kill -9 at some moment, three times, and the weights are those of a run in peace."""
-    whole = trainer(recipe, data_root, tmp_path / "whole", eval_dataset=None, max_steps=12).train()
-    for patience in (2, 5, 9):
-        [process] = start(recipe, data_root, tmp_path / "killed", "train.max_steps=12", "train.checkpoint.every=1")
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_processes_lose_nothing(recipe, data_root, tmp_path, kills):
+    """kill -9 at random moments, and the weights are those of a run in peace."""
+    steps = 4 * kills
+    whole = trainer(recipe, data_root, tmp_path / "whole", eval_dataset=None, max_steps=steps).train()
+    options = (f"train.max_steps={steps}", "train.checkpoint.every=1")
+    rng = np.random.default_rng(kills)
+    for patience in np.sort(rng.integers(1, steps, kills)):
+        [process] = start(recipe, data_root, tmp_path / "killed", *options)
         log = tmp_path / "killed" / "log.jsonl"
         while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < patience):
             pass
+        threading.Event().wait(rng.uniform(0, 0.02))  # anywhere in a step or a save
         process.kill()
         process.communicate()
-    finish(start(recipe, data_root, tmp_path / "killed", "train.max_steps=12", "train.checkpoint.every=1"))
+    finish(start(recipe, data_root, tmp_path / "killed", *options))
     assert_equal_weights(weights_of(whole.path), weights_of(tmp_path / "killed" / "model"))
 
 
@@ -163,6 +170,18 @@ def test_two_processes_train_as_one_with_the_whole_batch(recipe, data_root, tmp_
     assert all(torch.allclose(one[key].float(), two[key].float(), rtol=1e-5, atol=1e-6) for key in one)
     losses = [[line["loss"] for line in read_log(tmp_path / name / "log.jsonl")] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(recipe, data_root, tmp_path):
+    calm = ["model.head.dropout=0.0", "model.encoder.drop_path_rate=0.0", "train.batch_size=4"]
+    calm.append('train.optimizer={"type": "sgd", "lr": 0.05, "weight_decay": 0.01}')
+    finish(start(recipe, data_root, tmp_path / "one", *calm))
+    finish(start(recipe, data_root, tmp_path / "both", *calm))
+    for path in list_checkpoints(tmp_path / "both" / "checkpoints")[-1:]:
+        shutil.rmtree(path)  # back to step 4
+    finish(start(recipe, data_root, tmp_path / "both", *calm, ranks=2))
+    one, both = weights_of(tmp_path / "one" / "model"), weights_of(tmp_path / "both" / "model")
+    assert all(torch.allclose(one[key].float(), both[key].float(), rtol=1e-5, atol=1e-6) for key in one)
 
 
 def test_accumulated_batches_are_divided_by_all_their_pixels(recipe, data_root, tmp_path):
