@@ -97,6 +97,8 @@ def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> No
         if key not in known:
             raise ConfigurationError(f"{ORIGIN}: {_unknown_key(key, path, known)}")
         return
+    if isinstance(container, list) and isinstance(key, str) and key.isdecimal():
+        raise ConfigurationError(f"{ORIGIN}: {here}: items of a list are written {here}[{key}]. Correct the path.")
     if not isinstance(container, list) or not isinstance(key, int):
         raise ConfigurationError(
             f"{ORIGIN}: {here}: it is {_KINDS.get(type(container), 'a single value')} in this configuration "

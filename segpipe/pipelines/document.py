@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segpipe.data import rle
 from segpipe.errors import InputError
-
-from . import rle
 
 if TYPE_CHECKING:
     from .segmentation import Segmentation

@@ -70,6 +70,7 @@ def test_resize_can_be_switched_off_and_exchanged(preset: Configuration) -> None
         ("train.optimizer.lr", ["has no '='", "PATH=VALUE"]),
         ("train.transforms[9].size=[1, 1]", ["train.transforms[9]", "has 5 items"]),
         ("train.transforms.size=[1, 1]", ["train.transforms", "a list"]),
+        ("train.transforms.0.size=[1, 1]", ["train.transforms[0]", "Correct"]),
         ("train.optimizer.lr.x=1", ["train.optimizer.lr", "a single value"]),
         ("preprocessor.resize.size=512", ["preprocessor.resize", "null", "Give the whole value"]),
         ("train.schedule.type=cosin", ["Did you mean 'cosine'?"]),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe.data.rle import decode_mask
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.pipelines.rle import decode_mask
 from segpipe.pipelines.segmentation import Segmentation
 
 NAMES = ("sky", "road", "car", "tree")

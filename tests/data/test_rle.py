@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segpipe.errors import InputError
-from segpipe.pipelines.rle import (
+from segpipe.data.rle import (
     compress_counts,
     counts_to_mask,
     decode_mask,
@@ -15,6 +14,7 @@ from segpipe.pipelines.rle import (
     encode_mask,
     mask_to_counts,
 )
+from segpipe.errors import InputError
 
 
 def make_masks():
