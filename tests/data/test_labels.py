@@ -83,6 +83,8 @@ def test_facts_of_the_data_sets_that_no_preset_has():
     assert (len(context.names), len(fewer.names), len(voc.names)) == (60, 59, 21)
     assert fewer.names == context.names[1:]
     assert fewer.raw_ids == tuple(range(1, 60))
+    # The masks count the 60 ids of the 459 classes upwards, and those ids are alphabetical.
+    assert [context.names[index] for index in (1, 2, 55, 59)] == ["aeroplane", "bag", "tvmonitor", "wood"]
     assert (voc.names[15], voc.palette[15], voc.palette[20]) == ("person", (192, 128, 128), (0, 64, 128))
 
 
