@@ -1,4 +1,4 @@
-"""`segpipe data`: a check of a data set before training, and a page of its pictures with their labels."""
+"""`segpipe data`: preparing a data set, a check of it before training, and a page of its pictures with their labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segpipe.errors import InputError
 
 from .parsing import add_action, add_actions, add_json
+from .prepare import add_prepare
 from .printing import format_bytes, format_table, print_json, print_note
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from segpipe.data import Sample, SegmentationDataset
     from segpipe.data.findings import Finding, FindingGroup, Report
 
-EXAMPLES = """  segpipe data check camvid data/CamVid
+EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
+  segpipe data prepare ade20k data/ade --download
+  segpipe data check camvid data/CamVid
   segpipe data check folder my-data --split all --option names=sky,road,car
   segpipe data show camvid data/CamVid --recipe segformer-b0-camvid --output grid.png"""
 
@@ -26,6 +29,7 @@ _LISTS = ("names", "classes")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = add_actions(parser)
+    add_prepare(actions)
     check = add_action(actions, "check", "read every picture and label once and say what is wrong", check_data)
     _add_dataset(check)
     check.add_argument("--split", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")

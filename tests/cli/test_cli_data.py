@@ -151,3 +151,63 @@ def test_a_grid_without_samples_or_with_uneven_rows_is_refused():
     for rows in ([], [[]], [[sample], [sample, sample]]):
         with pytest.raises(InputError, match="at least one row"):
             draw_label_grid(rows, LabelSet(names=("sky",)))
+
+
+def test_prepare_draws_streets_says_what_it_wrote_and_makes_nothing_twice(tmp_path, capsys):
+    arguments = ["data", "prepare", "street-scenes", "streets", "--count", "2", "--first-seed", "7", "--size", "64x80"]
+    assert main([*arguments, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["dataset"], said["written"], said["kept"]) == (
+        "street-scenes",
+        {"images/train": 2, "labels/train": 2},
+        0,
+    )
+    assert Image.open(tmp_path / "streets/images/train/7.png").size == (80, 64)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == (
+        "street-scenes in streets\n  Streets of 64 × 80, seeds 7 to 8, drawn in CamVid's classes.\n"
+        "  4 files were there already\n"
+    )
+    assert main(["data", "check", "street-scenes", "streets", "--split", "train"]) == 0
+
+
+def test_prepare_says_in_one_sentence_what_a_folder_lacks(tmp_path, capsys):
+    assert main(["data", "prepare", "cityscapes", str(tmp_path), "--jobs", "2"]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "Right would be gtFine/train/aachen/" in said.err
+    assert main(["data", "prepare", "cityscapes", str(tmp_path), "--download"]) == 1
+    assert "asks for a login of your own" in capsys.readouterr().err
+
+
+def test_prepare_refuses_sizes_and_options_that_cannot_be(tmp_path, capsys):
+    assert main(["data", "prepare", "street-scenes", "streets", "--size", "large"]) == 2
+    assert "no size; height and width such as 360x480" in capsys.readouterr().err
+    assert main(["data", "prepare", "ade20k", str(tmp_path), "--count", "3"]) == 1
+    assert "The preparation of ade20k has no options" in capsys.readouterr().err
+
+
+def test_prepare_fetches_unpacks_and_says_from_where(web_server, tmp_path, capsys, monkeypatch):
+    import dataclasses
+    import hashlib
+    import io
+    import zipfile
+
+    from segpipe.data.preparing import PREPARERS, Archive
+
+    put_pair(tmp_path / "ade", "validation/a", RAW, 10)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        zipped.write(tmp_path / "ade/images/validation/a.png", "ADE/images/validation/a.png")
+        zipped.write(tmp_path / "ade/labels/validation/a.png", "ADE/annotations/validation/a.png")
+    web_server.static["ade.zip"] = buffer.getvalue()
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    folder = "ADEChallengeData2016"
+    archive = Archive(f"{web_server.url}/static/ade.zip", f"sha256:{digest}", "ADE", folder, (folder,))
+    preparer = dataclasses.replace(PREPARERS.get("ade20k"), archives=(archive,))
+    monkeypatch.setitem(PREPARERS._entries, "ade20k", preparer)
+    assert main(["data", "prepare", "ade20k", "new", "--download", "--keep-archive"]) == 0
+    assert f"fetched {archive.url}" in capsys.readouterr().out
+    assert (tmp_path / "new/ade.zip").is_file()
+    assert main(["data", "prepare", "ade20k", "new", "--download", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fetched"] == []

@@ -1,4 +1,4 @@
-"""CamVid: 701 frames from a car in Cambridge, 11 classes; 11 in the files is void."""
+"""CamVid: 701 frames from a car in Cambridge, 11 classes; 11 in the files is void. Drawn streets lie as they do."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def build_camvid(root: AnyPath, split: str = "train", *, split_file: AnyPath | N
         Layout(f"CamVid/{split}", f"CamVid/{split}annot", labels),
     ]
     return build_from_layouts("camvid", root, split, layouts, split_file=split_file)
+
+
+@DATASETS.register("street-scenes")
+def build_street_scenes(
+    root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None
+) -> SegmentationDataset:
+    """Drawn streets in CamVid's classes, as `segpipe data prepare street-scenes` makes them."""
+    split = resolve_split("street-scenes", split, _SPLITS)
+    layouts = [Layout(f"images/{split}", f"labels/{split}", dataset_labels("camvid"))]
+    return build_from_layouts("street-scenes", root, split, layouts, split_file=split_file)

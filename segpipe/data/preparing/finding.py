@@ -1,0 +1,25 @@
+"""What preparations say about a folder that is not what they expect, and how they find one that may lie deeper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segpipe.errors import InputError
+
+
+def shown_content(folder: Path) -> str:
+    """The first names in a folder, for messages."""
+    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    if not names:
+        return "nothing"
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
+    """The first of `tops` below the root that holds `wanted`; InputError says what lies there and what to do."""
+    found = next((root / top for top in tops if (root / top / wanted).exists()), None)
+    if found is None:
+        places = ", ".join(f"{top}/{wanted}" if top else wanted for top in tops)
+        raise InputError(f"{root} has no {wanted}: it holds {shown_content(root)}. Right would be {places}. {advice}")
+    return found
