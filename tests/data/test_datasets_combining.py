@@ -1,0 +1,62 @@
+"""A data set as a sequence: read late, small to pickle, joined, repeated, with fewer classes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from dataset_material import NAMES, labels_of, make_dataset, put_text
+
+from segpipe.data import concat, load_dataset, repeat, subset_classes
+from segpipe.errors import ImageDecodeError, InputError
+
+
+def test_nothing_is_decoded_before_it_is_asked_for(tmp_path):
+    make_dataset(tmp_path)
+    put_text(tmp_path, "one/images/1.png", "broken")
+    dataset = load_dataset("folder", tmp_path / "one", "all", names=NAMES)
+    assert dataset[0].label.tolist() == [[0, 1, 2]]
+    with pytest.raises(ImageDecodeError, match=r"1\.png"):
+        dataset[1]
+
+
+def test_a_data_set_is_a_sequence(tmp_path):
+    dataset = make_dataset(tmp_path)
+    assert [sample.image[0, 0, 0] for sample in dataset] == [0, 1]
+    assert dataset[-1].name.endswith("1.png")
+    assert [Path(pair.image).name for pair in repeat(dataset, 2)[1:3].pairs] == ["1.png", "0.png"]
+    with pytest.raises(IndexError, match="There is no sample 2; one all has 2"):
+        dataset[2]
+
+
+def test_data_sets_pickle_small(tmp_path):
+    dataset = make_dataset(tmp_path)
+    again = pickle.loads(pickle.dumps(repeat(dataset, 1000)))
+    assert (len(again), labels_of(again[:2])) == (2000, labels_of(dataset))
+    assert len(pickle.dumps(repeat(dataset, 1000))) < 2000
+
+
+def test_concat_and_repeat(tmp_path):
+    one, two = make_dataset(tmp_path), make_dataset(tmp_path, "two", rows=[[[1, 1, 1]]])
+    joined = concat([repeat(two, 2), one])
+    assert [sample.label.tolist()[0] for sample in joined] == [[1, 1, 1], [1, 1, 1], [0, 1, 2], [2, 2, 2]]
+    assert (joined.name, joined.split) == ("two+one", "all")
+    assert len(repeat(joined, 3)) == 12
+    with pytest.raises(InputError, match="times is 0"):
+        repeat(one, 0)
+
+
+def test_concat_refuses_other_classes(tmp_path):
+    one = make_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"differ in their labels' `names`: .*'sky', 'road', 'car'.* and \('road',\)"):
+        concat([one, subset_classes(one, ["road"])])
+    with pytest.raises(InputError, match="no data sets to join"):
+        concat([])
+
+
+def test_classes_are_chosen_and_numbered(tmp_path):
+    make_dataset(tmp_path)
+    dataset = load_dataset("folder", tmp_path / "one", "all", names=NAMES, classes=["car", "sky"])
+    assert dataset.labels.names == ("car", "sky")
+    assert dataset[0].label.tolist() == [[1, 255, 0]]
