@@ -149,7 +149,7 @@ def _on_picture(
         writers.append(_overlay_writer(options.output / "overlays", configuration, dataset))
     if options.submission:
         folder = options.output / f"submission-{options.submission}"
-        writers.append(_submission_writer(folder, options.submission, configuration))
+        writers.append(_submission_writer(folder, options.submission, configuration, dataset))
     if not writers:
         return None
 
@@ -177,9 +177,12 @@ def _overlay_writer(folder: Path, configuration: Configuration, dataset: Segment
     return write
 
 
-def _submission_writer(folder: Path, benchmark: str, configuration: Configuration) -> OnPicture:
-    from segpipe.evaluation.submissions import submission_values, write_submission
+def _submission_writer(
+    folder: Path, benchmark: str, configuration: Configuration, dataset: SegmentationDataset
+) -> OnPicture:
+    from segpipe.evaluation.submissions import check_submission_names, submission_values, write_submission
 
+    check_submission_names(pair.image for pair in dataset.pairs)
     values = submission_values(benchmark, configuration.labels, configuration.model.num_classes)
 
     def write(name: str, label_map: np.ndarray) -> None:

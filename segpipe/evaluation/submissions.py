@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +46,17 @@ def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(values[label_map]).save(path, format="PNG")
     return path
+
+
+def check_submission_names(pictures: Iterable[str]) -> None:
+    """Raise an InputError where two pictures would be written to one file, since files have the pictures' names."""
+    stems = Counter(Path(picture).stem for picture in dict.fromkeys(pictures))
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{len(twice)} names are those of several pictures, {twice[0]!r} for one; a submission has a file of its "
+            "own name for each picture. Rename them, or evaluate without a submission."
+        )
 
 
 def submission_values(benchmark: str, labels: LabelSet | None, num_classes: int) -> np.ndarray:

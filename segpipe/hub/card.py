@@ -54,6 +54,7 @@ def _summary(configuration: Configuration) -> str:
 def _usage(configuration: Configuration, name: str) -> str:
     code = (
         "from segpipe import pipeline\n\n"
+        "# the path of this folder, or the name or URL under which it is published\n"
         f"predict = pipeline({json.dumps(configuration.task)}, {json.dumps(name)})\n"
         'result = predict("picture.jpg")'
     )

@@ -18,8 +18,8 @@ from .storage import MANIFEST_NAME, storage_errors
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration
 
-FOLDER_FILES = (CONFIGURATION_NAME, WEIGHTS_NAME, CARD_NAME, "LICENSE*", "NOTICE*")
-"""What a model folder consists of. Other files beside them, say logs of a run, are not part of it."""
+FOLDER_FILES = (CONFIGURATION_NAME, WEIGHTS_NAME, CARD_NAME, "LICENSE*", "NOTICE*", "log.jsonl", "curves.png")
+"""What a model folder consists of, with the log of its training. Other files beside them, say checkpoints, are not."""
 
 
 def seal_folder(

@@ -1,6 +1,7 @@
 """`segpipe eval`: scores as a table and as JSON, overlays, and the files of benchmarks."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -85,6 +86,16 @@ def test_a_submission_has_the_label_ids_of_what_the_pipeline_sees(recipe, data_r
 def test_a_submission_of_other_classes_is_refused_before_any_work(camvid, capsys):
     assert main(arguments(camvid, "--output", "results", "--submission", "cityscapes")) == 1
     assert "The network has 11 outputs and the data set 19 classes" in capsys.readouterr().err
+
+
+def test_two_pictures_of_one_name_cannot_be_submitted(recipe, data_root, capsys):  # noqa: F811
+    data = ["--data", "folder", str(data_root), "--device", "cpu"]
+    assert main(["train", "--config", str(recipe), "--max-steps", "1", *data]) == 0
+    for kind in ("images", "labels"):
+        (data_root / kind / "val" / "again").mkdir()
+        shutil.copy(data_root / kind / "val" / "0.png", data_root / kind / "val" / "again")
+    assert main(["eval", "work_dir/model", *data, "--output", "results", "--submission", "ade20k"]) == 1
+    assert "1 names are those of several pictures, '0' for one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def mmsegmentation_scores(maps, num_classes):
             "Acc": intersect / labelled,
             "Dice": 2 * intersect / (predicted + labelled),
             "Precision": intersect / predicted,
+            "Recall": intersect / labelled,
         }
 
 
@@ -45,12 +46,28 @@ def test_scores_are_mmsegmentations():
         matrix.update(prediction=prediction, label=label)
     scores, expected = matrix.scores(), mmsegmentation_scores(maps, 6)
     assert scores.pixel_accuracy == pytest.approx(expected["aAcc"])
-    for ours, theirs in (("iou", "IoU"), ("accuracy", "Acc"), ("dice", "Dice"), ("precision", "Precision")):
+    pairs = [(theirs.lower(), theirs) for theirs in ("IoU", "Dice", "Precision", "Recall")]
+    for ours, theirs in [*pairs, ("accuracy", "Acc")]:
         assert list(getattr(scores, ours).values()) == pytest.approx(expected[theirs], nan_ok=True)
         mean = scores.miou if ours == "iou" else getattr(scores, f"mean_{ours}")
         assert mean == pytest.approx(np.nanmean(expected[theirs]))
     assert math.isnan(scores.accuracy["class 5"])
     assert math.isnan(scores.precision["class 2"])
+
+
+def test_f1_is_mmsegmentations_fscore_where_that_is_a_number():
+    """Theirs, with beta 1, is not a number for a class that is never predicted, or never rightly; ours is 0 there."""
+    maps, matrix = [random_maps(seed) for seed in range(4)], ConfusionMatrix(6)
+    for prediction, label in maps:
+        matrix.update(prediction=prediction, label=label)
+    expected = mmsegmentation_scores(maps, 6)
+    precision, recall = expected["Precision"], expected["Recall"]
+    with np.errstate(all="ignore"):
+        fscore = 2 * precision * recall / (precision + recall)
+    ours = np.array(list(matrix.scores().f1.values()))
+    assert np.flatnonzero(np.isnan(fscore)).tolist() == [2, 5]
+    assert ours[[0, 1, 3, 4]] == pytest.approx(fscore[[0, 1, 3, 4]])
+    assert ours[[2, 5]].tolist() == [0.0, 0.0]
 
 
 def test_all_scores_by_hand():

@@ -82,14 +82,16 @@ def test_sealed_configuration_says_where_the_weights_came_from_and_whose_they_ar
     assert manifest.source == "modelscope:damo/x"
 
 
-def test_logs_of_a_run_are_no_part_of_the_folder(tmp_path: Path):
+def test_the_log_of_a_run_is_part_of_the_folder_and_its_checkpoints_are_not(tmp_path: Path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "4000.pt").write_bytes(b"x")
+    (tmp_path / "events.out").write_bytes(b"x")
     (tmp_path / "log.jsonl").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(WEIGHTS)
     manifest = read_manifest(seal_folder(tmp_path, configuration_with()).path)
     assert manifest is not None
-    assert {entry.path for entry in manifest.files} == {"configuration.json", "model.safetensors", "README.md"}
+    names = {entry.path for entry in manifest.files}
+    assert names == {"configuration.json", "model.safetensors", "README.md", "log.jsonl"}
 
 
 def test_sealing_again_after_a_change_makes_it_whole_again(sealed: ModelFolder):
