@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from segpipe.errors import ConfigurationError
 
 from .codec import build_configuration, to_document
 from .foreign_easycv import configuration_from_easycv
 from .foreign_huggingface import configuration_from_huggingface
-from .schema import Configuration, Dialect
+from .models import Dialect, ModelConfig
+from .schema import Configuration
 from .strict_json import read_json
 
 OWN_FILE = "configuration.json"
 HUGGINGFACE_FILE = "config.json"
 HUGGINGFACE_PREPROCESSOR_FILE = "preprocessor_config.json"
-_OWN_MODEL_TYPES = ("segformer", "mit")
+_OWN_MODEL_TYPES = tuple(section.__struct_config__.tag for section in get_args(ModelConfig))
 
 
 @dataclasses.dataclass(frozen=True)

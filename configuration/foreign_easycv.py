@@ -17,17 +17,13 @@ from .foreign_fields import (
     known_labels,
     numbered_names,
 )
+from .models import IMAGENET_MEAN, IMAGENET_STD, HeadConfig, NormEps, SegformerConfig
 from .schema import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Configuration,
-    HeadConfig,
     InferenceConfig,
     LabelSet,
-    NormEps,
     PipelineConfig,
     PreprocessorConfig,
-    SegformerConfig,
     ShortSideResize,
 )
 

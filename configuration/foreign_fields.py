@@ -9,8 +9,9 @@ from typing import Any
 from segpipe.errors import ConfigurationError
 
 from .explain import parse_path
+from .models import EncoderConfig, NormEps, Variant
 from .presets import load_preset
-from .schema import EncoderConfig, LabelSet, NormEps, Variant
+from .schema import LabelSet
 
 # One preset for each data set whose names are well known.
 _DATASET_PRESETS = ("segformer-b0-cocostuff", "segformer-b0-ade20k", "segformer-b0-cityscapes", "segformer-b0-camvid")

@@ -18,19 +18,14 @@ from .foreign_fields import (
     known_labels,
     numbered_names,
 )
+from .models import MAX_CLASSES, HeadConfig, MitConfig, ModelConfig, NormEps, SegformerConfig
 from .schema import (
-    MAX_CLASSES,
     Configuration,
     ExactResize,
-    HeadConfig,
     InferenceConfig,
     LabelSet,
-    MitConfig,
-    ModelConfig,
-    NormEps,
     PipelineConfig,
     PreprocessorConfig,
-    SegformerConfig,
     ShortSideResize,
 )
 

@@ -1,6 +1,6 @@
 """What a `configuration.json` can say: one document for a preset, a published model and a finished run.
 
-`training.py` beside this file has the sections that only training reads.
+`models.py` beside this file has the networks, `training.py` the sections that only training reads.
 """
 
 from __future__ import annotations
@@ -10,105 +10,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .fields import Byte, Name, Pixels, PositiveFloat, Section, Share, Size
+from .fields import Byte, Name, Pixels, Section, Size
+from .models import MAX_CLASSES, Dialect, ModelConfig
 from .training import DatasetConfig, EvaluationConfig, ParallelConfig, TrainConfig
 
 FORMAT_VERSION = 1
-MAX_CLASSES = 65534
-Classes = Annotated[int, Meta(ge=1, le=MAX_CLASSES)]
 Color = tuple[Byte, Byte, Byte]
-# One number per stage; the limits keep a document from asking for more memory than any machine has.
-Channels = Annotated[int, Meta(ge=1, le=16384)]
-Blocks = Annotated[int, Meta(ge=1, le=512)]
-Factor = Annotated[int, Meta(ge=1, le=256)]
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-Dialect = Literal["segpipe", "huggingface", "easycv", "mmseg", "nvlabs", "libai"]
-
-
-class NormEps(Section, frozen=True, kw_only=True):
-    """LayerNorm eps by place; it differs between the implementations that published weights."""
-
-    patch: PositiveFloat = 1e-5
-    """After each overlap patch embedding."""
-    reduction: PositiveFloat = 1e-5
-    """On the reduced keys and values of attention."""
-    block: PositiveFloat = 1e-6
-    """norm1 and norm2 of each block."""
-    stage: PositiveFloat = 1e-6
-    """After the last block of each stage."""
-
-
-class EncoderConfig(Section, frozen=True, kw_only=True):
-    """Mix Transformer. What is null follows from the variant."""
-
-    drop_path_rate: Share = 0.1
-    """Stochastic depth of the last block; it grows linearly from 0."""
-    norm_eps: NormEps = NormEps()
-    """LayerNorm eps of the implementation that the weights come from."""
-    dims: tuple[Channels, Channels, Channels, Channels] | None = None
-    """Channels of the four stages."""
-    depths: tuple[Blocks, Blocks, Blocks, Blocks] | None = None
-    """Blocks of the four stages."""
-    heads: tuple[Factor, Factor, Factor, Factor] | None = None
-    """Attention heads of the four stages."""
-    reductions: tuple[Factor, Factor, Factor, Factor] | None = None
-    """By how much keys and values are reduced, per side."""
-    mlp_ratio: Factor = 4
-    """Hidden channels of the Mix-FFN over its input channels."""
-
-
-class HeadConfig(Section, frozen=True, kw_only=True):
-    """SegFormer's decode head."""
-
-    type: Literal["mlp", "conv"] = "mlp"
-    """mlp: linear per level (NVlabs, Hugging Face, LiBai); conv: convolution, BN, ReLU (mmsegmentation, EasyCV)."""
-    channels: Channels | None = None
-    """Width of the head; null: 256 for b0 and b1, else 768."""
-    dropout: Share = 0.1
-    """Channel dropout before the classifier."""
-
-
-Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
-
-
-class SegformerConfig(Section, tag="segformer", frozen=True, kw_only=True):
-    """Mix Transformer encoder with a decode head; logits at stride 4."""
-
-    variant: Variant = "b0"
-    """Size of the encoder, from b0 (3.3 M parameters) to b5 (81 M)."""
-    num_classes: Classes
-    """Outputs of the network; may exceed the names by trailing void outputs."""
-    head: HeadConfig = HeadConfig()
-    """The decode head."""
-    encoder: EncoderConfig = EncoderConfig()
-    """The Mix Transformer."""
-    pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Subtracted from RGB values 0–255."""
-    pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = IMAGENET_STD
-    """RGB values are divided by it."""
-    size_multiple: Factor = 1
-    """Pictures are zero-padded right and bottom to a multiple of it."""
-
-
-class MitConfig(Section, tag="mit", frozen=True, kw_only=True):
-    """Mix Transformer with a linear classifier on the mean of the last stage."""
-
-    variant: Variant = "b0"
-    """Size of the encoder, from b0 (3.3 M parameters) to b5 (81 M)."""
-    num_classes: Classes = 1000
-    """Outputs of the classifier."""
-    encoder: EncoderConfig = EncoderConfig()
-    """The Mix Transformer."""
-    pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Subtracted from RGB values 0–255."""
-    pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = IMAGENET_STD
-    """RGB values are divided by it."""
-    size_multiple: Factor = 1
-    """Pictures are zero-padded right and bottom to a multiple of it."""
-
-
-ModelConfig = SegformerConfig | MitConfig
 
 
 class LabelSet(Section, frozen=True, kw_only=True):
@@ -171,10 +78,25 @@ class ExactResize(Section, tag="exact", tag_field="mode", frozen=True, kw_only=T
     """Whose bilinear filter; they differ when shrinking (Pillow's antialiases), so it is part of the model."""
 
 
+class CropResize(Section, tag="center_crop", tag_field="mode", frozen=True, kw_only=True):
+    """Keep the ratio, the short side becomes `size`, then crop the middle; for image-classification alone."""
+
+    size: Pixels = 256
+    """Pixels of the short side."""
+    crop: Size = (224, 224)
+    """(height, width) that the network sees."""
+    filter: Literal["bilinear", "bicubic"] = "bicubic"
+    """Pillow's filter."""
+
+    def __post_init__(self) -> None:
+        if max(self.crop) > self.size:
+            raise ValueError(f"`crop` {list(self.crop)} exceeds the short side's `size` {self.size}")
+
+
 class PreprocessorConfig(Section, frozen=True, kw_only=True):
     """From a decoded RGB picture to what the network gets. The network itself normalises and pads."""
 
-    resize: ShortSideResize | ExactResize | None = None
+    resize: ShortSideResize | ExactResize | CropResize | None = None
     """How the picture is resized before the network sees it; null: not at all."""
 
 
@@ -286,6 +208,11 @@ class Configuration(Section, frozen=True, kw_only=True):
     """Evaluation during and after training."""
 
     def __post_init__(self) -> None:
+        if self.task == "image-segmentation" and isinstance(self.preprocessor.resize, CropResize):
+            raise ValueError(
+                "`preprocessor.resize` is 'center_crop', which leaves pixels without a class; segmentation needs "
+                "'short_side' or 'exact'"
+            )
         if self.labels is not None and len(self.labels.names) > self.model.num_classes:
             raise ValueError(
                 f"`labels.names` has {len(self.labels.names)} names and `model.num_classes` is "

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from . import schema, training, transforms
+from . import models, schema, training, transforms
 from .codec import json_values
 from .schema import Configuration
 
@@ -32,7 +32,7 @@ def json_schema() -> dict[str, Any]:
 def field_descriptions() -> dict[str, dict[str, str]]:
     """The string literal under each field of each section: class name → field → text, inherited fields included."""
     own: dict[str, dict[str, str]] = {}
-    for module in (transforms, training, schema):
+    for module in (transforms, training, models, schema):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef):
                 own[node.name] = _literals_under_fields(node)
@@ -50,7 +50,7 @@ def _literals_under_fields(node: ast.ClassDef) -> dict[str, str]:
 
 
 def _with_inherited(name: str, own: dict[str, dict[str, str]]) -> dict[str, str]:
-    struct = _find(name, (schema, training, transforms))
+    struct = _find(name, (schema, models, training, transforms))
     texts: dict[str, str] = {}
     for ancestor in reversed(struct.__mro__):
         texts |= own.get(ancestor.__name__, {})

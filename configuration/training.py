@@ -15,6 +15,21 @@ class SplitConfig(Section, frozen=True, kw_only=True):
 
     split: Name
     """Name of the split, as the data set knows it: train, val, …"""
+    times: Positive = 1
+    """How often each picture comes in an epoch, to outweigh what is mixed in."""
+
+
+class MixedDataConfig(Section, frozen=True, kw_only=True):
+    """Data of the same classes that is trained on beside the main data."""
+
+    type: Name
+    """A registered data set, e.g. street-scenes."""
+    root: str | None = None
+    """Folder of the data set; null: given when training."""
+    split: Name = "train"
+    """Which of its splits."""
+    times: Positive = 1
+    """How often each picture comes in an epoch."""
 
 
 class DatasetConfig(Section, frozen=True, kw_only=True):
@@ -28,6 +43,8 @@ class DatasetConfig(Section, frozen=True, kw_only=True):
     """The part that weights are learnt from."""
     eval: SplitConfig = SplitConfig(split="val")
     """The part that scores are measured on."""
+    mixed: tuple[MixedDataConfig, ...] = ()
+    """What is mixed into the training part."""
 
 
 class Loss(Section, tag_field="type", frozen=True, kw_only=True):
@@ -72,7 +89,23 @@ class FocalLoss(Loss, tag="focal", frozen=True, kw_only=True):
     """Factor of the loss; null: 1."""
 
 
-LossConfig = CrossEntropyLoss | OhemLoss | DiceLoss | FocalLoss
+class SoftCrossEntropyLoss(Section, tag="soft_cross_entropy", tag_field="type", frozen=True, kw_only=True):
+    """Mean cross-entropy over pictures with one class each, which may be mixed by twos; for image-classification."""
+
+    mixup: NonNegativeFloat = 0.0
+    """Alpha of the beta distribution that two pictures' shares are drawn from; 0: no mixup (Zhang et al. 2018)."""
+    cutmix: NonNegativeFloat = 0.0
+    """The same for a box of one picture in another; 0: no CutMix (Yun et al. 2019)."""
+    mixing_probability: Share = 1.0
+    """How often a batch is mixed."""
+    cutmix_probability: Share = 0.5
+    """How often a batch that is mixed gets CutMix, where there are both."""
+    smoothing: Share = 0.0
+    """Share of each target that is spread over all classes."""
+
+
+PixelLossConfig = CrossEntropyLoss | OhemLoss | DiceLoss | FocalLoss
+LossConfig = PixelLossConfig | SoftCrossEntropyLoss
 
 
 class ParameterGroup(Section, frozen=True, kw_only=True):
@@ -245,6 +278,10 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """Decay of a moving average of the weights; null: there is none."""
     sync_batch_norm: bool = True
     """Batch statistics over all processes."""
+    freeze: tuple[Name, ...] = ()
+    """Parts of parameter names; parameters whose name contains one stay as they are."""
+    activation_checkpointing: bool = False
+    """Keep only each block's input, recompute the rest in the backward pass: less memory, about a third more time."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """When the state of the run is saved."""
     log_every: Positive = 50
@@ -275,5 +312,7 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
     """Optimiser steps between two evaluations."""
     batch_size: Positive = 1
     """Pictures at a time."""
-    best: Literal["miou", "pixel_accuracy", "mean_accuracy"] = "miou"
-    """The score that decides which checkpoint is the best."""
+    best: Literal["miou", "pixel_accuracy", "mean_accuracy", "acc1", "acc5"] = "miou"
+    """The score that decides which checkpoint is the best; acc1 and acc5 are those of image-classification."""
+    patience: Positive | None = None
+    """Evaluations in a row without a better score after which the run ends; null: it never ends early."""

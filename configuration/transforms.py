@@ -105,6 +105,21 @@ class RandomResizedCrop(Transform, tag="random_resized_crop", frozen=True, kw_on
         check_interval("ratio", self.ratio)
 
 
+class RandomAreaCrop(Transform, tag="random_area_crop", frozen=True, kw_only=True):
+    """Crop a part of a drawn area and shape and resize it to size; for pictures with one class each."""
+
+    size: Size
+    """(height, width) of the result."""
+    area: tuple[Share, Share] = (0.08, 1.0)
+    """Least and greatest share of the picture's area."""
+    ratio: Interval = (0.75, 4 / 3)
+    """Least and greatest width / height of the part."""
+
+    def __post_init__(self) -> None:
+        check_interval("area", self.area)
+        check_interval("ratio", self.ratio)
+
+
 class CenterCrop(Transform, tag="center_crop", frozen=True, kw_only=True):
     """Crop to size around the centre."""
 
@@ -296,6 +311,43 @@ class Grayscale(Transform, tag="grayscale", frozen=True, kw_only=True):
     """How often a picture is changed."""
 
 
+class RandAugment(Transform, tag="rand_augment", frozen=True, kw_only=True):
+    """Some operations of a fixed list, drawn with their strength; for pictures with one class each.
+
+    The defaults are those of timm's "rand-m9-mstd0.5-inc1".
+    """
+
+    operations: Annotated[int, Meta(ge=1, le=32)] = 2
+    """How many are drawn, the same one perhaps twice."""
+    magnitude: Annotated[float, Meta(ge=0.0, le=10.0)] = 9.0
+    """Mean strength, of 10."""
+    magnitude_deviation: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.5
+    """Standard deviation of the strength, which is cut to 0 … 10."""
+    operation_probability: Share = 0.5
+    """How often a drawn operation is done."""
+    translate: Share = 0.45
+    """Greatest shift, as a share of the side."""
+    value: Byte | None = None
+    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+
+
+class RandomErasing(Transform, tag="random_erasing", frozen=True, kw_only=True):
+    """Put noise into a box of a drawn area and shape; for pictures with one class each."""
+
+    area: tuple[Share, Share] = (0.02, 1 / 3)
+    """Least and greatest share of the picture's area."""
+    ratio: Interval = (0.3, 1 / 0.3)
+    """Least and greatest height / width of the box."""
+    deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (58.395, 57.12, 57.375)
+    """Standard deviation of the noise around the model's pixel_mean, for R, G and B."""
+    probability: Share = 0.25
+    """How often a picture gets a box."""
+
+    def __post_init__(self) -> None:
+        check_interval("area", self.area)
+        check_interval("ratio", self.ratio)
+
+
 GeometryConfig = (
     Resize
     | RandomResize
@@ -305,6 +357,7 @@ GeometryConfig = (
     | ResizePad
     | RandomCrop
     | RandomResizedCrop
+    | RandomAreaCrop
     | CenterCrop
     | Pad
     | PadToMultiple
@@ -325,4 +378,5 @@ ColorConfig = (
     | GaussianBlur
     | Grayscale
 )
-TransformConfig = GeometryConfig | ColorConfig
+ClassificationConfig = RandAugment | RandomErasing
+TransformConfig = GeometryConfig | ColorConfig | ClassificationConfig

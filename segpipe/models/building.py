@@ -11,10 +11,14 @@ from segpipe.registry import Registry
 from .contract import SegpipeNetwork
 from .mit import MitClassifier
 from .segformer import Segformer
+from .segmenter import Segmenter
+from .unept import Unept
 
 MODELS: Registry[Callable[[Any], SegpipeNetwork]] = Registry("model type")
 MODELS.register("segformer")(Segformer)
 MODELS.register("mit")(MitClassifier)
+MODELS.register("segmenter")(Segmenter)
+MODELS.register("unept")(Unept)
 
 
 def model_type(config: ModelConfig) -> str:

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segpipe.errors import InputError
+
+from .blocks import Blocks
+
 
 class NetworkConfig(Protocol):
     """The fields that every model configuration has."""
@@ -68,3 +72,18 @@ class SegmentationModel(SegpipeNetwork):
 
     def apply_folding(self) -> None:
         """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""
+
+    def apply_activation_checkpointing(self) -> None:
+        """Keep only each block's input for the backward pass, which computes the rest again.
+
+        Raises:
+            InputError: the network has no `Blocks`.
+        """
+        found = [module for module in self.modules() if isinstance(module, Blocks)]
+        if not found:
+            raise InputError(
+                f"{type(self).__name__} has no blocks whose activations could be computed again. "
+                "Set train.activation_checkpointing to false."
+            )
+        for blocks in found:
+            blocks.is_checkpointed = True

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import msgspec
-from torch import Tensor
 
-from segpipe.configuration import (
-    Configuration,
-    EncoderConfig,
-    HeadConfig,
-    InferenceConfig,
-    LabelSet,
-    MitConfig,
-    NormEps,
-    PipelineConfig,
-    PreprocessorConfig,
-    SegformerConfig,
-    ShortSideResize,
-    load_preset,
-)
-from segpipe.configuration.schema import Variant
+from segpipe.configuration import Configuration, LabelSet, load_preset
+from segpipe.configuration.foreign_segmenter import VARIANT_FILE
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.hub import Hub, ModelFolder, atomic_folder
-from segpipe.names import Tasks, unknown_name_message
+from segpipe.hub import Hub, ModelFolder, atomic_folder, is_model_folder
+from segpipe.names import unknown_name_message
 
 from .dialects import detect_dialect, translate
+from .dialects.families import Checkpoint, Family
+from .dialects.segformer import SEGFORMER_FAMILY
+from .dialects.segmenter import SEGMENTER_FAMILY
+from .dialects.unept import UNEPT_FAMILY
 from .loading import write_model_folder
-from .mit import VARIANTS, Shape
-from .weights import CheckpointMeta, read_meta, read_tensors
+from .weights import read_meta, read_tensors
 
-ARCHITECTURES = tuple(f"{family}-{variant}" for family in ("segformer", "mit") for variant in VARIANTS)
-MMCV_RESIZE = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048, library="opencv"))
+# The first that recognises a checkpoint describes it; UN-EPT's may have Segmenter's encoder.
+FAMILIES: tuple[Family, ...] = (SEGFORMER_FAMILY, UNEPT_FAMILY, SEGMENTER_FAMILY)
+ARCHITECTURES = tuple(name for family in FAMILIES for name in family.architectures)
 
 
 def convert(
@@ -51,9 +39,10 @@ def convert(
     """Write a model folder from any checkpoint or folder whose tensor names are known.
 
     Args:
-        source: a .pth, .pt, .bin or .safetensors file, a folder (ModelScope, Hugging Face or ours) or a model's name.
+        source: a .pth, .pt, .bin or .safetensors file, a folder (ModelScope, Hugging Face, Segmenter or ours) or a
+            model's name.
         to: the folder to write; it must not exist yet, or be empty.
-        architecture: segformer-b0 … b5 or mit-b0 … b5; else read from the source's configuration or its tensors.
+        architecture: one of `ARCHITECTURES`; else read from the source's configuration or its tensors.
         num_classes: checked against the weights.
         labels: class names; else what the source says, else "class 0", "class 1", ….
         preset: take the whole configuration from this preset.
@@ -73,14 +62,14 @@ def convert(
 
 def _open_source(source: str | Path, architecture: str | None, preset: str | None) -> ModelFolder:
     """The source with a configuration: its own, the preset's, or one made from the tensors."""
-    path = Path(source)
+    path = _find_checkpoint(Path(source))
     if path.is_file():
         tensors = read_tensors(path)
         dialect = detect_dialect(tensors, origin=str(path))
-        configuration = (
-            load_preset(preset) if preset else describe_checkpoint(tensors, dialect, architecture, read_meta(path))
-        )
-        return ModelFolder(path.parent, configuration, path, dialect, path.name)
+        if preset:
+            return ModelFolder(path.parent, load_preset(preset), path, dialect, path.name)
+        checkpoint = Checkpoint(path, translate(tensors, dialect), dialect, read_meta(path), architecture)
+        return ModelFolder(path.parent, describe_checkpoint(checkpoint), path, dialect, path.name)
     folder = Hub().resolve(source)
     if folder.weights is None:
         raise InputError(f"{source} has no weights to convert. Name a folder or a file that has.")
@@ -89,78 +78,34 @@ def _open_source(source: str | Path, architecture: str | None, preset: str | Non
     return replace(folder, configuration=load_preset(preset)) if preset else folder
 
 
-def describe_checkpoint(
-    tensors: Mapping[str, Tensor], dialect: str, architecture: str | None, meta: CheckpointMeta
-) -> Configuration:
+def _find_checkpoint(path: Path) -> Path:
+    """The checkpoint in a folder of Segmenter's training; any other path as it is."""
+    if not (path / VARIANT_FILE).is_file() or is_model_folder(path):
+        return path
+    found = sorted(path.glob("*.pth"))
+    if len(found) > 1 and path / "checkpoint.pth" in found:
+        return path / "checkpoint.pth"
+    if len(found) != 1:
+        raise InputError(f"{path} has {len(found)} checkpoints (.pth) beside {VARIANT_FILE}. Name the one to convert.")
+    return found[0]
+
+
+def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
     """A configuration for a bare checkpoint, from its shapes, its dialect and what it says of its classes."""
-    ours = translate(tensors, dialect)
-    family, variant = _parse_architecture(architecture) if architecture else _recognise(ours)
-    eps = {"mmseg": _equal_eps(1e-6), "huggingface": _equal_eps(1e-5), "libai": _equal_eps(1e-5)}.get(
-        dialect, NormEps()
-    )
-    encoder = EncoderConfig(norm_eps=eps)
-    needed = "classifier.bias" if family == "mit" else "head.classifier.bias"
-    if needed not in ours:
+    if checkpoint.architecture is not None and checkpoint.architecture not in ARCHITECTURES:
+        raise UnknownNameError(unknown_name_message("architecture", checkpoint.architecture, ARCHITECTURES))
+    family = next((family for family in FAMILIES if family.recognises(checkpoint)), None)
+    if family is None:
         raise InputError(
-            f"These are weights of an encoder without the {'classifier' if family == 'mit' else 'decode head'} of "
-            f"{family}-{variant}, and a model folder holds a whole network. Convert a checkpoint that has one."
+            f"{checkpoint.path} has the tensors of no network that segpipe can describe by itself. "
+            "Name a preset that fits, or convert a folder with a configuration."
         )
-    if family == "mit":
-        model = MitConfig(variant=variant, num_classes=len(ours["classifier.bias"]), encoder=encoder)
-        return Configuration(task="image-classification", model=model, labels=_meta_labels(meta, model.num_classes))
-    num_classes = len(ours["head.classifier.bias"])
-    is_mmcv = dialect in ("mmseg", "nvlabs")
-    return Configuration(
-        model=SegformerConfig(
-            variant=variant,
-            num_classes=num_classes,
-            head=HeadConfig(
-                type="conv" if "head.level_norms.0.weight" in ours else "mlp",
-                channels=ours["head.fuse.weight"].shape[0],
-            ),
-            encoder=encoder,
-            size_multiple=32 if is_mmcv else 1,
-        ),
-        labels=_meta_labels(meta, num_classes),
-        preprocessor=MMCV_RESIZE if is_mmcv else PreprocessorConfig(),
-        inference=InferenceConfig(upsampling="two-step" if is_mmcv else "one-step"),
-        pipeline=PipelineConfig(type=Tasks.image_segmentation),
-    )
-
-
-def _parse_architecture(architecture: str) -> tuple[str, Variant]:
-    if architecture not in ARCHITECTURES:
-        raise UnknownNameError(unknown_name_message("architecture", architecture, ARCHITECTURES))
-    family, variant = architecture.split("-")
-    return family, cast(Variant, variant)
-
-
-def _recognise(tensors: Mapping[str, Tensor]) -> tuple[str, Variant]:
-    """(family, variant) by the channels and depths that the tensors have."""
-    family = "segformer" if "head.classifier.bias" in tensors else "mit"
-    dims = tuple(len(tensors.get(f"encoder.stages.{stage}.norm.weight", ())) for stage in range(4))
-    depths = tuple(
-        len({match[1] for key in tensors if (match := re.match(rf"encoder\.stages\.{stage}\.blocks\.(\d+)\.", key))})
-        for stage in range(4)
-    )
-    for variant, shape in VARIANTS.items():
-        if shape == Shape(dims, depths):
-            return family, cast(Variant, variant)
-    raise InputError(
-        f"The tensors have the channels {dims} and depths {depths}, which is none of b0 to b5. "
-        "Convert a folder whose configuration.json says what it is."
-    )
-
-
-def _equal_eps(value: float) -> NormEps:
-    return NormEps(patch=value, reduction=value, block=value, stage=value)
-
-
-def _meta_labels(meta: CheckpointMeta, num_classes: int) -> LabelSet | None:
-    if not meta.names or len(meta.names) > num_classes:
-        return None
-    has_palette = meta.palette is not None and len(meta.palette) == len(meta.names)
-    return LabelSet(names=meta.names, palette=meta.palette if has_palette else None)
+    if checkpoint.architecture not in (None, *family.architectures):
+        raise InputError(
+            f"{checkpoint.path} has the tensors of another network than {checkpoint.architecture}: they are those of "
+            f"{family.architectures[0]} or its like. Leave architecture out, or name another file."
+        )
+    return family.describe(checkpoint)
 
 
 def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] | None) -> Configuration:

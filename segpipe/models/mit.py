@@ -17,6 +17,7 @@ from torch.nn import functional
 from segpipe.configuration import EncoderConfig, MitConfig, NormEps
 from segpipe.errors import ConfigurationError
 
+from .blocks import Blocks
 from .contract import SegpipeNetwork
 
 
@@ -126,15 +127,12 @@ class Stage(nn.Module):
     def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig, drop_rates: list[float]) -> None:
         super().__init__()
         self.embed = PatchEmbedding(in_channels, kernel, stride, block)
-        self.blocks = nn.ModuleList(Block(block, rate) for rate in drop_rates)
+        self.blocks = Blocks(Block(block, rate) for rate in drop_rates)
         self.norm = nn.LayerNorm(block.dim, eps=block.eps.stage)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, h, w, D)."""
-        features = self.embed(features)
-        for block in self.blocks:
-            features = block(features)
-        return self.norm(features)
+        return self.norm(self.blocks(self.embed(features)))
 
 
 class PatchEmbedding(nn.Module):

@@ -1,15 +1,17 @@
-"""Tensors from and to files: safetensors, and pickles under `weights_only=True` alone."""
+"""Tensors from and to files: safetensors, NumPy's .npz, and pickles under `weights_only=True` alone."""
 
 from __future__ import annotations
 
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,12 +27,14 @@ MAX_LISTED = 5
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors, .pt, .pth or .bin file, by key, on the CPU.
+    """All tensors of a .safetensors, .pt, .pth, .bin or .npz file, by key, on the CPU.
 
     Wrappers (`state_dict`, `model`, …) are opened and the prefix `module.` is dropped.
     """
     if not path.is_file():
-        raise WeightsError(f"{path} is not a file. Give the path of a .safetensors, .pt, .pth or .bin file.")
+        raise WeightsError(f"{path} is not a file. Give the path of a .safetensors, .pt, .pth, .bin or .npz file.")
+    if path.suffix == ".npz":
+        return _read_npz(path)
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _unwrap(_read_pickle(path), path)
     return {re.sub(r"^module\.", "", key): tensor for key, tensor in tensors.items()}
 
@@ -45,7 +49,7 @@ class CheckpointMeta:
 
 def read_meta(path: Path) -> CheckpointMeta:
     """Class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
-    if path.suffix == ".safetensors":
+    if path.suffix in (".safetensors", ".npz"):
         return CheckpointMeta()
     content = _read_pickle(path)
     meta = content.get("meta") if isinstance(content, dict) else None
@@ -106,6 +110,22 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of an archive; those that Python would have to run code for are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: torch.from_numpy(np.ascontiguousarray(archive[key])) for key in archive.files}
+    except TypeError as error:
+        raise WeightsError(
+            f"{path} holds an array that is no tensor: {_first_line(error)}. Save numbers alone."
+        ) from error
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise CorruptWeightsError(
+            f"{path} ({path.stat().st_size} bytes) is no whole .npz file of numbers: {_first_line(error)}. "
+            "Download or copy it again."
+        ) from error
+
+
 def _read_pickle(path: Path) -> Any:
     if _torch_version() < SAFE_PICKLE_VERSION:
         raise WeightsError(
@@ -153,7 +173,7 @@ def _fit(tensor: Tensor, shape: torch.Size) -> Tensor:
 
 def _class_counts(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[int, int] | None:
     """(classes of the file, classes of the model) if they differ."""
-    for key in ("head.classifier.bias", "classifier.bias"):
+    for key in ("head.classifier.bias", "head.classifier.norm.bias", "classifier.bias"):
         if key in tensors and key in own and tensors[key].shape != own[key].shape:
             return tensors[key].shape[0], own[key].shape[0]
     return None

@@ -1,0 +1,130 @@
+"""ResNet-V1c: bottlenecks behind a stem of three 3x3 convolutions, dilated instead of strided (He et al. 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segpipe.configuration import ResNetConfig
+
+EXPANSION = 4
+
+
+class ResNet(nn.Module):
+    """Stem and four stages of bottlenecks.
+
+    Where a stage is dilated, its neighbour's stride is usually 1: with strides (1, 2, 1, 1) and
+    dilations (1, 1, 2, 4) the last three stages share one grid at stride 8.
+
+    Args:
+        config: depths, channels, strides and dilations.
+        levels: of how many stages, the last ones, the maps are wanted.
+    """
+
+    def __init__(self, config: ResNetConfig, levels: int = 4) -> None:
+        super().__init__()
+        half, channels = config.channels // 2, config.channels
+        self.dims = tuple(config.channels * 2**index * EXPANSION for index in range(len(config.depths)))[-levels:]
+        self.stem = nn.Sequential(
+            ConvNorm(3, half, kernel=3, stride=2),
+            nn.ReLU(inplace=True),
+            ConvNorm(half, half, kernel=3),
+            nn.ReLU(inplace=True),
+            ConvNorm(half, channels, kernel=3),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.stages = nn.ModuleList()
+        for index, depth in enumerate(config.depths):
+            width = config.channels * 2**index
+            dilation = config.dilations[index]
+            first = Bottleneck(
+                channels,
+                width,
+                stride=config.strides[index],
+                dilation=dilation // 2 if config.contract_dilation and dilation > 1 else dilation,
+            )
+            channels = width * EXPANSION
+            rest = [Bottleneck(channels, width, stride=1, dilation=dilation) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(first, *rest))
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W), normalised → a (B, h, w, D) map for each wanted stage."""
+        features = self.stem(images)
+        maps = []
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features.permute(0, 2, 3, 1))
+        return tuple(maps[-len(self.dims) :])
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (which strides and dilates) and 1x1 convolutions around a shortcut."""
+
+    def __init__(self, in_channels: int, width: int, *, stride: int, dilation: int) -> None:
+        super().__init__()
+        out_channels = width * EXPANSION
+        self.conv1 = ConvNorm(in_channels, width, kernel=1)
+        self.conv2 = ConvNorm(width, width, kernel=3, stride=stride, dilation=dilation)
+        self.conv3 = ConvNorm(width, out_channels, kernel=1)
+        is_plain = stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if is_plain else ConvNorm(in_channels, out_channels, kernel=1, stride=stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, D, h, w)."""
+        hidden = functional.relu(self.conv1(features), inplace=True)
+        hidden = functional.relu(self.conv2(hidden), inplace=True)
+        return functional.relu(self.conv3(hidden) + self.shortcut(features), inplace=True)
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, padded to keep the size, and BatchNorm."""
+
+    folded_weight: Tensor | None
+    folded_bias: Tensor | None
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.register_buffer("folded_weight", None, persistent=False)
+        self.register_buffer("folded_bias", None, persistent=False)
+        self.register_load_state_dict_pre_hook(_remove_folding)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, D, h, w)."""
+        conv = self.conv
+        if self.folded_weight is None or torch.is_grad_enabled():
+            return self.norm(conv(features))
+        return functional.conv2d(
+            features, self.folded_weight, self.folded_bias, conv.stride, conv.padding, conv.dilation
+        )
+
+    @torch.no_grad()
+    def apply_folding(self) -> None:
+        """Compute with one convolution where no gradient is asked for, until `train()` or `load_state_dict()`."""
+        weight, norm = self.conv.weight, self.norm
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert variance is not None
+        scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+        self.folded_weight = (weight.double() * scale[:, None, None, None]).to(weight.dtype)
+        self.folded_bias = (norm.bias.double() - mean.double() * scale).to(weight.dtype)
+
+    def train(self, mode: bool = True) -> ConvNorm:
+        if mode:
+            _remove_folding(self)
+        return super().train(mode)
+
+
+def _remove_folding(module: ConvNorm, *_: object) -> None:
+    module.folded_weight = module.folded_bias = None
+
+
+def _initialise(module: nn.Module) -> None:
+    """As published: convolutions by fan-out (He et al. 2015)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

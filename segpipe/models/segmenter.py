@@ -1,0 +1,132 @@
+"""Segmenter: a Vision Transformer and a decoder on its patches, with one logit for each patch (Strudel et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig
+from segpipe.errors import InputError
+
+from .contract import SegmentationModel
+from .vit import (
+    HEAD_DIM,
+    BlockConfig,
+    VisionTransformer,
+    attention_weights,
+    check_heads,
+    initialise_linear,
+    transformer_blocks,
+    vit_shape,
+)
+
+
+class Segmenter(SegmentationModel):
+    """ViT encoder and decoder."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__(config)
+        shape = vit_shape(config.variant, config.encoder)
+        self.encoder = VisionTransformer(shape, config.encoder)
+        if config.head.type == "mask":
+            self.head: nn.Module = MaskTransformer(shape.dim, config.num_classes, config.head)
+        else:
+            self.head = LinearDecoder(shape.dim, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits, one for each patch of the padded picture."""
+        return self.head(self.encoder(self.normalise(images)))
+
+    def attention_map(self, images: Tensor, layer: int, *, part: Literal["encoder", "decoder"] = "encoder") -> Tensor:
+        """Who looks at whom in one block.
+
+        Args:
+            images: (B, 3, H, W) RGB 0–255.
+            layer: number of the block, from 0.
+            part: the encoder's tokens are class token, distillation token where there is one, then patches row by
+                row; the decoder's are patches row by row, then the classes.
+
+        Returns:
+            (B, M, N, N) softmax weights: a row is a query and adds up to 1.
+        """
+        pixels = self.normalise(images)
+        if part == "encoder":
+            return self.encoder.attention_map(pixels, layer)
+        if not isinstance(self.head, MaskTransformer):
+            raise InputError(
+                "A linear decoder has no attention; only the mask transformer has. Ask for part='encoder'."
+            )
+        return self.head.attention_map(self.encoder(pixels), layer)
+
+
+class LinearDecoder(nn.Module):
+    """One linear layer for each patch.
+
+    Args:
+        dim: channels D of the encoder.
+        num_classes: K.
+    """
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(dim, num_classes)
+        initialise_linear(self.classifier)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, h, w, D) → (B, K, h, w)."""
+        return self.classifier(features).permute(0, 3, 1, 2)
+
+
+class MaskTransformer(nn.Module):
+    """Patches and one token per class look at each other; a logit is the cosine between the two (section 3.2).
+
+    Args:
+        encoder_dim: channels of the encoder.
+        num_classes: K.
+        config: depth, width, rates, eps.
+    """
+
+    def __init__(self, encoder_dim: int, num_classes: int, config: SegmenterHeadConfig) -> None:
+        super().__init__()
+        dim = config.dim or encoder_dim
+        heads = config.heads or max(1, dim // HEAD_DIM)
+        check_heads(dim, heads, where="model.head")
+        block = BlockConfig(dim, heads, config.mlp_ratio, config.dropout, config.norm_eps)
+        self.embed = nn.Linear(encoder_dim, dim)
+        self.blocks = transformer_blocks(block, config.depth, config.drop_path_rate)
+        self.norm = nn.LayerNorm(dim, eps=config.output_norm_eps)
+        self.patch_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.classifier = ClassTokens(dim, num_classes, config.output_norm_eps)
+        self.apply(initialise_linear)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, h, w, D) → (B, K, h, w)."""
+        num_patches = features.shape[1] * features.shape[2]
+        tokens = self.norm(self.blocks(self._tokens(features)))  # (B, N + K, D)
+        patches = functional.normalize(tokens[:, :num_patches] @ self.patch_projection, dim=-1)
+        classes = functional.normalize(tokens[:, num_patches:] @ self.class_projection, dim=-1)
+        logits = self.classifier.norm(patches @ classes.transpose(1, 2))  # (B, N, K)
+        return logits.unflatten(1, features.shape[1:3]).permute(0, 3, 1, 2)
+
+    def attention_map(self, features: Tensor, layer: int) -> Tensor:
+        """(B, h, w, D) → (B, M, N + K, N + K) softmax weights of one block, numbered from 0."""
+        return attention_weights(self.blocks, self._tokens(features), layer)
+
+    def _tokens(self, features: Tensor) -> Tensor:
+        """(B, N + K, D): patches row by row, then classes."""
+        classes = self.classifier.tokens.expand(len(features), -1, -1)
+        return torch.cat([self.embed(features.flatten(1, 2)), classes], dim=1)
+
+
+class ClassTokens(nn.Module):
+    """All that depends on the classes in the mask transformer: their tokens, and the norm over their logits."""
+
+    def __init__(self, dim: int, num_classes: int, eps: float) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.empty(1, num_classes, dim))
+        self.norm = nn.LayerNorm(num_classes, eps=eps)
+        nn.init.trunc_normal_(self.tokens, std=0.02)

@@ -1,0 +1,280 @@
+"""UN-EPT: a pyramid of features read by deformable attention, with logits at stride 8 (Zhu et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segpipe.configuration import DeitConfig, UneptConfig
+
+from .blocks import Blocks
+from .contract import SegmentationModel
+from .deformable import DeformableAttention, Grids, grid_centres
+from .resnet import ConvNorm, ResNet
+from .vit import Resampling, VitTrunk, vit_shape
+
+SINE_TEMPERATURE = 10000.0
+
+
+class BoundaryOutput(NamedTuple):
+    """What a network that learns boundaries too gives in training."""
+
+    logits: Tensor
+    """(B, K, h, w) class logits."""
+    mask: Tensor
+    """(B, 2, h, w) logits of: inside a region, at its boundary."""
+    direction: Tensor
+    """(B, 8, h, w) logits of the direction towards the region's inside, in bins of 45 degrees."""
+
+
+class Unept(SegmentationModel):
+    """Spatial branch (detail) and context branch (a pyramid), joined by queries on the spatial branch's grid."""
+
+    def __init__(self, config: UneptConfig) -> None:
+        super().__init__(config)
+        self.query_grid = config.query_grid
+        self.encoder = build_encoder(config)
+        self.pyramid = nn.ModuleList(nn.Linear(channels, config.dim) for channels in self.encoder.dims)
+        self.spatial = SpatialBranch(config.dim)
+        self.context = ContextBranch(config)
+        self.queries = nn.Parameter(torch.empty(math.prod(config.query_grid), config.dim).normal_())
+        self.classifier = nn.Linear(config.dim, config.num_classes)
+        self.mask_head = boundary_head(config.dim, outputs=2)
+        self.direction_head = boundary_head(config.dim, outputs=8)
+
+    def forward(self, images: Tensor) -> Tensor | BoundaryOutput:
+        """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 8; in training, boundaries too."""
+        if self.training:
+            return self.forward_boundaries(images)
+        images = self.normalise(images)
+        return self._classify(images, self.spatial(images))
+
+    def forward_boundaries(self, images: Tensor) -> BoundaryOutput:
+        """(B, 3, H, W) RGB 0–255 → logits of classes, boundaries and directions, in training and in evaluation."""
+        images = self.normalise(images)
+        spatial = self.spatial(images)
+        return BoundaryOutput(self._classify(images, spatial), self.mask_head(spatial), self.direction_head(spatial))
+
+    def apply_folding(self) -> None:
+        """Multiply every BatchNorm into its convolution, see `ConvNorm.apply_folding`."""
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.apply_folding()
+
+    def _classify(self, images: Tensor, spatial: Tensor) -> Tensor:
+        pyramid = tuple(level(features) for level, features in zip(self.pyramid, self.encoder(images), strict=True))
+        grid = (spatial.shape[2], spatial.shape[3])
+        queries = spatial.flatten(2).transpose(1, 2) + self._resized_queries(grid)  # (B, Q, D)
+        logits = self.classifier(self.context(queries, grid, pyramid))  # (B, Q, K)
+        return logits.unflatten(1, grid).permute(0, 3, 1, 2)
+
+    def _resized_queries(self, grid: tuple[int, int]) -> Tensor:
+        """(Q, D): the learned table, resized bilinearly to a grid of another size than that of training."""
+        if grid == self.query_grid:
+            return self.queries
+        table = self.queries.unflatten(0, self.query_grid).permute(2, 0, 1)[None]
+        return functional.interpolate(table, grid, mode="bilinear", align_corners=False)[0].flatten(1).t()
+
+
+class DeitEncoder(VitTrunk):
+    """The patches of a Vision Transformer after equal shares of its blocks, as they are on the residual path."""
+
+    resampling: ClassVar[Resampling] = "bicubic"
+
+    def __init__(self, config: DeitConfig, levels: int) -> None:
+        shape = vit_shape(config.variant, config)
+        super().__init__(shape, config)
+        self.dims = (shape.dim,) * levels
+        self.after = tuple(round(shape.depth * (level + 1) / levels) for level in range(levels))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W), normalised → a (B, h, w, D) map for each level."""
+        return self.features(images, self.after)
+
+
+def build_encoder(config: UneptConfig) -> DeitEncoder | ResNet:
+    """The encoder with freshly initialised weights; it gives as many maps as the pyramid has levels."""
+    if isinstance(config.encoder, DeitConfig):
+        return DeitEncoder(config.encoder, config.levels)
+    return ResNet(config.encoder, config.levels)
+
+
+class SpatialBranch(nn.Module):
+    """Three strided convolutions; the last one's sign is kept."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        widths = (3, dim // 4, dim // 2, dim)
+        self.layers = nn.ModuleList(ConvNorm(before, after, kernel=3, stride=2) for before, after in pairwise(widths))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W), normalised → (B, D, h, w) at stride 8."""
+        first, second, last = self.layers
+        return last(functional.relu(second(functional.relu(first(images)))))
+
+
+class ContextBranch(nn.Module):
+    """Levels of a pyramid look at one another; then queries look at the levels."""
+
+    def __init__(self, config: UneptConfig) -> None:
+        super().__init__()
+        self.level_embeddings = nn.Parameter(torch.empty(config.levels, config.dim).normal_())
+        self.pyramid_layers = Blocks(PyramidLayer(config) for _ in range(config.depth))
+        self.query_layers = Blocks(QueryLayer(config) for _ in range(config.depth))
+
+    def forward(self, queries: Tensor, query_grid: tuple[int, int], pyramid: tuple[Tensor, ...]) -> Tensor:
+        """What the queries become.
+
+        Args:
+            queries: (B, Q, D).
+            query_grid: (height, width) whose cells the queries are, row by row.
+            pyramid: (B, h, w, D) for each level.
+
+        Returns:
+            (B, Q, D).
+        """
+        grids = tuple((level.shape[1], level.shape[2]) for level in pyramid)
+        features = torch.cat([level.flatten(1, 2) for level in pyramid], dim=1)  # (B, N, D)
+        positions = self._positions(grids, features)
+        centres = torch.cat([grid_centres(grid, features.device) for grid in grids])  # (N, 2)
+        features = self.pyramid_layers(features, positions, centres, grids)
+        return self.query_layers(queries, grid_centres(query_grid, queries.device), features, grids)
+
+    def _positions(self, grids: Grids, like: Tensor) -> Tensor:
+        """(N, D): where a cell is, and on which level."""
+        dim = self.level_embeddings.shape[1]
+        levels = [
+            sine_positions(grid, dim, like.device).to(like.dtype) + embedding
+            for grid, embedding in zip(grids, self.level_embeddings, strict=True)
+        ]
+        return torch.cat(levels)
+
+
+class PyramidLayer(nn.Module):
+    """Deformable attention among the cells of all levels, and a feed-forward network, each normalised afterwards."""
+
+    def __init__(self, config: UneptConfig) -> None:
+        super().__init__()
+        self.attention = DeformableAttention(config.dim, config.heads, config.levels, config.points)
+        self.norm1 = nn.LayerNorm(config.dim)
+        self.mlp = FeedForward(config)
+        self.norm2 = nn.LayerNorm(config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, features: Tensor, positions: Tensor, centres: Tensor, grids: Grids) -> Tensor:
+        """(B, N, D), (N, D) and (N, 2) → (B, N, D)."""
+        attended = self.attention(features + positions, centres, features, grids)
+        features = self.norm1(features + self.dropout(attended))
+        return self.norm2(features + self.mlp(features))
+
+
+class QueryLayer(nn.Module):
+    """Self-attention, deformable attention to the pyramid, feed-forward network, each normalised afterwards."""
+
+    def __init__(self, config: UneptConfig) -> None:
+        super().__init__()
+        attention = {"batch": BatchAttention, "query": QueryAttention}[config.query_attention]
+        self.self_attention = attention(config.dim, config.heads, config.dropout)
+        self.norm1 = nn.LayerNorm(config.dim)
+        self.cross_attention = DeformableAttention(config.dim, config.heads, config.levels, config.points)
+        self.norm2 = nn.LayerNorm(config.dim)
+        self.mlp = FeedForward(config)
+        self.norm3 = nn.LayerNorm(config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, queries: Tensor, centres: Tensor, features: Tensor, grids: Grids) -> Tensor:
+        """(B, Q, D), (Q, 2) and (B, N, D) → (B, Q, D)."""
+        queries = self.norm1(queries + self.dropout(self.self_attention(queries)))
+        attended = self.cross_attention(queries, centres, features, grids)
+        queries = self.norm2(queries + self.dropout(attended))
+        return self.norm3(queries + self.mlp(queries))
+
+
+class QueryAttention(nn.Module):
+    """Every position of a picture attends to every other."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        _apply_xavier(self)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        packed = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).transpose(1, 3)  # (B, M, 3, N, D / M)
+        query, key, value = packed.unbind(2)
+        dropout = self.dropout if self.training else 0.0
+        attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class BatchAttention(QueryAttention):
+    """Each position attends to the same position in the batch's other pictures.
+
+    The released implementation does so, having its axes in the wrong order, and its checkpoints were
+    trained so. It tests pictures one by one, where attention has one key and gives its value: in
+    evaluation that is what every picture gets, whatever else is in the batch, unless
+    `is_joint_in_evaluation` says otherwise, to compare with that implementation batch by batch.
+    """
+
+    is_joint_in_evaluation = False
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        if self.training or self.is_joint_in_evaluation:
+            return super().forward(tokens.transpose(0, 1)).transpose(0, 1)
+        dim = tokens.shape[-1]
+        return self.proj(functional.linear(tokens, self.qkv.weight[2 * dim :], self.qkv.bias[2 * dim :]))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers, ReLU between them."""
+
+    def __init__(self, config: UneptConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.dim, config.hidden)
+        self.fc2 = nn.Linear(config.hidden, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+        _apply_xavier(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        return self.dropout(self.fc2(self.dropout(functional.relu(self.fc1(features), inplace=True))))
+
+
+def boundary_head(dim: int, *, outputs: int) -> nn.Sequential:
+    """(B, D, h, w) → (B, outputs, h, w)."""
+    return nn.Sequential(ConvNorm(dim, dim, kernel=1), nn.ReLU(), nn.Conv2d(dim, outputs, 1, bias=False))
+
+
+def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Tensor:
+    """(h·w, D) float32: sines and cosines of a cell's row, then of its column (Carion et al. 2020, "DETR").
+
+    Rows and columns count from 1 to the last and are scaled to 2π, so a picture has the same
+    positions at every size.
+    """
+    half = dim // 2
+    octaves = torch.arange(half // 2, dtype=torch.float32, device=device) * 2 / half
+    frequencies = SINE_TEMPERATURE**-octaves
+    axes = []
+    for length in grid:
+        share = torch.arange(1, length + 1, dtype=torch.float32, device=device) / (length + 1e-6)
+        angles = share[:, None] * 2 * math.pi * frequencies
+        axes.append(torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1))  # (length, D / 2)
+    rows, columns = axes
+    height, width = grid
+    return torch.cat((rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)), dim=-1).flatten(0, 1)
+
+
+def _apply_xavier(module: nn.Module) -> None:
+    """As published: matrices of the context branch by Glorot and Bengio 2010, biases zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

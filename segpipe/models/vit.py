@@ -1,0 +1,318 @@
+"""Vision Transformer (Dosovitskiy et al. 2021) and DeiT (Touvron et al. 2021), as the encoder of dense predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segpipe.configuration import VitConfig
+from segpipe.errors import ConfigurationError, InputError
+
+from .blocks import Blocks
+from .mit import DropPath
+
+Grid = tuple[int, int]
+"""Patches along (height, width)."""
+Resampling = Literal["bilinear", "bicubic"]
+HEAD_DIM = 64
+CACHED_GRIDS = 4
+
+
+class VitShape(NamedTuple):
+    """Channels of a token, number of blocks, attention heads."""
+
+    dim: int
+    depth: int
+    heads: int
+
+
+# Steiner et al. 2022, table 2 (DeiT has the same numbers).
+VIT_VARIANTS = {
+    "tiny": VitShape(dim=192, depth=12, heads=3),
+    "small": VitShape(dim=384, depth=12, heads=6),
+    "base": VitShape(dim=768, depth=12, heads=12),
+    "large": VitShape(dim=1024, depth=24, heads=16),
+}
+
+
+def vit_shape(variant: str, config: VitConfig) -> VitShape:
+    """The variant's row of the table, with what the configuration says instead."""
+    row = VIT_VARIANTS[variant]
+    dim = config.dim or row.dim
+    heads = config.heads or (row.heads if config.dim is None else max(1, dim // HEAD_DIM))
+    check_heads(dim, heads, where="model.encoder")
+    return VitShape(dim, config.depth or row.depth, heads)
+
+
+def check_heads(dim: int, heads: int, *, where: str) -> None:
+    """Refuse channels that the attention heads cannot share evenly."""
+    if dim % heads:
+        raise ConfigurationError(
+            f"{where}: {dim} channels cannot be split over {heads} attention heads. "
+            "The dim must be a multiple of the heads."
+        )
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """What the blocks of one transformer have in common."""
+
+    dim: int
+    heads: int
+    mlp_ratio: int
+    dropout: float
+    eps: float
+
+
+class VitTrunk(nn.Module):
+    """Patches and extra tokens through the blocks, without a norm at the end.
+
+    Args:
+        shape: channels, depth and heads.
+        config: patch and picture size, extra tokens, rates, eps.
+    """
+
+    # How the positions of an ImageNet checkpoint come to the grid; at run time it is bilinear.
+    resampling: ClassVar[Resampling] = "bilinear"
+    distillation_token: nn.Parameter | None
+
+    def __init__(self, shape: VitShape, config: VitConfig) -> None:
+        super().__init__()
+        self.shape = shape
+        self.patch_size = config.patch_size
+        self.embed = nn.Conv2d(3, shape.dim, config.patch_size, config.patch_size)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, shape.dim))
+        distillation_token = nn.Parameter(torch.zeros(1, 1, shape.dim)) if config.distilled else None
+        self.register_parameter("distillation_token", distillation_token)
+        self.positions = PositionTable(table_grid(config), len(self.extra_tokens), shape.dim)
+        self.dropout = nn.Dropout(config.dropout)
+        block = BlockConfig(shape.dim, shape.heads, config.mlp_ratio, config.dropout, config.norm_eps)
+        self.blocks = transformer_blocks(block, shape.depth, config.drop_path_rate)
+        self.apply(initialise_linear)
+        for token in self.extra_tokens:
+            nn.init.trunc_normal_(token, std=0.02)
+
+    @property
+    def extra_tokens(self) -> list[Tensor]:
+        """The class token and, where there is one, the distillation token; each (1, 1, D)."""
+        return [token for token in (self.class_token, self.distillation_token) if token is not None]
+
+    def grid_of(self, images: Tensor) -> Grid:
+        """Patches along height and width of (B, 3, H, W) pictures, whose sides are multiples of the patch."""
+        return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised → (B, E + N, D) before the blocks: extra tokens, then patches row by row."""
+        patches = self.embed(images).permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D)
+        extra = [token.expand(len(images), -1, -1) for token in self.extra_tokens]
+        return self.dropout(torch.cat([*extra, patches], dim=1) + self.positions(self.grid_of(images)))
+
+    def features(self, images: Tensor, after: Sequence[int]) -> tuple[Tensor, ...]:
+        """What the patches are after some of the blocks, counted from 1.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            after: ascending numbers of blocks.
+
+        Returns:
+            (B, h, w, D) maps, one for each number.
+        """
+        tokens, maps, done = self.tokens(images), [], 0
+        for number in after:
+            tokens, done = _part(self.blocks, done, number)(tokens), number
+            maps.append(tokens[:, len(self.extra_tokens) :].unflatten(1, self.grid_of(images)))
+        return tuple(maps)
+
+    def attention_map(self, images: Tensor, layer: int) -> Tensor:
+        """(B, M, E + N, E + N) softmax weights of a block's attention, counted from 0; each row adds up to 1."""
+        return attention_weights(self.blocks, self.tokens(images), layer)
+
+
+class VisionTransformer(VitTrunk):
+    """The whole encoder, with its LayerNorm at the end."""
+
+    def __init__(self, shape: VitShape, config: VitConfig) -> None:
+        super().__init__(shape, config)
+        self.norm = nn.LayerNorm(shape.dim, eps=config.norm_eps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised → (B, h, w, D) of the patches alone."""
+        tokens = self.norm(self.blocks(self.tokens(images)))
+        return tokens[:, len(self.extra_tokens) :].unflatten(1, self.grid_of(images))
+
+
+class PositionTable(nn.Module):
+    """Learned positions of extra tokens and patches, resized to the grid of the picture at hand.
+
+    Bilinear without corner alignment. Where no gradient is asked for, the last few sizes are kept,
+    until `train()`, a move to another device or type, or new values.
+
+    Args:
+        grid: patches along (height, width) that the table has.
+        extra: tokens before the patches, whose positions stay as they are.
+        dim: channels D.
+    """
+
+    def __init__(self, grid: Grid, extra: int, dim: int) -> None:
+        super().__init__()
+        self.grid, self.extra = grid, extra
+        self.weight = nn.Parameter(torch.empty(1, extra + grid[0] * grid[1], dim))
+        nn.init.trunc_normal_(self.weight, std=0.02)
+        self._resized: dict[tuple[int, Grid], Tensor] = {}
+        self.register_load_state_dict_pre_hook(_forget_resized)
+
+    def forward(self, grid: Grid) -> Tensor:
+        """(1, E + N, D) for a grid."""
+        if grid == self.grid:
+            return self.weight
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or self.weight.is_inference():
+            return resize_positions(self.weight, self.grid, grid, mode="bilinear")
+        # The version counts changes in place, such as an average of the weights that is swapped in.
+        key = self.weight._version, grid
+        if key not in self._resized:
+            while len(self._resized) >= CACHED_GRIDS:
+                del self._resized[next(iter(self._resized))]
+            self._resized[key] = resize_positions(self.weight, self.grid, grid, mode="bilinear")
+        return self._resized[key]
+
+    def train(self, mode: bool = True) -> PositionTable:
+        self._resized.clear()
+        return super().train(mode)
+
+    def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
+        self._resized.clear()
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_resized": {}}
+
+    def extra_repr(self) -> str:
+        return f"grid={self.grid}, extra={self.extra}"
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and MLP, each pre-normalised and residual."""
+
+    def __init__(self, block: BlockConfig, drop_path_rate: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(block.dim, eps=block.eps)
+        self.attention = SelfAttention(block)
+        self.norm2 = nn.LayerNorm(block.dim, eps=block.eps)
+        self.mlp = Mlp(block)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        tokens = tokens + self.drop_path(self.attention(self.norm1(tokens)))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class SelfAttention(nn.Module):
+    """Every token looks at every token."""
+
+    def __init__(self, block: BlockConfig) -> None:
+        super().__init__()
+        self.heads = block.heads
+        self.qkv = nn.Linear(block.dim, 3 * block.dim)
+        self.proj = nn.Linear(block.dim, block.dim)
+        self.dropout = nn.Dropout(block.dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        rate = self.dropout.p if self.training else 0.0
+        query, key, value = self._split(tokens)
+        attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate)  # (B, M, N, D / M)
+        return self.dropout(self.proj(attended.transpose(1, 2).flatten(2)))
+
+    def weights(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, M, N, N) softmax weights; a row is a query."""
+        query, key, _ = self._split(tokens)
+        return torch.softmax(query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5, dim=-1)
+
+    def _split(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value, each (B, M, N, D / M)."""
+        qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))  # (B, N, 3, M, D / M)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, block: BlockConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(block.dim, block.dim * block.mlp_ratio)
+        self.fc2 = nn.Linear(block.dim * block.mlp_ratio, block.dim)
+        self.dropout = nn.Dropout(block.dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        hidden = self.dropout(functional.gelu(self.fc1(tokens)))
+        return self.dropout(self.fc2(hidden))
+
+
+def table_grid(config: VitConfig) -> Grid:
+    """Patches along (height, width) of the pictures that the table of positions is for."""
+    height, width = (side // config.patch_size for side in config.image_size)
+    if not height or not width:
+        raise ConfigurationError(
+            f"model.encoder.image_size: {list(config.image_size)} is smaller than one patch of "
+            f"{config.patch_size} pixels. Give a larger picture or a smaller patch_size."
+        )
+    return height, width
+
+
+def transformer_blocks(block: BlockConfig, depth: int, drop_path_rate: float) -> Blocks:
+    """Blocks whose stochastic depth grows linearly from 0."""
+    rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
+    return Blocks(TransformerBlock(block, rate) for rate in rates)
+
+
+def attention_weights(blocks: Blocks, tokens: Tensor, layer: int) -> Tensor:
+    """(B, M, N, N) softmax weights of the block number `layer`, from 0, given (B, N, D) tokens before the first."""
+    if not 0 <= layer < len(blocks):
+        raise InputError(f"There is no layer {layer}: the blocks are numbered from 0 to {len(blocks) - 1}. Name one.")
+    block = blocks[layer]
+    assert isinstance(block, TransformerBlock)
+    return block.attention.weights(block.norm1(_part(blocks, 0, layer)(tokens)))
+
+
+def resize_positions(table: Tensor, old: Grid, new: Grid, *, mode: Resampling) -> Tensor:
+    """A table of positions for another grid of patches.
+
+    Args:
+        table: (1, E + N, D); what is not of the old grid are extra tokens, which come first.
+        old: patches along (height, width) of the table.
+        new: those wanted.
+        mode: without corner alignment and without antialiasing.
+
+    Returns:
+        (1, E + N', D), same dtype.
+    """
+    extra = table.shape[1] - old[0] * old[1]
+    patches = table[:, extra:].unflatten(1, old).permute(0, 3, 1, 2).float()  # (1, D, h, w)
+    resized = functional.interpolate(patches, new, mode=mode, align_corners=False)
+    return torch.cat([table[:, :extra], resized.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
+def initialise_linear(module: nn.Module) -> None:
+    """As published: linear layers from a normal cut at two units with σ 0.02."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _forget_resized(table: PositionTable, *_: object) -> None:
+    table._resized.clear()
+
+
+def _part(blocks: Blocks, start: int, stop: int) -> Blocks:
+    """Some of the blocks, in the mode of the whole."""
+    part = Blocks(blocks[start:stop])
+    part.training = blocks.training
+    part.is_checkpointed = blocks.is_checkpointed
+    return part
