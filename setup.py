@@ -27,7 +27,7 @@ CORE = [
     "tqdm>=4.65",
     "msgspec>=0.18.6",
 ]
-EXTRAS = {"test": ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]}
+EXTRAS = {"tensorboard": ["tensorboard>=2.10"], "test": ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]}
 
 setup(
     name="segpipe",

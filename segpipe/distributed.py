@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,9 +14,14 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from segpipe.errors import InputError
+from segpipe.errors import InputError, SegpipeError
 
 TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others at most."""
+LAUNCHERS = {"pytorch": ("RANK", "torchrun"), "slurm": ("SLURM_STEP_NUM_TASKS", "srun")}
+"""ModelScope's names, the variable that tells that a process was started so, and the command that sets it."""
+_PORTS = range(15000, 25000)
+_LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out", re.I)
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,46 @@ class Ranks:
 
 
 def read_ranks() -> Ranks:
-    """From torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK), else SLURM's, else a process on its own."""
+    """From torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK), else SLURM's, else a process on its own.
+
+    SLURM's are those that srun sets: a batch script that starts Python itself has SLURM_NTASKS as well, and is alone.
+    """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         return Ranks(_number("RANK"), _number("WORLD_SIZE"), _number("LOCAL_RANK", default=0))
-    if "SLURM_PROCID" in os.environ and _number("SLURM_NTASKS", default=1) > 1:
-        return Ranks(_number("SLURM_PROCID"), _number("SLURM_NTASKS"), _number("SLURM_LOCALID", default=0))
+    if "SLURM_PROCID" in os.environ and _number("SLURM_STEP_NUM_TASKS", default=1) > 1:
+        return Ranks(_number("SLURM_PROCID"), _number("SLURM_STEP_NUM_TASKS"), _number("SLURM_LOCALID", default=0))
     return Ranks()
+
+
+def check_launcher(launcher: str | None) -> None:
+    """InputError unless it is None, "pytorch" or "slurm", and that launcher's variables are there."""
+    if launcher is None:
+        return
+    if launcher not in LAUNCHERS:
+        raise InputError(f'launcher is {launcher!r}; it must be "pytorch", "slurm" or None. Leave it out to find out.')
+    variable, command = LAUNCHERS[launcher]
+    if variable not in os.environ:
+        raise InputError(
+            f"launcher is {launcher!r} and the variable {variable} is not set, so this process would train alone. "
+            f"Start it with {command}, or leave launcher out."
+        )
+
+
+def device_index(ranks: Ranks, visible: int) -> int:
+    """Which of the visible GPUs is this process's: the only one, or the one of its local rank.
+
+    Args:
+        ranks: of this process.
+        visible: GPUs that this process sees; launchers that set CUDA_VISIBLE_DEVICES show one to each.
+    """
+    if visible == 1:
+        return 0
+    if ranks.local_rank >= visible:
+        raise InputError(
+            f"This is process {ranks.local_rank + 1} of its machine, which has {visible} GPUs to see. "
+            f"Start at most {visible} processes on a machine, or check CUDA_VISIBLE_DEVICES."
+        )
+    return ranks.local_rank
 
 
 def join(device_type: str) -> Ranks:
@@ -49,12 +91,57 @@ def join(device_type: str) -> Ranks:
     ranks = read_ranks()
     if ranks.world_size == 1 or dist.is_initialized():
         return ranks
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29500")
+    address, port = meeting_point()
+    os.environ.setdefault("MASTER_ADDR", address)
+    os.environ.setdefault("MASTER_PORT", str(port))
     backend = "nccl" if device_type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.world_size, timeout=TIMEOUT)
+    with lost_processes_explained():
+        store, _, _ = next(dist.rendezvous("env://", ranks.rank, ranks.world_size, timeout=TIMEOUT))
+        # torchrun keeps one store over its restarts, in which the addresses of the dead processes still stand.
+        store = dist.PrefixStore(f"segpipe/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world_size, timeout=TIMEOUT)
     atexit.register(_leave)
     return ranks
+
+
+def meeting_point() -> tuple[str, int]:
+    """Address and port at which processes find each other where no launcher says it.
+
+    Under SLURM rank 0 is on the first host of the step, and each job's steps have a port of their own.
+    """
+    hosts = next((os.environ[name] for name in ("SLURM_STEP_NODELIST", "SLURM_NODELIST") if os.environ.get(name)), "")
+    address = first_host(hosts) if hosts else os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")
+    if "SLURM_JOB_ID" not in os.environ:
+        return address, 29500
+    return address, _PORTS[(_number("SLURM_JOB_ID") + 997 * _number("SLURM_STEP_ID", default=0)) % len(_PORTS)]
+
+
+def first_host(hosts: str) -> str:
+    """The first of SLURM's list of hosts: `node01` of `node[01-03,07],x1`."""
+    found = re.match(r"(?:\[\d[^\]]*\]|[^,\[\]])+", hosts)
+    if found is None:
+        raise InputError(
+            f"The list of hosts {hosts!r} cannot be read. Set MASTER_ADDR to the host of the first process."
+        )
+    return re.sub(r"\[(\d+)[^\]]*\]", r"\1", found.group())
+
+
+@contextmanager
+def lost_processes_explained() -> Iterator[None]:
+    """Turn torch's error about a process that is gone into a sentence that says what to do."""
+    try:
+        yield
+    except SegpipeError:
+        raise
+    except RuntimeError as error:
+        is_alone = not dist.is_initialized() and read_ranks().world_size == 1
+        if is_alone or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
+            raise
+        raise SegpipeError(
+            f"Another process of the run ended or no longer answers ({_first_line(error)}). Look at its own error; "
+            "then start the run again with the same command, and it goes on from the last checkpoint. "
+            "torchrun does so by itself with --max-restarts 3."
+        ) from error
 
 
 def is_main() -> bool:
@@ -77,7 +164,8 @@ def all_sum(values: Tensor) -> Tensor:
     if world_size() == 1:
         return values
     total = values.clone()
-    dist.all_reduce(total)
+    with lost_processes_explained():
+        dist.all_reduce(total)
     return total
 
 
@@ -89,7 +177,8 @@ def any_process(flag: bool, device: torch.device | str = "cpu") -> bool:
 def barrier() -> None:
     """Wait until all processes are here."""
     if world_size() > 1:
-        dist.barrier()
+        with lost_processes_explained():
+            dist.barrier()
 
 
 def gather_texts(text: str) -> list[str]:
@@ -97,13 +186,18 @@ def gather_texts(text: str) -> list[str]:
     if world_size() == 1:
         return [text]
     texts: list[str] = [""] * world_size()
-    dist.all_gather_object(texts, text)
+    with lost_processes_explained():
+        dist.all_gather_object(texts, text)
     return texts
 
 
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _number(variable: str, default: int | None = None) -> int:

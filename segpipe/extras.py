@@ -23,6 +23,15 @@ def import_opencv() -> Any:
         raise MissingExtraError(explain_opencv(str(error).strip().rstrip("."))) from error
 
 
+def import_extra(module: str, *, extra: str) -> Any:
+    """A module that one of segpipe's extras brings; MissingExtraError with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        why = str(error).strip().rstrip(".")
+        raise MissingExtraError(f'{module} cannot be imported: {why}. Run pip install "segpipe[{extra}]".') from error
+
+
 def explain_opencv(reason: str) -> str:
     """What the failed import's own message means, and the command that mends it."""
     library = re.match(r"(lib[\w.+-]+?\.so)[.\d]*: cannot open shared object", reason)

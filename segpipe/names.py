@@ -10,6 +10,7 @@ class Tasks:
     """Task names, as ModelScope spells them."""
 
     image_segmentation = "image-segmentation"
+    image_classification = "image-classification"
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:

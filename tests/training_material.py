@@ -39,17 +39,22 @@ def recipe(tmp_path) -> Path:
 @pytest.fixture
 def data_root(tmp_path) -> Path:
     """A plain folder of five pictures: reddish on the left, bluish on the right, white at the top."""
+    return write_pictures(tmp_path / "data")
+
+
+def write_pictures(root: Path) -> Path:
+    """What `data_root` gives, in any folder."""
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for kind in ("images", "labels"):
-            (tmp_path / "data" / kind / split).mkdir(parents=True)
+            (root / kind / split).mkdir(parents=True)
         for number in range(5 if split == "train" else 2):
             image = np.zeros((40, 48, 3), np.uint8)
             label = np.zeros((40, 48), np.uint8)
             image[:, :24], image[:, 24:], image[:10] = (200, 40, 40), (40, 40, 200), (230, 230, 230)
             label[:, 24:], label[:10] = 1, 2
             noisy = np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(noisy).save(tmp_path / "data" / "images" / split / f"{number}.png")
-            Image.fromarray(label).save(tmp_path / "data" / "labels" / split / f"{number}.png")
-    (tmp_path / "data" / "labels.json").write_text(json.dumps({"names": CLASSES}))
-    return tmp_path / "data"
+            Image.fromarray(noisy).save(root / "images" / split / f"{number}.png")
+            Image.fromarray(label).save(root / "labels" / split / f"{number}.png")
+    (root / "labels.json").write_text(json.dumps({"names": CLASSES}))
+    return root

@@ -1,5 +1,7 @@
 """Training: from a configuration and data to a model folder."""
 
 from .building import TRAINERS, build_trainer
+from .callbacks import Callback
+from .tensorboard import TensorBoard
 
-__all__ = ["TRAINERS", "build_trainer"]
+__all__ = ["TRAINERS", "Callback", "TensorBoard", "build_trainer"]

@@ -23,7 +23,8 @@ def build_trainer(name: str = "segmentation", default_args: Mapping[str, Any] | 
     Args:
         name: see `TRAINERS`; plugins may add to it.
         default_args: arguments as a mapping, as ModelScope takes them.
-        arguments: the same as keywords. An argument may be given in one way only.
+        arguments: the same as keywords; those of "segmentation" are `build_segmentation_trainer`'s. An argument
+            may be given in one way only.
     """
     twice = sorted(set(default_args or {}) & set(arguments))
     if twice:

@@ -21,6 +21,7 @@ from segpipe.inference import Placement, place_picture
 from segpipe.models import SegmentationModel
 
 from .ema import WeightAverage
+from .freezing import frozen_norms
 from .losses import LossSum, SegmentationLoss
 
 LOSS_DIVISOR = 65536.0
@@ -67,6 +68,7 @@ class LocalEngine:
         self.autocast_dtype = PRECISIONS[config.precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.frozen_norms = frozen_norms(self.model, config.freeze)
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.network: nn.Module = self.model
         if distributed.world_size() > 1:
@@ -85,6 +87,8 @@ class LocalEngine:
         """
         torch.manual_seed(step_seed(self.seed, number, distributed.rank()))
         self.model.train()
+        for module in self.frozen_norms:
+            module.eval()
         self.optimizer.zero_grad(set_to_none=True)
         total, weight = self._accumulate(batches)
         self._check_finite(total, batches, number, "loss")
@@ -160,7 +164,7 @@ class LocalEngine:
             return
         names = ", ".join(distributed.gather_texts(", ".join(name for batch in batches for name in batch.names)))
         raise NumericalError(
-            f"Step {number}: the {what} is {value}. Nothing was updated; the last checkpoint is good. "
+            f"Step {number}: the {what} is {value}. Nothing was updated. "
             f"Look at these pictures and labels, or lower the learning rate: {names}."
         )
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from segpipe.configuration import Configuration
 from segpipe.data.loader import Loader
 from segpipe.evaluation import Scores
 
+from .callbacks import Callback
 from .engine import LocalEngine
+
+
+class Evaluate(Protocol):
+    """Scores of the model as it is, or EvaluationStopped soon after `should_stop` has become true."""
+
+    def __call__(self, should_stop: Callable[[], bool] | None = None) -> Scores: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +33,14 @@ class TrainerParts:
         evaluate: scores of the model as it is, None without evaluation data.
         work_dir: where everything is written.
         max_steps: optimiser steps of the run.
+        callbacks: called in this order while the run goes on.
     """
 
     configuration: Configuration
     engine: LocalEngine
     batches: Callable[[int], Loader]
     num_samples: int
-    evaluate: Callable[[], Scores] | None
+    evaluate: Evaluate | None
     work_dir: Path
     max_steps: int
+    callbacks: Sequence[Callback] = ()

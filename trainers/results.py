@@ -1,27 +1,33 @@
-"""What a finished run leaves behind: a model folder with its configuration, weights, card and manifest."""
+"""What a finished run leaves behind: a model folder with its configuration, weights, card, log and manifest."""
 
 from __future__ import annotations
 
-import platform
-import sys
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
+import msgspec
 
-import segpipe
 from segpipe import distributed
+from segpipe.configuration import Configuration
 from segpipe.evaluation import Scores
 from segpipe.hub import ModelFolder, atomic_folder, seal_folder
 from segpipe.hub.card import card_text
 from segpipe.hub.storage import remove_folder
+from segpipe.log import get_logger
 from segpipe.models import write_tensors
 
+from .card import training_text
 from .checkpoint import Progress, load_newest
 from .curves import write_curves
 from .parts import TrainerParts
+from .run_log import read_log
+
+logger = get_logger(__name__)
 
 FOLDER = "model"
+LOG = "log.jsonl"
 
 
 def write_result(parts: TrainerParts, progress: Progress, scores: Scores | None = None) -> ModelFolder:
@@ -33,6 +39,9 @@ def write_result(parts: TrainerParts, progress: Progress, scores: Scores | None 
     best = load_newest(parts.work_dir / "best")
     if best is not None:
         parts.engine.model.load_state_dict(dict(best.model))
+    elif progress.best_step not in (None, progress.step):
+        logger.warning("The weights of the best step %s are gone; those of the last are taken", progress.best_step)
+        progress = replace(progress, best_score=None, best_step=None)
     if scores is None and parts.evaluate is not None:
         scores = parts.evaluate()  # every process takes its share
     final = parts.work_dir / FOLDER
@@ -41,49 +50,27 @@ def write_result(parts: TrainerParts, progress: Progress, scores: Scores | None 
             remove_folder(final)
         with atomic_folder(final) as path:
             write_tensors(parts.engine.model.state_dict(), path / "model.safetensors")
-            text = card_text(parts.configuration, str(final)) + training_text(parts, progress, scores)
-            (path / "README.md").write_text(text, encoding="utf-8")
-            seal_folder(path, parts.configuration, name=str(final))
-        write_curves(parts.work_dir)
+            _write_record(parts, progress, scores, path)
+            seal_folder(path, _without_root(parts.configuration), name=str(final))
     distributed.barrier()
     return ModelFolder.open(final)
 
 
-def training_text(parts: TrainerParts, progress: Progress, scores: Scores | None) -> str:
-    """The part of the card that says how the model came to be and how good it is."""
-    config = parts.configuration
-    taken = progress.best_step if progress.best_step is not None else progress.step
-    lines = [
-        "",
-        "## Training",
-        "",
-        f"{progress.step} steps, {progress.samples} samples of {parts.num_samples} pictures"
-        f"{f' of {config.dataset.type}' if config.dataset else ''}; the weights are those of step {taken}.",
-        "The recipe is the section `train` of configuration.json, the run's log is log.jsonl.",
-        "",
-        f"    {command()}",
-        "",
-        f"segpipe {segpipe.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
-        f"Python {platform.python_version()}.",
-    ]
-    return "\n".join([*lines, *(_score_lines(scores) if scores else [])]) + "\n"
+def _write_record(parts: TrainerParts, progress: Progress, scores: Scores | None, folder: Path) -> None:
+    """Draw the curves, and put them, the log and the card into the folder."""
+    curves, log = write_curves(parts.work_dir), parts.work_dir / LOG
+    for path in (curves, log):
+        if path is not None and path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    lines = read_log(log) if log.is_file() else []
+    name = parts.work_dir.resolve().name
+    text = card_text(parts.configuration, name) + training_text(parts, progress, scores, lines)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def command() -> str:
-    """How this process was started, without the folders of this machine."""
-    return " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
-
-
-def _score_lines(scores: Scores) -> list[str]:
-    rows = [f"| {name} | {100 * iou:.2f} |" for name, iou in scores.iou.items()]
-    return [
-        "",
-        "## Scores on the evaluation data",
-        "",
-        f"mIoU {100 * scores.miou:.2f} %, pixel accuracy {100 * scores.pixel_accuracy:.2f} %, "
-        f"mean accuracy {100 * scores.mean_accuracy:.2f} %.",
-        "",
-        "| class | IoU % |",
-        "| --- | --- |",
-        *rows,
-    ]
+def _without_root(configuration: Configuration) -> Configuration:
+    """A folder may be published, so it does not say where one machine has its data."""
+    data = configuration.dataset
+    if data is None or data.root is None or not os.path.isabs(os.path.expanduser(data.root)):
+        return configuration
+    return msgspec.structs.replace(configuration, dataset=msgspec.structs.replace(data, root=None))

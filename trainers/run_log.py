@@ -7,9 +7,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from segpipe import distributed
+from segpipe.log import get_logger
+
+logger = get_logger(__name__)
 
 
 class RunLog:
@@ -25,7 +28,8 @@ class RunLog:
 
     def __init__(self, path: Path, *, total: int, start: int) -> None:
         self._is_main = distributed.is_main()
-        self._file = open(path, "a", encoding="utf-8") if self._is_main else None  # noqa: SIM115
+        self._path = path
+        self._file: TextIO | None = open(path, "a", encoding="utf-8") if self._is_main else None  # noqa: SIM115
         self._total = total
         self._start = start
         self._bar: Any = None
@@ -53,10 +57,20 @@ class RunLog:
         if self._file is None:
             return
         line = {"event": event, "time": round(time.time(), 3), **values}
+        if not self._path.exists():
+            self._begin_again()
         self._file.write(json.dumps(line, allow_nan=True) + "\n")
         self._file.flush()
         shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
         self._bar.set_postfix(shown)
+
+    def _begin_again(self) -> None:
+        """Somebody deleted the file, which would take further lines and show them to nobody."""
+        logger.warning("%s was deleted during the run; it begins anew, without its earlier lines", self._path)
+        assert self._file is not None
+        self._file.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from segpipe.configuration import (
     read_configuration,
 )
 from segpipe.configuration.training import ParallelConfig
-from segpipe.data import SegmentationDataset, load_dataset
+from segpipe.data import SegmentationDataset, load_configured
 from segpipe.data.loader import Loader, build_loader
 from segpipe.data.transforms import build_transforms
 from segpipe.errors import ConfigurationError, InputError
@@ -29,7 +30,9 @@ from segpipe.hub import Hub, ModelFolder
 from segpipe.log import get_logger
 from segpipe.models import SegmentationModel, build_model, fit_tensors, read_tensors, translate
 
+from .callbacks import Callback
 from .engine import LocalEngine
+from .freezing import apply_freezing
 from .losses import build_loss
 from .optimizers import build_optimizer
 from .parts import TrainerParts
@@ -57,6 +60,7 @@ def build_segmentation_trainer(
     pretrained: bool = True,
     device: str | torch.device | None = None,
     launcher: str | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> SegmentationTrainer:
     """A trainer for a segmentation network.
 
@@ -74,28 +78,40 @@ def build_segmentation_trainer(
         max_steps: length of the run in optimiser steps; instead of the configuration's.
         pretrained: begin with the model's weights; False: from scratch.
         device: None: a GPU if there is one, by local rank.
-        launcher: ModelScope's; torchrun's and SLURM's variables are read in any case.
+        launcher: ModelScope's: "pytorch" or "slurm" insist on having been started so; None finds out.
+        callbacks: called in this order after steps, evaluations and checkpoints and at the end, see `Callback`.
     """
+    distributed.check_launcher(launcher)
     chosen_device = _device(device)
     distributed.join(chosen_device.type)
     folder = model if isinstance(model, ModelFolder) else (Hub().resolve(model) if model is not None else None)
-    configuration = _configure(folder, cfg_file, cfg_modify_fn, _changes(cfg_options, seed, max_epochs, max_steps))
+    changes = [_data_changes(train_dataset, eval_dataset), _changes(seed, max_epochs, max_steps), cfg_options]
+    configuration = _configure(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
     configuration = _follow_labels(configuration, train_data.labels)
     network = _build_network(configuration, folder if pretrained else None)
-    return _assemble(configuration, network, train_data, eval_data, Path(work_dir), chosen_device)
+    parts = _assemble(configuration, network, train_data, eval_data, Path(work_dir), chosen_device)
+    return SegmentationTrainer(replace(parts, callbacks=tuple(callbacks)))
 
 
-def _changes(
-    options: Mapping[str, Any] | Iterable[str], seed: int | None, max_epochs: int | None, max_steps: int | None
-) -> list[Mapping[str, Any] | Iterable[str]]:
-    """The arguments that change the configuration, in the order in which they are applied."""
+def _data_changes(train: Dataset, evaluation: Dataset) -> dict[str, Any]:
+    """Data that is given stands in the configuration, by name, in place of what the recipe was made for."""
+    if not isinstance(train, SegmentationDataset):
+        return {}
+    splits = {"train": {"split": train.split, "times": train.times}}
+    if isinstance(evaluation, SegmentationDataset):
+        splits["eval"] = {"split": evaluation.split}
+    return {"dataset": {"type": train.name, **splits}}
+
+
+def _changes(seed: int | None, max_epochs: int | None, max_steps: int | None) -> dict[str, Any]:
+    """The arguments that change the configuration."""
     if max_epochs is not None and max_steps is not None:
         raise InputError(f"max_epochs={max_epochs} and max_steps={max_steps} both say how long. Give one.")
     changes: dict[str, Any] = {} if seed is None else {"train.seed": seed}
     if max_epochs is not None or max_steps is not None:
         changes |= {"train.max_epochs": max_epochs, "train.max_steps": max_steps}
-    return [changes, options]
+    return changes
 
 
 def _configure(
@@ -144,9 +160,12 @@ def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset
     if train is None:
         if named is None or named.root is None:
             raise InputError("There is nothing to train on. Pass train_dataset, or set dataset.root.")
-        train = load_dataset(named.type, named.root, named.train.split)
-        evaluation = evaluation or load_dataset(named.type, named.root, named.eval.split)
+        train, its_evaluation = load_configured(named)
+        evaluation = its_evaluation if evaluation is None else evaluation
     train, evaluation = (data.open() if hasattr(data, "open") else data for data in (train, evaluation))
+    for argument, data in (("train_dataset", train), ("eval_dataset", evaluation)):
+        if data is not None and len(data) == 0:
+            raise InputError(f"{argument} is empty: {data!r}. Check its folder and its split; data check shows them.")
     if evaluation is not None and evaluation.labels.names != train.labels.names:
         raise InputError("train_dataset and eval_dataset have different classes. Give both the same labels.")
     return train, evaluation
@@ -193,12 +212,16 @@ def _assemble(
     eval_data: Any,
     work_dir: Path,
     device: torch.device,
-) -> SegmentationTrainer:
+) -> TrainerParts:
     config, labels = configuration.train, configuration.labels
     assert config is not None
     assert labels is not None
+    _check_patience(configuration, eval_data)
     if config.sync_batch_norm:
         apply_synced_norms(network)
+    apply_freezing(network, config.freeze)
+    if config.activation_checkpointing:
+        network.apply_activation_checkpointing()
     loss = build_loss(config.loss, num_classes=network.num_classes, ignore_index=labels.ignore_index)
     network.to(device)
     engine = LocalEngine(network, loss, build_optimizer(network, config.optimizer), config, device)
@@ -217,29 +240,42 @@ def _assemble(
             world_size=distributed.world_size(),
         )
 
-    def scores() -> Scores:
-        batch_size = configuration.evaluation.batch_size if configuration.evaluation else 1
-        return evaluate(network, eval_data, configuration=configuration, device=device, batch_size=batch_size)
+    def scores(should_stop: Callable[[], bool] | None = None) -> Scores:
+        return evaluate(
+            network,
+            eval_data,
+            configuration=configuration,
+            device=device,
+            batch_size=configuration.evaluation.batch_size if configuration.evaluation else 1,
+            should_stop=should_stop,
+        )
 
     steps = config.max_steps or math.ceil(
         (config.max_epochs or 1) * len(train_data) / (config.batch_size * config.accumulate)
     )
-    return SegmentationTrainer(
-        TrainerParts(
-            configuration=configuration,
-            engine=engine,
-            batches=batches,
-            num_samples=len(train_data),
-            evaluate=scores if eval_data is not None else None,
-            work_dir=work_dir,
-            max_steps=steps,
-        )
+    return TrainerParts(
+        configuration=configuration,
+        engine=engine,
+        batches=batches,
+        num_samples=len(train_data),
+        evaluate=scores if eval_data is not None else None,
+        work_dir=work_dir,
+        max_steps=steps,
     )
+
+
+def _check_patience(configuration: Configuration, eval_data: Any) -> None:
+    evaluation = configuration.evaluation
+    if evaluation is not None and evaluation.patience is not None and eval_data is None:
+        raise ConfigurationError(
+            f"evaluation.patience: {evaluation.patience} ends a run by its scores, and there is nothing to evaluate "
+            "on. Pass eval_dataset to build_trainer, or set evaluation.patience to null."
+        )
 
 
 def _device(device: str | torch.device | None) -> torch.device:
     if device is not None:
         return torch.device(str(device).replace("gpu", "cuda"))
-    return (
-        torch.device("cuda", distributed.read_ranks().local_rank) if torch.cuda.is_available() else torch.device("cpu")
-    )
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", distributed.device_index(distributed.read_ranks(), torch.cuda.device_count()))

@@ -5,24 +5,36 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from segpipe import distributed
-from segpipe.configuration import encode_configuration
+from segpipe.configuration import decode_configuration, encode_configuration
 from segpipe.data import Batch
-from segpipe.errors import ConfigurationError, InputError
+from segpipe.data.sources import read_source
+from segpipe.errors import ConfigurationError, InputError, NumericalError
 from segpipe.evaluation import Scores
+from segpipe.evaluation.measuring import EvaluationStopped
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 
-from .checkpoint import Checkpoint, Progress, load_newest, save_checkpoint, with_score
+from .checkpoint import (
+    Checkpoint,
+    Progress,
+    list_checkpoints,
+    load_newest,
+    prepare_work_dir,
+    save_checkpoint,
+    with_score,
+)
 from .parts import TrainerParts
+from .prediction import predict_label_map
 from .results import write_result
 from .run_log import RunLog
 from .schedules import apply_learning_rate, learning_rate
@@ -52,16 +64,36 @@ class SegmentationTrainer:
         """The network that is trained."""
         return self.parts.engine.model
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step is done, or no score was better for as long as `evaluation.patience` says."""
+        return self.progress.step >= self.parts.max_steps or self._is_out_of_patience
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step, before the factors of parameter groups."""
+        return self._learning_rate_at(max(self.progress.step - 1, 0))
+
+    def is_due(self, every: int) -> bool:
+        """Whether the run is at a multiple of an interval, or over."""
+        return self.progress.step % every == 0 or self.is_over
+
     def train(self) -> ModelFolder:
-        """Train to the last step and write the model folder; resumes by itself.
+        """Train to the end and write the model folder; resumes by itself. A run that is over trains no further.
 
         Raises:
             ConfigurationError: when the work directory holds a run with another configuration.
             InputError: when another run works in the directory.
+            NumericalError: when a loss or gradient is not finite; it names the pictures and the last checkpoint.
+            SegpipeError: when another process of the run or a loader worker is gone, or nothing can be written.
             SystemExit: with code 75 after SIGTERM or SIGUSR1, with everything saved.
         """
+        with distributed.lost_processes_explained():
+            return self._train()
+
+    def _train(self) -> ModelFolder:
         work_dir = self.parts.work_dir
-        work_dir.mkdir(parents=True, exist_ok=True)
+        prepare_work_dir(work_dir)
         with _sole_run(work_dir), _stop_signals(self._stop):
             self._resume()
             with RunLog(work_dir / "log.jsonl", total=self.parts.max_steps, start=self.progress.step) as log:
@@ -69,57 +101,121 @@ class SegmentationTrainer:
         distributed.barrier()
         with self.parts.engine.averaged():
             is_last_best = self.progress.best_step == self.progress.step
-            return write_result(self.parts, self.progress, self._last_scores if is_last_best else None)
+            folder = write_result(self.parts, self.progress, self._last_scores if is_last_best else None)
+        for callback in self.parts.callbacks:
+            callback.on_end(self, folder)
+        return folder
 
     def evaluate(self) -> Scores:
-        """Scores of the model as it is now, on the evaluation data."""
+        """Scores on the evaluation data with the weights as they are now, the averaged ones where there are any."""
         if self.parts.evaluate is None:
             raise InputError("There is nothing to evaluate on. Pass eval_dataset to build_trainer.")
-        return self.parts.evaluate()
+        with self.parts.engine.averaged():
+            return self.parts.evaluate()
+
+    def predict(self, image: Any) -> np.ndarray:
+        """The label map of a picture with the weights as they are now, the averaged ones where there are any.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, a path, or what else `segpipe.data.sources.read_source` reads.
+
+        Returns:
+            (H, W) class indices, uint8, or uint16 with more than 256 classes.
+        """
+        pixels = read_source(image)
+        with self.parts.engine.averaged():
+            return predict_label_map(self.model, pixels, self.parts.configuration)
 
     def _run_steps(self, log: RunLog) -> None:
-        with closing(self.parts.batches(self.progress.samples)) as batches:
-            while self.progress.step < self.parts.max_steps:
+        log.write("start", self._opening())
+        if self.progress.is_evaluation_due:  # the last run was stopped in the middle of it
+            self._evaluate_and_note(log)
+            if self.progress.is_evaluation_due:  # stopped again; all is saved
+                raise SystemExit(PREEMPTED)
+        with self.parts.batches(self.progress.samples) as batches:
+            while not self.is_over:
                 self._run_step(list(islice(batches, self.config.accumulate)), log)
                 log.advance()
-                if self._is_due(self._evaluation_interval):
+                if self.is_due(self._evaluation_interval):
                     self._evaluate_and_note(log)
-                is_told = distributed.any_process(self._should_stop, self.parts.engine.device)
-                if is_told or self._is_due(self.config.checkpoint.every):
-                    self._save()
-                if is_told and self.progress.step < self.parts.max_steps:
-                    logger.warning("Stopped at step %s as told; train() goes on from there", self.progress.step)
-                    raise SystemExit(PREEMPTED)
+                self._stop_or_save()
+
+    def _stop_or_save(self) -> None:
+        is_told = distributed.any_process(self._should_stop, self.parts.engine.device)
+        if is_told or self.is_due(self.config.checkpoint.every):
+            self._save()
+        if is_told and (not self.is_over or self.progress.is_evaluation_due):
+            logger.warning("Stopped at step %s as told; train() goes on from there", self.progress.step)
+            raise SystemExit(PREEMPTED)
+
+    def _opening(self) -> dict[str, int]:
+        """What the log says when a run begins or goes on."""
+        parameters = list(self.model.parameters())
+        return {
+            "step": self.progress.step,
+            "max_steps": self.parts.max_steps,
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            "processes": distributed.world_size(),
+        }
 
     def _run_step(self, batches: Sequence[Batch], log: RunLog) -> None:
         step = self.progress.step
-        rate = learning_rate(self.config.schedule, self.config.optimizer.lr, step, self.parts.max_steps)
+        rate = self._learning_rate_at(step)
         apply_learning_rate(self.parts.engine.optimizer, rate)
-        report = self.parts.engine.step(batches, step)
+        try:
+            report = self.parts.engine.step(batches, step)
+        except NumericalError as error:
+            kept = list_checkpoints(self.parts.work_dir / "checkpoints")
+            last = f"The last checkpoint is {kept[-1]}." if kept else "There is no checkpoint yet."
+            raise NumericalError(f"{error} {last}") from error
         samples = self.progress.samples + self.config.batch_size * self.config.accumulate
         self.progress = replace(self.progress, step=step + 1, samples=samples)
-        if self._is_due(self.config.log_every) or report.is_skipped:
+        if self.is_due(self.config.log_every) or report.is_skipped:
             values = {"step": step + 1, "epoch": samples / self.parts.num_samples, "lr": rate, **vars(report)}
             log.write("step", values)
+        for callback in self.parts.callbacks:
+            callback.on_step(self, report)
 
     def _evaluate_and_note(self, log: RunLog) -> None:
         if self.parts.evaluate is None:
             return
-        with self.parts.engine.averaged():
-            scores = self._last_scores = self.parts.evaluate()
+        try:
+            with self.parts.engine.averaged():
+                scores = self._last_scores = self.parts.evaluate(lambda: self._should_stop)
+        except EvaluationStopped:
+            self.progress = replace(self.progress, is_evaluation_due=True)
+            return
+        self.progress = replace(self.progress, is_evaluation_due=False)
         key = self.parts.configuration.evaluation.best if self.parts.configuration.evaluation else "miou"
         before = self.progress.best_step
         self.progress = with_score(self.progress, getattr(scores, key))
-        log.write("evaluation", {"step": self.progress.step, "miou": scores.miou, "iou": scores.iou})
+        means = {name: getattr(scores, name) for name in ("miou", "mean_accuracy", "pixel_accuracy")}
+        log.write("evaluation", {"step": self.progress.step, **means, "iou": scores.iou})
         if self.progress.best_step != before and distributed.is_main():
             with self.parts.engine.averaged():
                 save_checkpoint(self._checkpoint(), self.parts.work_dir / "best", keep=1)
         distributed.barrier()
+        for callback in self.parts.callbacks:
+            callback.on_evaluation(self, scores)
+        if self._is_out_of_patience and self.progress.step < self.parts.max_steps:
+            self._note_early_stop(log)
+
+    def _note_early_stop(self, log: RunLog) -> None:
+        worse, best = self.progress.worse_evaluations, self.progress.best_step
+        log.write("early_stop", {"step": self.progress.step, "worse_evaluations": worse, "best_step": best})
+        if distributed.is_main():
+            text = "Ending early at step %s: %s evaluations in a row gave no better score than step %s"
+            logger.info(text, self.progress.step, worse, best)
 
     def _save(self) -> None:
+        saved = ""
         if distributed.is_main():
-            save_checkpoint(self._checkpoint(), self.parts.work_dir / "checkpoints", keep=self.config.checkpoint.keep)
-        distributed.barrier()
+            place = self.parts.work_dir / "checkpoints"
+            saved = str(save_checkpoint(self._checkpoint(), place, keep=self.config.checkpoint.keep))
+        path = Path(distributed.gather_texts(saved)[0])  # the others wait here for the main process
+        for callback in self.parts.callbacks:
+            callback.on_checkpoint(self, path)
 
     def _checkpoint(self) -> Checkpoint:
         engine = self.parts.engine
@@ -130,7 +226,9 @@ class SegmentationTrainer:
         checkpoint = load_newest(self.parts.work_dir / "checkpoints")
         if checkpoint is None:
             return
-        if checkpoint.configuration != encode_configuration(self.parts.configuration):
+        # Decoded first: an older version of segpipe did not write the fields that have come since.
+        begun_with = decode_configuration(checkpoint.configuration, origin=f"{self.parts.work_dir}: its checkpoint")
+        if encode_configuration(begun_with) != encode_configuration(self.parts.configuration):
             raise ConfigurationError(
                 f"{self.parts.work_dir} holds a run that was begun with another configuration. "
                 "Choose another work_dir, or begin with the configuration of its last checkpoint."
@@ -145,9 +243,15 @@ class SegmentationTrainer:
         evaluation = self.parts.configuration.evaluation
         return evaluation.every if evaluation else self.parts.max_steps
 
-    def _is_due(self, every: int) -> bool:
-        """At multiples of an interval, and at the end."""
-        return self.progress.step % every == 0 or self.progress.step == self.parts.max_steps
+    @property
+    def _is_out_of_patience(self) -> bool:
+        """The same in all processes, since the scores are."""
+        evaluation = self.parts.configuration.evaluation
+        patience = evaluation.patience if evaluation else None
+        return patience is not None and self.progress.worse_evaluations >= patience
+
+    def _learning_rate_at(self, step: int) -> float:
+        return learning_rate(self.config.schedule, self.config.optimizer.lr, step, self.parts.max_steps)
 
     def _stop(self) -> None:
         self._should_stop = True

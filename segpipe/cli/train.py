@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segpipe.configuration import Configuration, override, read_configuration
+import msgspec
+
+from segpipe.configuration import Configuration, DatasetConfig, MixedDataConfig, override, read_configuration
 from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
 
@@ -23,6 +26,7 @@ from .printing import format_fields, format_seconds, format_table, print_note
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
+    from segpipe.trainers import Callback
     from segpipe.trainers.trainer import SegmentationTrainer
 
 DRY_STEPS, DRY_PICTURES = 2, 2
@@ -48,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
     )
     parser.add_argument(
+        "--mix",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "ROOT"),
+        help="further data of the same classes to train on, e.g. street-scenes ./scenes; may be repeated",
+    )
+    parser.add_argument(
         "--work-dir",
         type=Path,
         default=Path("work_dir"),
@@ -61,13 +73,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
     )
     parser.add_argument("--from-scratch", action="store_true", help="begin with random weights instead of the model's")
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # of torch's old launcher
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also write curves for TensorBoard, to DIR/tensorboard"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="two steps and one evaluation of two pictures; leaves nothing behind"
     )
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.mix and not options.data:
+        print_note("segpipe train: --mix goes with --data: what is it mixed into? Give --data NAME ROOT too.")
+        return 2
     if options.model is None and options.config is None:
         print_note(
             "segpipe train: What shall be trained? Give --model NAME, see segpipe models list, or --config FILE."
@@ -75,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
         return 2
     from segpipe.distributed import is_main, read_ranks
 
+    if options.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     if read_ranks().rank != 0:  # what the first process says is said once
         logging.getLogger("segpipe").setLevel(logging.ERROR)
     folder = _folder(options)
@@ -117,23 +138,35 @@ def _configuration(options: argparse.Namespace, folder: ModelFolder | None) -> C
 
 def _changes(options: argparse.Namespace) -> list[str]:
     """The command's changes of the configuration. The data's folder is not among them: it is this machine's."""
-    data = [f"dataset={json.dumps({'type': options.data[0]})}"] if options.data else []
+    data = [f"dataset={_dataset(options)}"] if options.data else []
     length = ["train.max_epochs=null", f"train.max_steps={DRY_STEPS}"] if options.dry_run else []
     return [*data, *options.set, *length]
 
 
-def _open_data(configuration: Configuration, options: argparse.Namespace) -> Data:
-    from segpipe.data import load_dataset
+def _dataset(options: argparse.Namespace) -> str:
+    """The section `dataset` for what the command names, without folders."""
+    mixed = tuple(MixedDataConfig(type=name) for name, _ in options.mix)
+    return msgspec.json.encode(DatasetConfig(type=options.data[0], mixed=mixed)).decode()
 
-    named = configuration.dataset
-    root = options.data[1] if options.data else (named.root if named else None)
-    if named is None or root is None:
+
+def _open_data(configuration: Configuration, options: argparse.Namespace) -> Data:
+    from segpipe.data import load_configured
+
+    named = _with_roots(configuration, options)
+    if named is None or named.root is None:
         raise InputError("There is nothing to train on. Give --data NAME ROOT, e.g. --data folder ./my-pictures.")
-    train, evaluation = (
-        load_dataset(named.type, root, split.split, **parse_options(options.option))
-        for split in (named.train, named.eval)
+    return Data(*load_configured(named, **parse_options(options.option)), Path(named.root))
+
+
+def _with_roots(configuration: Configuration, options: argparse.Namespace) -> DatasetConfig | None:
+    """What the configuration names, with the folders that the command names."""
+    named = configuration.dataset
+    if named is None or not options.data:
+        return named
+    mixed = tuple(
+        msgspec.structs.replace(each, root=root) for each, (_, root) in zip(named.mixed, options.mix, strict=True)
     )
-    return Data(train, evaluation, Path(root))
+    return msgspec.structs.replace(named, root=options.data[1], mixed=mixed)
 
 
 def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> SegmentationTrainer:
@@ -151,8 +184,17 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         max_epochs=None if dry else options.max_epochs,
         pretrained=not options.from_scratch,
         device=options.device,
+        callbacks=_callbacks(options),
     )
     return trainer
+
+
+def _callbacks(options: argparse.Namespace) -> list[Callback]:
+    if not options.tensorboard:
+        return []
+    from segpipe.trainers import TensorBoard
+
+    return [TensorBoard()]
 
 
 def _plan(trainer: SegmentationTrainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
@@ -169,6 +211,7 @@ def _plan(trainer: SegmentationTrainer, data: Data, options: argparse.Namespace)
         *_group_fields(trainer),
         ("device", _device_text(trainer)),
         ("work dir", str(parts.work_dir)),
+        *([("curves", f"tensorboard --logdir {shlex.quote(str(parts.work_dir))}")] if options.tensorboard else []),
         *_resumption_fields(trainer),
     ]
 
@@ -179,6 +222,8 @@ def _length_text(trainer: SegmentationTrainer) -> str:
     passes = parts.max_steps * config.batch_size * config.accumulate / parts.num_samples
     evaluation = parts.configuration.evaluation
     when = f"every {evaluation.every:,} steps and at the end" if evaluation else "at the end"
+    if evaluation and evaluation.patience:
+        when += f"; over after {evaluation.patience} without a better one"
     return f"{parts.max_steps:,} of {batch} pictures, {passes:.3g} passes over the data; scores {when}"
 
 
@@ -194,7 +239,10 @@ def _group_fields(trainer: SegmentationTrainer) -> list[tuple[str, str]]:
     config = trainer.config.optimizer
     groups = summarize_groups(trainer.parts.engine.optimizer)
     kind = f"{type(config).__struct_config__.tag}, learning rate {config.lr:g}; parameters by group:"
-    return [("optimiser", kind), *(("", str(group)) for group in groups)]
+    still = [parameter for parameter in trainer.model.parameters() if not parameter.requires_grad]
+    values = sum(parameter.numel() for parameter in still)
+    frozen = [f"frozen: {values:,} values in {len(still)} tensors"] if still else []
+    return [("optimiser", kind), *(("", text) for text in [*map(str, groups), *frozen])]
 
 
 def _device_text(trainer: SegmentationTrainer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .datasets import DATASETS, Pair, SegmentationDataset, concat, load_dataset, repeat, subset_classes
+from .datasets import DATASETS, Pair, SegmentationDataset, concat, load_configured, load_dataset, repeat, subset_classes
 from .labels import dataset_labels, encode_label, read_label
 from .sample import Batch, Sample, collate
 
@@ -16,6 +16,7 @@ __all__ = [
     "concat",
     "dataset_labels",
     "encode_label",
+    "load_configured",
     "load_dataset",
     "read_label",
     "repeat",

@@ -11,9 +11,8 @@ from __future__ import annotations
 import atexit
 import functools
 import itertools
-import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -23,14 +22,23 @@ from torch.utils.data import DataLoader
 
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError, SegpipeError
-from segpipe.extras import import_opencv
+from segpipe.log import get_logger
 
 from .order import Key, sample_key, sample_rng
 from .sample import Batch, Sample, collate
 from .transforms import Transform
+from .workers import dead_workers_explained, prepare_worker, signals_held, stop_workers
+
+logger = get_logger(__name__)
 
 DRAWS = 5
 """How often a sample is drawn at most while its label holds only ignored pixels."""
+LOOK_AROUND = 5.0
+"""Seconds without a batch after which the loader sees whether its workers live."""
+PATIENCE = 60.0
+"""Seconds without a batch after which the loader says what it waits for, and again each time."""
+HANGING = 600.0
+"""Seconds without a batch after which the loader gives up: as long as other processes would wait for this one."""
 
 
 class LabelledSamples(Protocol):
@@ -94,10 +102,15 @@ def build_loader(
         batch_size=None,  # a key of the sampler is a whole batch
         collate_fn=_as_it_is,
         num_workers=workers,
-        worker_init_fn=_prepare_worker,
+        worker_init_fn=prepare_worker,
+        timeout=LOOK_AROUND if workers else 0,
         generator=torch.Generator().manual_seed(seed),  # else it would draw from torch's global state
     )
-    return Loader(batches, batch_size=batch_size, consumed=start)
+
+    def names(consumed: int) -> list[str]:
+        return [_name_of(dataset, key.sample) for key in places.keys(consumed)]
+
+    return Loader(batches, batch_size=batch_size, consumed=start, names=names)
 
 
 class Loader(Iterator[Batch]):
@@ -110,21 +123,31 @@ class Loader(Iterator[Batch]):
         consumed: samples given out over all processes, those before `start` included: what a checkpoint keeps.
     """
 
-    def __init__(self, batches: DataLoader[Batch | _Failure], *, batch_size: int, consumed: int) -> None:
+    def __init__(
+        self,
+        batches: DataLoader[Batch | _Failure],
+        *,
+        batch_size: int,
+        consumed: int,
+        names: Callable[[int], list[str]],
+    ) -> None:
         self.consumed = consumed
+        self._names = names
         self._batch_size = batch_size
         self._batches: DataLoader[Batch | _Failure] | None = batches
         self._running: list[Iterator[Batch | _Failure]] = []
-        self._stop = functools.partial(_stop, self._running)
+        self._stop = functools.partial(stop_workers, self._running)
 
     def __next__(self) -> Batch:
         if self._batches is None:
             raise StopIteration
         if not self._running:
             atexit.register(self._stop)
-            self._running.append(iter(self._batches))
+            with signals_held():
+                self._running.append(iter(self._batches))
         try:
-            batch = self._next()
+            with dead_workers_explained():
+                batch = self._next()
         except BaseException:  # an interruption may have lost a batch
             self.close()
             raise
@@ -140,25 +163,40 @@ class Loader(Iterator[Batch]):
     def __enter__(self) -> Loader:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, RuntimeError):
+            with dead_workers_explained():  # torch may tell of one at any point of the block
+                raise error
 
     def __del__(self) -> None:
         self.close()
 
     def _next(self) -> Batch:
-        try:
-            batch = next(self._running[0])
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise SegpipeError(
-                f"A loader worker ended without a word, as when memory or shared memory (/dev/shm) is full: {error} "
-                "Use fewer workers or a smaller batch, or workers=0 to see an error of the code."
-            ) from error
+        waited = 0.0
+        while True:
+            try:
+                batch = next(self._running[0])
+                break
+            except RuntimeError as error:
+                if "timed out" not in str(error):
+                    raise
+            waited += LOOK_AROUND
+            self._tell(waited)
         if isinstance(batch, _Failure):
             raise batch.error from _WorkerError(batch.traceback)
         return batch
+
+    def _tell(self, waited: float) -> None:
+        """Of a batch that does not come: a warning now and then, at last an error."""
+        if waited >= HANGING:
+            raise SegpipeError(
+                f"No batch came for {waited:.0f} seconds; its pictures are {', '.join(self._names(self.consumed))}. "
+                "Reading hangs: check them and the disk or network that they are on, then start the run again."
+            )
+        if waited % PATIENCE < LOOK_AROUND:
+            pictures = ", ".join(self._names(self.consumed))
+            logger.warning("No batch for %.0f seconds; still waiting for %s", waited, pictures)
 
 
 @dataclass(frozen=True)
@@ -202,9 +240,12 @@ class _Places:
     world_size: int
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for first in itertools.count(self.start, self.batch_size):
-            places = range(first + self.rank, first + self.batch_size, self.world_size)
-            yield [sample_key(self.seed, self.length, place) for place in places]
+        return map(self.keys, itertools.count(self.start, self.batch_size))
+
+    def keys(self, first: int) -> list[Key]:
+        """Those of the batch before which all processes together have consumed `first` samples."""
+        places = range(first + self.rank, first + self.batch_size, self.world_size)
+        return [sample_key(self.seed, self.length, place) for place in places]
 
 
 @dataclass(frozen=True)
@@ -262,7 +303,10 @@ class _WorkerError(Exception):
 
 @dataclass(frozen=True)
 class _Reporter:
-    """In workers: gives errors instead of raising them, since torch would change their type and text."""
+    """In workers: gives errors instead of raising them, since torch would change their type and text.
+
+    Labels travel as int64: widening them in the training process costs it more than it saves the workers.
+    """
 
     reader: _Reader
 
@@ -275,24 +319,6 @@ class _Reporter:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _prepare_worker(worker: int) -> None:
-    """The training process decides when workers end: it still needs batches while it answers a signal."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import_opencv().setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-def _stop(running: list[Iterator[Batch | _Failure]]) -> None:
-    """End workers by torch's own way out. At the end of Python it has to come first: workers ignore SIGTERM, with
-    which multiprocessing would end them, and then wait for them."""
-    for batches in running:
-        shut_down = getattr(batches, "_shutdown_workers", None)  # readers in this process have none
-        if shut_down is not None:
-            shut_down()
-    running.clear()
 
 
 def _name_of(dataset: LabelledSamples, index: int) -> str:

@@ -23,12 +23,14 @@ class Sample:
         label: (H, W) uint8 or uint16, encoded: class indices and `ignore_index`; None where there is none.
         name: what messages call it: the picture's path.
         extras: further (H, W, …) maps that transforms carry along.
+        class_index: of the whole picture, in classification; such samples have no label.
     """
 
     image: np.ndarray
     label: np.ndarray | None
     name: str
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    class_index: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Batch:
 
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
-        labels: (B, H, W) int64, encoded.
+        labels: (B, H, W) int64, encoded; of pictures that have one class each, (B,) class indices.
         names: what messages call the pictures.
     """
 
@@ -47,16 +49,17 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """The samples as one batch, in their order. InputError unless all have a label and one size."""
+    """The samples as one batch, in their order. InputError unless all have one size, and a label or a class each."""
     import torch
 
     _check(samples)
     height, width = samples[0].image.shape[:2]
     images = np.empty((len(samples), 3, height, width), np.uint8)
-    labels = np.empty((len(samples), height, width), np.int64)
+    is_classified = samples[0].class_index is not None
+    labels = np.empty((len(samples),) if is_classified else (len(samples), height, width), np.int64)
     for index, sample in enumerate(samples):
         images[index] = sample.image.transpose(2, 0, 1)
-        labels[index] = _label_of(sample)
+        labels[index] = _class_of(sample) if is_classified else _label_of(sample)
     return Batch(torch.from_numpy(images), torch.from_numpy(labels), tuple(sample.name for sample in samples))
 
 
@@ -71,6 +74,12 @@ def _check(samples: Sequence[Sample]) -> None:
                 "pictures of one batch have one size. End the transforms with random_crop and pad of the same size, or "
                 "use a batch size of 1."
             )
+
+
+def _class_of(sample: Sample) -> int:
+    if sample.class_index is None:
+        raise InputError(f"{sample.name} has no class; each sample of this batch needs one. Leave it out.")
+    return sample.class_index
 
 
 def _label_of(sample: Sample) -> np.ndarray:

@@ -31,6 +31,10 @@ OnPicture = Callable[[str, np.ndarray], None]
 """What is called with each picture's name and its (H, W) label map."""
 
 
+class EvaluationStopped(Exception):
+    """No error: an evaluation was broken off because its caller wished it, in one process or in many."""
+
+
 class LabelledPicture(Protocol):
     """What is needed of a sample."""
 
@@ -64,6 +68,7 @@ def evaluate(
     progress: bool = False,
     readers: int = 2,
     on_picture: OnPicture | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Scores:
     """Scores of a model on all pictures of a data set, at the labels' own sizes.
 
@@ -82,6 +87,7 @@ def evaluate(
         progress: show a bar on stderr, in the first process.
         readers: threads that read pictures ahead; 0: none.
         on_picture: called with the name and the label map of each picture that this process sees.
+        should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """
     _check(dataset, batch_size)
     network, chosen = _open(model, configuration, device)
@@ -91,6 +97,7 @@ def evaluate(
         batch_size=batch_size,
         classes=match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels),
         on_picture=on_picture,
+        should_stop=should_stop,
     )
     part, parts = shard or (distributed.rank(), distributed.world_size())
     indices = range(part, len(dataset), parts)
@@ -113,6 +120,7 @@ class Plan:
         batch_size: pictures at a time.
         classes: (K,) the data set's class for each of the network's; None: they are the same.
         on_picture: called with each label map.
+        should_stop: asked between batches.
     """
 
     preprocessor: PreprocessorConfig
@@ -120,6 +128,7 @@ class Plan:
     batch_size: int
     classes: np.ndarray | None
     on_picture: OnPicture | None
+    should_stop: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,11 +210,15 @@ def _count_together(network: SegmentationModel, samples: Iterable[LabelledPictur
             _count(network, samples, plan, tally)
         except Exception as exception:
             error = exception
-    failed = distributed.any_process(error is not None, device)
-    if error is not None:
+    is_stopped = isinstance(error, EvaluationStopped)
+    flags = torch.tensor([int(error is not None and not is_stopped), int(is_stopped)], device=device)
+    failed, stopped = distributed.all_sum(flags).tolist()
+    if error is not None and not is_stopped:
         raise error
     if failed:
         raise SegpipeError("Evaluation failed in another process; see its error and mend what it names.")
+    if stopped:
+        raise EvaluationStopped
     tally.apply_all_sum(device)
 
 
@@ -232,6 +245,8 @@ def _count(network: SegmentationModel, samples: Iterable[LabelledPicture], plan:
                 tally.update(prediction=counted, label=sample.label)
             except InputError as error:
                 raise InputError(f"{sample.name}: {error}") from error
+        if plan.should_stop is not None and plan.should_stop():
+            raise EvaluationStopped
 
 
 def _batches(samples: Iterable[LabelledPicture], size: int) -> Iterator[list[LabelledPicture]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
+from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, ShortSideResize
+from segpipe.errors import InputError
 
 Size = tuple[int, int]
 
@@ -17,11 +18,15 @@ def resized_size(size: Size, config: PreprocessorConfig) -> Size:
         return size
     if isinstance(resize, ExactResize):
         return resize.size
+    if isinstance(resize, CropResize):
+        return resize.crop
     return _fit_short_side(size, resize.size, resize.max_long_side)
 
 
 def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
     """(H, W, 3) uint8 → (h, w, 3) uint8; the same array when nothing is to be done."""
+    if isinstance(config.resize, CropResize):
+        return _crop_middle(image, config.resize)
     size = resized_size(image.shape[:2], config)
     if config.resize is None or size == image.shape[:2]:
         return image
@@ -46,11 +51,25 @@ def scale_preprocessor(config: PreprocessorConfig, scale: float, size: Size) -> 
         return config
     if resize is None:
         return PreprocessorConfig(resize=ExactResize(size=_scale_size(size, scale), library="opencv"))
+    if isinstance(resize, CropResize):
+        raise InputError("A picture that is cropped for classification is seen at one scale. Leave the scales out.")
     if isinstance(resize, ExactResize):
         return PreprocessorConfig(resize=msgspec.structs.replace(resize, size=_scale_size(resize.size, scale)))
     short, long = _scale_size((resize.size, resize.max_long_side or resize.size), scale)
     scaled = ShortSideResize(size=short, max_long_side=resize.max_long_side and long, library=resize.library)
     return PreprocessorConfig(resize=scaled)
+
+
+def _crop_middle(image: np.ndarray, resize: CropResize) -> np.ndarray:
+    """Resized and cropped as torchvision does: the long side is cut to whole pixels, half offsets go to the even."""
+    from PIL import Image
+
+    short = min(image.shape[:2])
+    height, width = (int(resize.size * side / short) for side in image.shape[:2])
+    if (height, width) != image.shape[:2]:
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling[resize.filter.upper()]))
+    top, left = (round((side - wanted) / 2) for side, wanted in zip((height, width), resize.crop, strict=True))
+    return np.ascontiguousarray(image[top : top + resize.crop[0], left : left + resize.crop[1]])
 
 
 def _scale_size(size: Size, scale: float) -> Size:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from training_material import data_root, recipe  # noqa: F401
+from training_material import data_root, recipe, write_pictures  # noqa: F401
 
 from segpipe.cli.main import main
 from segpipe.hub import ModelFolder
@@ -51,6 +51,19 @@ def test_training_says_what_it_does_and_leaves_a_model_folder(arguments, capsys,
     assert folder.configuration.dataset.type == "folder"
     assert folder.configuration.dataset.root is None, "a published model does not know the folders of one machine"
     assert Image.open(tmp_path / "work_dir" / "curves.png").format == "PNG"
+
+
+def test_further_data_is_mixed_in_and_written_down_without_its_folder(arguments, capsys, tmp_path):
+    more = str(write_pictures(tmp_path / "more"))
+    assert main([*arguments, "--mix", "folder", more, "--set", "dataset.train.times=3"]) == 0
+    assert "train: 20 pictures, val: 2" in " ".join(capsys.readouterr().out.split())
+    dataset = ModelFolder.open(tmp_path / "work_dir" / "model").configuration.dataset
+    assert (dataset.train.times, [(each.type, each.root) for each in dataset.mixed]) == (3, [("folder", None)])
+
+
+def test_nothing_is_mixed_into_data_that_is_not_named(recipe, capsys):  # noqa: F811
+    assert main(["train", "--config", str(recipe), "--mix", "folder", "more"]) == 2
+    assert "--mix goes with --data" in capsys.readouterr().err
 
 
 def test_the_table_at_the_end_is_that_of_the_weights_in_the_folder(arguments, capsys, tmp_path):

@@ -6,9 +6,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from dataset_material import NAMES, labels_of, make_dataset, put_text
+from dataset_material import NAMES, labels_of, make_dataset, put_image, put_label, put_text
 
-from segpipe.data import concat, load_dataset, repeat, subset_classes
+from segpipe.configuration import DatasetConfig, MixedDataConfig, SplitConfig
+from segpipe.data import concat, load_configured, load_dataset, repeat, subset_classes
 from segpipe.errors import ImageDecodeError, InputError
 
 
@@ -60,3 +61,27 @@ def test_classes_are_chosen_and_numbered(tmp_path):
     dataset = load_dataset("folder", tmp_path / "one", "all", names=NAMES, classes=["car", "sky"])
     assert dataset.labels.names == ("car", "sky")
     assert dataset[0].label.tolist() == [[1, 255, 0]]
+
+
+def test_a_configuration_names_what_is_mixed_and_how_often(tmp_path):
+    for name in ("main", "more"):
+        for split in ("train", "val"):
+            put_image(tmp_path, f"{name}/images/{split}/0.png")
+            put_label(tmp_path, f"{name}/labels/{split}/0.png", [[0, 1, 11]])
+    more = MixedDataConfig(type="street-scenes", root=str(tmp_path / "more"), times=2)
+    config = DatasetConfig(
+        type="camvid", root=str(tmp_path / "main"), train=SplitConfig(split="train", times=3), mixed=(more,)
+    )
+    train, evaluation = load_configured(config)
+    assert [Path(sample.name).parts[-4] for sample in train] == ["main"] * 3 + ["more"] * 2
+    assert len(evaluation) == 1, "nothing is mixed into what scores are measured on"
+
+
+def test_mixed_data_needs_a_folder(tmp_path):
+    put_image(tmp_path, "images/train/0.png")
+    put_label(tmp_path, "labels/train/0.png", [[0, 1, 11]])
+    put_image(tmp_path, "images/val/0.png")
+    put_label(tmp_path, "labels/val/0.png", [[0, 1, 11]])
+    config = DatasetConfig(type="camvid", root=str(tmp_path), mixed=(MixedDataConfig(type="street-scenes"),))
+    with pytest.raises(InputError, match=r"Set dataset\.mixed\[0\]\.root"):
+        load_configured(config)

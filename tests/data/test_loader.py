@@ -131,6 +131,16 @@ def test_workers_change_nothing():
     assert take(9, workers=2) == take(9)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+def test_labels_of_any_type_come_out_of_workers_as_they_are(dtype):
+    def relabelled(sample, rng):
+        label = np.full((12, 14), 255 if dtype == np.uint8 else 300, dtype)
+        label[0, 0] = 0 if dtype != np.int16 else -1
+        return Sample(sample.image, label, sample.name, {})
+
+    assert take(2, transform=relabelled, workers=1) == take(2, transform=relabelled)
+
+
 @pytest.mark.parametrize("start", [1, 4, 6, 7, 23])
 def test_resuming_continues_at_any_sample(start):
     uninterrupted = take(12)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from . import ade20k, camvid, cityscapes, coco_annotations, coco_panoptic, coco_stuff, folder, pascal  # noqa: F401
 from .combining import concat, repeat, subset_classes
 from .dataset import LabelReader, Pair, SegmentationDataset
-from .loading import DATASETS, load_dataset
+from .loading import DATASETS, load_configured, load_dataset
 
 __all__ = [
     "DATASETS",
@@ -14,6 +14,7 @@ __all__ = [
     "Pair",
     "SegmentationDataset",
     "concat",
+    "load_configured",
     "load_dataset",
     "repeat",
     "subset_classes",

@@ -1,4 +1,4 @@
-"""Data sets by name: the registry and what opens one."""
+"""Data sets by name: the registry, and what opens one, or all that a configuration names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from segpipe.configuration import DatasetConfig
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
-from .combining import subset_classes
+from .combining import concat, repeat, subset_classes
 from .dataset import SegmentationDataset
 
 DATASETS: Registry[Callable[..., SegmentationDataset]] = Registry("data set")
@@ -44,6 +45,37 @@ def load_dataset(
     _check_options(name, builder, options)
     dataset = builder(root, split, **options)
     return dataset if classes is None else subset_classes(dataset, classes)
+
+
+def load_configured(config: DatasetConfig, **options: Any) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Training and evaluation data as a configuration names them.
+
+    Args:
+        config: with the folder of each data set.
+        options: of the main data set, see `load_dataset`.
+
+    Raises:
+        InputError: a folder is not named, or data that is mixed in has other classes.
+    """
+    root = _named_root(config.root, "dataset", config.type)
+    train, evaluation = (
+        load_dataset(config.type, root, split.split, **options) for split in (config.train, config.eval)
+    )
+    mixed = [
+        repeat(
+            load_dataset(each.type, _named_root(each.root, f"dataset.mixed[{index}]", each.type), each.split),
+            each.times,
+        )
+        for index, each in enumerate(config.mixed)
+    ]
+    train = repeat(train, config.train.times)
+    return (concat([train, *mixed]) if mixed else train), evaluation
+
+
+def _named_root(root: str | None, key: str, name: str) -> str:
+    if root is None:
+        raise InputError(f"{key} is {name} without a folder. Set {key}.root to where it lies.")
+    return root
 
 
 def _check_options(name: str, builder: Callable[..., SegmentationDataset], options: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from segpipe.configuration import TransformConfig
 from segpipe.errors import InputError
 
 from ..sample import Sample
-from . import coloring, cropping, filtering, histograms, padding, resizing, warping
+from . import area_crops, augmenting, coloring, cropping, filtering, histograms, padding, resizing, warping
 from .padding import Padding
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -94,6 +94,28 @@ def _build_random_crop(config: documents.RandomCrop, border: Padding) -> Transfo
     )
 
 
+def _build_rand_augment(config: documents.RandAugment, border: Padding) -> Transform:
+    return partial(
+        augmenting.rand_augment,
+        operations=config.operations,
+        magnitude=config.magnitude,
+        magnitude_deviation=config.magnitude_deviation,
+        operation_probability=config.operation_probability,
+        translate=config.translate,
+        fill=_padding(config, border).fill,
+    )
+
+
+def _build_erasing(config: documents.RandomErasing, border: Padding) -> Transform:
+    return partial(
+        area_crops.random_erasing,
+        area=config.area,
+        ratio=config.ratio,
+        mean=border.fill,
+        deviation=config.deviation,
+    )
+
+
 def _build_affine(config: documents.Affine, border: Padding) -> Transform:
     return partial(
         warping.affine,
@@ -126,6 +148,7 @@ _BUILDERS: dict[type, Callable[[Any, Padding], Transform]] = {
     documents.ResizePad: _forward_padded(padding.resize_pad, "size"),
     documents.RandomCrop: _build_random_crop,
     documents.RandomResizedCrop: _forward_padded(cropping.random_resized_crop, "size", "ratio"),
+    documents.RandomAreaCrop: _forward(area_crops.random_area_crop, "size", "area", "ratio"),
     documents.CenterCrop: _forward(cropping.center_crop, "size"),
     documents.Pad: _forward_padded(padding.pad, "size"),
     documents.PadToMultiple: _forward_padded(padding.pad_to_multiple, "multiple"),
@@ -145,4 +168,6 @@ _BUILDERS: dict[type, Callable[[Any, Padding], Transform]] = {
     documents.Posterize: _forward(histograms.posterize, "bits"),
     documents.GaussianBlur: _forward(filtering.gaussian_blur, "kernel", "sigma"),
     documents.Grayscale: _forward(coloring.grayscale),
+    documents.RandAugment: _build_rand_augment,
+    documents.RandomErasing: _build_erasing,
 }

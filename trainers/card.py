@@ -1,0 +1,122 @@
+"""What a trained model's card says of its training: the command, the versions, the run in a table, the scores."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import segpipe
+from segpipe.evaluation import Scores
+
+from .checkpoint import Progress
+from .curves import CURVES
+from .parts import TrainerParts
+
+MOST_ROWS = 20
+"""Of the table of the run; longer runs show this many of their evaluations."""
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_ABSOLUTE_PATH = re.compile(
+    r"(?P<before>^|[=\s\"'\[,])(?:file://|[A-Za-z]:)?[/\\](?:[^\"'\],]*[/\\])?(?P<name>[^/\\\"'\],]+)[/\\]?"
+)
+
+
+def training_text(
+    parts: TrainerParts, progress: Progress, scores: Scores | None, log: Sequence[Mapping[str, Any]]
+) -> str:
+    """The part of the card that says how the model came to be and how good it is.
+
+    Args:
+        scores: of the folder's weights; None where nothing was evaluated.
+        log: the lines of the run's log, see `read_log`.
+    """
+    config = parts.configuration
+    taken = progress.best_step if progress.best_step is not None else progress.step
+    sections = [
+        "\n## Training",
+        f"{progress.step} steps, {progress.samples} samples of {parts.num_samples} pictures"
+        f"{f' of {config.dataset.type}' if config.dataset else ''}; the weights are those of step {taken}.\n"
+        "The recipe is the section `train` of configuration.json.",
+        f"    {command(sys.argv)}",
+        f"segpipe {segpipe.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
+        f"Python {platform.python_version()}.",
+        run_table(
+            [line for line in log if line.get("step", 0) <= progress.step]
+        ),  # a longer run may have begun here before
+        _scores_text(scores) if scores else "",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def command(arguments: Sequence[str]) -> str:
+    """A process's arguments, the program first, as one would type them.
+
+    Of absolute paths only the last name is left and of URLs no credentials, since a card is published.
+    """
+    program = Path(arguments[0]).name if arguments else ""
+    program = {"__main__.py": "segpipe", "": "python", "-c": "python -c"}.get(program, program)
+    return " ".join([program, *(shlex.quote(_without_folders(argument)) for argument in arguments[1:])])
+
+
+def run_table(log: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown with a row for each evaluation, or for logged steps where there was none; empty without any.
+
+    The loss is the mean of those logged since the row before. Of steps that were done again the last line counts.
+    """
+    steps = {line["step"]: line for line in log if line["event"] == "step"}
+    mious = {line["step"]: line["miou"] for line in log if line["event"] == "evaluation"}
+    best = max((miou for miou in mious.values() if miou == miou), default=None)
+    chosen = _spread(sorted(mious or steps), [step for step, miou in mious.items() if miou == best])
+    if not chosen:
+        return ""
+    rows = [
+        f"| {step} | {_loss(steps, before, step)} | {_rate(steps, step)} | {_percent(mious.get(step))} |"
+        for before, step in zip([0, *chosen], chosen, strict=False)
+    ]
+    head = "The run, of which log.jsonl has all lines; losses are means since the row before:"
+    table = ["| step | loss | learning rate | mIoU % |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join([head, "", *table, "", f"![Loss, learning rate and mIoU over the steps]({CURVES})"])
+
+
+def _without_folders(argument: str) -> str:
+    return _ABSOLUTE_PATH.sub(r"\g<before>\g<name>", _CREDENTIALS.sub("", argument))
+
+
+def _spread(steps: Sequence[int], best: Sequence[int]) -> list[int]:
+    """At most `MOST_ROWS` of the steps, evenly, with the last one and the best."""
+    if len(steps) <= MOST_ROWS:
+        return list(steps)
+    places = np.linspace(0, len(steps) - 1, MOST_ROWS - 1).round().astype(int)
+    return sorted({steps[place] for place in places} | set(best[:1]))
+
+
+def _loss(steps: Mapping[int, Mapping[str, Any]], before: int, step: int) -> str:
+    losses = [line["loss"] for number, line in steps.items() if before < number <= step]
+    known = [loss for loss in losses if loss == loss]
+    return f"{sum(known) / len(known):.4f}" if known else "–"
+
+
+def _rate(steps: Mapping[int, Mapping[str, Any]], step: int) -> str:
+    """Of the last logged step up to this one."""
+    last = max((number for number in steps if number <= step), default=None)
+    return "–" if last is None else f"{steps[last]['lr']:.3g}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or share != share else f"{100 * share:.2f}"
+
+
+def _scores_text(scores: Scores) -> str:
+    rows = [f"| {name} | {_percent(iou)} |" for name, iou in scores.iou.items()]
+    means = (
+        f"mIoU {_percent(scores.miou)} %, pixel accuracy {_percent(scores.pixel_accuracy)} %, "
+        f"mean accuracy {_percent(scores.mean_accuracy)} %."
+    )
+    return "\n".join(["## Scores on the evaluation data", "", means, "", "| class | IoU % |", "| --- | --- |", *rows])
