@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -31,8 +32,9 @@ class RunLog:
         self._path = path
         self._file: TextIO | None = open(path, "a", encoding="utf-8") if self._is_main else None  # noqa: SIM115
         self._total = total
-        self._start = start
+        self._start = self._done = start
         self._bar: Any = None
+        self._begun = time.monotonic()
 
     def __enter__(self) -> RunLog:
         from tqdm import tqdm
@@ -50,10 +52,14 @@ class RunLog:
 
     def advance(self) -> None:
         """One step is done."""
+        self._done += 1
         self._bar.update()
 
     def write(self, event: str, values: Mapping[str, Any]) -> None:
-        """One line: {"event": …, "time": seconds since 1970, …}; numbers also go behind the progress bar."""
+        """One line: {"event": …, "time": seconds since 1970, …}.
+
+        Numbers also go behind the progress bar, or to the logger where stderr is no terminal and there is no bar.
+        """
         if self._file is None:
             return
         line = {"event": event, "time": round(time.time(), 3), **values}
@@ -62,7 +68,18 @@ class RunLog:
         self._file.write(json.dumps(line, allow_nan=True) + "\n")
         self._file.flush()
         shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
+        if self._bar.disable:
+            numbers = ", ".join(f"{key} {value}" for key, value in shown.items())
+            logger.info("Step %s of %s%s: %s %s", values.get("step"), self._total, self._left(), event, numbers)
         self._bar.set_postfix(shown)
+
+    def _left(self) -> str:
+        """How long the run still takes at its pace so far, once there is one."""
+        done = self._done - self._start
+        if not done:
+            return ""
+        seconds = (time.monotonic() - self._begun) / done * (self._total - self._done)
+        return f", {timedelta(seconds=round(seconds))} left"
 
     def _begin_again(self) -> None:
         """Somebody deleted the file, which would take further lines and show them to nobody."""

@@ -86,7 +86,7 @@ class SegmentationTrainer:
             InputError: when another run works in the directory.
             NumericalError: when a loss or gradient is not finite; it names the pictures and the last checkpoint.
             SegpipeError: when another process of the run or a loader worker is gone, or nothing can be written.
-            SystemExit: with code 75 after SIGTERM or SIGUSR1, with everything saved.
+            SystemExit: with code 75 after SIGTERM, SIGUSR1 or Ctrl-C, with everything saved.
         """
         with distributed.lost_processes_explained():
             return self._train()
@@ -274,12 +274,21 @@ def _sole_run(work_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGTERM, and on SIGUSR1 as SLURM sends it, for the time of the block."""
+    """Call `stop` on SIGTERM, SIGUSR1 as SLURM sends it, and Ctrl-C, which interrupts at once the second time."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
-    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, _: object) -> None:
+        stop()
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            logger.warning("Saving after this step; interrupt again to stop at once, without")
+
+    for number in numbers:
+        signal.signal(number, handle)
     try:
         yield
     finally:

@@ -95,7 +95,8 @@ class _StderrHandler(logging.Handler):
     """Writes to the stderr of the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"segpipe: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        print(f"segpipe: {level}{record.getMessage()}", file=sys.stderr)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ EXAMPLES = """  SEGPIPE_HUB=/srv/models segpipe publish runs/street/best team/st
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="what training or segpipe convert wrote")
     parser.add_argument(
-        "name", metavar="NAME", help="owner/name on the hub SEGPIPE_HUB, or file:///directory/owner/name"
+        "name", metavar="NAME", help="owner/name on the hub SEGPIPE_HUB, or a directory: ./models/owner/name, file:///…"
     )
     parser.add_argument("--revision", help="default: main")
     add_json(parser)

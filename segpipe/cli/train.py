@@ -98,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
         os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     if read_ranks().rank != 0:  # what the first process says is said once
         logging.getLogger("segpipe").setLevel(logging.ERROR)
+    logging.getLogger("segpipe.trainers.run_log").setLevel(logging.INFO)  # a line now and then where there is no bar
     folder = _folder(options)
     data = _open_data(_configuration(options, folder), options)
     trainer = _build(options, folder, data)

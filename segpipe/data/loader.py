@@ -27,7 +27,7 @@ from segpipe.log import get_logger
 from .order import Key, sample_key, sample_rng
 from .sample import Batch, Sample, collate
 from .transforms import Transform
-from .workers import dead_workers_explained, prepare_worker, signals_held, stop_workers
+from .workers import dead_workers_explained, prepare_worker, signals_held, stop_workers, usable_workers
 
 logger = get_logger(__name__)
 
@@ -76,7 +76,7 @@ def build_loader(
         dataset: with workers on systems without fork it must pickle, and the transform too.
         transform: (Sample, generator) → Sample; brings all to one size.
         batch_size: pictures per step over all processes; a multiple of world_size.
-        workers: loader processes; 0: this process reads. The batches are the same.
+        workers: loader processes, at most one per processor; 0: this process reads. The batches are the same.
         seed: decides the order and all chance in the transforms.
         start: samples that all processes together have consumed already; any number.
         rank: which of the training processes this is.
@@ -101,7 +101,7 @@ def build_loader(
         sampler=places,
         batch_size=None,  # a key of the sampler is a whole batch
         collate_fn=_as_it_is,
-        num_workers=workers,
+        num_workers=usable_workers(workers),
         worker_init_fn=prepare_worker,
         timeout=LOOK_AROUND if workers else 0,
         generator=torch.Generator().manual_seed(seed),  # else it would draw from torch's global state

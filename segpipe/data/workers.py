@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,12 @@ import torch
 
 from segpipe.errors import SegpipeError
 from segpipe.extras import import_opencv
+
+
+def usable_workers(wanted: int) -> int:
+    """As many as wanted, at most one for each processor that this process may use; batches do not depend on it."""
+    is_bound = hasattr(os, "sched_getaffinity")
+    return min(wanted, len(os.sched_getaffinity(0)) if is_bound else os.cpu_count() or 1)
 
 
 def prepare_worker(worker: int) -> None:

@@ -88,10 +88,11 @@ class Hub:
         """Copy a verified model folder to a static hub and return the name that resolves to it.
 
         Args:
-            name: owner/name where SEGPIPE_HUB is a directory, or file:///directory/owner/name.
+            name: owner/name where SEGPIPE_HUB is a directory, or a directory: file:///srv/models/owner/name,
+                ./models/owner/name.
             revision: default main. A revision that holds another model is refused.
         """
-        reference = parse_reference(name, revision)
+        reference = _parse_target(name, revision)
         hub = self.settings.hub
         target = target_directory(reference, parse_hub(hub) if hub else None)
         return publish_to_directory(folder, target, reference.revision)
@@ -260,9 +261,20 @@ def _parse_name(name: str, revision: str | None) -> Reference:
     except ModelNameError:
         if isinstance(name, str) and os.path.isfile(name):
             raise ModelFolderError(f"{name} is a file. A model folder is needed; give its folder.") from None
-        if isinstance(name, str) and (name.startswith(("/", "./", "../", "~", ".\\", "..\\")) or name[1:3] == ":\\"):
+        if isinstance(name, str) and _is_path(name):
             raise ModelFolderError(f"There is no folder {name[:200]}. Check the path.") from None
         raise
+
+
+def _parse_target(name: str, revision: str | None) -> Reference:
+    """Where to publish: a name, or a path, which is a directory of a static hub."""
+    if isinstance(name, str) and _is_path(name):
+        name = Path(os.path.expanduser(name)).absolute().as_uri()
+    return parse_reference(name, revision)
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~", ".\\", "..\\")) or name[1:3] == ":\\"
 
 
 def _preset_names() -> tuple[str, ...]:

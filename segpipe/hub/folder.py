@@ -86,15 +86,17 @@ def _require_folder(folder: Path) -> None:
     held = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
     raise ModelFolderError(
         f"{folder} is not a model folder: it has no configuration.json and no config.json (it holds {held}). "
-        f"{_advice(folder.name)}"
+        f"{_advice(folder)}"
     )
 
 
-def _advice(name: str) -> str:
+def _advice(folder: Path) -> str:
     from segpipe.configuration import preset_names
 
-    if name in preset_names():
-        return f"It hides the preset {name}: rename the folder, or work in another one, to use the preset."
+    if is_model_folder(folder / "model"):
+        return f"The model that was trained there is {folder / 'model'}."
+    if folder.name in preset_names():
+        return f"It hides the preset {folder.name}: rename the folder, or work in another one, to use the preset."
     return "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."
 
 

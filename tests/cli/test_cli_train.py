@@ -53,12 +53,27 @@ def test_training_says_what_it_does_and_leaves_a_model_folder(arguments, capsys,
     assert Image.open(tmp_path / "work_dir" / "curves.png").format == "PNG"
 
 
+def test_without_a_terminal_a_line_tells_each_logged_step_and_what_is_left(arguments, capsys):
+    assert main([*arguments, "--set", "train.log_every=2"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("segpipe: Step")]
+    steps = [line for line in said if ": step epoch" in line]
+    assert [line.split(" of 6, ")[0] for line in steps] == ["segpipe: Step 2", "segpipe: Step 4", "segpipe: Step 6"]
+    assert "left: step epoch 0.8" in steps[0]
+    assert "loss" in steps[0]
+
+
 def test_further_data_is_mixed_in_and_written_down_without_its_folder(arguments, capsys, tmp_path):
     more = str(write_pictures(tmp_path / "more"))
     assert main([*arguments, "--mix", "folder", more, "--set", "dataset.train.times=3"]) == 0
     assert "train: 20 pictures, val: 2" in " ".join(capsys.readouterr().out.split())
     dataset = ModelFolder.open(tmp_path / "work_dir" / "model").configuration.dataset
     assert (dataset.train.times, [(each.type, each.root) for each in dataset.mixed]) == (3, [("folder", None)])
+
+
+def test_a_work_directory_given_for_its_model_is_pointed_out(arguments, capsys, tmp_path):
+    assert main([*arguments, "--max-steps", "1"]) == 0
+    assert main(["eval", "work_dir", "--data", *arguments[4:6]]) == 1
+    assert f"The model that was trained there is {Path('work_dir') / 'model'}." in capsys.readouterr().err
 
 
 def test_nothing_is_mixed_into_data_that_is_not_named(recipe, capsys):  # noqa: F811

@@ -51,6 +51,12 @@ def test_address_names_the_place(sealed: ModelFolder, tmp_path: Path):
     assert Hub().resolve(target, "v1.0").path == target / "v1.0"
 
 
+def test_a_path_names_a_directory_to_publish_to(sealed: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert publish(sealed.path, "./models/team/street") == f"{(tmp_path / 'models/team/street').as_uri()}@main"
+    assert Hub().resolve("./models/team/street").verify() == ()
+
+
 def test_publishing_the_same_twice_changes_nothing(sealed: ModelFolder, shelf: Path):
     assert publish(sealed.path, NAME) == publish(sealed.path, NAME)
     assert [path.name for path in (shelf / NAME).iterdir()] == ["main"]

@@ -93,6 +93,18 @@ def test_sigterm_to_the_workers_too_saves_and_goes_on(recipe, data_root, tmp_pat
     assert_same_weights(whole, resumed)
 
 
+def test_ctrl_c_saves_first_and_interrupts_at_once_the_second_time(recipe, data_root, tmp_path, caplog):
+    run = trainer(recipe, data_root, tmp_path / "run")
+    before_step(run, 1, lambda: signal.raise_signal(signal.SIGINT))
+    stop(run)
+    assert load_newest(tmp_path / "run" / "checkpoints").progress.step == 2
+    assert "interrupt again to stop at once" in caplog.text
+    again = trainer(recipe, data_root, tmp_path / "run")
+    before_step(again, 3, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+    with pytest.raises(KeyboardInterrupt):
+        again.train()
+
+
 def test_sigterm_in_an_evaluation_ends_it_and_it_comes_first_on_resuming(recipe, data_root, tmp_path):
     whole = trainer(recipe, data_root, tmp_path / "whole", eval_dataset=Repeated(data_root, 40))
     whole.train()
