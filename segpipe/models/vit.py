@@ -174,18 +174,19 @@ class PositionTable(nn.Module):
             return resize_positions(self.weight, self.grid, grid, mode="bilinear")
         # The version counts changes in place, such as an average of the weights that is swapped in.
         key = self.weight._version, grid
-        if key not in self._resized:
-            while len(self._resized) >= CACHED_GRIDS:
-                del self._resized[next(iter(self._resized))]
-            self._resized[key] = resize_positions(self.weight, self.grid, grid, mode="bilinear")
-        return self._resized[key]
+        resized = self._resized.get(key)
+        if resized is None:
+            resized = resize_positions(self.weight, self.grid, grid, mode="bilinear")
+            # A new dictionary each time, since several threads may share the network.
+            self._resized = {**dict(list(self._resized.items())[1 - CACHED_GRIDS :]), key: resized}
+        return resized
 
     def train(self, mode: bool = True) -> PositionTable:
-        self._resized.clear()
+        self._resized = {}
         return super().train(mode)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
-        self._resized.clear()
+        self._resized = {}
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, object]:
@@ -307,7 +308,7 @@ def initialise_linear(module: nn.Module) -> None:
 
 
 def _forget_resized(table: PositionTable, *_: object) -> None:
-    table._resized.clear()
+    table._resized = {}
 
 
 def _part(blocks: Blocks, start: int, stop: int) -> Blocks:
