@@ -37,6 +37,7 @@ from .schema import (
 from .schema_document import json_schema
 from .training import (
     AdamW,
+    BoundaryLoss,
     CheckpointConfig,
     ConstantSchedule,
     CosineSchedule,
@@ -48,6 +49,7 @@ from .training import (
     FocalLoss,
     Loss,
     LossConfig,
+    LossScale,
     MixedDataConfig,
     MultistepSchedule,
     OhemLoss,
@@ -105,6 +107,7 @@ __all__ = [
     "Affine",
     "AlignedResize",
     "AutoContrast",
+    "BoundaryLoss",
     "CenterCrop",
     "CheckpointConfig",
     "Clahe",
@@ -133,6 +136,7 @@ __all__ = [
     "LabelSet",
     "Loss",
     "LossConfig",
+    "LossScale",
     "MitConfig",
     "MixedDataConfig",
     "ModelConfig",

@@ -59,7 +59,7 @@ def configuration_from_huggingface(
             labels=_build_labels(model, pictures, names),
             preprocessor=PreprocessorConfig(resize=_build_resize(pictures)),
             inference=InferenceConfig(upsampling="one-step"),
-            pipeline=None if is_classification else PipelineConfig(type="image-segmentation"),
+            pipeline=PipelineConfig(type="image-classification" if is_classification else "image-segmentation"),
         )
     except ConfigurationError:
         raise

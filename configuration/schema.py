@@ -150,6 +150,8 @@ class PublishedScores(Section, frozen=True, kw_only=True):
     """Data set and split, e.g. ade20k val."""
     miou: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     """Mean intersection over union."""
+    miou_multiscale: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
+    """The same with several scales and mirrored views."""
     pixel_accuracy: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     """Share of the labelled pixels that are right."""
     how: str | None = None
@@ -159,8 +161,11 @@ class PublishedScores(Section, frozen=True, kw_only=True):
 class WeightsConfig(Section, frozen=True, kw_only=True):
     """Where a preset's weights live and who wrote them."""
 
-    source: Annotated[str, Meta(min_length=1, max_length=300)]
-    """modelscope:owner/name, hf:owner/name, package:file, https://… or file:///…"""
+    source: Annotated[str, Meta(min_length=1, max_length=300)] | None
+    """modelscope:owner/name, hf:owner/name, package:file, https://… or file:///…
+
+    Null: nobody offers them in public under a lasting address, and the model is trained from scratch.
+    """
     revision: Name | None = None
     """Branch, tag or commit; null: the source's default."""
     file: Name | None = None

@@ -104,8 +104,38 @@ class SoftCrossEntropyLoss(Section, tag="soft_cross_entropy", tag_field="type", 
     """Share of each target that is spread over all classes."""
 
 
+BoundaryMapSource = Literal["any", "prepared", "computed"]
+
+
+class BoundaryLoss(Section, tag="boundary", tag_field="type", frozen=True, kw_only=True):
+    """Cross-entropies of classes, of boundaries and of directions away from them, for networks that give all of them.
+
+    As UN-EPT is trained (Zhu et al. 2021), whose factors are the defaults.
+    """
+
+    class_weights: tuple[NonNegativeFloat, ...] | None = None
+    """Weight of each class, by class index; null: all the same."""
+    class_factor: NonNegativeFloat = 0.8
+    """Of the classes."""
+    boundary_factor: NonNegativeFloat = 5.0
+    """Of whether a pixel is at a boundary; both answers weigh what the other's share in the batch is."""
+    direction_factor: NonNegativeFloat = 0.6
+    """Of the direction to the inside, in eight bins, at pixels that the network takes for a boundary."""
+    refined_factor: NonNegativeFloat = 1.0
+    """Of the classes where boundary pixels take those of their neighbour in the network's direction."""
+    width: Positive = 5
+    """A boundary's pixels are no farther from it."""
+    maps: BoundaryMapSource = "any"
+    """Where distances and directions come from.
+
+    any: from files where there are some, else computed.
+    prepared: from files alone, see segpipe data prepare boundaries.
+    computed: from each label as it is read, some tens of milliseconds a picture.
+    """
+
+
 PixelLossConfig = CrossEntropyLoss | OhemLoss | DiceLoss | FocalLoss
-LossConfig = PixelLossConfig | SoftCrossEntropyLoss
+LossConfig = PixelLossConfig | SoftCrossEntropyLoss | BoundaryLoss
 
 
 class ParameterGroup(Section, frozen=True, kw_only=True):
@@ -236,6 +266,21 @@ ScheduleConfig = (
 )
 
 
+class LossScale(Section, frozen=True, kw_only=True):
+    """What the loss is multiplied by in float16, so that small gradients are not lost; they are divided by it again.
+
+    A step whose gradients overflow is left out, and the scale shrinks. What is multiplied is the sum of the losses of a
+    process's pixels divided by 65536, so that a scale for their mean is the larger by (pixels / 65536).
+    """
+
+    initial: PositiveFloat = 65536.0
+    """Of the first step."""
+    growth: Annotated[float, Meta(gt=1.0, le=65536.0)] = 2.0
+    """Factor after `interval` steps; an overflow divides by it."""
+    interval: Positive = 2000
+    """Steps in a row without an overflow after which the scale grows."""
+
+
 class CheckpointConfig(Section, frozen=True, kw_only=True):
     """How often the state of a run is saved and how many are kept."""
 
@@ -270,6 +315,10 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """How the learning rate runs."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the forward pass computes in; weights and the optimiser stay in float32."""
+    layer_norm_precision: Literal["float32", "same"] = "float32"
+    """What layer norms compute in; same: as `precision` says, which is MindSpore's level O3."""
+    loss_scale: LossScale = LossScale()
+    """How gradients are kept in range; float16 alone has one."""
     clip_grad_norm: PositiveFloat | None = None
     """Greatest norm of all gradients together; null: no limit."""
     accumulate: Positive = 1
@@ -310,9 +359,19 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
 
     every: Positive = 4000
     """Optimiser steps between two evaluations."""
+    every_epochs: Positive | None = None
+    """Instead of `every`: evaluate after the first pass over the data, then after each so many; null: by steps."""
+    first_epochs: NonNegative = 0
+    """With `every_epochs`: evaluate after each of so many first passes besides."""
+    last_share: Share = 0.0
+    """With `every_epochs`: evaluate after each pass in this last share of the run besides."""
     batch_size: Positive = 1
     """Pictures at a time."""
     best: Literal["miou", "pixel_accuracy", "mean_accuracy", "acc1", "acc5"] = "miou"
     """The score that decides which checkpoint is the best; acc1 and acc5 are those of image-classification."""
     patience: Positive | None = None
     """Evaluations in a row without a better score after which the run ends; null: it never ends early."""
+
+    def __post_init__(self) -> None:
+        if self.every_epochs is None and (self.first_epochs or self.last_share):
+            raise ValueError("`first_epochs` and `last_share` add to `every_epochs`, which is null; set it, e.g. to 1")

@@ -2,6 +2,7 @@
 
 from .building import TRAINERS, build_trainer
 from .callbacks import Callback
+from .precision import amp_level
 from .tensorboard import TensorBoard
 
-__all__ = ["TRAINERS", "Callback", "TensorBoard", "build_trainer"]
+__all__ = ["TRAINERS", "Callback", "TensorBoard", "amp_level", "build_trainer"]

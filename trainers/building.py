@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from segpipe.errors import InputError
+from segpipe.names import Tasks
 from segpipe.registry import Registry
 
-from .segmentation import build_segmentation_trainer
+from .assembly import build_local_trainer
 
 TRAINERS: Registry[Callable[..., Any]] = Registry("trainer")
-TRAINERS.register("segmentation")(build_segmentation_trainer)
-# ModelScope's names for the same thing.
-TRAINERS.register("trainer")(build_segmentation_trainer)
-TRAINERS.register("easycv")(build_segmentation_trainer)
+TRAINERS.register("segmentation")(partial(build_local_trainer, task=Tasks.image_segmentation))
+TRAINERS.register("classification")(partial(build_local_trainer, task=Tasks.image_classification))
+# ModelScope's names; what is trained for, the configuration says.
+TRAINERS.register("trainer")(build_local_trainer)
+TRAINERS.register("easycv")(build_local_trainer)
 
 
-def build_trainer(name: str = "segmentation", default_args: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
+def build_trainer(name: str = "trainer", default_args: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
     """The trainer that is registered under a name, built with arguments.
 
     Args:
-        name: see `TRAINERS`; plugins may add to it.
+        name: see `TRAINERS`; plugins may add to it. "trainer" does what the configuration's task asks for,
+            "segmentation" and "classification" refuse models for another one.
         default_args: arguments as a mapping, as ModelScope takes them.
-        arguments: the same as keywords; those of "segmentation" are `build_segmentation_trainer`'s. An argument
-            may be given in one way only.
+        arguments: the same as keywords; ours are `build_local_trainer`'s. An argument may be given in one
+            way only.
     """
     twice = sorted(set(default_args or {}) & set(arguments))
     if twice:

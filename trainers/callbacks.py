@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segpipe.evaluation import Scores
+from segpipe.evaluation import AnyScores
 from segpipe.hub import ModelFolder
 
 from .engine import StepReport
 
 if TYPE_CHECKING:
-    from .trainer import SegmentationTrainer
+    from .trainer import Trainer
 
 
 class Callback:
@@ -22,14 +22,14 @@ class Callback:
     Steps that are done again after a resumption are reported again.
     """
 
-    def on_step(self, trainer: SegmentationTrainer, report: StepReport) -> None:
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
         """After each optimiser step."""
 
-    def on_evaluation(self, trainer: SegmentationTrainer, scores: Scores) -> None:
+    def on_evaluation(self, trainer: Trainer, scores: AnyScores) -> None:
         """After each evaluation; `trainer.progress.best_step` is this step where the score is the best so far."""
 
-    def on_checkpoint(self, trainer: SegmentationTrainer, path: Path) -> None:
+    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
         """After the state of the run was saved in a folder; only the main process need see it."""
 
-    def on_end(self, trainer: SegmentationTrainer, folder: ModelFolder) -> None:
+    def on_end(self, trainer: Trainer, folder: ModelFolder) -> None:
         """When the model folder is written; not for a run that stops to be resumed."""

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 import segpipe
-from segpipe.evaluation import Scores
+from segpipe.evaluation import AnyScores
 
 from .checkpoint import Progress
 from .curves import CURVES
+from .main_score import TITLES, main_score
 from .parts import TrainerParts
 
 MOST_ROWS = 20
@@ -29,7 +30,7 @@ _ABSOLUTE_PATH = re.compile(
 
 
 def training_text(
-    parts: TrainerParts, progress: Progress, scores: Scores | None, log: Sequence[Mapping[str, Any]]
+    parts: TrainerParts, progress: Progress, scores: AnyScores | None, log: Sequence[Mapping[str, Any]]
 ) -> str:
     """The part of the card that says how the model came to be and how good it is.
 
@@ -71,18 +72,19 @@ def run_table(log: Sequence[Mapping[str, Any]]) -> str:
     The loss is the mean of those logged since the row before. Of steps that were done again the last line counts.
     """
     steps = {line["step"]: line for line in log if line["event"] == "step"}
-    mious = {line["step"]: line["miou"] for line in log if line["event"] == "evaluation"}
-    best = max((miou for miou in mious.values() if miou == miou), default=None)
-    chosen = _spread(sorted(mious or steps), [step for step, miou in mious.items() if miou == best])
+    key = main_score(log)
+    scores = {line["step"]: line[key] for line in log if line["event"] == "evaluation"}
+    best = max((score for score in scores.values() if score == score), default=None)
+    chosen = _spread(sorted(scores or steps), [step for step, score in scores.items() if score == best])
     if not chosen:
         return ""
     rows = [
-        f"| {step} | {_loss(steps, before, step)} | {_rate(steps, step)} | {_percent(mious.get(step))} |"
+        f"| {step} | {_loss(steps, before, step)} | {_rate(steps, step)} | {_percent(scores.get(step))} |"
         for before, step in zip([0, *chosen], chosen, strict=False)
     ]
     head = "The run, of which log.jsonl has all lines; losses are means since the row before:"
-    table = ["| step | loss | learning rate | mIoU % |", "| --- | --- | --- | --- |", *rows]
-    return "\n".join([head, "", *table, "", f"![Loss, learning rate and mIoU over the steps]({CURVES})"])
+    table = [f"| step | loss | learning rate | {TITLES[key]} % |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join([head, "", *table, "", f"![Loss, learning rate and {TITLES[key]} over the steps]({CURVES})"])
 
 
 def _without_folders(argument: str) -> str:
@@ -113,10 +115,9 @@ def _percent(share: float | None) -> str:
     return "–" if share is None or share != share else f"{100 * share:.2f}"
 
 
-def _scores_text(scores: Scores) -> str:
-    rows = [f"| {name} | {_percent(iou)} |" for name, iou in scores.iou.items()]
-    means = (
-        f"mIoU {_percent(scores.miou)} %, pixel accuracy {_percent(scores.pixel_accuracy)} %, "
-        f"mean accuracy {_percent(scores.mean_accuracy)} %."
-    )
-    return "\n".join(["## Scores on the evaluation data", "", means, "", "| class | IoU % |", "| --- | --- |", *rows])
+def _scores_text(scores: AnyScores) -> str:
+    means = ", ".join(f"{TITLES[key]} {_percent(share)} %" for key, share in scores.means.items())
+    iou = scores.by_class.get("iou")
+    rows = [f"| {name} | {_percent(share)} |" for name, share in (iou or {}).items()]
+    table = ["", "| class | IoU % |", "| --- | --- |", *rows] if iou else []
+    return "\n".join(["## Scores on the evaluation data", "", f"{means}.", *table])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,15 @@ from segpipe import distributed
 from segpipe.configuration import TrainConfig
 from segpipe.data import Batch
 from segpipe.errors import NumericalError
-from segpipe.inference import Placement, place_picture
-from segpipe.models import SegmentationModel
+from segpipe.models import SegpipeNetwork
 
 from .ema import WeightAverage
 from .freezing import frozen_norms
-from .losses import LossSum, SegmentationLoss
+from .objectives import Objective
+from .precision import PRECISIONS, build_scaler
 
 LOSS_DIVISOR = 65536.0
 """Sums over pixels are divided by it, so that gradients in float16 stay in range, until the true count is known."""
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class StepReport:
     """What one step came to, over all processes.
 
     Attributes:
-        loss: mean loss of the step's pixels.
+        loss: mean loss of the step's pixels, or of its pictures where each has one class.
         grad_norm: L2 norm of the gradients before clipping.
         is_skipped: whether the loss scale overflowed, in float16, and no update was made.
     """
@@ -47,26 +46,26 @@ class StepReport:
 class LocalEngine:
     """Trains a network that fits into one process, alone or as one of several with DDP.
 
-    The loss is a mean over all counted pixels of the step: over accumulated batches and all
+    The loss is a mean over all that counts in the step: over accumulated batches and all
     processes. So the gradients do not depend on how the step's samples are spread.
     """
 
     def __init__(
         self,
-        model: SegmentationModel,
-        loss: SegmentationLoss,
+        model: SegpipeNetwork,
+        objective: Objective,
         optimizer: torch.optim.Optimizer,
         config: TrainConfig,
         device: torch.device,
     ) -> None:
         self.model = model.to(device)
-        self.loss = loss
+        self.objective = objective
         self.optimizer = optimizer
         self.device = device
         self.clip_grad_norm = config.clip_grad_norm
         self.seed = config.seed
         self.autocast_dtype = PRECISIONS[config.precision]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        self.scaler = build_scaler(config, device.type)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.frozen_norms = frozen_norms(self.model, config.freeze)
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
@@ -90,7 +89,7 @@ class LocalEngine:
         for module in self.frozen_norms:
             module.eval()
         self.optimizer.zero_grad(set_to_none=True)
-        total, weight = self._accumulate(batches)
+        total, weight = self._accumulate(batches, number)
         self._check_finite(total, batches, number, "loss")
         self.scaler.unscale_(self.optimizer)
         # DDP has averaged over processes what must be a sum.
@@ -124,30 +123,26 @@ class LocalEngine:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def _accumulate(self, batches: Sequence[Batch]) -> tuple[float, float]:
+    def _accumulate(self, batches: Sequence[Batch], number: int) -> tuple[float, float]:
         """Backward of all batches; the sums of their losses and weights over all processes."""
         sums = torch.zeros(2, dtype=torch.float64)
         for index, batch in enumerate(batches):
             is_last = index == len(batches) - 1
             with contextlib.nullcontext() if is_last else self._without_sync():
-                loss = self._forward(batch)
+                loss = self.objective(self._forward, self._moved(batch), step_rng(self.seed, number, index))
                 self.scaler.scale(loss.total / LOSS_DIVISOR).backward()
             sums += torch.stack([loss.total.detach(), loss.weight]).double().cpu()
         total, weight = distributed.all_sum(sums.to(self.device)).tolist()
         return total, weight
 
-    def _forward(self, batch: Batch) -> LossSum:
+    def _moved(self, batch: Batch) -> Batch:
         images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (batch.images, batch.labels))
+        return replace(batch, images=images, labels=labels)
+
+    def _forward(self, images: Tensor) -> Any:
         dtype = self.autocast_dtype
         with torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext():
-            logits = self.network(images)
-        return self.loss(logits, labels, self._placement(images, logits))
-
-    def _placement(self, images: Tensor, logits: Tensor) -> Placement | None:
-        """Where the labels lie on the logits' grid, which covers the padded picture; None: they cover it."""
-        size, grid = (images.shape[-2], images.shape[-1]), (logits.shape[-2], logits.shape[-1])
-        padded = self.model.input_size(size)
-        return None if padded == size else place_picture(size, size, padded, grid, upsampling="one-step")
+            return self.network(images)
 
     def _without_sync(self) -> contextlib.AbstractContextManager[Any]:
         if isinstance(self.network, DistributedDataParallel):
@@ -172,3 +167,8 @@ class LocalEngine:
 def step_seed(seed: int, number: int, rank: int) -> int:
     """The seed of one step in one process: what a resumed run needs instead of generator states."""
     return int(np.random.SeedSequence([seed, number, rank]).generate_state(1)[0])
+
+
+def step_rng(seed: int, number: int, index: int) -> np.random.Generator:
+    """What mixes the pictures of a step's batch by chance: the same in all processes, another one for each batch."""
+    return np.random.default_rng(np.random.SeedSequence([seed, number, index], spawn_key=(1,)))

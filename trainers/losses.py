@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, LossConfig, OhemLoss
+from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, OhemLoss, PixelLossConfig
 from segpipe.errors import InputError
 from segpipe.inference.placement import Placement
 
@@ -49,7 +49,7 @@ class SegmentationLoss:
     bilinearly to the labels and compared there, in float32, without making them at that size (`strip_loss.py`).
     """
 
-    config: LossConfig
+    config: PixelLossConfig
     num_classes: int
     ignore_index: int
 
@@ -77,7 +77,7 @@ class SegmentationLoss:
         return _combine(sums, [self.config.weight * factor for factor in factors[: len(heads)]])
 
     def _measure(self, logits: Tensor, labels: Tensor, placement: Placement | None) -> LossSum:
-        self._check(logits, labels)
+        self.check(logits, labels)
         counted = labels != self.ignore_index
         dtype = computing_dtype(logits)
         if placement is None:
@@ -94,7 +94,8 @@ class SegmentationLoss:
             return _ohem(logits, upsampling, target, self.config)
         return _focal(logits, upsampling, target, self.config)
 
-    def _check(self, logits: Tensor, labels: Tensor) -> None:
+    def check(self, logits: Tensor, labels: Tensor) -> None:
+        """InputError: shapes that do not fit, or a label that is no class and not ignored."""
         if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels) or logits.shape[1] != self.num_classes:
             raise InputError(
                 f"Logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} do not fit: a loss "
@@ -110,7 +111,7 @@ class SegmentationLoss:
             )
 
 
-def build_loss(config: LossConfig, *, num_classes: int, ignore_index: int) -> SegmentationLoss:
+def build_loss(config: PixelLossConfig, *, num_classes: int, ignore_index: int) -> SegmentationLoss:
     """The loss that a configuration describes.
 
     Raises:

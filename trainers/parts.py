@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from segpipe.configuration import Configuration
 from segpipe.data.loader import Loader
-from segpipe.evaluation import Scores
+from segpipe.evaluation import AnyScores
 
 from .callbacks import Callback
 from .engine import LocalEngine
@@ -18,7 +20,7 @@ from .engine import LocalEngine
 class Evaluate(Protocol):
     """Scores of the model as it is, or EvaluationStopped soon after `should_stop` has become true."""
 
-    def __call__(self, should_stop: Callable[[], bool] | None = None) -> Scores: ...
+    def __call__(self, should_stop: Callable[[], bool] | None = None) -> AnyScores: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class TrainerParts:
         batches: from the number of samples consumed to an endless stream of this process's batches.
         num_samples: pictures of an epoch.
         evaluate: scores of the model as it is, None without evaluation data.
+        predict: the answer for a picture (H, W, 3) uint8 RGB with the model as it is.
         work_dir: where everything is written.
         max_steps: optimiser steps of the run.
         callbacks: called in this order while the run goes on.
@@ -41,6 +44,7 @@ class TrainerParts:
     batches: Callable[[int], Loader]
     num_samples: int
     evaluate: Evaluate | None
+    predict: Callable[[np.ndarray], np.ndarray]
     work_dir: Path
     max_steps: int
     callbacks: Sequence[Callback] = ()

@@ -1,13 +1,17 @@
-"""The label map of one picture from a network as it is in the middle of training."""
+"""The answer for one picture from a network as it is in the middle of training: a label map, or probabilities."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from segpipe.configuration import Configuration
 from segpipe.inference import label_map, predict
-from segpipe.models import SegmentationModel
+from segpipe.inference.resizing import resize_image
+from segpipe.models import SegmentationModel, SegpipeNetwork
 
 
 @torch.inference_mode()
@@ -16,11 +20,26 @@ def predict_label_map(model: SegmentationModel, pixels: np.ndarray, configuratio
 
     The model sees it in evaluation mode and is given back in the mode that it was in.
     """
+    with _evaluating(model):
+        labels = label_map(predict(model, pixels, configuration.preprocessor, configuration.inference)).labels
+    found: np.ndarray = labels.cpu().numpy()
+    return found if found.dtype == np.uint8 else found.astype(np.uint16)
+
+
+@torch.inference_mode()
+def predict_probabilities(model: SegpipeNetwork, pixels: np.ndarray, configuration: Configuration) -> np.ndarray:
+    """(K,) float32 probabilities of the classes of a picture (H, W, 3) uint8 RGB; the model's mode stays."""
+    image = torch.from_numpy(resize_image(pixels, configuration.preprocessor).copy()).permute(2, 0, 1)  # (3, h, w)
+    with _evaluating(model):
+        probabilities: np.ndarray = model(image[None].to(model.pixel_mean.device))[0].float().softmax(0).cpu().numpy()
+    return probabilities
+
+
+@contextmanager
+def _evaluating(model: SegpipeNetwork) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        labels = label_map(predict(model, pixels, configuration.preprocessor, configuration.inference)).labels
+        yield
     finally:
         model.train(was_training)
-    found: np.ndarray = labels.cpu().numpy()
-    return found if found.dtype == np.uint8 else found.astype(np.uint16)

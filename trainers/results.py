@@ -11,7 +11,7 @@ import msgspec
 
 from segpipe import distributed
 from segpipe.configuration import Configuration
-from segpipe.evaluation import Scores
+from segpipe.evaluation import AnyScores
 from segpipe.hub import ModelFolder, atomic_folder, seal_folder
 from segpipe.hub.card import card_text
 from segpipe.hub.storage import remove_folder
@@ -22,7 +22,7 @@ from .card import training_text
 from .checkpoint import Progress, load_newest
 from .curves import write_curves
 from .parts import TrainerParts
-from .run_log import read_log
+from .run_log import counted_lines, read_log
 
 logger = get_logger(__name__)
 
@@ -30,7 +30,7 @@ FOLDER = "model"
 LOG = "log.jsonl"
 
 
-def write_result(parts: TrainerParts, progress: Progress, scores: Scores | None = None) -> ModelFolder:
+def write_result(parts: TrainerParts, progress: Progress, scores: AnyScores | None = None) -> ModelFolder:
     """Write `work_dir/model` from the best checkpoint, or from the model as it is where nothing was evaluated.
 
     Args:
@@ -56,13 +56,13 @@ def write_result(parts: TrainerParts, progress: Progress, scores: Scores | None 
     return ModelFolder.open(final)
 
 
-def _write_record(parts: TrainerParts, progress: Progress, scores: Scores | None, folder: Path) -> None:
+def _write_record(parts: TrainerParts, progress: Progress, scores: AnyScores | None, folder: Path) -> None:
     """Draw the curves, and put them, the log and the card into the folder."""
     curves, log = write_curves(parts.work_dir), parts.work_dir / LOG
     for path in (curves, log):
         if path is not None and path.is_file():
             shutil.copyfile(path, folder / path.name)
-    lines = read_log(log) if log.is_file() else []
+    lines = counted_lines(read_log(log)) if log.is_file() else []
     name = parts.work_dir.resolve().name
     text = card_text(parts.configuration, name) + training_text(parts, progress, scores, lines)
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -99,3 +99,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return lines
+
+
+def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines of a log that say how the run went: where it began again at a step, what came after that step is void.
+
+    So it is after a resumption from an older checkpoint, and where a longer run was given up and begun anew.
+    """
+    counted: list[Mapping[str, Any]] = []
+    for line in lines:
+        step = line.get("step")
+        if line.get("event") == "start" and isinstance(step, int):
+            counted = [old for old in counted if old.get("event") == "start" or old.get("step", 0) <= step]
+        counted.append(line)
+    return counted

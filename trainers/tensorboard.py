@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segpipe import distributed
-from segpipe.evaluation import Scores
+from segpipe.evaluation import AnyScores
 from segpipe.extras import import_extra
 from segpipe.hub import ModelFolder
 
@@ -15,7 +15,7 @@ from .callbacks import Callback
 from .engine import StepReport
 
 if TYPE_CHECKING:
-    from .trainer import SegmentationTrainer
+    from .trainer import Trainer
 
 FOLDER = "tensorboard"
 
@@ -40,7 +40,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
         self._last_step = 0
 
-    def on_step(self, trainer: SegmentationTrainer, report: StepReport) -> None:
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
         if not distributed.is_main():
             return
         step = trainer.progress.step
@@ -51,19 +51,18 @@ class TensorBoard(Callback):
             values = {"loss": report.loss, "lr": trainer.learning_rate, "grad_norm": report.grad_norm}
             self._write({f"train/{name}": value for name, value in values.items()}, step)
 
-    def on_evaluation(self, trainer: SegmentationTrainer, scores: Scores) -> None:
+    def on_evaluation(self, trainer: Trainer, scores: AnyScores) -> None:
         if not distributed.is_main():
             return
         if self._writer is None:  # the evaluation that the last run was stopped in
             self._begin(trainer, trainer.progress.step + 1)
-        means = {name: getattr(scores, name) for name in ("miou", "pixel_accuracy", "mean_accuracy")}
-        classes = {f"iou/{name}": iou for name, iou in scores.iou.items()}
-        self._write({f"eval/{name}": value for name, value in (means | classes).items()}, trainer.progress.step)
+        classes = {f"{key}/{name}": share for key, of in scores.by_class.items() for name, share in of.items()}
+        self._write({f"eval/{name}": value for name, value in (scores.means | classes).items()}, trainer.progress.step)
 
-    def on_end(self, trainer: SegmentationTrainer, folder: ModelFolder) -> None:
+    def on_end(self, trainer: Trainer, folder: ModelFolder) -> None:
         self._close()
 
-    def _begin(self, trainer: SegmentationTrainer, step: int) -> None:
+    def _begin(self, trainer: Trainer, step: int) -> None:
         """A new file, which takes back the points of older ones from this step on."""
         self._close()
         self._writer = self._open(str(self._folder or trainer.parts.work_dir / FOLDER), purge_step=step)

@@ -19,7 +19,7 @@ from segpipe.configuration import decode_configuration, encode_configuration
 from segpipe.data import Batch
 from segpipe.data.sources import read_source
 from segpipe.errors import ConfigurationError, InputError, NumericalError
-from segpipe.evaluation import Scores
+from segpipe.evaluation import AnyScores
 from segpipe.evaluation.measuring import EvaluationStopped
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
@@ -33,8 +33,8 @@ from .checkpoint import (
     save_checkpoint,
     with_score,
 )
+from .evaluation_times import is_evaluation_step
 from .parts import TrainerParts
-from .prediction import predict_label_map
 from .results import write_result
 from .run_log import RunLog
 from .schedules import apply_learning_rate, learning_rate
@@ -45,8 +45,8 @@ PREEMPTED = 75
 """Exit code of a run that was told to stop and can be resumed (EX_TEMPFAIL)."""
 
 
-class SegmentationTrainer:
-    """Trains a segmentation network and leaves a model folder behind. It receives built parts and builds nothing.
+class Trainer:
+    """Trains a network and leaves a model folder behind. It receives built parts and builds nothing.
 
     Running `train()` again in the same work directory goes on where the last run stopped.
     """
@@ -57,7 +57,7 @@ class SegmentationTrainer:
         self.config = parts.configuration.train
         self.progress = Progress()
         self._should_stop = False
-        self._last_scores: Scores | None = None
+        self._last_scores: AnyScores | None = None
 
     @property
     def model(self) -> Any:
@@ -106,7 +106,7 @@ class SegmentationTrainer:
             callback.on_end(self, folder)
         return folder
 
-    def evaluate(self) -> Scores:
+    def evaluate(self) -> AnyScores:
         """Scores on the evaluation data with the weights as they are now, the averaged ones where there are any."""
         if self.parts.evaluate is None:
             raise InputError("There is nothing to evaluate on. Pass eval_dataset to build_trainer.")
@@ -114,17 +114,17 @@ class SegmentationTrainer:
             return self.parts.evaluate()
 
     def predict(self, image: Any) -> np.ndarray:
-        """The label map of a picture with the weights as they are now, the averaged ones where there are any.
+        """The answer for a picture with the weights as they are now, the averaged ones where there are any.
 
         Args:
             image: (H, W, 3) uint8 RGB, a path, or what else `segpipe.data.sources.read_source` reads.
 
         Returns:
-            (H, W) class indices, uint8, or uint16 with more than 256 classes.
+            (H, W) class indices, uint8, or uint16 with more than 256 classes; in classification (K,) probabilities.
         """
         pixels = read_source(image)
         with self.parts.engine.averaged():
-            return predict_label_map(self.model, pixels, self.parts.configuration)
+            return self.parts.predict(pixels)
 
     def _run_steps(self, log: RunLog) -> None:
         log.write("start", self._opening())
@@ -134,9 +134,10 @@ class SegmentationTrainer:
                 raise SystemExit(PREEMPTED)
         with self.parts.batches(self.progress.samples) as batches:
             while not self.is_over:
+                before = self.progress.samples
                 self._run_step(list(islice(batches, self.config.accumulate)), log)
                 log.advance()
-                if self.is_due(self._evaluation_interval):
+                if self._should_evaluate(before):
                     self._evaluate_and_note(log)
                 self._stop_or_save()
 
@@ -187,11 +188,11 @@ class SegmentationTrainer:
             self.progress = replace(self.progress, is_evaluation_due=True)
             return
         self.progress = replace(self.progress, is_evaluation_due=False)
-        key = self.parts.configuration.evaluation.best if self.parts.configuration.evaluation else "miou"
+        evaluation = self.parts.configuration.evaluation
+        key = evaluation.best if evaluation else next(iter(scores.means))
         before = self.progress.best_step
-        self.progress = with_score(self.progress, getattr(scores, key))
-        means = {name: getattr(scores, name) for name in ("miou", "mean_accuracy", "pixel_accuracy")}
-        log.write("evaluation", {"step": self.progress.step, **means, "iou": scores.iou})
+        self.progress = with_score(self.progress, scores.means[key])
+        log.write("evaluation", {"step": self.progress.step, **scores.means, **scores.by_class})
         if self.progress.best_step != before and distributed.is_main():
             with self.parts.engine.averaged():
                 save_checkpoint(self._checkpoint(), self.parts.work_dir / "best", keep=1)
@@ -238,10 +239,12 @@ class SegmentationTrainer:
         self.progress = checkpoint.progress
         logger.info("Resuming at step %s", self.progress.step)
 
-    @property
-    def _evaluation_interval(self) -> int:
+    def _should_evaluate(self, samples_before: int) -> bool:
+        size, per_step = self.parts.num_samples, self.config.batch_size * self.config.accumulate
+        passes = samples_before / size, self.progress.samples / size
+        length = self.config.max_epochs or self.parts.max_steps * per_step / size
         evaluation = self.parts.configuration.evaluation
-        return evaluation.every if evaluation else self.parts.max_steps
+        return self.is_over or is_evaluation_step(evaluation, self.progress.step, passes, length)
 
     @property
     def _is_out_of_patience(self) -> bool:
@@ -255,6 +258,10 @@ class SegmentationTrainer:
 
     def _stop(self) -> None:
         self._should_stop = True
+
+
+SegmentationTrainer = Trainer
+"""Its name from when there was one task."""
 
 
 @contextmanager

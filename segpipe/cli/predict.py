@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING
 
 from segpipe.errors import InputError, SegpipeError
+from segpipe.hub import Hub, ModelFolder
 from segpipe.names import Tasks
 
 from .parsing import add_json
@@ -70,7 +71,13 @@ def run(options: argparse.Namespace) -> int:
 
     sources = gather_sources(options.inputs, sys.stdin)
     _check_outputs(sources, options)
-    segment = _load(options)
+    folder = Hub().resolve(options.model, options.revision)
+    if folder.configuration.task == Tasks.image_classification:
+        from .classifying import classify_pictures
+
+        with _opened(options.jsonl) as lines:
+            return classify_pictures(folder, sources, options, lines)
+    segment = _load(folder, options)
     summary = Summary(options.model, str(next(segment.model.parameters()).device))
     with _opened(options.jsonl) as lines:
         error = _predict_all(segment, sources, options, summary=summary, lines=lines)
@@ -100,13 +107,12 @@ def _paths(options: argparse.Namespace, stem: str) -> dict[str, Path]:
     }
 
 
-def _load(options: argparse.Namespace) -> ImageSegmentationPipeline:
+def _load(folder: ModelFolder, options: argparse.Namespace) -> ImageSegmentationPipeline:
     from segpipe.pipelines import ImageSegmentationPipeline, pipeline
 
     segment = pipeline(
         Tasks.image_segmentation,
-        options.model,
-        revision=options.revision,
+        folder,
         device=options.device,
         dtype=options.dtype,
         overrides=options.set,

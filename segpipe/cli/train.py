@@ -16,18 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from segpipe.configuration import Configuration, DatasetConfig, MixedDataConfig, override, read_configuration
+from segpipe.configuration import (
+    Configuration,
+    DatasetConfig,
+    EvaluationConfig,
+    MixedDataConfig,
+    override,
+    read_configuration,
+)
 from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
 
-from .catalogue import find_configuration, is_preset
+from .catalogue import find_configuration, has_weights, is_preset
 from .data import parse_options
 from .printing import format_fields, format_seconds, format_table, print_note
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
     from segpipe.trainers import Callback
-    from segpipe.trainers.trainer import SegmentationTrainer
+    from segpipe.trainers.trainer import Trainer
 
 DRY_STEPS, DRY_PICTURES = 2, 2
 EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
@@ -73,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
     )
     parser.add_argument("--from-scratch", action="store_true", help="begin with random weights instead of the model's")
+    parser.add_argument(
+        "--encoder-weights",
+        metavar="FILE",
+        help="begin with these in the encoder, random elsewhere: mit_b0.pth, a folder or a model's name",
+    )
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # of torch's old launcher
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument(
@@ -126,7 +138,7 @@ def _folder(options: argparse.Namespace) -> ModelFolder | None:
     """The model's folder; of a preset that starts from scratch only the recipe, so that nothing is downloaded."""
     if options.model is None:
         return None
-    if options.from_scratch and is_preset(options.model):
+    if (options.from_scratch or options.encoder_weights) and is_preset(options.model):
         return ModelFolder(Path(options.model), find_configuration(options.model), None, "segpipe", options.model)
     return Hub().resolve(options.model)
 
@@ -170,11 +182,11 @@ def _with_roots(configuration: Configuration, options: argparse.Namespace) -> Da
     return msgspec.structs.replace(named, root=options.data[1], mixed=mixed)
 
 
-def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> SegmentationTrainer:
+def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> Trainer:
     from segpipe.trainers import build_trainer
 
     dry = options.dry_run
-    trainer: SegmentationTrainer = build_trainer(
+    trainer: Trainer = build_trainer(
         model=folder,
         cfg_file=options.config,
         cfg_options=_changes(options),
@@ -184,6 +196,7 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         max_steps=None if dry else options.max_steps,
         max_epochs=None if dry else options.max_epochs,
         pretrained=not options.from_scratch,
+        encoder_weights=options.encoder_weights,
         device=options.device,
         callbacks=_callbacks(options),
     )
@@ -198,11 +211,11 @@ def _callbacks(options: argparse.Namespace) -> list[Callback]:
     return [TensorBoard()]
 
 
-def _plan(trainer: SegmentationTrainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
+def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
     """What will be done, as names and values."""
     parts, names = trainer.parts, data.train.labels.names
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-    start = "random weights" if options.from_scratch or options.model is None else f"the weights of {options.model}"
+    start = _start_text(options)
     return [
         ("model", f"{_model_text(parts.configuration)}, from {start}"),
         ("data", f"{data.train.name} in {data.root}"),
@@ -217,15 +230,31 @@ def _plan(trainer: SegmentationTrainer, data: Data, options: argparse.Namespace)
     ]
 
 
-def _length_text(trainer: SegmentationTrainer) -> str:
+def _start_text(options: argparse.Namespace) -> str:
+    if options.encoder_weights:
+        return f"the encoder of {options.encoder_weights}"
+    if options.from_scratch or options.model is None:
+        return "random weights"
+    if is_preset(options.model) and not has_weights(find_configuration(options.model)):
+        return f"random weights, since there are no public ones of {options.model}"
+    return f"the weights of {options.model}"
+
+
+def _length_text(trainer: Trainer) -> str:
     parts, config = trainer.parts, trainer.config
     batch = f"{config.batch_size}" + (f" × {config.accumulate}" if config.accumulate > 1 else "")
     passes = parts.max_steps * config.batch_size * config.accumulate / parts.num_samples
     evaluation = parts.configuration.evaluation
-    when = f"every {evaluation.every:,} steps and at the end" if evaluation else "at the end"
+    when = f"every {_interval_text(evaluation)} and at the end" if evaluation else "at the end"
     if evaluation and evaluation.patience:
         when += f"; over after {evaluation.patience} without a better one"
     return f"{parts.max_steps:,} of {batch} pictures, {passes:.3g} passes over the data; scores {when}"
+
+
+def _interval_text(evaluation: EvaluationConfig) -> str:
+    if evaluation.every_epochs is None:
+        return f"{evaluation.every:,} steps"
+    return f"{evaluation.every_epochs} epochs" if evaluation.every_epochs > 1 else "epoch"
 
 
 def _model_text(configuration: Configuration) -> str:
@@ -234,7 +263,7 @@ def _model_text(configuration: Configuration) -> str:
     return f"{type(model).__struct_config__.tag} {variant}with {model.num_classes} outputs"
 
 
-def _group_fields(trainer: SegmentationTrainer) -> list[tuple[str, str]]:
+def _group_fields(trainer: Trainer) -> list[tuple[str, str]]:
     from segpipe.trainers.optimizers import summarize_groups
 
     config = trainer.config.optimizer
@@ -246,21 +275,21 @@ def _group_fields(trainer: SegmentationTrainer) -> list[tuple[str, str]]:
     return [("optimiser", kind), *(("", text) for text in [*map(str, groups), *frozen])]
 
 
-def _device_text(trainer: SegmentationTrainer) -> str:
+def _device_text(trainer: Trainer) -> str:
     from segpipe.distributed import world_size
 
     processes = f", {world_size()} processes" if world_size() > 1 else ""
     return f"{trainer.parts.engine.device}, {trainer.config.precision}{processes}"
 
 
-def _resumption_fields(trainer: SegmentationTrainer) -> list[tuple[str, str]]:
+def _resumption_fields(trainer: Trainer) -> list[tuple[str, str]]:
     from segpipe.trainers.checkpoint import list_checkpoints
 
     checkpoints = list_checkpoints(trainer.parts.work_dir / "checkpoints")
     return [("goes on", f"from {checkpoints[-1]}")] if checkpoints else []
 
 
-def _try_out(trainer: SegmentationTrainer) -> int:
+def _try_out(trainer: Trainer) -> int:
     """Two steps, an evaluation and a model folder in a place of its own, which is removed."""
     from time import perf_counter
 
@@ -280,7 +309,7 @@ def _try_out(trainer: SegmentationTrainer) -> int:
 
 
 @contextmanager
-def _resumable(trainer: SegmentationTrainer) -> Iterator[None]:
+def _resumable(trainer: Trainer) -> Iterator[None]:
     """A run that was told to stop says how it goes on; the exit code, 75, stays."""
     from segpipe.distributed import is_main
     from segpipe.trainers.trainer import PREEMPTED
@@ -296,7 +325,7 @@ def _resumable(trainer: SegmentationTrainer) -> Iterator[None]:
         raise
 
 
-def _print_result(trainer: SegmentationTrainer, result: ModelFolder, options: argparse.Namespace) -> None:
+def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namespace) -> None:
     table = _score_table(trainer)
     if table:
         print(f"\n{table}\n")
@@ -307,11 +336,11 @@ def _print_result(trainer: SegmentationTrainer, result: ModelFolder, options: ar
         given = [part for pair in options.option for part in ("--option", pair)]
         print(f"  segpipe eval {folder} --data {shlex.join([*options.data, *given])}")
     print("\nor in Python:\n\n  from segpipe import pipeline")
-    print(f'  print(pipeline("image-segmentation", {json.dumps(str(result.path))})("street.jpg"))')
+    print(f'  print(pipeline("{result.configuration.task}", {json.dumps(str(result.path))})("street.jpg"))')
 
 
-def _score_table(trainer: SegmentationTrainer) -> str | None:
-    """IoU by class of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
+def _score_table(trainer: Trainer) -> str | None:
+    """The scores of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
     from segpipe.trainers.run_log import read_log
 
     lines = read_log(trainer.parts.work_dir / "log.jsonl")
@@ -319,8 +348,11 @@ def _score_table(trainer: SegmentationTrainer) -> str | None:
     if not found:
         return None
     best = found[-1]  # a step that was done again is there twice
-    rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
     header = f"Step {best['step']:,}, on the evaluation data"
+    if "iou" not in best:
+        rows = [(title, _percent(best[key])) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
+        return f"{header}\n{format_table([('score', '%'), *rows], ('left', 'right'))}"
+    rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
     table = format_table([("class", "IoU %"), *rows, ("mean", _percent(best["miou"]))], ("left", "right"))
     return f"{header}\n{table}"
 

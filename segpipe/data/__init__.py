@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from .datasets import DATASETS, Pair, SegmentationDataset, concat, load_configured, load_dataset, repeat, subset_classes
+from .datasets import (
+    DATASETS,
+    ClassificationDataset,
+    Pair,
+    SegmentationDataset,
+    concat,
+    load_configured,
+    load_dataset,
+    repeat,
+    subset_classes,
+    with_boundaries,
+)
 from .labels import dataset_labels, encode_label, read_label
 from .sample import Batch, Sample, collate
 
 __all__ = [
     "DATASETS",
     "Batch",
+    "ClassificationDataset",
     "Pair",
     "Sample",
     "SegmentationDataset",
@@ -21,4 +33,5 @@ __all__ = [
     "read_label",
     "repeat",
     "subset_classes",
+    "with_boundaries",
 ]

@@ -41,11 +41,13 @@ class Batch:
         images: (B, 3, H, W) uint8, RGB.
         labels: (B, H, W) int64, encoded; of pictures that have one class each, (B,) class indices.
         names: what messages call the pictures.
+        extras: the samples' further maps, (B, H, W, …) each; empty where the samples have none.
     """
 
     images: Tensor
     labels: Tensor
     names: tuple[str, ...]
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -60,7 +62,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
     for index, sample in enumerate(samples):
         images[index] = sample.image.transpose(2, 0, 1)
         labels[index] = _class_of(sample) if is_classified else _label_of(sample)
-    return Batch(torch.from_numpy(images), torch.from_numpy(labels), tuple(sample.name for sample in samples))
+    names = tuple(sample.name for sample in samples)
+    extras = {key: torch.from_numpy(_stack_extra(samples, key)) for key in samples[0].extras}
+    return Batch(torch.from_numpy(images), torch.from_numpy(labels), names, extras)
 
 
 def _check(samples: Sequence[Sample]) -> None:
@@ -91,6 +95,16 @@ def _label_of(sample: Sample) -> np.ndarray:
             "width); they must be equal. Check the transforms."
         )
     return sample.label
+
+
+def _stack_extra(samples: Sequence[Sample], key: str) -> np.ndarray:
+    for sample in samples:
+        if key not in sample.extras or sample.extras[key].shape[:2] != sample.image.shape[:2]:
+            raise InputError(
+                f"{sample.name} has no map {key!r} of the picture's size, and {samples[0].name} has one; each sample "
+                "of a batch needs it. Check the data set and the transforms."
+            )
+    return np.stack([sample.extras[key] for sample in samples])
 
 
 def _size(array: np.ndarray) -> str:

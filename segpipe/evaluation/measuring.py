@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +12,7 @@ import torch
 
 from segpipe import distributed
 from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
-from segpipe.errors import InputError, ModelFolderError, NumericalError, SegpipeError
+from segpipe.errors import InputError, ModelFolderError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Prediction, is_whole, label_map, predict, predict_images, prepare_image
 from segpipe.log import get_logger
@@ -24,15 +23,12 @@ from .classes import match_classes
 from .confusion import ConfusionMatrix
 from .reading import read_ahead
 from .scores import Scores
+from .sharing import EvaluationStopped, count_together, in_evaluation_mode, with_bar
 
 logger = get_logger(__name__)
 
 OnPicture = Callable[[str, np.ndarray], None]
 """What is called with each picture's name and its (H, W) label map."""
-
-
-class EvaluationStopped(Exception):
-    """No error: an evaluation was broken off because its caller wished it, in one process or in many."""
 
 
 class LabelledPicture(Protocol):
@@ -101,7 +97,7 @@ def evaluate(
     )
     part, parts = shard or (distributed.rank(), distributed.world_size())
     indices = range(part, len(dataset), parts)
-    samples = _with_bar(read_ahead(dataset, indices, readers), len(indices), progress)
+    samples = with_bar(read_ahead(dataset, indices, readers), len(indices), progress)
     tally = Tally.empty(dataset.labels, boundary_ratio)
     _count_together(network, samples, plan, tally)
     scores = tally.scores(dataset.labels.names)
@@ -188,50 +184,17 @@ def _open(
     if not isinstance(network, SegmentationModel):
         raise ModelFolderError(
             f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. "
-            "Name another model."
+            "Name another model, or use segpipe.evaluation.evaluate_classifier."
         )
     return network, configuration or folder.configuration
 
 
-def _with_bar(samples: Iterable[LabelledPicture], total: int, progress: bool) -> Iterable[LabelledPicture]:
-    if not progress or not distributed.is_main():
-        return samples
-    from tqdm import tqdm
-
-    bar: Iterable[LabelledPicture] = tqdm(samples, total=total, desc="evaluate", unit="picture")
-    return bar
-
-
 def _count_together(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
     """Count this process's samples, then add up over all; no process is left waiting for one that failed."""
-    device, error = network.pixel_mean.device, None
-    with _in_evaluation_mode(network):
-        try:
-            _count(network, samples, plan, tally)
-        except Exception as exception:
-            error = exception
-    is_stopped = isinstance(error, EvaluationStopped)
-    flags = torch.tensor([int(error is not None and not is_stopped), int(is_stopped)], device=device)
-    failed, stopped = distributed.all_sum(flags).tolist()
-    if error is not None and not is_stopped:
-        raise error
-    if failed:
-        raise SegpipeError("Evaluation failed in another process; see its error and mend what it names.")
-    if stopped:
-        raise EvaluationStopped
+    device = network.pixel_mean.device
+    with in_evaluation_mode(network):
+        count_together(lambda: _count(network, samples, plan, tally), device)
     tally.apply_all_sum(device)
-
-
-@contextmanager
-def _in_evaluation_mode(network: SegmentationModel) -> Iterator[None]:
-    """For the time of the block; then each module is in its own mode again, frozen ones too."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, is_training in modes:
-            module.training = is_training
 
 
 def _count(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:

@@ -50,6 +50,20 @@ class Scores:
     policy: str = POLICY
 
     @property
+    def means(self) -> dict[str, float]:
+        """The figures that stand for all classes, the main one first."""
+        return {
+            "miou": self.miou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "mean_accuracy": self.mean_accuracy,
+        }
+
+    @property
+    def by_class(self) -> dict[str, dict[str, float]]:
+        """What a log keeps of each class."""
+        return {"iou": self.iou}
+
+    @property
     def recall(self) -> dict[str, float]:
         """Another name for `accuracy`."""
         return self.accuracy

@@ -2,18 +2,19 @@
 
 from .bilinear import bilinear_weights
 from .building import MODELS, build_model, model_type
-from .contract import SegmentationModel, SegpipeNetwork
-from .conversion import ARCHITECTURES, convert
-from .dialects import DIALECTS, detect_dialect, translate
+from .contract import BoundaryOutput, SegmentationModel, SegpipeNetwork
+from .conversion import ARCHITECTURES, convert, open_checkpoint
+from .dialects import DIALECTS, WRITTEN_DIALECTS, detect_dialect, translate, write_dialect
 from .encoders import convert_encoder, encoder_tensors
+from .foreign_files import convert_back, own_tensors
 from .loading import load_model, open_folder
-from .unept import BoundaryOutput
 from .weights import apply_tensors, fit_tensors, read_tensors, write_tensors
 
 __all__ = [
     "ARCHITECTURES",
     "DIALECTS",
     "MODELS",
+    "WRITTEN_DIALECTS",
     "BoundaryOutput",
     "SegmentationModel",
     "SegpipeNetwork",
@@ -21,14 +22,18 @@ __all__ = [
     "bilinear_weights",
     "build_model",
     "convert",
+    "convert_back",
     "convert_encoder",
     "detect_dialect",
     "encoder_tensors",
     "fit_tensors",
     "load_model",
     "model_type",
+    "open_checkpoint",
     "open_folder",
+    "own_tensors",
     "read_tensors",
     "translate",
+    "write_dialect",
     "write_tensors",
 ]

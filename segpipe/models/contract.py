@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,17 @@ class NetworkConfig(Protocol):
     def pixel_std(self) -> tuple[float, float, float]: ...
     @property
     def size_multiple(self) -> int: ...
+
+
+class BoundaryOutput(NamedTuple):
+    """What a network that learns boundaries too gives in training."""
+
+    logits: Tensor
+    """(B, K, h, w) class logits."""
+    mask: Tensor
+    """(B, 2, h, w) logits of: inside a region, at its boundary."""
+    direction: Tensor
+    """(B, 8, h, w) logits of the direction towards the region's inside, in bins of 45 degrees."""
 
 
 class SegpipeNetwork(nn.Module):
@@ -63,16 +74,6 @@ class SegpipeNetwork(nn.Module):
             return images
         return functional.pad(images, (0, padded_width - width, 0, padded_height - height))
 
-
-class SegmentationModel(SegpipeNetwork):
-    """A network whose forward gives logits on its own grid.
-
-    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`.
-    """
-
-    def apply_folding(self) -> None:
-        """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""
-
     def apply_activation_checkpointing(self) -> None:
         """Keep only each block's input for the backward pass, which computes the rest again.
 
@@ -87,3 +88,14 @@ class SegmentationModel(SegpipeNetwork):
             )
         for blocks in found:
             blocks.is_checkpointed = True
+
+
+class SegmentationModel(SegpipeNetwork):
+    """A network whose forward gives logits on its own grid.
+
+    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`; in training a network
+    that learns boundaries gives a `BoundaryOutput`.
+    """
+
+    def apply_folding(self) -> None:
+        """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from segpipe.errors import InputError, WeightMismatchError
+from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 
 from .contract import SegpipeNetwork
 from .dialects import detect_dialect, translate
+from .loading import open_folder
 from .vit import Grid, Resampling, VitTrunk, resize_positions
 from .weights import fit_tensors, read_tensors, write_tensors
 
@@ -20,17 +22,19 @@ logger = get_logger(__name__)
 
 ENCODER = "encoder."
 POSITIONS = "positions.weight"
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 
 
-def encoder_tensors(source: str | Path, network: SegpipeNetwork) -> dict[str, Tensor]:
-    """What a file has for a network's encoder, in the network's own names, every tensor accounted for.
+def encoder_tensors(source: str | Path | ModelFolder, network: SegpipeNetwork) -> dict[str, Tensor]:
+    """What a file or a model has for a network's encoder, in the network's own names, every tensor accounted for.
 
     A ViT's table of positions is brought to the network's grid: bicubic from .npz files, as timm since 0.4.9, else as
     the network's encoder says. What belongs to heads is left out, and so is a last norm that the encoder does not
     have.
 
     Args:
-        source: .npz of the augreg series, a .pth of DeiT or timm, or a checkpoint whose encoder is the network's.
+        source: .npz of the augreg series, a .pth of DeiT or timm, NVlabs' mit_b0.pth or another checkpoint whose
+            encoder is the network's; or a folder or the name of such a model.
         network: has an `encoder`.
 
     Returns:
@@ -39,8 +43,9 @@ def encoder_tensors(source: str | Path, network: SegpipeNetwork) -> dict[str, Te
     Raises:
         WeightMismatchError: with the missing, the unexpected and the misshapen tensors by name.
     """
-    path, encoder = Path(source), network.encoder
-    assert isinstance(encoder, nn.Module)
+    path, encoder = _find_weights(source), getattr(network, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise InputError(f"{type(network).__name__} has no encoder that {source} could be for. Name another model.")
     tensors, dialect = _read_encoder(path)
     if isinstance(encoder, VitTrunk):
         mode = _resampling(dialect, encoder.resampling)
@@ -75,6 +80,16 @@ def convert_encoder(
     else:
         torch.save({"model": named}, target)
     return target
+
+
+def _find_weights(source: str | Path | ModelFolder) -> Path:
+    """The file of weights that a path, a folder or a model's name stands for."""
+    if not isinstance(source, ModelFolder) and (Path(source).is_file() or Path(source).suffix in WEIGHTS_SUFFIXES):
+        return Path(source)
+    folder = open_folder(source)
+    if folder.weights is None:
+        raise InputError(f"{folder.name} has no weights, only a configuration. Name a model or a file that has.")
+    return folder.weights
 
 
 def _read_encoder(path: Path) -> tuple[dict[str, Tensor], str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from segpipe.configuration import encode_configuration
-from segpipe.errors import ModelFolderError
 from segpipe.hub import Hub, ModelFolder, atomic_folder, seal_folder
 from segpipe.hub.manifest import read_manifest
 from segpipe.hub.shelf import touch
@@ -33,13 +32,9 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
     """
     folder = open_folder(source)
     model = build_model(folder.configuration.model)
-    if folder.weights is None:
-        raise ModelFolderError(
-            f"{folder.name} has no weights, only a configuration. "
-            f"Train it, or put model.safetensors into {folder.path}."
-        )
-    tensors = translate(read_tensors(folder.weights), folder.dialect)
-    apply_tensors(model, tensors, origin=str(folder.weights))
+    weights = folder.require_weights()
+    tensors = translate(read_tensors(weights), folder.dialect)
+    apply_tensors(model, tensors, origin=str(weights))
     model.eval().to(device)
     if isinstance(model, SegmentationModel):
         model.apply_folding()

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segpipe.configuration import EncoderConfig, MitConfig, NormEps
-from segpipe.errors import ConfigurationError
+from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
 from .contract import SegpipeNetwork
@@ -109,6 +110,32 @@ class MixTransformer(nn.Module):
             maps.append(features)
         return tuple(maps)
 
+    def attention_map(self, images: Tensor, layer: int) -> AttentionMap:
+        """The attention of a block, counted from 0 over all stages.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            layer: number of the block.
+        """
+        features, before = images.permute(0, 2, 3, 1), 0
+        for stage, depth in zip(self.stages, self.shape.depths, strict=True):
+            if 0 <= layer - before < depth:
+                assert isinstance(stage, Stage)
+                return stage.attention_map(features, layer - before)
+            features, before = stage(features), before + depth
+        raise InputError(f"There is no layer {layer}: the blocks are numbered from 0 to {before - 1}. Name one.")
+
+
+class AttentionMap(NamedTuple):
+    """Who looks at whom in one block."""
+
+    weights: Tensor
+    """(B, M, N, n): a row is a query and adds up to 1."""
+    query_grid: tuple[int, int]
+    """(height, width) of the N queries, row by row."""
+    key_grid: tuple[int, int]
+    """(height, width) of the n cells that are looked at, row by row."""
+
 
 @dataclass(frozen=True)
 class BlockConfig:
@@ -133,6 +160,19 @@ class Stage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, h, w, D)."""
         return self.norm(self.blocks(self.embed(features)))
+
+    def attention_map(self, features: Tensor, layer: int) -> AttentionMap:
+        """(B, H, W, C) → the attention of the stage's block number `layer`, from 0."""
+        features = self.embed(features)
+        for block in self.blocks[:layer]:
+            features = block(features)
+        block = self.blocks[layer]
+        assert isinstance(block, Block)
+        height, width = features.shape[1:3]
+        weights = block.attention.weights(block.norm1(features))
+        reduced = block.attention.reduction
+        reduction = reduced.proj.kernel_size[0] if isinstance(reduced, Reduction) else 1
+        return AttentionMap(weights, (height, width), (height // reduction, width // reduction))
 
 
 class PatchEmbedding(nn.Module):
@@ -183,6 +223,12 @@ class Attention(nn.Module):
         key, value = (self._split_heads(part) for part in self.kv(reduced).chunk(2, dim=-1))
         attended = functional.scaled_dot_product_attention(query, key, value)  # (B, M, N, D / M)
         return self.proj(attended.transpose(1, 2).reshape(features.shape))
+
+    def weights(self, features: Tensor) -> Tensor:
+        """(B, H, W, D) → (B, M, H·W, n) softmax weights over the n cells of the reduced map; a row is a query."""
+        query = self._split_heads(self.q(features))
+        key = self._split_heads(self.kv(self.reduction(features)).chunk(2, dim=-1)[0])
+        return torch.softmax(query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5, dim=-1)
 
     def _split_heads(self, features: Tensor) -> Tensor:
         tokens = features.flatten(1, 2)  # (B, N, D)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +13,12 @@ from torch.nn import functional
 from segpipe.configuration import DeitConfig, UneptConfig
 
 from .blocks import Blocks
-from .contract import SegmentationModel
+from .contract import BoundaryOutput, SegmentationModel
 from .deformable import DeformableAttention, Grids, grid_centres
 from .resnet import ConvNorm, ResNet
 from .vit import Resampling, VitTrunk, vit_shape
 
 SINE_TEMPERATURE = 10000.0
-
-
-class BoundaryOutput(NamedTuple):
-    """What a network that learns boundaries too gives in training."""
-
-    logits: Tensor
-    """(B, K, h, w) class logits."""
-    mask: Tensor
-    """(B, 2, h, w) logits of: inside a region, at its boundary."""
-    direction: Tensor
-    """(B, 8, h, w) logits of the direction towards the region's inside, in bins of 45 degrees."""
 
 
 class Unept(SegmentationModel):

@@ -2,13 +2,17 @@
 
 from .base import Failure, Pipeline
 from .building import PIPELINES, pipeline
+from .classification import Classification
+from .image_classification import ImageClassificationPipeline
 from .image_segmentation import ImageSegmentationPipeline
 from .options import PipelineOptions
 from .segmentation import Segmentation
 
 __all__ = [
     "PIPELINES",
+    "Classification",
     "Failure",
+    "ImageClassificationPipeline",
     "ImageSegmentationPipeline",
     "Pipeline",
     "PipelineOptions",

@@ -17,11 +17,13 @@ from segpipe.names import Tasks
 from segpipe.registry import Registry
 
 from .base import Pipeline
+from .image_classification import ImageClassificationPipeline
 from .image_segmentation import ImageSegmentationPipeline
 from .options import PipelineOptions, replace_options
 
 PIPELINES: Registry[Callable[..., Pipeline[Any]]] = Registry("task")
 PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
+PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -45,7 +47,7 @@ def pipeline(
         result = segment("https://example.org/street.jpg")
 
     Args:
-        task: "image-segmentation".
+        task: "image-segmentation" or "image-classification".
         model: a preset's name, owner/name on a hub, or a folder; None: the task's default, see `DEFAULT_MODELS`.
         revision: branch, tag or commit of the model.
         device: "cpu", "cuda", "cuda:1", …; None: a GPU if there is one.
@@ -73,7 +75,7 @@ def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str
     if folder.configuration.task != task:
         raise ModelFolderError(
             f"{folder.name} is a model for the task {folder.configuration.task!r}, not for {task!r}. "
-            "Name another model."
+            f"Name another model, or say pipeline({folder.configuration.task!r}, …)."
         )
     return folder
 

@@ -98,6 +98,6 @@ def test_verbose_shows_the_log_and_the_next_command_is_silent_again(capsys, monk
 
     monkeypatch.setattr(sys, "stdin", Lines())
     assert main(["-v", "predict", "-", "--model", "segformer-b0-camvid"]) == 1
-    assert "segpipe: info: reading the list\n" in capsys.readouterr().err
+    assert "segpipe: reading the list\n" in capsys.readouterr().err
     assert main(["predict", "-", "--model", "segformer-b0-camvid"]) == 1
     assert "reading the list" not in capsys.readouterr().err

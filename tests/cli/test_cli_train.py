@@ -152,3 +152,20 @@ def test_without_data_or_a_model_it_asks_for_them(recipe, capsys):  # noqa: F811
     assert "Give --model NAME" in capsys.readouterr().err
     assert main(["train", "--config", str(recipe)]) == 1
     assert "Give --data NAME ROOT" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_that_a_preset_has_no_weights_and_counts_in_epochs(data_root, capsys):  # noqa: F811
+    small = [
+        "train.batch_size=1",
+        "train.workers=0",
+        "preprocessor.resize=null",
+        'train.transforms=[{"type": "random_crop", "size": [40, 40]}]',
+        "evaluation.every_epochs=2",
+    ]
+    changes = [part for change in small for part in ("--set", change)]
+    command = ["train", "--model", "segformer-b0-cityscapes-libai", "--data", "folder", str(data_root), "--dry-run"]
+    assert main([*command, *changes]) == 0
+    text = " ".join("".join(capsys.readouterr()).split())
+    assert "random weights, since there are no public ones of segformer-b0-cityscapes-libai" in text
+    assert "scores every 2 epochs and at the end" in text
+    assert "cpu, float16" in text

@@ -15,6 +15,7 @@ from segpipe import convert, load_model
 from segpipe.configuration import DeitConfig, ResNetConfig, UneptConfig, decode_configuration
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.models import (
+    BoundaryOutput,
     apply_tensors,
     build_model,
     detect_dialect,
@@ -22,7 +23,7 @@ from segpipe.models import (
     read_tensors,
     translate,
 )
-from segpipe.models.unept import BatchAttention, BoundaryOutput, QueryAttention, sine_positions
+from segpipe.models.unept import BatchAttention, QueryAttention, sine_positions
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity folders are not beside this checkout")

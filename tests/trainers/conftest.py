@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from classification_material import classifier_recipe, shapes_root  # noqa: F401
 from training_material import data_root, recipe  # noqa: F401
 
 

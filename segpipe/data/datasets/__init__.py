@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 # Each of these registers its data sets.
-from . import ade20k, camvid, cityscapes, coco_annotations, coco_panoptic, coco_stuff, folder, pascal  # noqa: F401
+from . import (  # noqa: F401
+    ade20k,
+    camvid,
+    cityscapes,
+    coco_annotations,
+    coco_panoptic,
+    coco_stuff,
+    folder,
+    imagenet,
+    pascal,
+)
+from .boundary_files import with_boundaries
+from .classification import ClassificationDataset, build_classification_dataset
 from .combining import concat, repeat, subset_classes
-from .dataset import LabelReader, Pair, SegmentationDataset
+from .dataset import ExtrasReader, LabelReader, Pair, SegmentationDataset
 from .loading import DATASETS, load_configured, load_dataset
 
 __all__ = [
     "DATASETS",
+    "ClassificationDataset",
+    "ExtrasReader",
     "LabelReader",
     "Pair",
     "SegmentationDataset",
+    "build_classification_dataset",
     "concat",
     "load_configured",
     "load_dataset",
     "repeat",
     "subset_classes",
+    "with_boundaries",
 ]

@@ -15,6 +15,9 @@ def concat(datasets: Sequence[SegmentationDataset]) -> SegmentationDataset:
     """One after the other. They need the same classes, raw ids and ignore_index; palettes may differ."""
     if not datasets:
         raise InputError("There are no data sets to join; give at least one.")
+    _check_have_labels(datasets, "joined")
+    if any(dataset.extras is not None for dataset in datasets):
+        raise InputError("A data set to join carries further maps. Join first, then add them, as with_boundaries does.")
     first = datasets[0]
     for dataset in datasets[1:]:
         for field in ("names", "raw_ids", "ignore_index"):
@@ -42,7 +45,16 @@ def repeat(dataset: SegmentationDataset, times: int) -> SegmentationDataset:
 
 def subset_classes(dataset: SegmentationDataset, names: Sequence[str]) -> SegmentationDataset:
     """The same pictures with only these classes, numbered in this order; pixels of all others are ignored."""
+    _check_have_labels([dataset], "made smaller by their classes")
     return replace(dataset, labels=subset_labels(dataset.labels, names))
+
+
+def _check_have_labels(datasets: Sequence[object], what: str) -> None:
+    other = next((dataset for dataset in datasets if not isinstance(dataset, SegmentationDataset)), None)
+    if other is not None:
+        raise InputError(
+            f"{other!r} has no label maps; only data sets that have are {what}. Choose its folders instead."
+        )
 
 
 def _joined(names: list[str]) -> str:

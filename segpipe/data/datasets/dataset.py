@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, SupportsIndex, overload
 
@@ -31,6 +31,10 @@ class Pair(NamedTuple):
     """What gives the label's raw values."""
 
 
+ExtrasReader = Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]]
+"""From a pair and its encoded label to further maps (H, W, …) of the picture. It must pickle, as a label reader."""
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentationDataset(Sequence[Sample]):
     """Pictures with their labels, in a fixed order.
@@ -44,6 +48,7 @@ class SegmentationDataset(Sequence[Sample]):
         labels: what class indices mean, and which raw values they have in the files.
         pairs: the files.
         times: how often the pairs are gone through.
+        extras: gives what samples carry beside picture and label, see `with_boundaries`; None: nothing.
     """
 
     name: str
@@ -51,6 +56,7 @@ class SegmentationDataset(Sequence[Sample]):
     labels: LabelSet
     pairs: tuple[Pair, ...]
     times: int = 1
+    extras: ExtrasReader | None = None
 
     def __len__(self) -> int:
         return len(self.pairs) * self.times
@@ -79,7 +85,8 @@ class SegmentationDataset(Sequence[Sample]):
         raw = pair.read(pair.label)
         if raw.shape != image.shape[:2]:
             raise ImageDecodeError(_sizes_differ(image, raw, pair))
-        return Sample(image, encode_label(raw, self.labels, origin=pair.label), pair.image)
+        label = encode_label(raw, self.labels, origin=pair.label)
+        return Sample(image, label, pair.image, {} if self.extras is None else self.extras(pair, label))
 
 
 def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:

@@ -15,7 +15,7 @@ from segpipe.registry import Registry
 from .combining import concat, repeat, subset_classes
 from .dataset import SegmentationDataset
 
-DATASETS: Registry[Callable[..., SegmentationDataset]] = Registry("data set")
+DATASETS: Registry[Callable[..., Any]] = Registry("data set")
 """Name → builder(root, split, **options)."""
 
 
@@ -31,7 +31,8 @@ def load_dataset(
 
     Args:
         name: see `DATASETS`: ade20k, camvid, cityscapes, coco-stuff164k, pascal-context, pascal-voc, …; `folder` for
-            pictures and masks of your own, `coco-annotations` and `coco-panoptic` for COCO's JSON.
+            pictures and masks of your own, `coco-annotations` and `coco-panoptic` for COCO's JSON. `imagenet` and
+            `class-folders`, whose pictures have one class each, give a `ClassificationDataset`.
         root: its folder.
         split: train, val, …; training and validation are understood.
         classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
@@ -43,7 +44,7 @@ def load_dataset(
     """
     builder = DATASETS.get(name)
     _check_options(name, builder, options)
-    dataset = builder(root, split, **options)
+    dataset: SegmentationDataset = builder(root, split, **options)
     return dataset if classes is None else subset_classes(dataset, classes)
 
 

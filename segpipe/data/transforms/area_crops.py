@@ -17,7 +17,9 @@ DRAWS = 10
 Interval = tuple[float, float]
 
 
-def random_area_crop(sample: Sample, rng: np.random.Generator, *, size: Size, area: Interval, ratio: Interval) -> Sample:
+def random_area_crop(
+    sample: Sample, rng: np.random.Generator, *, size: Size, area: Interval, ratio: Interval
+) -> Sample:
     """Crop a part with a share of the area drawn uniformly and log(width / height) drawn uniformly; resize it to size.
 
     Where ten boxes do not fit in, the middle is taken with the nearest ratio that does. Source: the crop of

@@ -1,4 +1,4 @@
-"""From a model's name, data and a work directory to a `SegmentationTrainer`: everything is built here."""
+"""From a model's name, data and a work directory to a `Trainer`: all is built here, for each task."""
 
 from __future__ import annotations
 
@@ -8,45 +8,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from segpipe import distributed
 from segpipe.configuration import (
+    BoundaryLoss,
     Configuration,
-    LabelSet,
     load_preset,
-    override,
     preset_names,
-    read_configuration,
 )
-from segpipe.configuration.training import ParallelConfig
-from segpipe.data import SegmentationDataset, load_configured
+from segpipe.data import ClassificationDataset, SegmentationDataset, load_configured, with_boundaries
 from segpipe.data.loader import Loader, build_loader
 from segpipe.data.transforms import build_transforms
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.evaluation import Scores, evaluate
+from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
 from segpipe.log import get_logger
-from segpipe.models import SegmentationModel, build_model, fit_tensors, read_tensors, translate
+from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_tensors, read_tensors, translate
 
 from .callbacks import Callback
 from .engine import LocalEngine
 from .freezing import apply_freezing
-from .losses import build_loss
 from .optimizers import build_optimizer
 from .parts import TrainerParts
+from .precision import apply_layer_norm_precision
+from .run_configuration import configure_run, data_changes, follow_labels, length_changes
 from .sync_norm import apply_synced_norms
-from .trainer import SegmentationTrainer
+from .tasks import Task, check_best_score, task_of
+from .trainer import Trainer
 
 logger = get_logger(__name__)
 
-CLASSIFIER = "head.classifier."
-Dataset = SegmentationDataset | Any
+Dataset = SegmentationDataset | ClassificationDataset | Any
 
 
-def build_segmentation_trainer(
+def build_local_trainer(
     *,
+    task: str | None = None,
     model: str | Path | ModelFolder | None = None,
     cfg_file: str | Path | None = None,
     cfg_modify_fn: Callable[[Configuration], Configuration] | None = None,
@@ -58,13 +56,15 @@ def build_segmentation_trainer(
     max_epochs: int | None = None,
     max_steps: int | None = None,
     pretrained: bool = True,
+    encoder_weights: str | Path | ModelFolder | None = None,
     device: str | torch.device | None = None,
     launcher: str | None = None,
     callbacks: Sequence[Callback] = (),
-) -> SegmentationTrainer:
-    """A trainer for a segmentation network.
+) -> Trainer:
+    """A trainer for the network of a configuration, on this machine's devices.
 
     Args:
+        task: the task that the model must be for; None: any.
         model: a preset's name, owner/name on a hub, or a folder: its configuration is the recipe, its weights are
             where training begins.
         cfg_file: a configuration.json instead of the model's.
@@ -77,6 +77,8 @@ def build_segmentation_trainer(
         max_epochs: length of the run in passes over the data; instead of the configuration's.
         max_steps: length of the run in optimiser steps; instead of the configuration's.
         pretrained: begin with the model's weights; False: from scratch.
+        encoder_weights: begin with these in the encoder and from scratch elsewhere, instead of the model's weights: a
+            file such as NVlabs' mit_b0.pth, a folder, or the name of a model with the same encoder.
         device: None: a GPU if there is one, by local rank.
         launcher: ModelScope's: "pytorch" or "slurm" insist on having been started so; None finds out.
         callbacks: called in this order after steps, evaluations and checkpoints and at the end, see `Callback`.
@@ -84,74 +86,29 @@ def build_segmentation_trainer(
     distributed.check_launcher(launcher)
     chosen_device = _device(device)
     distributed.join(chosen_device.type)
-    folder = model if isinstance(model, ModelFolder) else (Hub().resolve(model) if model is not None else None)
-    changes = [_data_changes(train_dataset, eval_dataset), _changes(seed, max_epochs, max_steps), cfg_options]
-    configuration = _configure(folder, cfg_file, cfg_modify_fn, changes)
+    with_weights = pretrained and encoder_weights is None
+    folder = None if model is None else _open_model(model, with_weights=with_weights)
+    changes = [data_changes(train_dataset, eval_dataset), length_changes(seed, max_epochs, max_steps), cfg_options]
+    configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
-    configuration = _follow_labels(configuration, train_data.labels)
-    network = _build_network(configuration, folder if pretrained else None)
-    parts = _assemble(configuration, network, train_data, eval_data, Path(work_dir), chosen_device)
-    return SegmentationTrainer(replace(parts, callbacks=tuple(callbacks)))
+    configuration = follow_labels(configuration, train_data.labels)
+    chosen_task = task_of(configuration, task)
+    check_best_score(configuration, chosen_task)
+    network = _build_network(configuration, chosen_task, folder if with_weights else None)
+    if encoder_weights is not None:
+        network.load_state_dict(encoder_tensors(encoder_weights, network), strict=False)
+    data = train_data, eval_data
+    parts = _assemble(configuration, network, chosen_task, data, Path(work_dir), device=chosen_device)
+    return Trainer(replace(parts, callbacks=tuple(callbacks)))
 
 
-def _data_changes(train: Dataset, evaluation: Dataset) -> dict[str, Any]:
-    """Data that is given stands in the configuration, by name, in place of what the recipe was made for."""
-    if not isinstance(train, SegmentationDataset):
-        return {}
-    splits = {"train": {"split": train.split, "times": train.times}}
-    if isinstance(evaluation, SegmentationDataset):
-        splits["eval"] = {"split": evaluation.split}
-    return {"dataset": {"type": train.name, **splits}}
-
-
-def _changes(seed: int | None, max_epochs: int | None, max_steps: int | None) -> dict[str, Any]:
-    """The arguments that change the configuration."""
-    if max_epochs is not None and max_steps is not None:
-        raise InputError(f"max_epochs={max_epochs} and max_steps={max_steps} both say how long. Give one.")
-    changes: dict[str, Any] = {} if seed is None else {"train.seed": seed}
-    if max_epochs is not None or max_steps is not None:
-        changes |= {"train.max_epochs": max_epochs, "train.max_steps": max_steps}
-    return changes
-
-
-def _configure(
-    folder: ModelFolder | None,
-    cfg_file: str | Path | None,
-    modify: Callable[[Configuration], Configuration] | None,
-    changes: list[Mapping[str, Any] | Iterable[str]],
-) -> Configuration:
-    if folder is None and cfg_file is None:
-        raise InputError("A trainer needs a configuration. Give model, or cfg_file.")
-    configuration = read_configuration(Path(cfg_file)) if cfg_file else folder.configuration  # type: ignore[union-attr]
-    if modify is not None:
-        configuration = modify(configuration)
-        if not isinstance(configuration, Configuration):
-            raise InputError(f"cfg_modify_fn gave {type(configuration).__name__}; it must return the configuration.")
-    if configuration.train is None and folder is not None:
-        configuration = _with_published_recipe(configuration, folder.name)
-    for change in changes:
-        configuration = override(configuration, change) if change else configuration
-    if configuration.train is None:
-        raise ConfigurationError(
-            f"{cfg_file or folder.name} has no section `train`, so there is no recipe. "  # type: ignore[union-attr]
-            "Begin with a preset (segpipe models list), or write one: segpipe config show segformer-b0-ade20k."
-        )
-    if configuration.parallel not in (None, ParallelConfig()):
-        raise ConfigurationError(
-            f"parallel: {configuration.parallel} cannot be run by this version, which spreads data with DDP alone. "
-            "Set parallel to null."
-        )
-    return configuration
-
-
-def _with_published_recipe(configuration: Configuration, name: str) -> Configuration:
-    """The recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
-    for preset in map(load_preset, preset_names()):
-        source = preset.weights.source if preset.weights else ""
-        if source.partition(":")[2] == name.partition(":")[2] or source.partition(":")[2] == name:
-            sections = {"dataset": preset.dataset, "train": preset.train, "evaluation": preset.evaluation}
-            return msgspec.structs.replace(configuration, **sections)
-    return configuration
+def _open_model(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
+    """The model's folder; of a preset whose weights are not wanted the recipe alone, so that nothing is downloaded."""
+    if isinstance(model, ModelFolder):
+        return model
+    if not with_weights and str(model) in preset_names() and not Path(model).is_dir():
+        return ModelFolder(Path(model), load_preset(str(model)), None, "segpipe", str(model))
+    return Hub().resolve(model)
 
 
 def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset) -> tuple[Any, Any]:
@@ -171,60 +128,49 @@ def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset
     return train, evaluation
 
 
-def _follow_labels(configuration: Configuration, labels: LabelSet) -> Configuration:
-    """The data's labels; where they are not the model's, as many outputs as classes."""
-    names = configuration.labels.names if configuration.labels else ()
-    model = configuration.model
-    if names != labels.names:
-        logger.warning(
-            "The data has the classes %s, the model was made for %s: its classifier starts afresh",
-            _few(labels.names),
-            _few(names) or "none by name",
-        )
-        model = msgspec.structs.replace(model, num_classes=len(labels.names))
-    return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")
-
-
-def _build_network(configuration: Configuration, folder: ModelFolder | None) -> SegmentationModel:
+def _build_network(configuration: Configuration, task: Task, folder: ModelFolder | None) -> SegpipeNetwork:
     assert configuration.train is not None
     with torch.random.fork_rng():
         torch.manual_seed(configuration.train.seed)
         network = build_model(configuration.model)
-    if not isinstance(network, SegmentationModel):
-        raise InputError(f"{type(network).__name__} is no segmentation network. Name another model.")
+    if not task.is_network(network):
+        raise InputError(f"{type(network).__name__} is no network for {task.name}. Name another model, or its task.")
     if folder is not None and folder.weights is not None:
         tensors = translate(read_tensors(folder.weights), folder.dialect)
         if folder.configuration.labels is None or folder.configuration.labels.names != configuration.labels.names:  # type: ignore[union-attr]
-            fresh = {key: value for key, value in network.state_dict().items() if key.startswith(CLASSIFIER)}
+            fresh = {key: value for key, value in network.state_dict().items() if key.startswith(task.classifier)}
             tensors = {**tensors, **fresh}
         network.load_state_dict(fit_tensors(network, tensors, origin=str(folder.weights)), strict=False)
+    elif folder is not None:
+        logger.info("%s has no weights: training begins from scratch", folder.name)
     return network
 
 
 def _assemble(
     configuration: Configuration,
-    network: SegmentationModel,
-    train_data: Any,
-    eval_data: Any,
+    network: SegpipeNetwork,
+    task: Task,
+    data: tuple[Any, Any],
     work_dir: Path,
+    *,
     device: torch.device,
 ) -> TrainerParts:
     config, labels = configuration.train, configuration.labels
     assert config is not None
     assert labels is not None
+    train_data, eval_data = data
     _check_patience(configuration, eval_data)
+    if isinstance(config.loss, BoundaryLoss) and isinstance(train_data, SegmentationDataset):
+        train_data = train_data if train_data.extras else with_boundaries(train_data, config.loss.maps)
     if config.sync_batch_norm:
         apply_synced_norms(network)
     apply_freezing(network, config.freeze)
     if config.activation_checkpointing:
         network.apply_activation_checkpointing()
-    loss = build_loss(config.loss, num_classes=network.num_classes, ignore_index=labels.ignore_index)
+    apply_layer_norm_precision(network, config)
+    objective = task.objective(network, configuration)
     network.to(device)
-    engine = LocalEngine(network, loss, build_optimizer(network, config.optimizer), config, device)
+    engine = LocalEngine(network, objective, build_optimizer(network, config.optimizer), config, device)
     red, green, blue = (round(value) for value in configuration.model.pixel_mean)
     transform = build_transforms(config.transforms, ignore_index=labels.ignore_index, fill=(red, green, blue))
 
@@ -240,8 +186,8 @@ def _assemble(
             world_size=distributed.world_size(),
         )
 
-    def scores(should_stop: Callable[[], bool] | None = None) -> Scores:
-        return evaluate(
+    def scores(should_stop: Callable[[], bool] | None = None) -> AnyScores:
+        return task.evaluate(
             network,
             eval_data,
             configuration=configuration,
@@ -259,6 +205,7 @@ def _assemble(
         batches=batches,
         num_samples=len(train_data),
         evaluate=scores if eval_data is not None else None,
+        predict=lambda pixels: task.predict(network, pixels, configuration),
         work_dir=work_dir,
         max_steps=steps,
     )

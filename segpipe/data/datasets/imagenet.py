@@ -1,0 +1,226 @@
+"""ImageNet, and pictures of your own that lie like it: a folder for each class, or lists of pictures and classes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import InputError
+from segpipe.log import get_logger
+from segpipe.names import unknown_name_message
+
+from ..labels import build_label_set
+from ..sources import PICTURE_SUFFIXES
+from .classification import ClassificationDataset, build_classification_dataset
+from .loading import DATASETS
+from .scanning import AnyPath, existing_folder, read_names
+
+logger = get_logger(__name__)
+
+NAME_FILES = ("classes.txt", "LOC_synset_mapping.txt", "synset_words.txt")
+"""Where a folder may say what its classes are called; the first that is there counts."""
+LISTS = ("{}.txt", "meta/{}.txt", "splits/{}.txt")
+"""Where lists of pictures are looked for."""
+_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test",)}
+
+Classes = Mapping[str, int]
+"""What a folder or a list calls a class → class index."""
+
+
+@DATASETS.register("imagenet")
+def build_imagenet(
+    root: AnyPath,
+    split: str = "train",
+    *,
+    names: AnyPath | Sequence[str] | None = None,
+    split_file: AnyPath | None = None,
+) -> ClassificationDataset:
+    """ImageNet-1k as it is unpacked: see `build_class_folders`, whose arguments are the same."""
+    return replace(build_class_folders(root, split, names=names, split_file=split_file), name="imagenet")
+
+
+@DATASETS.register("class-folders")
+def build_class_folders(
+    root: AnyPath,
+    split: str = "train",
+    *,
+    names: AnyPath | Sequence[str] | None = None,
+    split_file: AnyPath | None = None,
+) -> ClassificationDataset:
+    """Pictures in SPLIT/CLASS/, or listed in SPLIT.txt with their classes.
+
+    Classes are numbered in the order of the file of names, else of the names of train/'s folders. A line of that file
+    is a folder's name, then perhaps a blank and what the class is called, as in ImageNet's LOC_synset_mapping.txt; of
+    several words for a class the first counts, and where two classes share it, the folder's name is added.
+
+    A line of a list is a path below root/SPLIT or the root, a blank, and the class: its index or its folder's name.
+    Lists are looked for where there are no folders.
+
+    Args:
+        root: the folder.
+        split: train, val, …
+        names: the file of names, or the names of the classes in the order of their folders; None: classes.txt or
+            ImageNet's own file, if there is one.
+        split_file: a list of pictures with their classes, instead of the folders.
+    """
+    folder = existing_folder(root)
+    listing = _find_list(folder, split, split_file)
+    base = next((folder / name for name in _FOLDERS.get(split, (split,)) if (folder / name).is_dir()), None)
+    if listing is None and (base is None or not _class_folders(base)):
+        raise InputError(_nothing_found(folder, split, base))
+    labels, classes = _classes(folder, base, listing, names)
+    if listing is not None:
+        pictures, below = _listed(listing, base or folder, folder, classes), base or folder
+    else:
+        assert base is not None
+        pictures, below = _found(base, classes), base
+    logger.info("%s: %d pictures of %d classes in %s", split, len(pictures), len(labels.names), below)
+    return build_classification_dataset(folder.resolve().name, split, labels, below, pictures)
+
+
+def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | None:
+    """The list that counts: the one that was named, else one beside a split without class folders."""
+    if split_file is not None:
+        path = Path(split_file).expanduser()
+        return path if path.is_file() else folder / path
+    if any(_class_folders(folder / name) for name in _FOLDERS.get(split, (split,))):
+        return None
+    return next((folder / name.format(split) for name in LISTS if (folder / name.format(split)).is_file()), None)
+
+
+def _class_folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _classes(
+    root: Path, base: Path | None, listing: Path | None, names: AnyPath | Sequence[str] | None
+) -> tuple[LabelSet, Classes]:
+    """The label set, and the class index of each folder's name."""
+    folders = _class_folders(root / "train") or _class_folders(root / "training")
+    if not folders and base is not None and listing is None:
+        folders = _class_folders(base)
+    if names is not None and not isinstance(names, str | os.PathLike):
+        return _named(list(names), folders)
+    path = (
+        Path(names).expanduser()
+        if names is not None
+        else next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+    )
+    if path is not None:
+        return _from_file(path if path.is_file() else root / path, folders)
+    if folders:
+        return _named(folders, folders)
+    assert listing is not None
+    count = 1 + max(_highest(root / name) for name in dict.fromkeys([listing, *_all_lists(root)]))
+    return _named([f"class {index}" for index in range(count)], [])
+
+
+def _named(names: list[str], folders: Sequence[str]) -> tuple[LabelSet, Classes]:
+    if folders and len(names) != len(folders):
+        raise InputError(
+            f"There are {len(names)} names for {len(folders)} folders of classes ({', '.join(folders[:3])}, …). "
+            "Give one for each, in the order of the folders' names."
+        )
+    keys = folders or names
+    return build_label_set(names), {key: index for index, key in enumerate(keys)}
+
+
+def _from_file(path: Path, folders: Sequence[str]) -> tuple[LabelSet, Classes]:
+    lines = read_names(path)
+    known = set(folders)
+    pairs = [_folder_and_name(line, known) for line in lines]
+    missing = sorted(known - {folder for folder, _ in pairs})
+    if missing:
+        raise InputError(
+            f"{path} does not name the class {missing[0]!r}, which has a folder, nor {len(missing) - 1} others. Each "
+            "line is a folder's name and what the class is called. Add them, or remove the file."
+        )
+    counts = Counter(name for _, name in pairs)
+    names = [name if counts[name] == 1 else f"{name} ({folder})" for folder, name in pairs]
+    return build_label_set(names), {folder: index for index, (folder, _) in enumerate(pairs)}
+
+
+def _folder_and_name(line: str, folders: set[str]) -> tuple[str, str]:
+    """ "n01440764 tench, Tinca tinca" → ("n01440764", "tench"); "sea lion" → twice itself, where that is the folder."""
+    folder, _, words = line.partition(" ")
+    is_whole = line in folders or (not folders and not folder[-8:].isdecimal())
+    if is_whole or not words:
+        return line, line
+    return folder, words.partition(",")[0].strip() or folder
+
+
+def _found(base: Path, classes: Classes) -> list[tuple[str, int]]:
+    """The pictures of a split's class folders, by class and name; sub-folders of those are not looked into."""
+    pictures = []
+    for name in _class_folders(base):
+        if name not in classes:
+            raise InputError(
+                f"{base / name} is the folder of a class that train/ or the file of names does not have. "
+                f"{unknown_name_message('class', name, list(classes)[:20])}"
+            )
+        files = sorted(entry.name for entry in os.scandir(base / name) if _is_picture(entry.name))
+        pictures += [(f"{name}/{file}", classes[name]) for file in files]
+    return pictures
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+
+
+def _listed(listing: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
+    """The pictures of a list; only the first is looked for, since asking for a million files takes minutes."""
+    pictures = []
+    for line in read_names(listing):
+        path, label = _path_and_label(line, listing)
+        index = int(label) if label not in classes and label.isdecimal() else classes.get(label, -1)
+        if not 0 <= index < len(classes):
+            raise InputError(f"{listing}: {path}. {unknown_name_message('class', label, list(classes)[:20])}")
+        pictures.append((path, index))
+    first = pictures[0][0]
+    if not (base / first).is_file() and (root / first).is_file():
+        above = os.path.relpath(root, base)
+        pictures = [(os.path.normpath(os.path.join(above, path)), index) for path, index in pictures]
+    elif not (base / first).is_file():
+        raise InputError(f"{listing} names {first}, which is neither in {base} nor in {root}. Correct the paths.")
+    return pictures
+
+
+def _path_and_label(line: str, listing: Path) -> tuple[str, str]:
+    parts = line.rsplit(None, 1)
+    if len(parts) != 2:
+        raise InputError(f"{listing}: {line!r} has no class. A line is a path, a blank and a class. Add it.")
+    return parts[0], parts[1]
+
+
+def _highest(listing: Path) -> int:
+    """The highest class index of a list; InputError where it has names, which nothing numbers."""
+    labels = [_path_and_label(line, listing)[1] for line in read_names(listing)]
+    name = next((label for label in labels if not label.isdecimal()), None)
+    if name is not None:
+        raise InputError(
+            f"{listing} has the class {name!r}, and nothing says how the classes are numbered. Write {NAME_FILES[0]} "
+            "beside it, a class a line, or give names."
+        )
+    return max(map(int, labels))
+
+
+def _all_lists(root: Path) -> list[Path]:
+    """The lists of training and evaluation, so that both splits have the same classes."""
+    paths = [root / name.format(split) for name in LISTS for split in ("train", "val")]
+    return [path for path in paths if path.is_file()]
+
+
+def _nothing_found(folder: Path, split: str, base: Path | None) -> str:
+    where = [str(base)] if base is not None else [str(folder / name) for name in _FOLDERS.get(split, (split,))]
+    lists = [name.format(split) for name in LISTS]
+    return (
+        f"There are no pictures of classes for {split} in {folder}. Looked into: {', '.join([*where, *lists])}. Right "
+        f"would be {folder / split}/CLASS/*.jpg, or {lists[0]} with lines of a path and a class. Give the folder that "
+        "holds these as the root."
+    )

@@ -1,0 +1,238 @@
+"""Scores of a classifier on a data set whose pictures have one class each: Acc@1 and Acc@5."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segpipe import distributed
+from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
+from segpipe.errors import InputError, ModelFolderError, NumericalError
+from segpipe.hub import ModelFolder
+from segpipe.inference.resizing import resize_image
+from segpipe.log import get_logger
+from segpipe.models import SegmentationModel, SegpipeNetwork, load_model, open_folder
+
+from .classes import match_classes
+from .reading import read_ahead
+from .scores import divide, mean
+from .sharing import EvaluationStopped, count_together, in_evaluation_mode, with_bar
+
+logger = get_logger(__name__)
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """Scores over all pictures, as shares of 1.
+
+    Attributes:
+        acc1: share of the pictures whose own class has the highest logit; of equal ones the lowest index is higher.
+        acc5: share of the pictures whose own class is among the five highest.
+        mean_accuracy: mean of `accuracy` over the classes that have pictures.
+        accuracy: share of a class's pictures that are right, by name; not a number where it has none.
+        num_pictures: how many were counted.
+    """
+
+    acc1: float
+    acc5: float
+    mean_accuracy: float
+    accuracy: dict[str, float]
+    num_pictures: int
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The figures that stand for all classes, the main one first."""
+        return {"acc1": self.acc1, "acc5": self.acc5, "mean_accuracy": self.mean_accuracy}
+
+    @property
+    def by_class(self) -> dict[str, dict[str, float]]:
+        """Nothing: of a thousand classes a log has no use."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: the attributes, with null for what is not a number."""
+        document = asdict(self)
+        document["accuracy"] = {
+            name: None if math.isnan(share) else share for name, share in document["accuracy"].items()
+        }
+        return document
+
+    def table(self) -> str:
+        """The means in percent."""
+        rows = [("Acc@1", self.acc1), ("Acc@5", self.acc5), ("mean of the classes", self.mean_accuracy)]
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{name.ljust(width)}  {100 * value:6.2f}" for name, value in rows]
+        return "\n".join([f"{'score'.ljust(width)}       %", *lines])
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+class ClassifiedSample(Protocol):
+    """What is needed of a sample."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+    @property
+    def class_index(self) -> int | None: ...
+    @property
+    def name(self) -> str: ...
+
+
+class ClassifiedDataset(Protocol):
+    """What is needed of a data set; several threads may read from it at once."""
+
+    @property
+    def labels(self) -> LabelSet: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> ClassifiedSample: ...
+
+
+def evaluate_classifier(
+    model: SegpipeNetwork | ModelFolder | str | Path,
+    dataset: ClassifiedDataset,
+    *,
+    configuration: Configuration | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 1,
+    progress: bool = False,
+    readers: int = 2,
+    should_stop: Callable[[], bool] | None = None,
+) -> ClassificationScores:
+    """Acc@1 and Acc@5 of a classifier on all pictures of a data set.
+
+    Under torch.distributed each process takes every n-th picture and all get the scores of all, from counts of whole
+    numbers, so that they do not depend on the number of processes. Classes are matched by name where the names differ
+    in order.
+
+    Args:
+        model: a network, which is used where it is and given back in the mode it was in; or a folder or a name.
+        dataset: a Sequence of samples that have `image`, `class_index` and `name`, with `labels`.
+        configuration: preprocessing and labels of a network; None: the folder's own, or no resize.
+        device: where a folder's network shall run; None: a GPU if there is one.
+        batch_size: pictures of one input size that the network sees at once.
+        progress: show a bar on stderr, in the first process.
+        readers: threads that read pictures ahead; 0: none.
+        should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
+    """
+    if len(dataset) == 0:
+        raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; it must be a whole number, at least 1. Leave it out for 1.")
+    network, chosen = _open(model, configuration, device)
+    matched = match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels)
+    output_of = np.arange(len(dataset.labels.names)) if matched is None else _inverted(matched, dataset.labels)
+    preprocessor = chosen.preprocessor if chosen else PreprocessorConfig()
+    indices = range(distributed.rank(), len(dataset), distributed.world_size())
+    samples = with_bar(read_ahead(dataset, indices, readers), len(indices), progress)
+    counts = np.zeros((len(dataset.labels.names), 3), np.int64)  # pictures, right, among the five
+
+    def count() -> None:
+        for batch in _batches(samples, batch_size):
+            ranks = _ranks(network, batch, preprocessor, output_of)
+            for sample, rank in zip(batch, ranks, strict=True):
+                counts[sample.class_index] += (1, rank < 1, rank < TOP)
+            if should_stop is not None and should_stop():
+                raise EvaluationStopped
+
+    device = network.pixel_mean.device
+    with in_evaluation_mode(network):
+        count_together(count, device)
+    scores = scores_of(distributed.all_sum(torch.from_numpy(counts).to(device)).cpu().numpy(), dataset.labels.names)
+    if distributed.is_main():
+        logger.info("Evaluated %d pictures: Acc@1 %.4f, Acc@5 %.4f", len(dataset), scores.acc1, scores.acc5)
+    return scores
+
+
+def scores_of(counts: np.ndarray, names: tuple[str, ...]) -> ClassificationScores:
+    """The scores of counts (K, 3) int64: pictures of a class, those that are right, those among the highest five."""
+    pictures, right, among = (int(total) for total in counts.sum(axis=0))
+    accuracy = divide(counts[:, 1], counts[:, 0])
+    return ClassificationScores(
+        acc1=right / pictures,
+        acc5=among / pictures,
+        mean_accuracy=mean(accuracy),
+        accuracy=dict(zip(names, accuracy.tolist(), strict=True)),
+        num_pictures=pictures,
+    )
+
+
+def rank_of(logits: Tensor, classes: Tensor) -> Tensor:
+    """(B,) how many classes are before a picture's own: those with a higher logit, or the same and a lower index.
+
+    Args:
+        logits: (B, K).
+        classes: (B,) int64.
+    """
+    own = logits.gather(1, classes[:, None])  # (B, 1)
+    indices = torch.arange(logits.shape[1], device=logits.device)
+    return ((logits > own) | ((logits == own) & (indices < classes[:, None]))).sum(dim=1)
+
+
+def _open(
+    model: SegpipeNetwork | ModelFolder | str | Path,
+    configuration: Configuration | None,
+    device: str | torch.device | None,
+) -> tuple[SegpipeNetwork, Configuration | None]:
+    if isinstance(model, SegpipeNetwork):
+        return model, configuration
+    folder = open_folder(model)
+    network = load_model(folder, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if isinstance(network, SegmentationModel):
+        raise ModelFolderError(
+            f"{folder.name} is a network for {folder.configuration.task}, not for image-classification. "
+            "Name another model, or use evaluate."
+        )
+    return network, configuration or folder.configuration
+
+
+def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """(K,) the network's output for each class of the data set."""
+    outputs = np.zeros(len(labels.names), np.int64)
+    for output, index in enumerate(matched.tolist()):
+        if index < len(labels.names):
+            outputs[index] = output
+    return outputs
+
+
+def _batches(samples: Iterable[ClassifiedSample], size: int) -> Iterator[list[ClassifiedSample]]:
+    batch: list[ClassifiedSample] = []
+    for sample in samples:
+        if sample.class_index is None:
+            raise InputError(f"{sample.name} has no class; scores need one for each picture. Choose a labelled split.")
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _ranks(
+    network: SegpipeNetwork, batch: list[ClassifiedSample], preprocessor: PreprocessorConfig, output_of: np.ndarray
+) -> list[int]:
+    """How many outputs are before each picture's own; pictures of one size go through the network together."""
+    images = [resize_image(sample.image, preprocessor) for sample in batch]
+    ranks = [0] * len(batch)
+    for size in dict.fromkeys(image.shape for image in images):
+        members = [index for index, image in enumerate(images) if image.shape == size]
+        pixels = torch.from_numpy(np.stack([images[index] for index in members])).permute(0, 3, 1, 2)  # (B, 3, h, w)
+        logits = network(pixels.to(network.pixel_mean.device)).float()  # (B, K)
+        if not torch.isfinite(logits).all():
+            names = ", ".join(batch[index].name for index in members)
+            raise NumericalError(f"A logit is not finite. Look at these pictures and at the weights: {names}.")
+        own = [int(batch[index].class_index or 0) for index in members]
+        classes = torch.from_numpy(output_of[own]).to(logits.device)
+        for index, rank in zip(members, rank_of(logits, classes).tolist(), strict=True):
+            ranks[index] = rank
+    return ranks

@@ -1,0 +1,140 @@
+"""The result of classifying one picture: probabilities of the classes, the likeliest first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from segpipe.errors import InputError, UnknownNameError
+from segpipe.names import unknown_name_message
+
+TOP = 5
+_KEYS = ("scores", "labels")
+
+
+class Classification(Mapping[str, Any]):
+    """What one picture shows.
+
+    A mapping with ModelScope's keys `scores` and `labels`: the five likeliest classes, the likeliest first; of equally
+    likely ones the lower index is first. `top` gives more or fewer.
+    """
+
+    __slots__ = ("_names", "_order", "_probabilities", "_source", "_timings")
+
+    def __init__(
+        self,
+        probabilities: np.ndarray,
+        names: Sequence[str],
+        *,
+        source: str = "",
+        timings: Mapping[str, float] | None = None,
+    ) -> None:
+        """
+        Args:
+            probabilities: (K,) by class index; kept, not copied.
+            names: class names, by class index; outputs beyond them are no class.
+            source: what the picture is called.
+            timings: seconds per step.
+        """
+        if probabilities.ndim != 1 or len(probabilities) < len(names):
+            raise InputError(
+                f"The probabilities have shape {probabilities.shape} for {len(names)} names; one per name is needed."
+            )
+        self._probabilities = probabilities
+        self._names = tuple(names)
+        self._order = np.argsort(-probabilities[: len(names)], kind="stable")
+        self._source = str(source)
+        self._timings = dict(timings or {})
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(K,) by class index."""
+        return self._probabilities
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All class names that the model knows, by class index."""
+        return self._names
+
+    @property
+    def class_index(self) -> int:
+        """The likeliest class."""
+        return int(self._order[0])
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return self._names[self.class_index]
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the likeliest classes, the likeliest first."""
+        return [name for name, _ in self.top()]
+
+    @property
+    def scores(self) -> list[float]:
+        """Their probabilities."""
+        return [score for _, score in self.top()]
+
+    @property
+    def source(self) -> str:
+        """What the picture is called: a path, a URL without its query, or "picture 3"."""
+        return self._source
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds per step."""
+        return dict(self._timings)
+
+    def top(self, count: int = TOP) -> list[tuple[str, float]]:
+        """(name, probability) of the likeliest classes, at most so many."""
+        return [(self._names[index], float(self._probabilities[index])) for index in self._order[:count]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: the source, and the likeliest classes with index, label and score."""
+        classes = [
+            {"class_index": int(index), "label": self._names[index], "score": float(self._probabilities[index])}
+            for index in self._order[:TOP]
+        ]
+        return {"source": self._source, "classes": classes}
+
+    def to_json(self) -> str:
+        """`to_dict` as text, in one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    def table(self) -> str:
+        """A line for each of the likeliest classes."""
+        rows = self.top()
+        width = max(len("class"), *(len(name) for name, _ in rows))
+        lines = [f"{name.ljust(width)}  {score:.3f}" for name, score in rows]
+        return "\n".join([f"{'class'.ljust(width)}  score", *lines])
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _KEYS:
+            raise UnknownNameError(unknown_name_message("key", key, _KEYS))
+        return getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in _KEYS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KEYS)
+
+    def __len__(self) -> int:
+        return len(_KEYS)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Classification):
+            return NotImplemented
+        return self._names == other._names and np.array_equal(self._probabilities, other._probabilities)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return f"{self._source}\n{self.table()}" if self._source else self.table()
+
+    def __repr__(self) -> str:
+        return f"Classification({self.label!r} {self.scores[0]:.3f}, {len(self._names)} classes)"

@@ -1,0 +1,71 @@
+"""The pipeline of the task image-classification."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from segpipe.configuration import LabelSet
+from segpipe.errors import ModelFolderError, NumericalError
+from segpipe.hub import ModelFolder
+from segpipe.inference.resizing import resize_image
+from segpipe.models import SegmentationModel, load_model
+
+from .base import Picture, Pipeline
+from .classification import Classification
+from .options import PipelineOptions
+
+
+class ImageClassificationPipeline(Pipeline[Classification]):
+    """From a picture to the probabilities of its classes.
+
+    Args:
+        folder: the model.
+        device: where the network runs.
+        dtype: what it computes in.
+        options: how pictures are read and grouped.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, options: PipelineOptions
+    ) -> None:
+        super().__init__(options)
+        model = load_model(folder)
+        if isinstance(model, SegmentationModel):
+            raise ModelFolderError(f"{folder.name} is a network for segmentation. Name another model, or that task.")
+        self.folder = folder
+        self.configuration = folder.configuration
+        self.model = model.to(device=device, dtype=dtype)
+        self.labels = folder.configuration.labels or LabelSet(
+            names=tuple(f"class {index}" for index in range(model.num_classes)), ignore_index=65535
+        )
+
+    def preprocess(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB → resized and cropped as the model wants it."""
+        return resize_image(pixels, self.configuration.preprocessor)
+
+    def input_size(self, prepared: np.ndarray) -> tuple[int, int]:
+        return prepared.shape[0], prepared.shape[1]
+
+    @torch.inference_mode()
+    def forward(self, prepared: list[np.ndarray]) -> list[np.ndarray]:
+        """Pictures of one input size → (K,) float32 probabilities each."""
+        batch = torch.from_numpy(np.stack(prepared)).permute(0, 3, 1, 2)  # (B, 3, h, w)
+        logits = self.model(batch.to(self.model.pixel_mean.device))  # (B, K)
+        return list(logits.float().softmax(dim=1).cpu().numpy())
+
+    def postprocess(self, prediction: np.ndarray, picture: Picture) -> Classification:
+        """Probabilities → result; NumericalError where one is no number."""
+        if not np.isfinite(prediction).all():
+            raise NumericalError(
+                f"{picture.source}: a probability is no number. Run in float32, or check the weights of "
+                f"{self.folder.name}."
+            )
+        return Classification(prediction, self.labels.names, source=picture.source, timings=picture.timings)
+
+    def __repr__(self) -> str:
+        parameter = next(self.model.parameters())
+        return (
+            f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, "
+            f"{parameter.device}, {str(parameter.dtype).removeprefix('torch.')})"
+        )

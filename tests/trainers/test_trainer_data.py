@@ -1,0 +1,29 @@
+"""What a trainer makes of the data that it is given: names in the configuration, classes, class weights."""
+
+import logging
+
+from runs import NAMES, build
+
+from segpipe import load_dataset
+from segpipe.data import repeat
+
+
+def test_given_data_stands_in_the_configuration_in_place_of_the_recipes(recipe, data_root, tmp_path):
+    train = repeat(load_dataset("folder", data_root, "train", names=NAMES), 3)
+    dataset = build(recipe, data_root, tmp_path / "run", train_dataset=train).parts.configuration.dataset
+    assert (dataset.type, dataset.root) == ("folder", None)
+    assert (dataset.train.split, dataset.train.times, dataset.eval.split) == ("train", 3, "val")
+
+
+def test_class_weights_of_other_classes_are_left_out_with_a_warning(recipe, data_root, tmp_path, caplog):
+    weights = {"labels.names": ["a", "b"], "model.num_classes": 2, "train.loss.class_weights": [1.0, 2.0]}
+    caplog.set_level(logging.WARNING, logger="segpipe")
+    trainer = build(recipe, data_root, tmp_path / "run", cfg_options=weights)
+    assert trainer.config.loss.class_weights is None
+    assert "The recipe weighs 2 classes and the data has 3" in caplog.text
+
+
+def test_class_weights_for_the_datas_own_classes_are_kept(recipe, data_root, tmp_path):
+    weights = {"train.loss.class_weights": [1.0, 2.0, 3.0]}
+    trainer = build(recipe, data_root, tmp_path / "run", cfg_options=weights)
+    assert trainer.config.loss.class_weights == (1.0, 2.0, 3.0)

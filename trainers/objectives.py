@@ -1,0 +1,110 @@
+"""What a network learns from a batch: the loss over the pixels of labels, or over pictures with one class each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from segpipe.configuration import CrossEntropyLoss, LossConfig, SoftCrossEntropyLoss
+from segpipe.data import Batch
+from segpipe.errors import ConfigurationError
+from segpipe.inference import Placement, place_picture
+from segpipe.models import BoundaryOutput, SegmentationModel
+
+from .losses import LossSum, SegmentationLoss
+from .mixing import draw_mix
+
+Forward = Callable[[Tensor], Any]
+"""(B, 3, H, W) pictures → logits, or a `BoundaryOutput`, in the precision of the recipe."""
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
+        """The loss of a batch.
+
+        Args:
+            forward: the network.
+            batch: on the network's device.
+            rng: the same in all processes of the run, made from the seed and the step.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationObjective:
+    """The loss over the labels' pixels, which lie on the logits' grid where the network pads its pictures."""
+
+    model: SegmentationModel
+    loss: SegmentationLoss
+
+    def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
+        output = forward(batch.images)
+        if not isinstance(output, BoundaryOutput):
+            return self.loss(output, batch.labels, self._placement(batch.images, output))
+        loss = self.loss(output.logits, batch.labels, self._placement(batch.images, output.logits))
+        # Heads that this loss leaves out get gradients of zero: processes wait for one of each parameter.
+        unused = output.mask.float().sum() + output.direction.float().sum()
+        return loss._replace(total=loss.total + 0.0 * unused)
+
+    def _placement(self, images: Tensor, logits: Tensor) -> Placement | None:
+        """Where the labels lie on the logits' grid, which covers the padded picture; None: they cover it."""
+        size, grid = (images.shape[-2], images.shape[-1]), (logits.shape[-2], logits.shape[-1])
+        padded = self.model.input_size(size)
+        return None if padded == size else place_picture(size, size, padded, grid, upsampling="one-step")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationObjective:
+    """Cross-entropy over pictures, each of which counts as one, with soft targets where pictures are mixed."""
+
+    config: CrossEntropyLoss | SoftCrossEntropyLoss
+    num_classes: int
+
+    def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
+        if isinstance(self.config, CrossEntropyLoss):
+            return self._weighted(forward(batch.images).float(), batch.labels, self.config)
+        images, mix = batch.images, draw_mix(self.config, batch.images.shape[-2:], rng)
+        targets = soft_targets(batch.labels, self.num_classes, self.config.smoothing)
+        if mix is not None:
+            images, targets = mix.images(images), mix.targets(targets)
+        losses = functional.cross_entropy(forward(images).float(), targets, reduction="sum")
+        return LossSum(losses, torch.tensor(len(targets), dtype=torch.float64, device=losses.device))
+
+    def _weighted(self, logits: Tensor, classes: Tensor, config: CrossEntropyLoss) -> LossSum:
+        weights = torch.ones(self.num_classes) if config.class_weights is None else torch.tensor(config.class_weights)
+        weights = weights.to(logits)
+        total = functional.cross_entropy(logits, classes, weights, reduction="sum") * config.weight
+        return LossSum(total, weights[classes].sum().double())
+
+
+def soft_targets(classes: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """(B, K) float32: 1 for the own class, of which a share is spread over all classes, the own one included."""
+    hard = functional.one_hot(classes, num_classes).float()
+    return hard * (1.0 - smoothing) + smoothing / num_classes
+
+
+def build_classification_objective(config: LossConfig, *, num_classes: int) -> ClassificationObjective:
+    """The objective of a configuration's loss.
+
+    Raises:
+        ConfigurationError: a loss over pixels, or class weights that are not one per class.
+    """
+    if not isinstance(config, CrossEntropyLoss | SoftCrossEntropyLoss):
+        kind = type(config).__struct_config__.tag
+        raise ConfigurationError(
+            f"train.loss.type: {kind!r} is a loss over pixels, and image-classification has none. "
+            "Take 'soft_cross_entropy' or 'cross_entropy'."
+        )
+    weights = config.class_weights if isinstance(config, CrossEntropyLoss) else None
+    if weights is not None and len(weights) != num_classes:
+        raise ConfigurationError(
+            f"train.loss.class_weights: there are {len(weights)} for {num_classes} classes. Give one each, or null."
+        )
+    return ClassificationObjective(config, num_classes)

@@ -1,0 +1,125 @@
+"""The configuration of a run: a model's or a file's, with what the arguments and the data change in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from segpipe.configuration import (
+    Configuration,
+    LabelSet,
+    SoftCrossEntropyLoss,
+    load_preset,
+    override,
+    preset_names,
+    read_configuration,
+)
+from segpipe.configuration.training import ParallelConfig
+from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset
+from segpipe.errors import ConfigurationError, InputError
+from segpipe.hub import ModelFolder
+from segpipe.log import get_logger
+
+logger = get_logger(__name__)
+
+
+def configure_run(
+    folder: ModelFolder | None,
+    cfg_file: str | Path | None,
+    modify: Callable[[Configuration], Configuration] | None,
+    changes: list[Mapping[str, Any] | Iterable[str]],
+) -> Configuration:
+    """The model's configuration or the file's, as `modify` gives it back, then changed in the order of `changes`.
+
+    Raises:
+        ConfigurationError: there is no recipe, or it wants what this version cannot do.
+    """
+    if folder is None and cfg_file is None:
+        raise InputError("A trainer needs a configuration. Give model, or cfg_file.")
+    configuration = read_configuration(Path(cfg_file)) if cfg_file else folder.configuration  # type: ignore[union-attr]
+    if modify is not None:
+        configuration = modify(configuration)
+        if not isinstance(configuration, Configuration):
+            raise InputError(f"cfg_modify_fn gave {type(configuration).__name__}; it must return the configuration.")
+    if configuration.train is None and folder is not None:
+        configuration = _with_published_recipe(configuration, folder.name)
+    for change in changes:
+        configuration = override(configuration, change) if change else configuration
+    if configuration.train is None:
+        raise ConfigurationError(
+            f"{cfg_file or folder.name} has no section `train`, so there is no recipe. "  # type: ignore[union-attr]
+            "Begin with a preset (segpipe models list), or write one: segpipe config show segformer-b0-ade20k."
+        )
+    if configuration.parallel not in (None, ParallelConfig()):
+        raise ConfigurationError(
+            f"parallel: {configuration.parallel} cannot be run by this version, which spreads data with DDP alone. "
+            "Set parallel to null."
+        )
+    return configuration
+
+
+def data_changes(train: Any, evaluation: Any) -> dict[str, Any]:
+    """Data that is given stands in the configuration, by name, in place of what the recipe was made for."""
+    if not isinstance(train, SegmentationDataset | ClassificationDataset):
+        return {}
+    splits = {"train": {"split": train.split, "times": train.times}}
+    if isinstance(evaluation, SegmentationDataset | ClassificationDataset):
+        splits["eval"] = {"split": evaluation.split}
+    plain = "class-folders" if isinstance(train, ClassificationDataset) else "folder"
+    kind = train.name if train.name in DATASETS else plain  # a plain folder goes by its own name
+    return {"dataset": {"type": kind, **splits}}
+
+
+def length_changes(seed: int | None, max_epochs: int | None, max_steps: int | None) -> dict[str, Any]:
+    """Seed and length, where they are given as arguments."""
+    if max_epochs is not None and max_steps is not None:
+        raise InputError(f"max_epochs={max_epochs} and max_steps={max_steps} both say how long. Give one.")
+    changes: dict[str, Any] = {} if seed is None else {"train.seed": seed}
+    if max_epochs is not None or max_steps is not None:
+        changes |= {"train.max_epochs": max_epochs, "train.max_steps": max_steps}
+    return changes
+
+
+def follow_labels(configuration: Configuration, labels: LabelSet) -> Configuration:
+    """The data's labels; where they are not the model's, as many outputs as classes."""
+    names = configuration.labels.names if configuration.labels else ()
+    model = configuration.model
+    if names != labels.names:
+        logger.warning(
+            "The data has the classes %s, the model was made for %s: its classifier starts afresh",
+            _few(labels.names),
+            _few(names) or "none by name",
+        )
+        model = msgspec.structs.replace(model, num_classes=len(labels.names))
+        configuration = _fit_class_weights(configuration, len(labels.names))
+    return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
+
+
+def _with_published_recipe(configuration: Configuration, name: str) -> Configuration:
+    """The recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
+    for preset in map(load_preset, preset_names()):
+        source = ((preset.weights.source if preset.weights else None) or "").partition(":")[2]
+        if source and source in (name, name.partition(":")[2]):
+            sections = {"dataset": preset.dataset, "train": preset.train, "evaluation": preset.evaluation}
+            return msgspec.structs.replace(configuration, **sections)
+    return configuration
+
+
+def _fit_class_weights(configuration: Configuration, num_classes: int) -> Configuration:
+    """Without the class weights of a recipe that was made for other classes."""
+    assert configuration.train is not None
+    loss = configuration.train.loss
+    if isinstance(loss, SoftCrossEntropyLoss) or loss.class_weights is None or len(loss.class_weights) == num_classes:
+        return configuration
+    logger.warning(
+        "The recipe weighs %s classes and the data has %s: all weigh the same", len(loss.class_weights), num_classes
+    )
+    train = msgspec.structs.replace(configuration.train, loss=msgspec.structs.replace(loss, class_weights=None))
+    return msgspec.structs.replace(configuration, train=train)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")

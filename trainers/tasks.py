@@ -1,0 +1,121 @@
+"""What training does differently for each task: the network, the objective, the scores, one picture's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segpipe import distributed
+from segpipe.configuration import BoundaryLoss, Configuration, SoftCrossEntropyLoss, TrainConfig
+from segpipe.errors import ConfigurationError, InputError
+from segpipe.evaluation import AnyScores, evaluate, evaluate_classifier
+from segpipe.models import SegmentationModel, SegpipeNetwork
+from segpipe.names import Tasks, unknown_name_message
+
+from .boundary_objective import build_boundary_objective
+from .losses import build_loss
+from .objectives import Objective, SegmentationObjective, build_classification_objective
+from .prediction import predict_label_map, predict_probabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One task.
+
+    Attributes:
+        name: as configurations have it.
+        classifier: what the names of the tensors that stand for classes begin with: one of these.
+        scores: keys of the scores that may choose the best checkpoint, the main one first.
+        is_network: whether a network is one for the task.
+        objective: what a network of the task minimises with a configuration.
+        evaluate: network, data and keywords → scores, as `segpipe.evaluate`.
+        predict: network, (H, W, 3) uint8 RGB and configuration → one picture's answer.
+    """
+
+    name: str
+    classifier: tuple[str, ...]
+    scores: tuple[str, ...]
+    is_network: Callable[[SegpipeNetwork], bool]
+    objective: Callable[[Any, Configuration], Objective]
+    evaluate: Callable[..., AnyScores]
+    predict: Callable[[Any, np.ndarray, Configuration], np.ndarray]
+
+
+def task_of(configuration: Configuration, wanted: str | None = None) -> Task:
+    """The configuration's task; InputError where another one is wanted."""
+    name = configuration.task
+    if wanted is not None and wanted != name:
+        trainer = "classification" if name == Tasks.image_classification else "segmentation"
+        raise InputError(f"This is a model for {name}, not for {wanted}. Name another one, or build {trainer!r}.")
+    if name not in TASKS:
+        raise InputError(unknown_name_message("task to train for", name, TASKS))
+    return TASKS[name]
+
+
+def check_best_score(configuration: Configuration, task: Task) -> None:
+    """Refuse a score that the task's evaluation does not give."""
+    evaluation = configuration.evaluation
+    if evaluation is not None and evaluation.best not in task.scores:
+        raise ConfigurationError(
+            f"evaluation.best: {task.name} has no score {evaluation.best!r}; it has {', '.join(task.scores)}. "
+            f"Set evaluation.best to {task.scores[0]!r}."
+        )
+
+
+def _segmentation_objective(network: SegmentationModel, configuration: Configuration) -> Objective:
+    assert configuration.train is not None
+    assert configuration.labels is not None
+    loss = configuration.train.loss
+    if isinstance(loss, SoftCrossEntropyLoss):
+        raise ConfigurationError(
+            "train.loss.type: 'soft_cross_entropy' is for image-classification. Take 'cross_entropy', 'ohem', 'dice' "
+            "or 'focal'."
+        )
+    if isinstance(loss, BoundaryLoss):
+        return build_boundary_objective(network, loss, ignore_index=configuration.labels.ignore_index)
+    built = build_loss(loss, num_classes=network.num_classes, ignore_index=configuration.labels.ignore_index)
+    return SegmentationObjective(network, built)
+
+
+def _classification_objective(network: SegpipeNetwork, configuration: Configuration) -> Objective:
+    assert configuration.train is not None
+    _check_pairs(configuration.train)
+    return build_classification_objective(configuration.train.loss, num_classes=network.num_classes)
+
+
+def _check_pairs(config: TrainConfig) -> None:
+    """Pictures are mixed by twos in each process."""
+    loss, share = config.loss, config.batch_size // distributed.world_size()
+    if isinstance(loss, SoftCrossEntropyLoss) and (loss.mixup or loss.cutmix) and share % 2:
+        raise ConfigurationError(
+            f"train.batch_size: {config.batch_size} gives each of {distributed.world_size()} processes {share} "
+            "pictures, and mixup and CutMix pair them. Choose a batch size that gives each an even number."
+        )
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name=Tasks.image_segmentation,
+            classifier=("head.classifier.", "classifier."),
+            scores=("miou", "pixel_accuracy", "mean_accuracy"),
+            is_network=lambda network: isinstance(network, SegmentationModel),
+            objective=_segmentation_objective,
+            evaluate=evaluate,
+            predict=predict_label_map,
+        ),
+        Task(
+            name=Tasks.image_classification,
+            classifier=("classifier.",),
+            scores=("acc1", "acc5", "mean_accuracy"),
+            is_network=lambda network: not isinstance(network, SegmentationModel),
+            objective=_classification_objective,
+            evaluate=evaluate_classifier,
+            predict=predict_probabilities,
+        ),
+    )
+}
