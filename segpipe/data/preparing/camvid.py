@@ -39,7 +39,7 @@ COLORS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
 Source: MathWorks' camvidPixelLabelIDs.m, which follows SegNet's grouping.
 """
 
-_OWN = tuple(f"{kind}/{split}/" for kind in ("images", "labels") for split in SPLITS)
+_OWN = ("boundaries/", *(f"{kind}/{split}/" for kind in ("images", "labels") for split in SPLITS))
 _NOTE = "CamVid in images/ and labels/; class indices 0–10, and 11 for void."
 
 

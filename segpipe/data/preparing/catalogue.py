@@ -13,6 +13,7 @@ from segpipe.registry import Registry
 
 from ..datasets import load_dataset
 from .archives import Archive
+from .boundaries import plan_boundaries
 from .camvid import plan_camvid
 from .cityscapes import plan_cityscapes
 from .coco_stuff import plan_coco_stuff
@@ -94,6 +95,7 @@ def _nothing(name: str, split: str) -> Callable[[Path], Plan]:
 
 _TABLE: dict[str, Preparer] = {
     "ade20k": Preparer(_nothing("ade20k", "val"), "ADEChallengeData2016.zip", (_ADE20K,)),
+    "boundaries": Preparer(plan_boundaries, "boundary maps are made of labels that are there"),
     "camvid": Preparer(
         plan_camvid,
         "701_StillsRaw_full.zip and LabeledApproved_full.zip are at "

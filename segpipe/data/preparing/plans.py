@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 Content = np.ndarray | bytes | Path
-"""What a file will hold: (H, W) or (H, W, 3) uint8, written as PNG; bytes; or the same bytes as another file."""
+"""What a file will hold: (H, W), (H, W, 2) or (H, W, 3) uint8, written as PNG; bytes; or those of another file."""
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ def prepare_dataset(
 
     Args:
         name: see `PREPARERS`: cityscapes, coco-stuff164k, pascal-context, camvid, street-scenes, …
+            boundaries is for any of them, by its option `data`.
         root: its folder; street-scenes makes it.
         jobs: processes. With more than one, the call of a script must stand below `if __name__ == "__main__":`.
         progress: called with (files done, of how many).
         options: of this data set: `annotations` of cityscapes; `count`, `first_seed`, `size` and `split` of
-            street-scenes.
+            street-scenes; `data`, `split`, `metric` and `options` of boundaries, see `plan_boundaries`.
 
     Raises:
         UnknownNameError: no such data set.
