@@ -33,7 +33,11 @@ VIT_SHAPES: dict[tuple[int, int, int], VitVariant] = {
 """Channels, blocks and heads → variant."""
 MAX_RATIOS = {"ade20k": 4, "cityscapes": 2, "pascal_context": 8}
 """Long side over short side that evaluation allows, by data set."""
-LABEL_PRESETS = {"ade20k": "segformer-b0-ade20k", "cityscapes": "segformer-b0-cityscapes"}
+LABEL_PRESETS = {
+    "ade20k": "segformer-b0-ade20k",
+    "cityscapes": "segformer-b0-cityscapes",
+    "pascal_context": "segmenter-large-pascal-context",
+}
 PIXEL_STATISTICS = {"vit": (HALF_MEAN, HALF_STD), "deit": (IMAGENET_MEAN, IMAGENET_STD)}
 HEADS: dict[str, Literal["mask", "linear"]] = {"mask_transformer": "mask", "linear": "linear"}
 

@@ -5,25 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from segpipe.configuration import Configuration, ModelConfig, SegformerConfig, load_preset, preset_names
+from segpipe.configuration import Configuration, ModelConfig, load_preset, preset_names
 from segpipe.errors import OfflineError
 from segpipe.hub import CachedModel, Hub, ModelFolder
 
-# Learnable numbers of SegFormer without its classifier, so that the list of models needs no torch; a test builds them.
-_TRUNK_PARAMETERS = {
-    ("b0", "mlp"): 3_714_144,
-    ("b1", "mlp"): 13_677_248,
-    ("b2", "mlp"): 27_346_624,
-    ("b3", "mlp"): 47_222_464,
-    ("b4", "mlp"): 63_993_024,
-    ("b5", "mlp"): 84_593_344,
-    ("b0", "conv"): 3_715_168,
-    ("b1", "conv"): 13_678_272,
-    ("b2", "conv"): 27_349_696,
-    ("b3", "conv"): 47_225_536,
-    ("b4", "conv"): 63_996_096,
-    ("b5", "conv"): 84_596_416,
-}
+from .parameter_counts import known_parameters
 
 
 def find_configuration(name: str) -> Configuration:
@@ -48,7 +34,7 @@ def is_preset(name: str) -> bool:
 
 def num_parameters(model: ModelConfig) -> int:
     """Learnable numbers of a network; torch is imported only for networks with unusual shapes."""
-    known = _known_parameters(model) if isinstance(model, SegformerConfig) else None
+    known = known_parameters(model)
     return known if known is not None else _counted_parameters(model)
 
 
@@ -60,7 +46,7 @@ def locate(configuration: Configuration, cached: tuple[CachedModel, ...]) -> Pat
         cached: what `Hub().cached()` says.
     """
     weights = configuration.weights
-    if weights is None:
+    if weights is None or weights.source is None:
         return None
     if is_bundled(configuration):
         return _bundled_path(weights.source)
@@ -69,16 +55,13 @@ def locate(configuration: Configuration, cached: tuple[CachedModel, ...]) -> Pat
 
 def is_bundled(configuration: Configuration) -> bool:
     """Whether the weights came with segpipe itself."""
-    return configuration.weights is not None and configuration.weights.source.startswith("package:")
+    weights = configuration.weights
+    return weights is not None and weights.source is not None and weights.source.startswith("package:")
 
 
-def _known_parameters(model: SegformerConfig) -> int | None:
-    width = 256 if model.variant in ("b0", "b1") else 768
-    encoder = model.encoder
-    is_plain = encoder.mlp_ratio == 4 and model.head.channels in (None, width)
-    if not is_plain or encoder.dims or encoder.depths or encoder.heads or encoder.reductions:
-        return None
-    return _TRUNK_PARAMETERS[model.variant, model.head.type] + model.num_classes * (width + 1)
+def has_weights(configuration: Configuration) -> bool:
+    """Whether its weights come from somewhere; a preset without is trained from scratch."""
+    return configuration.weights is not None and configuration.weights.source is not None
 
 
 def _counted_parameters(model: ModelConfig) -> int:

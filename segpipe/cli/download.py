@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     folder = download(options.name, revision=options.revision, refresh=options.refresh)
+    weights = folder.require_weights()
     size = folder_size(folder)
     if options.json:
-        weights = str(folder.weights) if folder.weights else None
-        print_json({"path": str(folder.path), "size": size, "revision": folder.revision, "weights": weights})
+        print_json({"path": str(folder.path), "size": size, "revision": folder.revision, "weights": str(weights)})
         return 0
     print(f"{folder.path}  {format_bytes(size)}")
     return 0

@@ -7,19 +7,33 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from segpipe.configuration import Configuration, ExactResize, ShortSideResize, load_preset, preset_names, to_document
+from segpipe.configuration import (
+    Configuration,
+    CropResize,
+    ExactResize,
+    ShortSideResize,
+    TrainConfig,
+    load_preset,
+    preset_names,
+    to_document,
+)
 from segpipe.hub import Hub
+from segpipe.names import Tasks
 
-from .catalogue import find_configuration, find_folder, is_bundled, is_preset, locate, num_parameters
+from .catalogue import find_configuration, find_folder, has_weights, is_bundled, is_preset, locate, num_parameters
 from .parsing import add_action, add_actions, add_json
 from .printing import Align, format_columns, format_fields, format_table, print_json
 
 EXAMPLES = """  segpipe models list
   segpipe models info segformer-b0-cocostuff
   segpipe models info ./my-model --json"""
-_ALIGNS: tuple[Align, ...] = ("left", "right", "right", "left", "left", "left")
-_HEADER = ("", "size", "mIoU", "licence", "source", "here")
-_SOURCES = {"modelscope": "ModelScope", "hf": "Hugging Face", "package": "segpipe", "file": "a folder"}
+_ALIGNS: tuple[Align, ...] = ("left", "right", "right", "right", "left", "left")
+_HEADER = ("", "size", "mIoU", "mIoU+", "licence", "from")
+_SOURCES = {"modelscope": "MS", "hf": "HF", "package": "own", "file": "disk"}
+_LEGEND = """size: millions of parameters; mIoU: as published, in %; mIoU+: the same with
+several scales and mirrored views; licence: of the weights, *: see models info
+from: HF Hugging Face, MS ModelScope, web an address, +: on this disk;
+own: comes with segpipe; none: no public weights, it is trained from scratch"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +49,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """The presets, by data set."""
+    """The presets by family, data set and published score."""
     cached = Hub().cached()
     rows = [(name, load_preset(name), locate(load_preset(name), cached)) for name in preset_names()]
     if options.json:
         print_json([_row_document(*row) for row in rows])
         return 0
-    rows.sort(key=lambda row: (not is_bundled(row[1]), _dataset(row[1]), row[0]))
+    rows.sort(key=lambda row: (not is_bundled(row[1]), *_rank(row[1]), row[0]))
     cells = [(name, *_cells(configuration, place)) for name, configuration, place in rows]
     lines = format_table([_HEADER, *cells], _ALIGNS).splitlines()
     print(lines[0])
@@ -49,7 +63,7 @@ def list_models(options: argparse.Namespace) -> int:
     for title, members in groupby(table, key=lambda pair: _group_title(pair[0][1])):
         print(title)
         print("\n".join(line for _, line in members))
-    print("\nsize: parameters; mIoU: as published, in %; *: see segpipe models info NAME")
+    print(f"\n{_LEGEND}")
     return 0
 
 
@@ -73,8 +87,27 @@ def _dataset(configuration: Configuration) -> str:
     return scores.dataset if scores else configuration.dataset.type if configuration.dataset else "other"
 
 
+def _tag(section: object) -> str:
+    """What a section of the document is called there."""
+    return str(type(section).__struct_config__.tag)  # type: ignore[attr-defined]
+
+
+def _rank(configuration: Configuration) -> tuple[bool, str, str, float]:
+    """What the list is ordered by: segmentation first, then family, data set, and the best score first."""
+    is_other = configuration.task != Tasks.image_segmentation
+    return is_other, _tag(configuration.model), _dataset(configuration), -(_best_miou(configuration) or 0.0)
+
+
+def _best_miou(configuration: Configuration) -> float | None:
+    """The published mIoU at one scale, else that with several."""
+    scores = configuration.weights.scores if configuration.weights else None
+    if scores is None:
+        return None
+    return scores.miou_multiscale if scores.miou is None else scores.miou
+
+
 def _group_title(configuration: Configuration) -> str:
-    return f"{_dataset(configuration)}, {_num_classes(configuration)} classes"
+    return f"{_tag(configuration.model)}, {_dataset(configuration)}, {_num_classes(configuration)} classes"
 
 
 def _num_classes(configuration: Configuration) -> int:
@@ -83,15 +116,30 @@ def _num_classes(configuration: Configuration) -> int:
 
 def _cells(configuration: Configuration, place: Path | None) -> tuple[str, str, str, str, str]:
     weights = configuration.weights
-    miou = weights.scores.miou if weights and weights.scores else None
-    here = "built in" if is_bundled(configuration) else "cached" if place else ""
+    scores = weights.scores if weights else None
     return (
-        _millions(configuration),
-        "" if miou is None else f"{miou:.1f}",
+        _short_size(configuration),
+        _percent(scores.miou if scores else None),
+        _percent(scores.miou_multiscale if scores else None),
         _short_licence(weights.licence if weights else None),
-        _SOURCES.get(weights.source.partition(":")[0], "the web") if weights else "",
-        here,
+        _source_cell(configuration, place),
     )
+
+
+def _percent(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.1f}"
+
+
+def _source_cell(configuration: Configuration, place: Path | None) -> str:
+    if configuration.weights is None or configuration.weights.source is None:
+        return "none"
+    source = _SOURCES.get(configuration.weights.source.partition(":")[0], "web")
+    return source if place is None or is_bundled(configuration) else f"{source} +"
+
+
+def _short_size(configuration: Configuration) -> str:
+    millions = num_parameters(configuration.model) / 1e6
+    return f"{millions:.1f}" if millions < 100 else f"{millions:.0f}"
 
 
 def _millions(configuration: Configuration) -> str:
@@ -113,10 +161,12 @@ def _row_document(name: str, configuration: Configuration, place: Path | None) -
     scores = weights.scores if weights else None
     return {
         "name": name,
+        "family": _tag(configuration.model),
         "dataset": _dataset(configuration),
         "num_classes": _num_classes(configuration),
         "parameters": num_parameters(configuration.model),
         "miou": scores.miou if scores else None,
+        "miou_multiscale": scores.miou_multiscale if scores else None,
         "licence": weights.licence if weights else None,
         "source": weights.source if weights else None,
         "path": str(place) if place else None,
@@ -130,28 +180,48 @@ def _info_document(name: str, configuration: Configuration, place: Path | None) 
 
 def _info_fields(configuration: Configuration, place: Path | None) -> list[tuple[str, str]]:
     model, weights = configuration.model, configuration.weights
-    kind = f"{type(model).__struct_config__.tag} {model.variant}"
+    kind = f"{_tag(model)} {model.variant}"
     fields = [
         ("network", f"{kind}, {_millions(configuration)} parameters, {model.num_classes} outputs"),
         ("preprocessing", _preprocessing(configuration)),
-        ("inference", _inference(configuration)),
     ]
+    if configuration.task == Tasks.image_segmentation:
+        fields.append(("inference", _inference(configuration)))
     if weights is not None:
         revision = f"@{weights.revision}" if weights.revision else ""
-        fields += [("source", f"{weights.source}{revision}"), ("licence", weights.licence or "unknown")]
+        source = f"{weights.source}{revision}" if weights.source else "none; it is trained from scratch"
+        fields += [("source", source), ("licence", weights.licence or "unknown")]
     fields += _score_fields(configuration)
     if weights is not None and weights.note:
         fields.append(("note", weights.note))
+    if configuration.train is not None:
+        fields.append(("recipe", _recipe(configuration.train)))
+    if place is None and not has_weights(configuration):
+        return fields
     return [*fields, ("on this disk", str(place) if place else "no; it is downloaded when it is first used")]
+
+
+def _recipe(train: TrainConfig) -> str:
+    length = f"{train.max_steps} steps" if train.max_steps else f"{train.max_epochs} epochs"
+    parts = (train.optimizer, train.schedule, train.loss)
+    optimizer, schedule, loss = (_tag(part).replace("_", " ") for part in parts)
+    return (
+        f"{length}, batches of {train.batch_size}, {optimizer} with a learning rate of {train.optimizer.lr:g}, "
+        f"{schedule} schedule, {loss}, {train.precision}"
+    )
 
 
 def _score_fields(configuration: Configuration) -> list[tuple[str, str]]:
     scores = configuration.weights.scores if configuration.weights else None
     if scores is None:
         return []
-    figures = [("mIoU", scores.miou), ("pixel accuracy", scores.pixel_accuracy)]
+    figures = [
+        ("mIoU", scores.miou),
+        ("mIoU with several scales and mirrored views", scores.miou_multiscale),
+        ("pixel accuracy", scores.pixel_accuracy),
+    ]
     said = ", ".join(f"{name} {figure:.1f} %" for name, figure in figures if figure is not None)
-    return [("scores", f"{said} on {scores.dataset}. {scores.how or ''}".strip())]
+    return [("scores", f"{f'{said} on {scores.dataset}. ' if said else ''}{scores.how or ''}".strip())]
 
 
 def _preprocessing(configuration: Configuration) -> str:
@@ -161,6 +231,8 @@ def _preprocessing(configuration: Configuration) -> str:
             return f"short side to {size} pixels{limit} ({library})"
         case ExactResize(size=(height, width), library=library):
             return f"resized to {height} × {width} ({library})"
+        case CropResize(size=size, crop=(height, width)):
+            return f"short side to {size} pixels, the middle {height} × {width} of it (pillow)"
     return "none, pictures keep their size"
 
 

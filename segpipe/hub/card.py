@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from segpipe.configuration import Configuration
 
 _MAX_LABELS = 200
+_TAGS = {"image-segmentation": "semantic-segmentation"}
 
 
 def write_card(folder: Path, configuration: Configuration, name: str) -> None:
@@ -37,7 +38,7 @@ def card_text(configuration: Configuration, name: str) -> str:
 
 
 def _front_matter(configuration: Configuration) -> str:
-    lines = [f"pipeline_tag: {configuration.task}", "library_name: segpipe", "tags: [semantic-segmentation, segpipe]"]
+    lines = [f"pipeline_tag: {configuration.task}", "library_name: segpipe", f"tags: [{_TAGS.get(configuration.task, configuration.task)}, segpipe]"]
     licence = configuration.weights.licence if configuration.weights else None
     if licence:
         # A JSON text is a YAML text as well, whatever the licence is called.
@@ -65,7 +66,11 @@ def _scores(configuration: Configuration) -> str:
     scores = configuration.weights.scores if configuration.weights else None
     if scores is None:
         return ""
-    rows = [("mIoU", scores.miou), ("pixel accuracy", scores.pixel_accuracy)]
+    rows = [
+        ("mIoU", scores.miou),
+        ("mIoU, several scales and mirrored views", scores.miou_multiscale),
+        ("pixel accuracy", scores.pixel_accuracy),
+    ]
     table = [f"| {label} | {value:.2f} |" for label, value in rows if value is not None]
     how = f"\n\n{_plain(scores.how)}" if scores.how else ""
     return (
@@ -78,7 +83,7 @@ def _scores(configuration: Configuration) -> str:
 
 def _origin(configuration: Configuration) -> str:
     weights = configuration.weights
-    if weights is None:
+    if weights is None or weights.source is None:
         return ""
     revision = f" at revision `{_plain(weights.revision)}`" if weights.revision else ""
     licence = _plain(weights.licence) if weights.licence else "not stated; ask the owner of the source"

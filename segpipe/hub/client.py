@@ -136,7 +136,7 @@ class Hub:
 
         configuration = load_preset(preset.location)
         weights = configuration.weights
-        if weights is None:
+        if weights is None or weights.source is None:
             return ModelFolder(BUNDLED, configuration, None, "segpipe", preset.location)
         reference = _preset_reference(preset.location)
         if reference.kind == "package":
@@ -288,7 +288,7 @@ def _preset_reference(name: str) -> Reference:
     from segpipe.configuration import load_preset
 
     weights = load_preset(name).weights
-    if weights is None:
+    if weights is None or weights.source is None:
         raise ModelFolderError(f"The preset {name} has no weights. Name another one, or train it.")
     return parse_reference(weights.source)
 

@@ -59,6 +59,21 @@ class ModelFolder:
             return self._check_pinned(self.weights)
         return check_folder(self.path)
 
+    def require_weights(self) -> Path:
+        """The file with the tensors; ModelFolderError where there is none says where they could come from."""
+        if self.weights is not None:
+            return self.weights
+        stated = self.configuration.weights
+        if stated is not None and stated.source is None:
+            raise ModelFolderError(
+                f"{self.name} is a recipe without weights: nobody offers any in public under a lasting address. "
+                f"Train it (segpipe train --model {self.name}), or convert a checkpoint that you have: "
+                f"segpipe convert FILE FOLDER --preset {self.name}."
+            )
+        raise ModelFolderError(
+            f"{self.name} has no weights, only a configuration. Train it, or put {WEIGHTS_NAME} into {self.path}."
+        )
+
     def _pinned_digest(self) -> str | None:
         return self.configuration.weights.sha256 if self.configuration.weights else None
 

@@ -45,6 +45,33 @@ def test_the_list_says_what_is_built_in(capsys):
     assert rows["segformer-b0-ade20k"]["num_classes"] == 150
 
 
+def test_the_list_is_ordered_by_family_data_set_and_score(capsys):
+    assert main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line for line in lines if line.endswith(" classes")]
+    families = [title.partition(",")[0] for title in titles[1:]]  # first comes what is built in
+    assert families == ["segformer"] * 3 + ["segmenter"] * 3 + ["unept"] * 2 + ["mit"]
+    first = lines.index("segmenter, ade20k val, 150 classes")
+    scores = [float(line.split()[2]) for line in lines[first + 1 : first + 9]]
+    assert scores == sorted(scores, reverse=True)
+    assert lines[first + 1].split() == ["segmenter-large-ade20k", "333", "51.8", "53.6", "MIT", "web"]
+    assert any(line.split() == ["unept-res50-ade20k", "32.4", "46.1", "Apache-2.0", "none"] for line in lines)
+
+
+def test_a_preset_without_public_weights_says_so_everywhere(capsys):
+    name = "unept-res50-ade20k"
+    row = next(row for row in output(capsys, "models", "list") if row["name"] == name)
+    assert (row["family"], row["source"], row["miou"], row["miou_multiscale"]) == ("unept", None, None, 46.1)
+    assert main(["models", "info", name]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "source none; it is trained from scratch" in text
+    assert "recipe 160000 steps, batches of 16, adamw with a learning rate of 0.0001" in text
+    assert "on this disk" not in text
+    for command in (["download", name], ["predict", "street.png", "--model", name]):
+        assert main(command) == 1
+        assert "is a recipe without weights" in capsys.readouterr().err
+
+
 def test_info_shows_classes_with_colours(capsys):
     assert main(["models", "info", MODEL]) == 0
     text = capsys.readouterr().out

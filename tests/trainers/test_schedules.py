@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from segpipe.configuration import load_preset
 from segpipe.configuration.training import (
     ConstantSchedule,
     CosineSchedule,
@@ -144,3 +146,49 @@ def test_each_group_gets_its_factor() -> None:
     optimizer = SGD(groups, lr=1.0)
     apply_learning_rate(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [5.0, 0.5]
+
+
+def test_segmenters_own_warmup_leads_from_the_least_rate_into_the_polynomial() -> None:
+    # Its scheduler: (lr - min) · coefficient + min, where the coefficient is (1 - t/T)^0.9 and, for t < W, t/W of that
+    # of step W; the published recipes have W = 0.
+    lr, least, steps, length = 1e-3, 1e-5, 1000, 100
+    warmup = Warmup(type="linear", steps=length, ratio=least / lr, join="into")
+    schedule = PolySchedule(power=0.9, min_lr=least, warmup=warmup)
+
+    def theirs(step: int) -> float:
+        share = step / length * (1 - length / steps) ** 0.9 if step < length else (1 - step / steps) ** 0.9
+        return (lr - least) * share + least
+
+    for step in (0, 1, 50, 99, 100, 101, 500, 999):
+        assert learning_rate(schedule, lr, step, steps) == pytest.approx(theirs(step))
+
+
+def test_libais_recipe_warms_up_into_its_cosine() -> None:
+    train = load_preset("segformer-b0-cityscapes-libai").train
+    assert train is not None
+    steps, length = math.ceil(100 * 2975 / 8), math.ceil(math.ceil(100 * 2975 / 8) * 20 / 300)
+
+    def cosine(step: int) -> float:
+        return 6e-5 * ((1 - 0.01) * (1 + math.cos(math.pi * step / steps)) / 2 + 0.01)
+
+    def theirs(step: int) -> float:
+        start, share = 6e-5 * 0.001, step / length
+        return start + (cosine(length) - start) * share if step < length else cosine(step)
+
+    for step in (0, 1, length // 2, length, length + 1, steps // 2, steps):
+        assert learning_rate(train.schedule, train.optimizer.lr, step, steps) == pytest.approx(theirs(step))
+    assert learning_rate(train.schedule, train.optimizer.lr, steps, steps) == pytest.approx(6e-7)
+
+
+def test_the_pytorch_segformers_recipe_warms_up_before_its_polynomial() -> None:
+    train = load_preset("segformer-b1-cityscapes-ohem").train
+    assert train is not None
+    epoch = math.ceil(2975 / 4)
+    steps = 2 * epoch
+
+    def theirs(step: int) -> float:
+        warm = 1e-3 + (1 - 1e-3) * step / epoch
+        return 1e-3 * (warm if step < epoch else (1 - (step - epoch) / (steps - epoch)) ** 0.9)
+
+    for step in (0, 1, epoch // 2, epoch, epoch + 1, steps - 1):
+        assert learning_rate(train.schedule, train.optimizer.lr, step, steps) == pytest.approx(theirs(step))
