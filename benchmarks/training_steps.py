@@ -35,13 +35,15 @@ class SegpipeSteps:
         from segpipe import load_model
         from segpipe.trainers.engine import LocalEngine
         from segpipe.trainers.losses import build_loss
+        from segpipe.trainers.objectives import SegmentationObjective
         from segpipe.trainers.optimizers import build_optimizer
 
         recipe = read_recipe()
         model = load_model(folder).train()
-        loss = build_loss(recipe.loss, num_classes=model.num_classes, ignore_index=IGNORE_INDEX)
+        self.loss = build_loss(recipe.loss, num_classes=model.num_classes, ignore_index=IGNORE_INDEX)
         optimizer = build_optimizer(model, recipe.optimizer)
-        self.engine = LocalEngine(model, loss, optimizer, recipe, torch.device("cpu"))
+        objective = SegmentationObjective(model, self.loss)
+        self.engine = LocalEngine(model, objective, optimizer, recipe, torch.device("cpu"))
         self.number = 0
 
     def step(self, batch: Batch) -> float:
@@ -53,7 +55,7 @@ class SegpipeSteps:
     def evaluate(self, batch: Batch) -> float:
         """The loss without dropout; nothing is learnt."""
         model = self.engine.model.eval()
-        return float(self.engine.loss(model(batch.images), batch.labels).mean())
+        return float(self.loss(model(batch.images), batch.labels).mean())
 
 
 class TransformersSteps:

@@ -1,4 +1,4 @@
-"""`segpipe convert`: a model folder from any checkpoint whose tensor names are known."""
+"""`segpipe convert`: a model folder from any checkpoint whose tensor names are known, and the way back."""
 
 from __future__ import annotations
 
@@ -11,27 +11,43 @@ from segpipe.errors import InputError
 
 from .download import folder_size
 from .parsing import add_json
-from .printing import format_bytes, print_json
+from .printing import format_bytes, print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.configuration import LabelSet
 
 EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classes.txt
   segpipe convert hf:owner/name my-model
-  segpipe convert weights.safetensors my-model --architecture segformer-b2 --labels road,car"""
+  segpipe convert weights.safetensors my-model --architecture segformer-b2 --labels road,car
+  segpipe convert my-model libai.pth --to-dialect libai"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help=".pth, .pt, .bin or .safetensors file, folder or model's name")
-    parser.add_argument("to", metavar="TO", type=Path, help="the folder to make")
-    parser.add_argument("--architecture", metavar="NAME", help="segformer-b0 … b5; default: what the tensors say")
+    parser.add_argument("to", metavar="TO", type=Path, help="the folder to make; with --to-dialect the file")
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="segformer-b0 … b5, mit-b0 … b5, segmenter-tiny-mask … large-linear, segmenter-deit-base-mask …, "
+        "unept-deit, unept-res50; default: what the tensors say",
+    )
     parser.add_argument("--num-classes", type=int, metavar="K", help="checked against the weights")
     parser.add_argument("--labels", metavar="FILE|A,B,C", help="names: a list, or a file with one a line or JSON")
     parser.add_argument("--preset", metavar="NAME", help="take the whole configuration from this preset")
+    parser.add_argument(
+        "--to-dialect",
+        metavar="NAME",
+        help="write a .pth or .safetensors file for another implementation: nvlabs, mmseg, easycv, huggingface "
+        "(also a folder), libai, segmenter, unept; vit or resnet for the encoder alone",
+    )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    return _convert_here(options) if options.to_dialect is None else _convert_back(options)
+
+
+def _convert_here(options: argparse.Namespace) -> int:
     labels = read_labels(options.labels) if options.labels else None
     from segpipe.models import convert
 
@@ -48,6 +64,22 @@ def run(options: argparse.Namespace) -> int:
         print_json({"path": str(folder.path), "size": size, "num_classes": model.num_classes})
         return 0
     print(f"{folder.path}  {model.variant}, {model.num_classes} classes, {format_bytes(size)}")
+    return 0
+
+
+def _convert_back(options: argparse.Namespace) -> int:
+    if options.architecture or options.num_classes or options.labels or options.preset:
+        print_note("segpipe convert: With --to-dialect the source says itself what it is. Leave the other options out.")
+        return 2
+    from segpipe.models import convert_back
+
+    path = convert_back(options.source, options.to, dialect=options.to_dialect)
+    files = [path] if path.is_file() else list(path.iterdir())
+    size = sum(file.stat().st_size for file in files)
+    if options.json:
+        print_json({"path": str(path), "size": size, "dialect": options.to_dialect})
+    else:
+        print(f"{path}  in the names of {options.to_dialect}, {format_bytes(size)}")
     return 0
 
 

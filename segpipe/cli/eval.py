@@ -12,6 +12,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from segpipe.configuration import Configuration, override
+from segpipe.errors import InputError
+from segpipe.hub import ModelFolder
+from segpipe.names import Tasks
 
 from .data import parse_options
 from .parsing import add_json
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segpipe.data import SegmentationDataset
-    from segpipe.evaluation import Scores
+    from segpipe.evaluation import AnyScores
 
 BOUNDARY_RATIO = 0.02
 SCORES = "scores.json"
@@ -53,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--submission", choices=("cityscapes", "ade20k"), help="the benchmark's PNGs, in DIR/submission-…"
     )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "mmseg", "yml"),
+        default="text",
+        help="what is printed: a table (default), JSON, mmsegmentation's tables or Segmenter's scores.yml",
+    )
     add_json(parser)
 
 
@@ -75,20 +84,40 @@ def run(options: argparse.Namespace) -> int:
         print_note("segpipe eval: A window slides by a stride. Give both, --window H W --stride H W.")
         return 2
     from segpipe.distributed import is_main
+    from segpipe.models import open_folder
 
     device = _join(options.device)
     start = perf_counter()
-    scores, dataset = _evaluate(options, device)
+    folder = open_folder(options.model)
+    is_classifier = folder.configuration.task == Tasks.image_classification
+    is_foreign_format = options.format in ("mmseg", "yml")
+    if is_classifier and (options.overlays or options.submission or options.boundary or is_foreign_format):
+        print_note(
+            "segpipe eval: --overlays, --submission, --boundary and the formats mmseg and yml are for segmentation. "
+            "Leave them out."
+        )
+        return 2
+    scores, dataset = (_evaluate_classifier if is_classifier else _evaluate)(folder, options, device)
     if not is_main():
         return 0
     document = _document(options, scores, dataset, perf_counter() - start)
     if options.output is not None:
         _write_document(options.output / SCORES, document)
-    if options.json:
+    if options.json or options.format == "json":
         print_json(document)
+    elif is_foreign_format:
+        print(_foreign_text(scores, options.format))
     else:
         print(_text(options, scores, dataset, document["seconds"]))
     return 0
+
+
+def _foreign_text(scores: AnyScores, text_format: str) -> str:
+    from segpipe.evaluation import Scores
+    from segpipe.evaluation.reports import mmseg_tables, segmenter_yaml
+
+    assert isinstance(scores, Scores)
+    return mmseg_tables(scores) if text_format == "mmseg" else segmenter_yaml(scores)
 
 
 def _join(device: str | None) -> str | None:
@@ -106,12 +135,12 @@ def _join(device: str | None) -> str | None:
     return device
 
 
-def _evaluate(options: argparse.Namespace, device: str | None) -> tuple[Scores, SegmentationDataset]:
+def _evaluate(
+    folder: ModelFolder, options: argparse.Namespace, device: str | None
+) -> tuple[AnyScores, SegmentationDataset]:
     from segpipe.data import load_dataset
     from segpipe.evaluation import evaluate
-    from segpipe.models import open_folder
 
-    folder = open_folder(options.model)
     name, root = options.data
     dataset = load_dataset(name, root, options.split, **parse_options(options.option))
     configuration = override(folder.configuration, _changes(options))
@@ -124,6 +153,29 @@ def _evaluate(options: argparse.Namespace, device: str | None) -> tuple[Scores, 
         boundary_ratio=BOUNDARY_RATIO if options.boundary else None,
         progress=sys.stderr.isatty(),
         on_picture=_on_picture(options, configuration, dataset),
+    )
+    return scores, dataset
+
+
+def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, device: str | None) -> tuple[AnyScores, Any]:
+    """Acc@1 and Acc@5; pictures are seen once, whole."""
+    from segpipe.data import ClassificationDataset, load_dataset
+    from segpipe.evaluation import evaluate_classifier
+
+    name, root = options.data
+    dataset = load_dataset(name, root, options.split, **parse_options(options.option))
+    if not isinstance(dataset, ClassificationDataset):
+        raise InputError(
+            f"{options.model} names one class for a picture, and {name} has label maps. Give pictures in folders of "
+            "their classes: --data imagenet ROOT."
+        )
+    scores = evaluate_classifier(
+        folder,
+        dataset,
+        configuration=override(folder.configuration, _changes(options)),
+        device=device,
+        batch_size=options.batch_size,
+        progress=sys.stderr.isatty(),
     )
     return scores, dataset
 
@@ -192,7 +244,7 @@ def _submission_writer(
 
 
 def _document(
-    options: argparse.Namespace, scores: Scores, dataset: SegmentationDataset, seconds: float
+    options: argparse.Namespace, scores: AnyScores, dataset: SegmentationDataset, seconds: float
 ) -> dict[str, Any]:
     """The scores and what they are the scores of, for JSON."""
     return {
@@ -211,7 +263,7 @@ def _write_document(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _text(options: argparse.Namespace, scores: Scores, dataset: SegmentationDataset, seconds: float) -> str:
+def _text(options: argparse.Namespace, scores: AnyScores, dataset: SegmentationDataset, seconds: float) -> str:
     rate = len(dataset) / seconds
     head = (
         f"{options.model} on {dataset.name} {dataset.split}: {len(dataset)} pictures in {format_seconds(seconds)}, "

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from segpipe.configuration import Configuration, LabelSet, load_preset
+from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file
 from segpipe.configuration.foreign_segmenter import VARIANT_FILE
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder, atomic_folder, is_model_folder
@@ -52,7 +53,7 @@ def convert(
         raise InputError(f"architecture={architecture!r} and preset={preset!r} both say what the model is. Give one.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty. Name a new folder, or remove it first.")
-    folder = _open_source(source, architecture, preset)
+    folder = open_checkpoint(source, architecture=architecture, preset=preset)
     configuration = _with_labels(folder.configuration, labels)
     _check_classes(configuration, num_classes, origin=str(source))
     with atomic_folder(target) as in_progress:
@@ -60,8 +61,11 @@ def convert(
     return ModelFolder.open(target)
 
 
-def _open_source(source: str | Path, architecture: str | None, preset: str | None) -> ModelFolder:
-    """The source with a configuration: its own, the preset's, or one made from the tensors."""
+def open_checkpoint(source: str | Path, *, architecture: str | None = None, preset: str | None = None) -> ModelFolder:
+    """Any checkpoint or folder, in any dialect, with a configuration: its own, the preset's, or one made from tensors.
+
+    What it takes is what `convert` takes; nothing is written.
+    """
     path = _find_checkpoint(Path(source))
     if path.is_file():
         tensors = read_tensors(path)
@@ -79,14 +83,17 @@ def _open_source(source: str | Path, architecture: str | None, preset: str | Non
 
 
 def _find_checkpoint(path: Path) -> Path:
-    """The checkpoint in a folder of Segmenter's training; any other path as it is."""
-    if not (path / VARIANT_FILE).is_file() or is_model_folder(path):
+    """The checkpoint in a folder of Segmenter's or LiBai's training; any other path as it is."""
+    described_by = VARIANT_FILE if (path / VARIANT_FILE).is_file() else LIBAI_FILE
+    if is_model_folder(path) or not (path / described_by).is_file():
         return path
-    found = sorted(path.glob("*.pth"))
+    if described_by == LIBAI_FILE and not is_libai_file(path / LIBAI_FILE):
+        return path
+    found = sorted(file for suffix in (".pth", ".bin", ".safetensors") for file in path.glob(f"*{suffix}"))
     if len(found) > 1 and path / "checkpoint.pth" in found:
         return path / "checkpoint.pth"
     if len(found) != 1:
-        raise InputError(f"{path} has {len(found)} checkpoints (.pth) beside {VARIANT_FILE}. Name the one to convert.")
+        raise InputError(f"{path} has {len(found)} checkpoints (.pth) beside {described_by}. Name the one to convert.")
     return found[0]
 
 

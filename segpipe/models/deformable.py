@@ -147,6 +147,7 @@ def _sum_rows(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    if not torch.is_autocast_enabled(device.type):
+    # Networks on "meta", of shapes alone, are never under autocast, and torch refuses to be asked.
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)

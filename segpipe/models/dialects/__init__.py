@@ -13,8 +13,9 @@ from .rules import DialectRules, Tensors
 from .segformer import SEGFORMER_DIALECTS
 from .unept import UNEPT_DIALECTS
 from .vit import VIT_DIALECTS
+from .writing import WRITTEN_DIALECTS, write_dialect
 
-__all__ = ["DIALECTS", "DialectRules", "detect_dialect", "translate"]
+__all__ = ["DIALECTS", "WRITTEN_DIALECTS", "DialectRules", "detect_dialect", "translate", "write_dialect"]
 
 # The first whose signature a file has is its dialect.
 DIALECTS: dict[str, DialectRules] = {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import cast
 
 import torch
+from msgspec.structs import replace
 
 from segpipe.configuration import (
     Configuration,
+    CropResize,
     EncoderConfig,
     HeadConfig,
     InferenceConfig,
@@ -19,6 +22,7 @@ from segpipe.configuration import (
     SegformerConfig,
     ShortSideResize,
 )
+from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file, read_libai_configuration
 from segpipe.configuration.models import Variant
 from segpipe.errors import InputError
 from segpipe.names import Tasks
@@ -171,13 +175,16 @@ SEGFORMER_DIALECTS["easycv"] = SEGFORMER_DIALECTS["mmseg"]
 
 def describe_segformer(checkpoint: Checkpoint) -> Configuration:
     """A configuration from the tensors' shapes and the dialect; SegFormer, or MiT with its classifier."""
+    beside = checkpoint.path.parent / LIBAI_FILE
+    if checkpoint.dialect == "libai" and is_libai_file(beside):
+        return _describe_libai(checkpoint, beside)
     tensors = checkpoint.tensors
     if checkpoint.architecture:
         family, variant = checkpoint.architecture.split("-")
     else:
         family, variant = _recognise(checkpoint)
     variant = cast(Variant, variant)
-    encoder = EncoderConfig(norm_eps=_NORM_EPS.get(checkpoint.dialect, NormEps()))
+    encoder = EncoderConfig(norm_eps=NORM_EPS[checkpoint.dialect] if checkpoint.dialect in NORM_EPS else NormEps())
     needed = "classifier.bias" if family == "mit" else "head.classifier.bias"
     if needed not in tensors:
         what = "classifier" if family == "mit" else "decode head"
@@ -186,7 +193,13 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
     labels = checkpoint.labels(num_classes)
     if family == "mit":
         model = MitConfig(variant=variant, num_classes=num_classes, encoder=encoder)
-        return Configuration(task="image-classification", model=model, labels=labels)
+        return Configuration(
+            task="image-classification",
+            model=model,
+            labels=labels,
+            preprocessor=PreprocessorConfig(resize=CropResize()),
+            pipeline=PipelineConfig(type=Tasks.image_classification),
+        )
     is_mmcv = checkpoint.dialect in ("mmseg", "nvlabs")
     return Configuration(
         model=SegformerConfig(
@@ -204,6 +217,19 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
         inference=InferenceConfig(upsampling="two-step" if is_mmcv else "one-step"),
         pipeline=PipelineConfig(type=Tasks.image_segmentation),
     )
+
+
+def _describe_libai(checkpoint: Checkpoint, path: Path) -> Configuration:
+    """What LiBai's own configuration beside the file says."""
+    configuration = read_libai_configuration(path)
+    model = configuration.model
+    found = f"{configuration.model.__struct_config__.tag}-{model.variant}"
+    if checkpoint.architecture not in (None, found):
+        raise InputError(
+            f"{path} says that {checkpoint.path.name} is a {found}, not a {checkpoint.architecture}. "
+            "Leave architecture out, or move one of the two files."
+        )
+    return replace(configuration, labels=checkpoint.labels(model.num_classes))
 
 
 def _recognise(checkpoint: Checkpoint) -> tuple[str, str]:
@@ -224,7 +250,14 @@ def _equal_eps(value: float) -> NormEps:
     return NormEps(patch=value, reduction=value, block=value, stage=value)
 
 
-_NORM_EPS = {"mmseg": _equal_eps(1e-6), "huggingface": _equal_eps(1e-5), "libai": _equal_eps(1e-5)}
+NORM_EPS = {
+    "nvlabs": NormEps(),
+    "mmseg": _equal_eps(1e-6),
+    "easycv": _equal_eps(1e-6),
+    "huggingface": _equal_eps(1e-5),
+    "libai": _equal_eps(1e-5),
+}
+"""The LayerNorm eps that an implementation computes with."""
 
 SEGFORMER_FAMILY = Family(
     architectures=tuple(f"{family}-{variant}" for family in ("segformer", "mit") for variant in VARIANTS),

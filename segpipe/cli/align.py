@@ -1,0 +1,180 @@
+"""`segpipe align`: two conversions of one network on one input, stage by stage, or their weights."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .parsing import add_json
+from .printing import format_table, print_json, print_note
+
+if TYPE_CHECKING:
+    from segpipe.inference.alignment import Alignment
+    from segpipe.models import SegpipeNetwork
+    from segpipe.models.comparison import Difference, WeightsComparison
+
+LISTED = 12
+EXAMPLES = """  segpipe align iter_160000.pth my-model
+  segpipe align hf:owner/name my-model --picture street.jpg --tolerance 1e-4
+  segpipe align first.safetensors second.safetensors --weights"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = "folder, file of weights in any dialect, or a model's name"
+    parser.add_argument("first", metavar="A", help=what)
+    parser.add_argument("second", metavar="B", help="the same, of the same network")
+    parser.add_argument("--picture", metavar="FILE", help="the input; default: noise, U[0, 1) after normalisation")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("H", "W"), help="of the noise, default 512 512; the picture is resized"
+    )
+    parser.add_argument("--seed", type=int, default=2022, metavar="N", help="of the noise; default: 2022")
+    parser.add_argument("--preset", metavar="NAME", help="what bare files are, where their tensors do not say it")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu, which rounds the same each time")
+    parser.add_argument("--double", action="store_true", help="compute in float64: what is left is not rounding")
+    parser.add_argument("--weights", action="store_true", help="compare the tensors and run nothing")
+    parser.add_argument(
+        "--tolerance", type=float, metavar="T", help="exit code 1 where logits (weights) are further apart than this"
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.weights and (options.picture or options.double or options.size):
+        print_note("segpipe align: --weights runs nothing. Leave --picture, --size and --double out.")
+        return 2
+    return _compare_weights(options) if options.weights else _compare_outputs(options)
+
+
+def _compare_outputs(options: argparse.Namespace) -> int:
+    from segpipe.inference.alignment import align
+
+    networks = [_load(source, options) for source in (options.first, options.second)]
+    alignment = align(networks[0], networks[1], _read_input(options, networks[0]))
+    is_apart = _is_apart(alignment.logits.absolute, options.tolerance)
+    if options.json:
+        print_json(_alignment_document(alignment, options, is_apart))
+    else:
+        print(_alignment_text(alignment, options, is_apart))
+    return int(is_apart)
+
+
+def _load(source: str, options: argparse.Namespace) -> SegpipeNetwork:
+    from segpipe.inference.alignment import load_unfolded
+    from segpipe.models import open_checkpoint
+
+    folder = open_checkpoint(source, preset=_preset_for(source, options.preset))
+    network = load_unfolded(folder, device=options.device)
+    return network.double() if options.double else network
+
+
+def _preset_for(source: str, preset: str | None) -> str | None:
+    """A preset describes a file; a folder and a model on a hub describe themselves."""
+    return preset if Path(source).is_file() else None
+
+
+def _read_input(options: argparse.Namespace, network: SegpipeNetwork) -> Any:
+    from segpipe.inference.alignment import NOISE_SIZE, noise_input, picture_input
+
+    if options.picture is None:
+        return noise_input(network, tuple(options.size or NOISE_SIZE), seed=options.seed)
+    from segpipe.configuration import ExactResize, PreprocessorConfig
+    from segpipe.data.images import read_image
+    from segpipe.inference import resize_image
+
+    image = read_image(options.picture)
+    if options.size:
+        image = resize_image(image, PreprocessorConfig(resize=ExactResize(size=tuple(options.size))))
+    return picture_input(image)
+
+
+def _is_apart(largest: float, tolerance: float | None) -> bool:
+    return tolerance is not None and not largest <= tolerance
+
+
+def _alignment_document(alignment: Alignment, options: argparse.Namespace, is_apart: bool) -> dict[str, Any]:
+    return {
+        "first": options.first,
+        "second": options.second,
+        "stages": [_difference_document(stage) for stage in alignment.stages],
+        "differing_pixels": alignment.differing_pixels,
+        "sums": list(alignment.sums),
+        "tolerance": options.tolerance,
+        "aligned": not is_apart,
+    }
+
+
+def _difference_document(difference: Difference) -> dict[str, Any]:
+    return {"name": difference.name, "absolute": difference.absolute, "relative": difference.relative}
+
+
+def _alignment_text(alignment: Alignment, options: argparse.Namespace, is_apart: bool) -> str:
+    rows = [(stage.name, _number(stage.absolute), _number(stage.relative)) for stage in alignment.stages]
+    table = format_table([("stage", "absolute", "relative"), *rows], ("left", "right", "right"))
+    lines = [f"{options.first} and {options.second}, largest differences", "", table, ""]
+    if alignment.differing_pixels is not None:
+        lines.append(f"Label maps differ in {alignment.differing_pixels:.4%} of the pixels.")
+    lines.append(f"Sums of the logits: {alignment.sums[0]:.6f} and {alignment.sums[1]:.6f}.")
+    return "\n".join([*lines, *_verdict("Logits", alignment.logits.absolute, options.tolerance, is_apart)])
+
+
+def _compare_weights(options: argparse.Namespace) -> int:
+    from segpipe.models import open_checkpoint, own_tensors
+    from segpipe.models.comparison import compare_tensors
+
+    tensors = [
+        own_tensors(open_checkpoint(source, preset=_preset_for(source, options.preset)))
+        for source in (options.first, options.second)
+    ]
+    comparison = compare_tensors(*tensors)
+    is_apart = _is_apart(comparison.largest, options.tolerance)
+    if options.json:
+        print_json(_weights_document(comparison, options, is_apart))
+    else:
+        print(_weights_text(comparison, options, is_apart))
+    return int(is_apart)
+
+
+def _weights_document(comparison: WeightsComparison, options: argparse.Namespace, is_apart: bool) -> dict[str, Any]:
+    return {
+        "first": options.first,
+        "second": options.second,
+        "equal": comparison.num_equal,
+        "differing": [_difference_document(difference) for difference in comparison.differing],
+        "only_first": list(comparison.only_first),
+        "only_second": list(comparison.only_second),
+        "misshapen": [{"name": name, "first": one, "second": two} for name, one, two in comparison.misshapen],
+        "tolerance": options.tolerance,
+        "aligned": not is_apart,
+    }
+
+
+def _weights_text(comparison: WeightsComparison, options: argparse.Namespace, is_apart: bool) -> str:
+    lines = [f"{options.first} and {options.second}: {comparison.num_equal} tensors are equal"]
+    if comparison.differing:
+        rows = [(each.name, _number(each.absolute), _number(each.relative)) for each in comparison.differing[:LISTED]]
+        lines += ["", format_table([("differing", "absolute", "relative"), *rows], ("left", "right", "right"))]
+        more = len(comparison.differing) - LISTED
+        lines += [f"  and {more} more"] if more > 0 else []
+    lines += _listing(f"Only in {options.first}", comparison.only_first)
+    lines += _listing(f"Only in {options.second}", comparison.only_second)
+    lines += _listing("Of other shapes", [f"{name} {one} {two}" for name, one, two in comparison.misshapen])
+    return "\n".join([*lines, *_verdict("Weights", comparison.largest, options.tolerance, is_apart)])
+
+
+def _listing(title: str, names: Any) -> list[str]:
+    if not names:
+        return []
+    more = [f"  and {len(names) - LISTED} more"] if len(names) > LISTED else []
+    return ["", f"{title}: {len(names)}", *(f"  {name}" for name in names[:LISTED]), *more]
+
+
+def _verdict(what: str, largest: float, tolerance: float | None, is_apart: bool) -> list[str]:
+    if tolerance is None:
+        return []
+    relation = "more than" if is_apart else "within"
+    return [f"{what} are {_number(largest)} apart, {relation} the tolerance of {tolerance:g}."]
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0.0 else f"{value:.3g}"

@@ -1,0 +1,91 @@
+"""`segpipe attention`: where in a picture a token of a network looks, a heat map for each head."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segpipe.errors import InputError
+from segpipe.names import unknown_name_message
+
+from .parsing import add_json
+from .printing import print_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segpipe.configuration import Configuration
+    from segpipe.inference.attention import Token
+
+EXAMPLES = """  segpipe attention my-segmenter street.jpg heat --layer 11
+  segpipe attention my-segmenter street.jpg heat --layer 1 --part decoder --token car
+  segpipe attention segformer-b0-camvid street.jpg heat --layer 7 --token 320,200"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="a preset, a folder or a model's name, of a family with attention"
+    )
+    parser.add_argument("picture", metavar="PICTURE", help="a file or a URL")
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder for head-0.png, head-1.png, … and mean.png")
+    parser.add_argument("--layer", type=int, default=0, metavar="N", help="number of the block, from 0; default: 0")
+    parser.add_argument("--part", choices=("encoder", "decoder"), default="encoder", help="default: encoder")
+    parser.add_argument(
+        "--token",
+        default="cls",
+        metavar="cls|X,Y|CLASS",
+        help="whose attention: the class token (default), the patch at pixel X,Y, or, in the decoder, a class",
+    )
+    parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
+    parser.add_argument("--opacity", type=float, default=0.6, metavar="O", help="of the heat; default: 0.6")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from segpipe.data.images import read_image
+    from segpipe.inference.attention import AttentionQuery, see_attention
+    from segpipe.models import load_model, open_folder
+
+    folder = open_folder(options.model)
+    query = AttentionQuery(options.layer, options.part, read_token(options.token, folder.configuration))
+    image = read_image(options.picture)
+    network = load_model(folder, device=options.device)
+    heat = see_attention(network, image, folder.configuration.preprocessor, query)
+    maps = {**{f"head-{index}": head for index, head in enumerate(heat)}, "mean": heat.mean(axis=0)}
+    files = _write(image, maps, query.token, options)
+    if options.json:
+        print_json({"layer": options.layer, "part": options.part, "token": options.token, "files": files})
+    else:
+        print(f"{options.output}  {len(heat)} heads and their mean")
+    return 0
+
+
+def read_token(text: str, configuration: Configuration) -> Token:
+    """The word cls, a place (x, y), or the index of a class by its name."""
+    found = re.fullmatch(r"(\d+)\s*,\s*(\d+)", text)
+    if found:
+        return int(found[1]), int(found[2])
+    names = configuration.labels.names if configuration.labels is not None else ()
+    if text in names:
+        return names.index(text)
+    if text == "cls":
+        return "cls"
+    if text.isdigit():
+        return int(text)
+    raise InputError(unknown_name_message("token", text, ("cls", *names)))
+
+
+def _write(image: np.ndarray, maps: dict[str, np.ndarray], token: Token, options: argparse.Namespace) -> dict[str, str]:
+    """A picture for each map, by its name."""
+    from segpipe.pipelines.heat_maps import draw_heat, mark_place
+    from segpipe.pipelines.writing import write_picture
+
+    files = {}
+    for name, heat in maps.items():
+        page = draw_heat(image, heat, color_map=options.color_map, opacity=options.opacity)
+        page = mark_place(page, token) if isinstance(token, tuple) else page
+        files[name] = str(write_picture(options.output / f"{name}.png", page))
+    return files

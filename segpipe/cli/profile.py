@@ -1,0 +1,140 @@
+"""`segpipe profile`: what a model costs: parameters, bytes, multiplications, latency and memory."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .catalogue import find_configuration
+from .parsing import add_json
+from .printing import format_bytes, format_fields, format_seconds, format_table, print_json
+
+if TYPE_CHECKING:
+    from segpipe.configuration import ModelConfig
+    from segpipe.inference.speed import Speed
+    from segpipe.models import SegpipeNetwork
+    from segpipe.models.counting import MacCount, ParameterCount
+
+EXAMPLES = """  segpipe profile segformer-b0-ade20k
+  segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
+  segpipe profile my-model --device cuda --dtype bfloat16 --batch-size 8 --json"""
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a preset, a folder or a model in the cache; nothing is fetched")
+    parser.add_argument("--size", type=int, nargs=2, default=(512, 512), metavar=("H", "W"), help="default: 512 512")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="that the network computes in")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures in a call; default: 1")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="calls that are timed; default: 20")
+    parser.add_argument("--no-timing", action="store_true", help="count only: quick, whatever the size")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from segpipe.models import build_model
+    from segpipe.models.counting import count_macs, count_parameters, saved_bytes
+
+    config = find_configuration(options.model).model
+    size = (options.size[0], options.size[1])
+    network = build_model(config).eval()
+    parameters, num_bytes, macs = count_parameters(network), saved_bytes(network), count_macs(config, size)
+    speed = None if options.no_timing else _measure(network, size, options)
+    if options.json:
+        print_json(_document(options, parameters, num_bytes, macs, speed))
+    else:
+        print(_text(options, config, parameters, num_bytes, macs, speed))
+    return 0
+
+
+def _measure(network: SegpipeNetwork, size: tuple[int, int], options: argparse.Namespace) -> Speed:
+    """Speed does not depend on what the weights are, so freshly made ones do."""
+    import torch
+
+    from segpipe.inference.speed import measure_speed
+    from segpipe.models import SegmentationModel
+
+    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(options.device, getattr(torch, options.dtype))
+    if isinstance(network, SegmentationModel):
+        network.apply_folding()
+    return measure_speed(network, size, batch_size=options.batch_size, rounds=options.rounds)
+
+
+def _document(
+    options: argparse.Namespace, parameters: ParameterCount, num_bytes: int, macs: MacCount, speed: Speed | None
+) -> dict[str, Any]:
+    timing = None
+    if speed is not None:
+        timing = {
+            "device": options.device,
+            "dtype": options.dtype,
+            "batch_size": speed.batch_size,
+            "rounds": speed.rounds,
+            "latency": speed.latency,
+            "fastest": speed.fastest,
+            "pictures_per_second": speed.throughput,
+            "peak_memory": speed.peak_memory,
+        }
+    return {
+        "model": options.model,
+        "size": list(options.size),
+        "parameters": {
+            "total": parameters.total,
+            "trainable": parameters.trainable,
+            "by_part": dict(parameters.by_part),
+        },
+        "bytes": num_bytes,
+        "macs": {"total": macs.total, "published": macs.published, "by_part": dict(macs.by_part)},
+        "flops": 2 * macs.total,
+        "speed": timing,
+    }
+
+
+def _text(
+    options: argparse.Namespace,
+    config: ModelConfig,
+    parameters: ParameterCount,
+    num_bytes: int,
+    macs: MacCount,
+    speed: Speed | None,
+) -> str:
+    head = f"{options.model}: {type(config).__struct_config__.tag} {config.variant}, {config.num_classes} classes"
+    fields = [
+        ("parameters", f"{parameters.total:,}, of which {parameters.trainable:,} are trainable"),
+        ("saved weights", f"{format_bytes(num_bytes)} in float32"),
+        (
+            "computed",
+            f"{_giga(macs.total)} G multiply-accumulates for a picture of {options.size[0]} × {options.size[1]}",
+        ),
+    ]
+    if macs.published != macs.total:
+        fields.append(
+            ("as published", f"{_giga(macs.published)} G, which papers call FLOPs: the levels fused at stride 4")
+        )
+    return "\n\n".join([head, format_fields(fields + _speed_fields(options, speed)), _parts(parameters, macs)])
+
+
+def _speed_fields(options: argparse.Namespace, speed: Speed | None) -> list[tuple[str, str]]:
+    if speed is None:
+        return []
+    call = "one picture" if speed.batch_size == 1 else f"{speed.batch_size} pictures"
+    where = f"{options.device}, {options.dtype}, median of {speed.rounds}"
+    fields = [
+        ("latency", f"{format_seconds(speed.latency)} for {call} ({where}; fastest {format_seconds(speed.fastest)})"),
+        ("throughput", f"{speed.throughput:.1f} pictures per second"),
+    ]
+    if speed.peak_memory is not None:
+        fields.append(("peak memory", format_bytes(speed.peak_memory)))
+    return fields
+
+
+def _parts(parameters: ParameterCount, macs: MacCount) -> str:
+    names = [*parameters.by_part, *(name for name in macs.by_part if name not in parameters.by_part)]
+    rows = [(name, f"{parameters.by_part.get(name, 0):,}", _giga(macs.by_part.get(name, 0))) for name in names]
+    return format_table([("part", "parameters", "G MACs"), *rows], ("left", "right", "right"))
+
+
+def _giga(count: int) -> str:
+    return f"{count / 1e9:.2f}"

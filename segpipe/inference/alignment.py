@@ -1,0 +1,139 @@
+"""Two networks on one input: how far apart their stages, their logits and their label maps are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segpipe.errors import InputError
+from segpipe.hub import ModelFolder
+from segpipe.models import SegpipeNetwork, build_model, own_tensors
+from segpipe.models.comparison import Difference, measure_difference
+
+from .label_maps import label_map
+from .placement import place_picture
+from .views import Prediction, View
+
+NOISE_SEED = 2022
+NOISE_SIZE = (512, 512)
+LOGITS = "logits"
+_STAGE = re.compile(r"encoder\.(stages|blocks)\.\d+|\w+")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What two networks made of one input.
+
+    Attributes:
+        stages: the encoder's stages or blocks, then the parts behind it, then "logits".
+        differing_pixels: share of the input's pixels with another class; None for classifiers of whole pictures.
+        sums: the sum of each network's logits, by which LiBai's test compares.
+    """
+
+    stages: tuple[Difference, ...]
+    differing_pixels: float | None
+    sums: tuple[float, float]
+
+    @property
+    def logits(self) -> Difference:
+        """The last stage."""
+        return self.stages[-1]
+
+
+def load_unfolded(folder: ModelFolder, *, device: str | torch.device = "cpu") -> SegpipeNetwork:
+    """A network in evaluation mode whose weights are not multiplied out, so that each part gives what it says."""
+    network = build_model(folder.configuration.model)
+    network.load_state_dict(own_tensors(folder), strict=False)
+    return network.eval().to(device)
+
+
+def noise_input(network: SegpipeNetwork, size: tuple[int, int] = NOISE_SIZE, *, seed: int = NOISE_SEED) -> Tensor:
+    """(1, 3, H, W) float32 that is U[0, 1) once the network has normalised it, as LiBai's test feeds its networks.
+
+    The numbers are those of `numpy.random.seed(seed)` and `numpy.random.rand(1, 3, H, W)`.
+    """
+    noise = torch.from_numpy(np.random.RandomState(seed).random_sample((1, 3, *size)))
+    mean, std = (values.cpu().double().view(3, 1, 1) for values in (network.pixel_mean, network.pixel_std))
+    return (noise * std + mean).float()
+
+
+def picture_input(image: np.ndarray) -> Tensor:
+    """(1, 3, H, W) float32 of a decoded picture (H, W, 3) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+
+
+@torch.inference_mode()
+def align(first: SegpipeNetwork, second: SegpipeNetwork, images: Tensor) -> Alignment:
+    """Run both networks, without folded weights, on the same pictures and compare what their parts give.
+
+    Args:
+        first: in evaluation mode.
+        second: in evaluation mode, of the same shapes.
+        images: (1, 3, H, W) RGB 0–255, see `noise_input`.
+
+    Raises:
+        InputError: the networks have different parts, or one part has another shape.
+    """
+    outputs = [_run(network, images) for network in (first, second)]
+    _check_comparable(*outputs)
+    stages = tuple(measure_difference(name, tensor, outputs[1][name]) for name, tensor in outputs[0].items())
+    logits = [each[LOGITS] for each in outputs]
+    share = _differing_share(first, logits, images) if logits[0].dim() == 4 else None
+    return Alignment(stages, share, (float(logits[0].double().sum()), float(logits[1].double().sum())))
+
+
+def _run(network: SegpipeNetwork, images: Tensor) -> dict[str, Tensor]:
+    """What each part gave, in the order of computation, and the logits."""
+    found: dict[str, Tensor] = {}
+    with _recorded(network, found):
+        images = images.to(network.pixel_mean.device, network.pixel_mean.dtype)
+        logits = network(images)
+    return {**found, LOGITS: logits}
+
+
+@contextmanager
+def _recorded(network: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
+    """Fill a table with what the network's parts give while they run."""
+
+    def keep(name: str, output: object) -> None:
+        if isinstance(output, Tensor):
+            found[name] = output
+
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
+        for name, module in network.named_modules()
+        if _STAGE.fullmatch(name)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _check_comparable(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    others = [name for name in {**first, **second} if (name in first) != (name in second)]
+    shapes = [(name, first[name].shape, second[name].shape) for name in first if name in second]
+    differing = [f"{name} is {tuple(one)} and {tuple(two)}" for name, one, two in shapes if one != two]
+    if others or differing:
+        what = differing[0] if differing else f"only one of them has {others[0]}"
+        raise InputError(
+            f"These are two different networks: {what}. Compare two sets of weights of one network, such as a "
+            "checkpoint and what was converted from it."
+        )
+
+
+def _differing_share(network: SegpipeNetwork, logits: list[Tensor], images: Tensor) -> float:
+    size = (images.shape[2], images.shape[3])
+    maps = []
+    for each in logits:
+        grid = (each.shape[2], each.shape[3])
+        placement = place_picture(size, size, network.input_size(size), grid, upsampling="one-step")
+        maps.append(label_map(Prediction((View(each[0], placement),), "logits")).labels)
+    return float((maps[0] != maps[1]).double().mean())

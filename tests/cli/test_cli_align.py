@@ -1,0 +1,58 @@
+"""`segpipe align` and the way back of `segpipe convert`."""
+
+import json
+
+import torch
+
+from segpipe.cli.main import main
+from segpipe.models import read_tensors, write_tensors
+
+MODEL = "segformer-b0-camvid"
+
+
+def write_changed_copy(path, key, change):
+    from segpipe.models import convert_back
+
+    whole = convert_back(MODEL, path.with_name("whole.safetensors"), dialect="libai")
+    tensors = read_tensors(whole)
+    tensors[key] = tensors[key].float() + change
+    write_tensors(tensors, path)
+
+
+def test_a_file_in_libais_names_is_aligned_with_its_source(capsys, tmp_path):
+    assert main(["convert", MODEL, "libai.pth", "--to-dialect", "libai", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dialect"] == "libai"
+    keys = torch.load(tmp_path / "libai.pth", weights_only=True).keys()
+    assert {"segformer.patch_embeds.0.proj.weight", "head.linear_fuse.weight"} < set(keys)
+    assert main(["align", "libai.pth", "libai.pth", "--size", "64", "64", "--tolerance", "0"]) == 0
+    assert "within the tolerance of 0" in capsys.readouterr().out
+
+
+def test_what_is_further_apart_than_the_tolerance_ends_with_1(capsys, tmp_path, street):
+    write_changed_copy(tmp_path / "changed.safetensors", "head.linear_pred.bias", 0.25)
+    arguments = ["align", "whole.safetensors", "changed.safetensors", "--picture", str(street), "--json"]
+    assert main([*arguments, "--tolerance", "0.3"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["aligned"] is True
+    assert document["stages"][-1]["absolute"] == 0.25 or abs(document["stages"][-1]["absolute"] - 0.25) < 1e-3
+    assert document["stages"][0]["absolute"] == 0.0
+    assert main([*arguments, "--tolerance", "0.2"]) == 1
+    assert json.loads(capsys.readouterr().out)["aligned"] is False
+
+
+def test_weights_alone_name_the_tensor_that_differs(capsys, tmp_path):
+    write_changed_copy(tmp_path / "changed.safetensors", "segformer.layer_norms.1.weight", 0.5)
+    arguments = ["align", "whole.safetensors", "changed.safetensors", "--weights"]
+    assert main([*arguments, "--tolerance", "0.1"]) == 1
+    text = capsys.readouterr().out
+    assert "encoder.stages.1.norm.weight" in text
+    assert "more than the tolerance of 0.1" in text
+    assert main([*arguments, "--json"]) == 0
+    [difference] = json.loads(capsys.readouterr().out)["differing"]
+    assert abs(difference["absolute"] - 0.5) < 1e-3
+
+
+def test_options_that_contradict_one_another_are_refused(capsys):
+    assert main(["align", MODEL, MODEL, "--weights", "--double"]) == 2
+    assert main(["convert", MODEL, "out.pth", "--to-dialect", "libai", "--num-classes", "3"]) == 2
+    assert "Leave" in capsys.readouterr().err

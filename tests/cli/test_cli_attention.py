@@ -1,0 +1,56 @@
+"""`segpipe attention` and the heat that it draws."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segpipe.cli.attention import read_token
+from segpipe.cli.main import main
+from segpipe.configuration import load_preset
+from segpipe.errors import InputError
+from segpipe.pipelines.heat_maps import COLOR_MAPS, draw_heat, mark_place
+
+MODEL = "segformer-b0-camvid"
+
+
+def test_a_picture_for_each_head_and_their_mean_is_written(capsys, tmp_path, street):
+    assert main(["attention", MODEL, str(street), "heat", "--layer", "3", "--token", "20,30", "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert list(files) == ["head-0", "head-1", "mean"]
+    for path in files.values():
+        with Image.open(tmp_path / path) as page:
+            assert page.size == (64, 64)
+
+
+def test_a_token_that_is_not_there_is_one_sentence(capsys, tmp_path, street):
+    assert main(["attention", MODEL, str(street), "heat", "--token", "raod"]) == 1
+    assert "road" in capsys.readouterr().err
+    assert not (tmp_path / "heat").exists()
+
+
+def test_tokens_are_places_classes_and_the_class_token():
+    configuration = load_preset(MODEL)
+    assert read_token("12, 7", configuration) == (12, 7)
+    assert read_token("road", configuration) == configuration.labels.names.index("road")
+    assert read_token("4", configuration) == 4
+    assert read_token("cls", configuration) == "cls"
+    with pytest.raises(InputError, match="road"):
+        read_token("raod", configuration)
+
+
+@pytest.mark.parametrize("color_map", COLOR_MAPS)
+def test_more_heat_is_another_colour_and_a_single_value_is_drawn_too(color_map):
+    heat = np.tile(np.linspace(0.0, 1e-3, 32), (8, 1))
+    page = draw_heat(np.full((8, 32, 3), 90, np.uint8), heat, color_map=color_map)
+    assert len(np.unique(page[0], axis=0)) > 20
+    assert draw_heat(np.zeros((8, 32, 3), np.uint8), np.ones((8, 32)), color_map=color_map).shape == (8, 32, 3)
+
+
+def test_the_place_is_marked_on_a_copy():
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    marked = mark_place(picture, (40, 20))
+    assert (picture == 90).all()
+    rows, columns = np.nonzero((marked != 90).any(axis=2))
+    assert (round(rows.mean()), round(columns.mean())) == (20, 40)
