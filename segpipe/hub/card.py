@@ -38,7 +38,11 @@ def card_text(configuration: Configuration, name: str) -> str:
 
 
 def _front_matter(configuration: Configuration) -> str:
-    lines = [f"pipeline_tag: {configuration.task}", "library_name: segpipe", f"tags: [{_TAGS.get(configuration.task, configuration.task)}, segpipe]"]
+    lines = [
+        f"pipeline_tag: {configuration.task}",
+        "library_name: segpipe",
+        f"tags: [{_TAGS.get(configuration.task, configuration.task)}, segpipe]",
+    ]
     licence = configuration.weights.licence if configuration.weights else None
     if licence:
         # A JSON text is a YAML text as well, whatever the licence is called.
