@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from segpipe.configuration import EncoderConfig, MitConfig, NormEps
 from segpipe.errors import ConfigurationError, InputError
@@ -260,6 +261,12 @@ class MixFFN(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, D) → (B, H, W, D)."""
         hidden = _convolve(self.depthwise, self.fc1(features))
+        if not torch.is_grad_enabled():
+            return self._project(hidden)
+        # What GELU gives is as large as `hidden` and quick to compute: the backward pass does so again, up to the matrix.
+        return checkpoint(self._project, hidden, use_reentrant=False, preserve_rng_state=False)
+
+    def _project(self, hidden: Tensor) -> Tensor:
         return self.fc2(functional.gelu(hidden))
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, SegformerConfig
 from segpipe.errors import ConfigurationError
 from segpipe.models import build_model
-from segpipe.models.mit import DropPath
+from segpipe.models.mit import DropPath, MixFFN
 
 # Facts of the released checkpoints: MiT, MiT with 1000 classes, all-MLP head with 19 classes, conv head with 172.
 PARAMETERS = {
@@ -126,6 +127,24 @@ def test_drop_path_grows_linearly_over_the_blocks():
     model = build_model(SegformerConfig(num_classes=2))
     rates = [block.drop_path.rate for stage in model.encoder.stages for block in stage.blocks]
     assert rates == pytest.approx([0.1 * index / 7 for index in range(8)])
+
+
+def test_a_feed_forward_network_computes_what_gelu_gave_again_instead_of_keeping_it():
+    torch.manual_seed(0)
+    network, kept = MixFFN(8, 32), []
+    features = torch.randn(1, 16, 16, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        result = network(features)
+    wide = {tensor.data_ptr() for tensor in kept if tensor.numel() == 16 * 16 * 32}
+    assert len(wide) == 2, "one before the depthwise convolution, one before GELU"
+    hidden = network.depthwise(network.fc1(features).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    plain = network.fc2(functional.gelu(hidden))
+    for ours, theirs in zip(gradients_of(result, network), gradients_of(plain, network), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def gradients_of(result, network):
+    return torch.autograd.grad(result.square().sum(), list(network.parameters()))
 
 
 def test_half_precision_stays_close():
