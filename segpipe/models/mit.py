@@ -263,7 +263,7 @@ class MixFFN(nn.Module):
         hidden = _convolve(self.depthwise, self.fc1(features))
         if not torch.is_grad_enabled():
             return self._project(hidden)
-        # What GELU gives is as large as `hidden` and quick to compute: the backward pass does so again, up to the matrix.
+        # What GELU gives is as large as `hidden` and quick to compute: the backward pass does it again.
         return checkpoint(self._project, hidden, use_reentrant=False, preserve_rng_state=False)
 
     def _project(self, hidden: Tensor) -> Tensor:
