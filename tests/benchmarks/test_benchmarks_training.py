@@ -112,6 +112,7 @@ def test_the_command_line_has_defaults_and_refuses_too_few_steps():
         parse_arguments(["--steps", "2"])
 
 
+@pytest.mark.peer
 @pytest.mark.slow
 def test_both_contestants_begin_with_one_loss_and_learn(tmp_path):
     pytest.importorskip("transformers")

@@ -45,6 +45,7 @@ def test_mmsegmentations_tables(scores):
     )
 
 
+@pytest.mark.peer
 def test_the_yaml_of_segmenter_is_read_back(scores):
     text = segmenter_yaml(scores)
     assert parse_yaml(text.replace(".nan", "null"), origin="these") == {

@@ -53,6 +53,7 @@ def test_schema_carries_the_texts_and_is_json() -> None:
     assert document["$defs"]["HeadConfig"]["additionalProperties"] is False
 
 
+@pytest.mark.peer
 def test_schema_accepts_presets_and_refuses_a_misspelt_key() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     validator = jsonschema.Draft202012Validator(json_schema())

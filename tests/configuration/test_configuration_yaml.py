@@ -78,6 +78,7 @@ def random_value(rng, depth=0):
     ][kind]
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("flow", [False, None])
 def test_what_pyyaml_writes_is_read_as_pyyaml_reads_it(flow):
     yaml = pytest.importorskip("yaml")

@@ -125,6 +125,7 @@ def test_polygons_hold_the_pixels_whose_centres_are_inside():
     assert not rasterise_polygon([10, 10, 20, 10, 20, 20], (3, 4)).any()
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("seed", range(5))
 def test_polygons_are_nearly_those_of_pycocotools(seed):
     oracle = pytest.importorskip("pycocotools.mask")

@@ -98,6 +98,7 @@ def test_cityscapes_outlines_are_drawn_in_order_with_their_border(tmp_path):
     assert labels_of(load_dataset("cityscapes", tmp_path, "val")) == [expected]
 
 
+@pytest.mark.peer
 def test_cityscapes_outlines_are_drawn_as_cityscapesscripts_draws_them(tmp_path):
     official = pytest.importorskip("cityscapesscripts.preparation.json2labelImg")
     known = pytest.importorskip("cityscapesscripts.helpers.labels").labels

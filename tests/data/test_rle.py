@@ -82,6 +82,7 @@ def test_random_masks_come_back(seed):
     assert np.array_equal(counts_to_mask(mask_to_counts(mask), mask.shape), mask)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("seed", range(20))
 def test_random_masks_equal_pycocotools(seed):
     oracle = pytest.importorskip("pycocotools.mask")

@@ -82,6 +82,7 @@ def cityscapes_own_scores(root, predictions):
     return script.evaluateImgLists([script.getPrediction(script.args, path) for path in labels], labels, script.args)
 
 
+@pytest.mark.peer
 @pytest.mark.slow
 @pytest.mark.parametrize("others", [(), ("dog", "cat")])
 def test_cityscapes_own_script_gives_the_same_scores(tmp_path, capsys, others):

@@ -63,6 +63,7 @@ def test_every_loaded_tensor_equals_its_source(tmp_path, dialect):
     assert sum("norm2" in key for key in loaded) == 10
 
 
+@pytest.mark.peer
 def test_every_tensor_of_hugging_faces_classifier_equals_its_source(tmp_path):
     transformers = pytest.importorskip("transformers")
     config = transformers.SegformerConfig(

@@ -80,6 +80,7 @@ HF_VARIANTS = {
 @pytest.mark.parametrize(
     "variant", [pytest.param(name, marks=[] if name == "b0" else pytest.mark.slow) for name in HF_VARIANTS]
 )
+@pytest.mark.peer
 def test_hugging_face_weights_give_hugging_face_logits(variant):
     theirs = hugging_face_model(variant)
     ours = build_model(

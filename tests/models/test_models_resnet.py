@@ -62,6 +62,7 @@ def test_contract_dilation_halves_that_of_the_first_bottleneck(contract, expecte
     assert found == expected
 
 
+@pytest.mark.peer
 def test_bottlenecks_are_those_of_hugging_face():
     transformers = pytest.importorskip("transformers")
     ours = tiny(**STRIDED)

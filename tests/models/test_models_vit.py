@@ -75,6 +75,7 @@ def small_segmenter(distilled=False, image_size=(32, 32)):
     ).eval()
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize(("kind", "extra"), [("ViT", 1), ("DeiT", 2)])
 def test_patches_are_those_of_transformers(kind, extra):
     theirs = their_model(kind)
@@ -84,6 +85,7 @@ def test_patches_are_those_of_transformers(kind, extra):
         assert functional.mse_loss(ours(images), expected).sqrt() < 1e-5 * expected.std()
 
 
+@pytest.mark.peer
 def test_patches_after_each_block_are_those_of_transformers():
     theirs = their_model()
     images = torch.randn(1, 3, 32, 32)
@@ -94,6 +96,7 @@ def test_patches_after_each_block_are_those_of_transformers():
         assert torch.allclose(ours.flatten(1, 2), expected[:, 1:], atol=1e-4)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("layer", [0, 2])
 def test_attention_maps_are_those_of_transformers(layer):
     theirs = their_model("DeiT")
@@ -105,6 +108,7 @@ def test_attention_maps_are_those_of_transformers(layer):
     assert torch.allclose(ours, expected, atol=1e-5)
 
 
+@pytest.mark.peer
 def test_checkpointed_blocks_give_the_same_gradients_between_the_maps():
     encoder = our_encoder(their_model()).train()
     images, sums = torch.randn(1, 3, 32, 32), []
@@ -181,6 +185,7 @@ def test_a_configuration_that_cannot_be_is_refused(options):
         build_model(SegmenterConfig(num_classes=2, encoder=VitConfig(**options)))
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("prefix", ["", "params/", "opt/target/"])
 def test_an_augreg_file_is_the_network_that_it_was(tmp_path, prefix):
     theirs = their_model()
@@ -191,6 +196,7 @@ def test_an_augreg_file_is_the_network_that_it_was(tmp_path, prefix):
     assert all(torch.equal(tensors[key], expected[key]) for key in expected)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize(("name", "mode"), [("vit.npz", "bicubic"), ("vit.pth", "bilinear")])
 def test_positions_of_a_file_come_to_the_grid_as_its_library_does_it(tmp_path, name, mode):
     timm = timm_tensors(their_model())
@@ -206,6 +212,7 @@ def test_positions_of_a_file_come_to_the_grid_as_its_library_does_it(tmp_path, n
     assert torch.equal(positions[:, :1], timm["pos_embed"][:, :1])
 
 
+@pytest.mark.peer
 def test_distilled_weights_begin_a_distilled_network_alone(tmp_path):
     timm = timm_tensors(their_model("DeiT"))
     heads = {f"{name}.{kind}": torch.zeros(1000) for name in ("head", "head_dist") for kind in ("weight", "bias")}
@@ -217,6 +224,7 @@ def test_distilled_weights_begin_a_distilled_network_alone(tmp_path):
         encoder_tensors(tmp_path / "deit.pth", small_segmenter())
 
 
+@pytest.mark.peer
 def test_a_trunk_without_a_last_norm_leaves_that_of_the_file_out(tmp_path):
     torch.save({"model": timm_tensors(their_model("DeiT"))}, tmp_path / "deit.pth")
     network = build_model(UneptConfig(num_classes=2, encoder=DeitConfig(image_size=(32, 32), **SHAPE)))
@@ -234,6 +242,7 @@ def test_a_segformer_begins_with_the_encoder_of_a_classifier(tmp_path):
     assert torch.equal(network.encoder.stages[0].embed.proj.weight, classifier.encoder.stages[0].embed.proj.weight)
 
 
+@pytest.mark.peer
 def test_a_tensor_that_is_missing_or_too_much_is_named(tmp_path):
     arrays = flax_arrays(timm_tensors(their_model()), HEADS)
     arrays["surprise"] = arrays.pop("Transformer/encoder_norm/bias")
@@ -242,6 +251,7 @@ def test_a_tensor_that_is_missing_or_too_much_is_named(tmp_path):
         encoder_tensors(tmp_path / "Ti_16.npz", small_segmenter())
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_an_augreg_file_becomes_one_in_our_names(tmp_path, suffix):
     np.savez(tmp_path / "Ti_16.npz", **flax_arrays(timm_tensors(their_model()), HEADS))
@@ -254,6 +264,7 @@ def test_an_augreg_file_becomes_one_in_our_names(tmp_path, suffix):
         convert_encoder(tmp_path / "Ti_16.npz", target)
 
 
+@pytest.mark.peer
 def test_a_converted_encoder_has_the_prefix_that_was_asked_for(tmp_path):
     np.savez(tmp_path / "Ti_16.npz", **flax_arrays(timm_tensors(their_model()), HEADS))
     target = convert_encoder(tmp_path / "Ti_16.npz", tmp_path / "encoder.pth", prefix="model.encoder.")

@@ -95,6 +95,7 @@ def test_hugging_faces_names_are_those_of_an_independent_table():
     assert_same(write_dialect(model.state_dict(), "huggingface"), hugging_face_tensors(model))
 
 
+@pytest.mark.peer
 def test_hugging_faces_own_class_opens_the_folder_that_is_written(own_folder, tmp_path):
     transformers = pytest.importorskip("transformers")
     path = convert_back(own_folder.path, tmp_path / "theirs", dialect="huggingface")
@@ -226,6 +227,7 @@ def test_libais_own_configuration_describes_the_file_beside_it(tmp_path):
     assert own_tensors(folder).keys() == model.state_dict().keys() - {"head.norm.num_batches_tracked"}
 
 
+@pytest.mark.peer
 def test_libais_configuration_is_read_as_pyyaml_writes_it(tmp_path):
     from segpipe.configuration.foreign_libai import read_libai_configuration
 

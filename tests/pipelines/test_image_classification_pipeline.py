@@ -71,6 +71,7 @@ def test_a_classifier_is_no_segmentation_model_and_the_message_says_what_it_is(f
         pipeline("image-segmentation", folder)
 
 
+@pytest.mark.peer
 def test_logits_are_those_of_hugging_faces_class(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)

@@ -10,6 +10,8 @@ from segpipe.errors import MissingExtraError
 from segpipe.trainers import Callback, TensorBoard
 from segpipe.trainers.run_log import read_log
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture
 def many_files(monkeypatch):
