@@ -52,7 +52,8 @@ def test_preset_is_complete_and_agrees_with_its_name(name: str) -> None:
     _, variant, _ = name.split("-")
     assert preset.model.variant == variant
     assert preset.model.head.channels == (256 if variant in ("b0", "b1") else 768)
-    assert preset.model.encoder.drop_path_rate == 0.1
+    # Published recipes have 0.1; our own is too short for it.
+    assert preset.model.encoder.drop_path_rate == (0.0 if name == "segformer-b0-camvid" else 0.1)
     assert len(preset.labels.names) == len(preset.labels.palette) == len(preset.labels.raw_ids)
     assert all(name == name.strip() for name in preset.labels.names)
     assert preset.weights.source
