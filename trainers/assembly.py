@@ -31,7 +31,7 @@ from .engine import LocalEngine
 from .freezing import apply_freezing
 from .optimizers import build_optimizer
 from .parts import TrainerParts
-from .precision import apply_layer_norm_precision
+from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
 from .run_configuration import configure_run, data_changes, follow_labels, length_changes
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
@@ -88,10 +88,12 @@ def build_local_trainer(
     distributed.join(chosen_device.type)
     with_weights = pretrained and encoder_weights is None
     folder = None if model is None else _open_model(model, with_weights=with_weights)
-    changes = [data_changes(train_dataset, eval_dataset), length_changes(seed, max_epochs, max_steps), cfg_options]
+    options: Mapping[str, Any] | Sequence[str]
+    options = cfg_options if isinstance(cfg_options, Mapping | str) else list(cfg_options)
+    changes = [data_changes(train_dataset, eval_dataset), length_changes(seed, max_epochs, max_steps), options]
     configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
-    configuration = follow_labels(configuration, train_data.labels)
+    configuration = follow_labels(configuration, train_data.labels, options)
     chosen_task = task_of(configuration, task)
     check_best_score(configuration, chosen_task)
     network = _build_network(configuration, chosen_task, folder if with_weights else None)
@@ -168,6 +170,7 @@ def _assemble(
     if config.activation_checkpointing:
         network.apply_activation_checkpointing()
     apply_layer_norm_precision(network, config)
+    warn_of_slow_bfloat16(config, device.type)
     objective = task.objective(network, configuration)
     network.to(device)
     engine = LocalEngine(network, objective, build_optimizer(network, config.optimizer), config, device)

@@ -47,7 +47,13 @@ class LocalEngine:
     """Trains a network that fits into one process, alone or as one of several with DDP.
 
     The loss is a mean over all that counts in the step: over accumulated batches and all
-    processes. So the gradients do not depend on how the step's samples are spread.
+    processes. So the gradients do not depend on how the step's samples are spread, except
+
+    - with OHEM, which chooses its least share of hard pixels in each batch of each process, and divides the losses of
+      auxiliary heads by the hard pixels there;
+    - with the boundary loss, whose class weights come from each batch of each process;
+    - by chance and by batch norms: what is dropped out differs by process, and statistics are those of each batch,
+      or with `sync_batch_norm` of all processes' batches.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class LocalEngine:
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.network: nn.Module = self.model
         if distributed.world_size() > 1:
+            _apply_plain_gradients(self.parameters)
             devices = [device] if device.type == "cuda" else None
             self.network = DistributedDataParallel(self.model, device_ids=devices)
 
@@ -162,6 +169,17 @@ class LocalEngine:
             f"Step {number}: the {what} is {value}. Nothing was updated. "
             f"Look at these pictures and labels, or lower the learning rate: {names}."
         )
+
+
+def _apply_plain_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Let the gradients of convolutions have the strides of their weights, as the memory that DDP keeps for them has.
+
+    Those of depthwise and of 1 × 1 convolutions may come with the strides of channels-last memory, and DDP warns. Their
+    values lie the same way, so none moves here; those of other convolutions are copied, as autograd would do next.
+    """
+    for parameter in parameters:
+        if parameter.ndim == 4 and parameter.is_contiguous():
+            parameter.register_hook(lambda gradient: gradient.flatten().view(gradient.shape))
 
 
 def step_seed(seed: int, number: int, rank: int) -> int:

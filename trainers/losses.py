@@ -95,13 +95,13 @@ class SegmentationLoss:
         return _focal(logits, upsampling, target, self.config)
 
     def check(self, logits: Tensor, labels: Tensor) -> None:
-        """InputError: shapes that do not fit, or a label that is no class and not ignored."""
+        """InputError: shapes that do not fit, or on a CPU, a label that is no class and not ignored."""
         if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels) or logits.shape[1] != self.num_classes:
             raise InputError(
                 f"Logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} do not fit: a loss "
                 f"over {self.num_classes} classes needs (B, {self.num_classes}, h, w) and (B, H, W)."
             )
-        if labels.device.type != "cpu":  # Looking at the values would make the processor wait for the GPU.
+        if labels.device.type != "cpu":  # The loader has looked; here the processor would wait for the GPU.
             return
         wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= self.num_classes))
         if wrong.any():

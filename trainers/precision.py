@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from segpipe.configuration import TrainConfig
 from segpipe.errors import UnknownNameError
+from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
+
+logger = get_logger(__name__)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AMP_LEVELS: dict[str, dict[str, Any]] = {
@@ -55,6 +58,21 @@ def apply_layer_norm_precision(model: nn.Module, config: TrainConfig) -> None:
     for module in model.modules():
         if type(module) is nn.LayerNorm:
             module.__class__ = _HALF_NORMS[dtype]
+
+
+def warn_of_slow_bfloat16(config: TrainConfig, device_type: str) -> None:
+    """Tell of a processor that cannot compute in bfloat16, on which it is many times slower than float32."""
+    if config.precision == "bfloat16" and device_type == "cpu" and not _has_bfloat16():
+        logger.warning(
+            "This processor cannot compute in bfloat16 itself, and torch is slow in its place: "
+            "set train.precision=float32"
+        )
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor does as far as torch tells; it need not tell."""
+    name = "_is_mkldnn_bf16_supported"
+    return not hasattr(torch.ops.mkldnn, name) or bool(getattr(torch.ops.mkldnn, name)())
 
 
 class _Float16LayerNorm(nn.LayerNorm):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def configure_run(
     folder: ModelFolder | None,
     cfg_file: str | Path | None,
     modify: Callable[[Configuration], Configuration] | None,
-    changes: list[Mapping[str, Any] | Iterable[str]],
+    changes: Sequence[Mapping[str, Any] | Iterable[str]],
 ) -> Configuration:
     """The model's configuration or the file's, as `modify` gives it back, then changed in the order of `changes`.
 
@@ -83,8 +83,16 @@ def length_changes(seed: int | None, max_epochs: int | None, max_steps: int | No
     return changes
 
 
-def follow_labels(configuration: Configuration, labels: LabelSet) -> Configuration:
-    """The data's labels; where they are not the model's, as many outputs as classes."""
+def follow_labels(
+    configuration: Configuration, labels: LabelSet, options: Mapping[str, Any] | Sequence[str] = ()
+) -> Configuration:
+    """The data's labels; where they are not the model's, as many outputs as classes.
+
+    Args:
+        configuration: of the run.
+        labels: of the data.
+        options: the user's own changes of the configuration: class weights among them are for the data's classes.
+    """
     names = configuration.labels.names if configuration.labels else ()
     model = configuration.model
     if names != labels.names:
@@ -94,7 +102,7 @@ def follow_labels(configuration: Configuration, labels: LabelSet) -> Configurati
             _few(names) or "none by name",
         )
         model = msgspec.structs.replace(model, num_classes=len(labels.names))
-        configuration = _fit_class_weights(configuration, len(labels.names))
+        configuration = _fit_class_weights(configuration, len(labels.names), options)
     return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
 
 
@@ -108,17 +116,31 @@ def _with_published_recipe(configuration: Configuration, name: str) -> Configura
     return configuration
 
 
-def _fit_class_weights(configuration: Configuration, num_classes: int) -> Configuration:
-    """Without the class weights of a recipe that was made for other classes."""
+def _fit_class_weights(
+    configuration: Configuration, num_classes: int, options: Mapping[str, Any] | Sequence[str]
+) -> Configuration:
+    """Without the class weights of a recipe that was made for other classes, be they as many."""
     assert configuration.train is not None
     loss = configuration.train.loss
-    if isinstance(loss, SoftCrossEntropyLoss) or loss.class_weights is None or len(loss.class_weights) == num_classes:
+    if isinstance(loss, SoftCrossEntropyLoss) or loss.class_weights is None:
+        return configuration
+    train = msgspec.structs.replace(configuration.train, loss=msgspec.structs.replace(loss, class_weights=None))
+    unweighted = msgspec.structs.replace(configuration, train=train)
+    is_for_others = configuration.labels is not None and not _have_class_weights(override(unweighted, options))
+    if len(loss.class_weights) == num_classes and not is_for_others:
         return configuration
     logger.warning(
-        "The recipe weighs %s classes and the data has %s: all weigh the same", len(loss.class_weights), num_classes
+        "The recipe weighs %s classes and the data has %s by other names: all weigh the same. "
+        "To weigh them, give train.loss.class_weights for them among the options",
+        len(loss.class_weights),
+        num_classes,
     )
-    train = msgspec.structs.replace(configuration.train, loss=msgspec.structs.replace(loss, class_weights=None))
-    return msgspec.structs.replace(configuration, train=train)
+    return unweighted
+
+
+def _have_class_weights(configuration: Configuration) -> bool:
+    loss = configuration.train.loss if configuration.train else None
+    return getattr(loss, "class_weights", None) is not None
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -19,14 +19,14 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(features)
         values = features.float()
         count = values.new_full((1,), values.numel() / values.shape[1])
-        local = torch.cat([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3)), count])
-        sums, squares, total = _AllSum.apply(local).split([self.num_features, self.num_features, 1])
+        sums, total = _AllSum.apply(torch.cat([values.sum(dim=(0, 2, 3)), count])).split([self.num_features, 1])
         mean = sums / total
-        variance = (squares / total - mean.square()).clamp_min(0.0)
+        # The mean first: E[x²] - E[x]² in float32 loses a variance that is small beside the mean.
+        centred = values - mean[:, None, None]
+        variance = _AllSum.apply(centred.square().sum(dim=(0, 2, 3))) / total
         self._track(mean.detach(), variance.detach(), float(total.detach()))
         scale = self.weight / torch.sqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return (values * scale[:, None, None] + shift[:, None, None]).to(features.dtype)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: float) -> None:

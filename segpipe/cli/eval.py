@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=1, metavar="N", help="pictures of one size at once; default 1"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # of torch's old launcher
     parser.add_argument("--boundary", action="store_true", help="boundary IoU too")
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"write {SCORES}, and what these two say:")
     parser.add_argument("--overlays", action="store_true", help="each picture under its classes, in DIR/overlays")
@@ -86,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
     from segpipe.distributed import is_main
     from segpipe.models import open_folder
 
+    if options.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     device = _join(options.device)
     start = perf_counter()
     folder = open_folder(options.model)
@@ -122,7 +126,7 @@ def _foreign_text(scores: AnyScores, text_format: str) -> str:
 
 def _join(device: str | None) -> str | None:
     """Join torchrun's other processes, each with its own GPU; what the first process says is said once."""
-    from segpipe.distributed import join, read_ranks
+    from segpipe.distributed import device_index, join, read_ranks
 
     ranks = read_ranks()
     if ranks.rank != 0:
@@ -130,7 +134,8 @@ def _join(device: str | None) -> str | None:
     if device is None and ranks.world_size > 1:
         import torch
 
-        device = f"cuda:{ranks.local_rank}" if torch.cuda.is_available() else "cpu"
+        visible = torch.cuda.device_count()
+        device = f"cuda:{device_index(ranks, visible)}" if visible else "cpu"
     join((device or "cpu").partition(":")[0])
     return device
 

@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,10 +176,20 @@ def _with_roots(configuration: Configuration, options: argparse.Namespace) -> Da
     named = configuration.dataset
     if named is None or not options.data:
         return named
-    mixed = tuple(
-        msgspec.structs.replace(each, root=root) for each, (_, root) in zip(named.mixed, options.mix, strict=True)
-    )
-    return msgspec.structs.replace(named, root=options.data[1], mixed=mixed)
+    return msgspec.structs.replace(named, root=options.data[1], mixed=_mixed_with_roots(named.mixed, options.mix))
+
+
+def _mixed_with_roots(named: Sequence[MixedDataConfig], given: Sequence[Sequence[str]]) -> tuple[MixedDataConfig, ...]:
+    """What is mixed in, with the folders of --mix; as it is without."""
+    if not given:
+        return tuple(named)
+    if [each.type for each in named] != [name for name, _ in given]:
+        raise InputError(
+            f"--mix names {', '.join(name for name, _ in given)} and dataset.mixed is set to "
+            f"{', '.join(each.type for each in named) or 'nothing'}; one of them says what is mixed in. "
+            "Give --mix or dataset.mixed, not both."
+        )
+    return tuple(msgspec.structs.replace(each, root=root) for each, (_, root) in zip(named, given, strict=True))
 
 
 def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> Trainer:

@@ -200,35 +200,6 @@ class Loader(Iterator[Batch]):
 
 
 @dataclass(frozen=True)
-class EvaluationShard(Sequence[Sample]):
-    """Every world_size-th sample from `rank` on: the share of one process in an evaluation.
-
-    Nothing is padded: shards may differ by one sample, all together they hold each sample once, and a shard may be
-    empty. Counts may be summed over processes; do not step through shards together with a collective per sample.
-    """
-
-    dataset: LabelledSamples
-    rank: int = 0
-    world_size: int = 1
-
-    @property
-    def labels(self) -> LabelSet:
-        """What class indices mean."""
-        return self.dataset.labels
-
-    @property
-    def indices(self) -> range:
-        """Places of the shard's samples in the whole data set."""
-        return range(self.rank, len(self.dataset), self.world_size)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # a shard is not sliced
-        return self.dataset[self.indices[index]]
-
-
-@dataclass(frozen=True)
 class _Places:
     """The keys of each batch of one process, without end."""
 
@@ -266,6 +237,7 @@ class _Reader:
             transformed = self._transform(sample, sample_rng(self.seed, key, draw))
             if transformed.label is None or (transformed.label != ignore_index).any():
                 break
+        _check_classes(transformed, self.dataset.labels)
         return transformed
 
     def _read(self, index: int) -> Sample:
@@ -285,6 +257,22 @@ class _Reader:
             raise SegpipeError(
                 f"{sample.name} could not be transformed: {_shown(error)}. Check the picture and the transforms."
             ) from error
+
+
+def _check_classes(sample: Sample, labels: LabelSet) -> None:
+    """Refuse what is no class. Here for all devices: where the loss is, a look at values would wait for the GPU."""
+    values = sample.label if sample.class_index is None else np.array(sample.class_index)
+    if values is None:
+        return
+    wrong = (values < 0) | (values >= len(labels.names))
+    if sample.class_index is None:
+        wrong &= values != labels.ignore_index
+    if wrong.any():
+        raise InputError(
+            f"{sample.name}: its label has the value {int(values[wrong].flat[0])}, which is no class "
+            f"(0 … {len(labels.names) - 1}) and not ignore_index {labels.ignore_index}. "
+            "Check `labels.raw_ids` and `labels.ignore_index`, and the transforms."
+        )
 
 
 class _Failure(NamedTuple):

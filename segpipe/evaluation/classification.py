@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,16 +14,24 @@ from torch import Tensor
 
 from segpipe import distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
-from segpipe.errors import InputError, ModelFolderError, NumericalError
+from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference.resizing import resize_image
 from segpipe.log import get_logger
-from segpipe.models import SegmentationModel, SegpipeNetwork, load_model, open_folder
+from segpipe.models import SegpipeNetwork
+from segpipe.names import Tasks
 
 from .classes import match_classes
-from .reading import read_ahead
+from .reading import in_batches, read_ahead
 from .scores import divide, mean
-from .sharing import EvaluationStopped, count_together, in_evaluation_mode, with_bar
+from .sharing import (
+    EvaluationStopped,
+    check_countable,
+    count_together,
+    in_evaluation_mode,
+    open_network,
+    with_bar,
+)
 
 logger = get_logger(__name__)
 
@@ -124,11 +132,8 @@ def evaluate_classifier(
         readers: threads that read pictures ahead; 0: none.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """
-    if len(dataset) == 0:
-        raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; it must be a whole number, at least 1. Leave it out for 1.")
-    network, chosen = _open(model, configuration, device)
+    check_countable(dataset, batch_size)
+    network, chosen = open_network(model, configuration, device, task=Tasks.image_classification)
     matched = match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels)
     output_of = np.arange(len(dataset.labels.names)) if matched is None else _inverted(matched, dataset.labels)
     preprocessor = chosen.preprocessor if chosen else PreprocessorConfig()
@@ -137,17 +142,18 @@ def evaluate_classifier(
     counts = np.zeros((len(dataset.labels.names), 3), np.int64)  # pictures, right, among the five
 
     def count() -> None:
-        for batch in _batches(samples, batch_size):
+        for batch in in_batches(samples, batch_size):
+            _check_classified(batch)
             ranks = _ranks(network, batch, preprocessor, output_of)
             for sample, rank in zip(batch, ranks, strict=True):
                 counts[sample.class_index] += (1, rank < 1, rank < TOP)
             if should_stop is not None and should_stop():
                 raise EvaluationStopped
 
-    device = network.pixel_mean.device
+    place = network.pixel_mean.device
     with in_evaluation_mode(network):
-        count_together(count, device)
-    scores = scores_of(distributed.all_sum(torch.from_numpy(counts).to(device)).cpu().numpy(), dataset.labels.names)
+        count_together(count, place)
+    scores = scores_of(distributed.all_sum(torch.from_numpy(counts).to(place)).cpu().numpy(), dataset.labels.names)
     if distributed.is_main():
         logger.info("Evaluated %d pictures: Acc@1 %.4f, Acc@5 %.4f", len(dataset), scores.acc1, scores.acc5)
     return scores
@@ -178,23 +184,6 @@ def rank_of(logits: Tensor, classes: Tensor) -> Tensor:
     return ((logits > own) | ((logits == own) & (indices < classes[:, None]))).sum(dim=1)
 
 
-def _open(
-    model: SegpipeNetwork | ModelFolder | str | Path,
-    configuration: Configuration | None,
-    device: str | torch.device | None,
-) -> tuple[SegpipeNetwork, Configuration | None]:
-    if isinstance(model, SegpipeNetwork):
-        return model, configuration
-    folder = open_folder(model)
-    network = load_model(folder, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if isinstance(network, SegmentationModel):
-        raise ModelFolderError(
-            f"{folder.name} is a network for {folder.configuration.task}, not for image-classification. "
-            "Name another model, or use evaluate."
-        )
-    return network, configuration or folder.configuration
-
-
 def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
     """(K,) the network's output for each class of the data set."""
     outputs = np.zeros(len(labels.names), np.int64)
@@ -204,17 +193,10 @@ def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
     return outputs
 
 
-def _batches(samples: Iterable[ClassifiedSample], size: int) -> Iterator[list[ClassifiedSample]]:
-    batch: list[ClassifiedSample] = []
-    for sample in samples:
+def _check_classified(batch: list[ClassifiedSample]) -> None:
+    for sample in batch:
         if sample.class_index is None:
             raise InputError(f"{sample.name} has no class; scores need one for each picture. Choose a labelled split.")
-        batch.append(sample)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 @torch.inference_mode()

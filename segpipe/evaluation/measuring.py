@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,18 +12,26 @@ import torch
 
 from segpipe import distributed
 from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
-from segpipe.errors import InputError, ModelFolderError, NumericalError
+from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Prediction, is_whole, label_map, predict, predict_images, prepare_image
 from segpipe.log import get_logger
-from segpipe.models import SegmentationModel, load_model, open_folder
+from segpipe.models import SegmentationModel
+from segpipe.names import Tasks
 
 from .boundaries import BoundaryCounts
 from .classes import match_classes
 from .confusion import ConfusionMatrix
-from .reading import read_ahead
+from .reading import in_batches, read_ahead
 from .scores import Scores
-from .sharing import EvaluationStopped, count_together, in_evaluation_mode, with_bar
+from .sharing import (
+    EvaluationStopped,
+    check_countable,
+    count_together,
+    in_evaluation_mode,
+    open_network,
+    with_bar,
+)
 
 logger = get_logger(__name__)
 
@@ -85,8 +93,8 @@ def evaluate(
         on_picture: called with the name and the label map of each picture that this process sees.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """
-    _check(dataset, batch_size)
-    network, chosen = _open(model, configuration, device)
+    check_countable(dataset, batch_size)
+    network, chosen = open_network(model, configuration, device, task=Tasks.image_segmentation)
     plan = Plan(
         preprocessor=chosen.preprocessor if chosen else PreprocessorConfig(),
         inference=inference or (chosen.inference if chosen else InferenceConfig()),
@@ -160,35 +168,6 @@ class Tally:
         return self.matrix.scores(names, boundaries=self.boundaries)
 
 
-def _check(dataset: LabelledDataset, batch_size: int) -> None:
-    if len(dataset) == 0:
-        raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; it must be a whole number, at least 1. Leave it out for 1.")
-
-
-def _open(
-    model: SegmentationModel | ModelFolder | str | Path,
-    configuration: Configuration | None,
-    device: str | torch.device | None,
-) -> tuple[SegmentationModel, Configuration | None]:
-    if isinstance(model, torch.nn.Module):
-        if device is not None and torch.device(device).type != model.pixel_mean.device.type:
-            raise InputError(
-                f"The network is on {model.pixel_mean.device} and device is {str(device)!r}; a network is used where "
-                f"it is. Leave device out, or call model.to({str(device)!r}) first."
-            )
-        return model, configuration
-    folder = open_folder(model)
-    network = load_model(folder, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if not isinstance(network, SegmentationModel):
-        raise ModelFolderError(
-            f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. "
-            "Name another model, or use segpipe.evaluation.evaluate_classifier."
-        )
-    return network, configuration or folder.configuration
-
-
 def _count_together(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
     """Count this process's samples, then add up over all; no process is left waiting for one that failed."""
     device = network.pixel_mean.device
@@ -198,7 +177,8 @@ def _count_together(network: SegmentationModel, samples: Iterable[LabelledPictur
 
 
 def _count(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
-    for batch in _batches(samples, plan.batch_size):
+    for batch in in_batches(samples, plan.batch_size):
+        _check_labelled(batch)
         for sample, prediction in zip(batch, _label_maps(network, batch, plan), strict=True):
             assert sample.label is not None
             if plan.on_picture is not None:
@@ -212,17 +192,10 @@ def _count(network: SegmentationModel, samples: Iterable[LabelledPicture], plan:
             raise EvaluationStopped
 
 
-def _batches(samples: Iterable[LabelledPicture], size: int) -> Iterator[list[LabelledPicture]]:
-    batch: list[LabelledPicture] = []
-    for sample in samples:
+def _check_labelled(batch: list[LabelledPicture]) -> None:
+    for sample in batch:
         if sample.label is None:
             raise InputError(f"{sample.name} has no label; scores need one for each picture. Choose a labelled split.")
-        batch.append(sample)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 @torch.inference_mode()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item", covariant=True)
+One = TypeVar("One")
 
 
 class Readable(Protocol[Item]):
@@ -38,3 +40,10 @@ def read_ahead(dataset: Readable[Item], indices: Sequence[int], readers: int) ->
             yield waiting.popleft().result()
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
+
+
+def in_batches(samples: Iterable[One], size: int) -> Iterator[list[One]]:
+    """Lists of `size` samples; the last one may be shorter."""
+    rest = iter(samples)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from segpipe import distributed
-from segpipe.errors import SegpipeError
+from segpipe.configuration import Configuration
+from segpipe.errors import InputError, ModelFolderError, SegpipeError
+from segpipe.hub import ModelFolder
+from segpipe.models import SegmentationModel, SegpipeNetwork, load_model, open_folder
+from segpipe.names import Tasks
 
 Item = TypeVar("Item")
 
 
 class EvaluationStopped(Exception):
     """No error: an evaluation was broken off because its caller wished it, in one process or in many."""
+
+
+def check_countable(dataset: Sized, batch_size: int) -> None:
+    """InputError: nothing to score, or a batch size that is none."""
+    if len(dataset) == 0:
+        raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; it must be a whole number, at least 1. Leave it out for 1.")
+
+
+def open_network(
+    model: SegpipeNetwork | ModelFolder | str | Path,
+    configuration: Configuration | None,
+    device: str | torch.device | None,
+    *,
+    task: str,
+) -> tuple[Any, Configuration | None]:
+    """A network as it is with the configuration that is given; of a folder or a name its network and its own.
+
+    Raises:
+        InputError: a network that is not on the device that is given.
+        ModelFolderError: a folder's network is for another task.
+    """
+    if isinstance(model, nn.Module):
+        if device is not None and torch.device(device).type != model.pixel_mean.device.type:
+            raise InputError(
+                f"The network is on {model.pixel_mean.device} and device is {str(device)!r}; a network is used where "
+                f"it is. Leave device out, or call model.to({str(device)!r}) first."
+            )
+        return model, configuration
+    folder = open_folder(model)
+    network = load_model(folder, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if isinstance(network, SegmentationModel) != (task == Tasks.image_segmentation):
+        other = "evaluate" if isinstance(network, SegmentationModel) else "evaluate_classifier"
+        raise ModelFolderError(
+            f"{folder.name} is a network for {folder.configuration.task}, not for {task}. "
+            f"Name another model, or use segpipe.evaluation.{other}."
+        )
+    return network, configuration or folder.configuration
 
 
 def count_together(count: Callable[[], None], device: torch.device) -> None:

@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from training_material import data_root, recipe  # noqa: F401
 
-from segpipe import evaluate, load_dataset, pipeline
+from segpipe import distributed, evaluate, load_dataset, pipeline
+from segpipe.cli.eval import _join
 from segpipe.cli.main import main
 from segpipe.configuration import LabelSet
 from segpipe.data import dataset_labels
@@ -135,3 +137,19 @@ def test_what_cannot_be_a_submission_says_so(tmp_path):
         submission_values("cityscape", None, 19)
     with pytest.raises(InputError, match="has the class 19; there are values for classes 0 to 18"):
         write_submission(tmp_path, "x.png", np.array([[19]], np.uint8), submission_values("cityscapes", None, 19))
+
+
+def test_under_a_launcher_the_only_gpu_that_a_process_sees_is_its_own(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(distributed, "join", lambda device_type: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert _join(None) == "cuda:0"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert _join(None) == "cuda:1"
+
+
+def test_the_argument_of_torchs_old_launcher_is_taken(camvid, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert main(arguments(camvid, "--local-rank=0")) == 0

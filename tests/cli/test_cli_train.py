@@ -169,3 +169,12 @@ def test_a_dry_run_says_that_a_preset_has_no_weights_and_counts_in_epochs(data_r
     assert "random weights, since there are no public ones of segformer-b0-cityscapes-libai" in text
     assert "scores every 2 epochs and at the end" in text
     assert "cpu, float16" in text
+
+
+def test_what_is_mixed_in_is_named_in_one_place(arguments, data_root, capsys, tmp_path):  # noqa: F811
+    more = str(write_pictures(tmp_path / "more"))
+    mixed = ["--set", f'dataset.mixed=[{{"type": "folder", "root": "{more}"}}]']
+    assert main([*arguments, "--mix", "folder", more, "--set", "dataset.mixed=[]"]) == 1
+    assert "Give --mix or dataset.mixed, not both" in capsys.readouterr().err
+    assert main([*arguments, *mixed, "--dry-run"]) == 0
+    assert "train: 10 pictures" in " ".join(capsys.readouterr().out.split())

@@ -6,7 +6,10 @@ import base64
 import json
 import pickle
 import struct
+from dataclasses import replace
+from fnmatch import fnmatch
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -69,6 +72,11 @@ def make_root(root, sizes=((20, 30), (24, 26)), split="train"):
     return root
 
 
+def map_file(root, number):
+    [path] = root.glob(f"boundaries/3-classes-*/images/train/{number}.png")
+    return path
+
+
 # Computing
 
 
@@ -127,7 +135,8 @@ def test_distances_end_at_250():
 def test_prepared_maps_are_read_and_equal_those_computed(tmp_path):
     root = make_root(tmp_path)
     done = prepare_dataset("boundaries", root, data="folder")
-    assert (done.written, done.kept) == ({"boundaries/3-classes/images/train": 2}, 0)
+    assert (list(done.written.values()), done.kept) == ([2], 0)
+    assert fnmatch(*done.written, "boundaries/3-classes-????????/images/train")
     assert prepare_dataset("boundaries", root, data="folder").kept == 2
     dataset = load_dataset("folder", root)
     for read, made in zip(with_boundaries(dataset, "prepared"), with_boundaries(dataset, "computed"), strict=True):
@@ -140,7 +149,7 @@ def test_prepared_maps_are_read_and_equal_those_computed(tmp_path):
 def test_a_damaged_map_is_made_again_by_several_processes(tmp_path):
     root = make_root(tmp_path)
     prepare_dataset("boundaries", root, data="folder")
-    path = root / "boundaries/3-classes/images/train/1.png"
+    path = map_file(root, 1)
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
     done = prepare_dataset("boundaries", root, data="folder", jobs=2)
@@ -160,12 +169,24 @@ def test_every_layout_finds_its_maps_from_any_root(tmp_path, top):
 def test_without_files_maps_are_computed_unless_prepared_ones_are_asked_for(tmp_path):
     dataset = load_dataset("folder", make_root(tmp_path))
     assert with_boundaries(dataset)[0].extras["distance"].max() > 1
-    with pytest.raises(InputError, match=r"have no boundary maps for 3 classes.*segpipe data prepare boundaries"):
+    with pytest.raises(InputError, match=r"have no boundary maps for its 3 classes.*segpipe data prepare boundaries"):
         with_boundaries(dataset, "prepared")
     prepare_dataset("boundaries", tmp_path, data="folder")
-    (tmp_path / "boundaries/3-classes/images/train/0.png").unlink()
+    map_file(tmp_path, 0).unlink()
     with pytest.raises(InputError, match=r"0\.jpg has no boundary maps in"):
         with_boundaries(dataset, "prepared")[0]
+
+
+@pytest.mark.parametrize("change", [{"names": ("c", "b", "a")}, {"raw_ids": (0, 2, 1)}])
+def test_maps_of_other_classes_of_the_same_number_are_not_read(tmp_path, change, caplog):
+    dataset = load_dataset("folder", make_root(tmp_path))
+    prepare_dataset("boundaries", tmp_path, data="folder")
+    map_file(tmp_path, 0).write_bytes(b"")  # reading it would be an error
+    others = replace(dataset, labels=msgspec.structs.replace(dataset.labels, **change))
+    assert with_boundaries(others)[0].extras["distance"].max() > 1
+    assert "were made for other classes" in caplog.text
+    with pytest.raises(InputError, match=r"no boundary maps for its 3 classes; those in .* were made for other"):
+        with_boundaries(others, "prepared")
 
 
 def test_openseg_files_beside_the_labels_are_read(tmp_path):
@@ -182,7 +203,7 @@ def test_openseg_files_beside_the_labels_are_read(tmp_path):
 def test_maps_of_another_size_are_refused(tmp_path):
     root = make_root(tmp_path)
     prepare_dataset("boundaries", root, data="folder")
-    path = root / "boundaries/3-classes/images/train/0.png"
+    path = map_file(root, 0)
     Image.fromarray(np.zeros((5, 5, 2), np.uint8)).save(path)
     with pytest.raises(ImageDecodeError, match=r"are 5 × 5 .* the label 20 × 30"):
         with_boundaries(load_dataset("folder", root))[0]

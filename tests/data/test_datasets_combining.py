@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dataset_material import NAMES, labels_of, make_dataset, put_image, put_label, put_text
 
@@ -85,3 +86,13 @@ def test_mixed_data_needs_a_folder(tmp_path):
     config = DatasetConfig(type="camvid", root=str(tmp_path), mixed=(MixedDataConfig(type="street-scenes"),))
     with pytest.raises(InputError, match=r"Set dataset\.mixed\[0\]\.root"):
         load_configured(config)
+
+
+def test_mixed_data_without_a_folder_says_how_to_get_it_and_how_to_do_without(tmp_path):
+    streets = DatasetConfig(type="folder", root=str(tmp_path), mixed=(MixedDataConfig(type="street-scenes"),))
+    put_image(tmp_path, "images/train/a.png", (4, 4))
+    put_label(tmp_path, "labels/train/a.png", np.zeros((4, 4)))
+    put_image(tmp_path, "images/val/a.png", (4, 4))
+    put_label(tmp_path, "labels/val/a.png", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"prepare street-scenes ROOT draws them.*set dataset\.mixed=\[\]"):
+        load_configured(streets, names=NAMES)

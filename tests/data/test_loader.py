@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from segpipe.configuration import LabelSet, PhotometricDistortion, RandomCrop, RandomFlip
-from segpipe.data.loader import DRAWS, EvaluationShard, build_loader
+from segpipe.data.loader import DRAWS, build_loader
 from segpipe.data.order import Key, permutation, sample_key, sample_rng
 from segpipe.data.sample import Sample
 from segpipe.data.transforms import build_transforms
@@ -135,10 +135,11 @@ def test_workers_change_nothing():
 def test_labels_of_any_type_come_out_of_workers_as_they_are(dtype):
     def relabelled(sample, rng):
         label = np.full((12, 14), 255 if dtype == np.uint8 else 300, dtype)
-        label[0, 0] = 0 if dtype != np.int16 else -1
+        label[0, 0] = 0
         return Sample(sample.image, label, sample.name, {})
 
-    assert take(2, transform=relabelled, workers=1) == take(2, transform=relabelled)
+    dataset = Drawn(labels=LabelSet(names=tuple(map(str, range(301))), ignore_index=65535))
+    assert take(2, dataset, relabelled, workers=1) == take(2, dataset, relabelled)
 
 
 @pytest.mark.parametrize("start", [1, 4, 6, 7, 23])
@@ -313,10 +314,20 @@ def test_numbers_that_do_not_fit_are_refused(options, message):
         take(1, **options)
 
 
-@pytest.mark.parametrize(("length", "world_size"), [(7, 1), (7, 3), (2, 4)])
-def test_evaluation_shards_hold_each_sample_once(length, world_size):
-    shards = [EvaluationShard(Drawn(length=length), rank, world_size) for rank in range(world_size)]
-    names = [sample.name for shard in shards for sample in shard]
-    assert sorted(names) == [f"{i}.jpg" for i in range(length)]
-    assert max(map(len, shards)) - min(map(len, shards)) <= 1
-    assert shards[0].labels.names == ("a", "b")
+@pytest.mark.parametrize("value", [2, 254])
+def test_a_label_that_is_no_class_is_refused_by_the_pictures_name(value):
+    def spoil(sample, rng):
+        label = sample.label.copy()
+        label[0, 0], label[0, 1] = value, 255  # 255 is ignored
+        return replace(sample, label=label)
+
+    with pytest.raises(InputError, match=rf"\d\.jpg: its label has the value {value}, which is no class \(0 … 1\)"):
+        take(1, transform=spoil)
+
+
+def test_a_picture_of_no_class_is_refused_by_its_name():
+    def classify(sample, rng):
+        return replace(sample, label=None, class_index=2)
+
+    with pytest.raises(InputError, match=r"\d\.jpg: its label has the value 2"):
+        take(1, transform=classify)

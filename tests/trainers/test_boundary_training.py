@@ -106,7 +106,7 @@ def test_a_network_without_boundaries_is_refused(recipe, data_root, tmp_path):
 
 
 def test_prepared_maps_that_are_missing_are_told_before_the_first_step(unept, data_root, tmp_path):
-    with pytest.raises(InputError, match="have no boundary maps for 3 classes"):
+    with pytest.raises(InputError, match="have no boundary maps for its 3 classes"):
         build(unept, data_root, tmp_path / "run", cfg_options={"train.loss.maps": "prepared"})
 
 

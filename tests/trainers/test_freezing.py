@@ -1,5 +1,6 @@
 """Frozen parts stay as they are, bit for bit, and the rest learns."""
 
+import numpy as np
 import pytest
 import torch
 from runs import build
@@ -78,3 +79,12 @@ def test_a_part_that_is_in_no_name_gets_the_near_ones(recipe, data_root, tmp_pat
 def test_freezing_everything_is_refused(recipe, data_root, tmp_path):
     with pytest.raises(ConfigurationError, match=r"train.freeze: .* freezes all \d+ parameters"):
         build(recipe, data_root, tmp_path / "run", cfg_options={"train.freeze": ["encoder", "head"]})
+
+
+def test_a_prediction_gives_each_module_its_own_mode_back(recipe, data_root, tmp_path):
+    run = build(recipe, data_root, tmp_path / "run")
+    run.model.train()
+    run.model.head.norm.eval()  # as a frozen one is
+    run.parts.predict(np.zeros((40, 48, 3), np.uint8))
+    assert run.model.training
+    assert not run.model.head.norm.training

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from segpipe.configuration import AdamW, LossScale, TrainConfig
 from segpipe.errors import UnknownNameError
-from segpipe.trainers.precision import amp_level, apply_layer_norm_precision, build_scaler
+from segpipe.trainers.precision import amp_level, apply_layer_norm_precision, build_scaler, warn_of_slow_bfloat16
 
 
 def train_config(**options):
@@ -107,3 +107,13 @@ def test_layer_norms_stay_as_they_are_at_the_other_levels():
     apply_layer_norm_precision(network, train_config(precision="float16"))
     apply_layer_norm_precision(network, train_config(precision="float32", layer_norm_precision="same"))
     assert type(network) is nn.LayerNorm
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "warns"),
+    [("bfloat16", "cpu", True), ("bfloat16", "cuda", False), ("float32", "cpu", False)],
+)
+def test_a_processor_without_bfloat16_is_told(precision, device, warns, monkeypatch, caplog):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    warn_of_slow_bfloat16(train_config(precision=precision), device)
+    assert ("set train.precision=float32" in caplog.text) == warns

@@ -1,5 +1,6 @@
 """What a trainer makes of the data that it is given: names in the configuration, classes, class weights."""
 
+import json
 import logging
 
 from runs import NAMES, build
@@ -27,3 +28,16 @@ def test_class_weights_for_the_datas_own_classes_are_kept(recipe, data_root, tmp
     weights = {"train.loss.class_weights": [1.0, 2.0, 3.0]}
     trainer = build(recipe, data_root, tmp_path / "run", cfg_options=weights)
     assert trainer.config.loss.class_weights == (1.0, 2.0, 3.0)
+
+
+def test_class_weights_of_as_many_other_classes_are_left_out_with_a_warning(recipe, data_root, tmp_path, caplog):
+    document = json.loads(recipe.read_text())
+    document["labels"]["names"] = ["sky", "road", "tree"]
+    document["train"]["loss"] = {"type": "cross_entropy", "class_weights": [1.0, 2.0, 3.0]}
+    recipe.write_text(json.dumps(document))
+    caplog.set_level(logging.WARNING, logger="segpipe")
+    assert build(recipe, data_root, tmp_path / "run").config.loss.class_weights is None
+    assert "by other names: all weigh the same" in caplog.text
+    given = ["train.loss.class_weights=[3, 2, 1]"]
+    kept = build(recipe, data_root, tmp_path / "given", cfg_options=iter(given)).config.loss
+    assert kept.class_weights == (3.0, 2.0, 1.0)

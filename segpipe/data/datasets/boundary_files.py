@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,12 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import PngImagePlugin
 
+from segpipe.configuration import LabelSet
 from segpipe.configuration.training import BoundaryMapSource
 from segpipe.errors import ImageDecodeError, InputError
+from segpipe.log import get_logger
 
 from ..boundaries import ANGLE, DISTANCE, BoundaryMaps, compute_boundary_maps
 from ..matlab import read_matlab
 from .dataset import Pair, SegmentationDataset
+
+logger = get_logger(__name__)
 
 FOLDER = "boundaries"
 """Where `segpipe data prepare boundaries` writes."""
@@ -32,23 +38,22 @@ def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "a
     Args:
         dataset: may be repeated or joined of several.
         source: prepared: only from files. computed: from the labels, as they are read; that takes about 20 ms for a
-            picture of 360 × 480, and reading a file 3 ms. any: computed where there is no file.
+            picture of 360 × 480, and reading a file 3 ms. any: computed where there is no file; a warning tells of
+            files that were made for other classes.
 
     Raises:
-        InputError: no label maps; or with `prepared`, a folder of pictures without files of maps.
+        InputError: no label maps; or with `prepared`, a folder of pictures without files of maps for these classes.
     """
     if not isinstance(dataset, SegmentationDataset):
         raise InputError(
             f"{dataset!r} has no label maps, from which boundaries are made. Choose a SegmentationDataset."
         )
-    num_classes = len(dataset.labels.names)
     pairs = {(str(Path(pair.image).parent), str(Path(pair.label).parent)): pair for pair in dataset.pairs}
-    folders = {} if source == "computed" else {key: _folders_of(pair, num_classes) for key, pair in pairs.items()}
-    if source == "prepared":
-        for (pictures, _), found in folders.items():
-            if not found:
-                raise _no_maps(pictures, dataset)
-    return replace(dataset, extras=BoundaryReader(num_classes, source, folders))
+    folders = {} if source == "computed" else {key: _folders_of(pair, dataset.labels) for key, pair in pairs.items()}
+    for (pictures, _), found in folders.items():
+        if not found:
+            _report_no_maps(pictures, dataset, source)
+    return replace(dataset, extras=BoundaryReader(len(dataset.labels.names), source, folders))
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class BoundaryReader:
         return compute_boundary_maps(label, self.num_classes).extras()
 
 
-def boundary_file(root: Path, picture: str | Path, num_classes: int) -> Path:
+def boundary_file(root: Path, picture: str | Path, labels: LabelSet) -> Path:
     """Where the maps of a picture below the root lie. Data sets with other classes may share its pictures."""
     try:
         below = Path(picture).absolute().relative_to(root.absolute())
@@ -88,7 +93,7 @@ def boundary_file(root: Path, picture: str | Path, num_classes: int) -> Path:
         raise InputError(
             f"{picture} does not lie below {root}; its boundary maps would have no place. Give a root that holds it."
         ) from error
-    return root / FOLDER / _classes_folder(num_classes) / below.with_suffix(".png")
+    return root / FOLDER / _classes_folder(labels) / below.with_suffix(".png")
 
 
 def pack_boundaries(maps: BoundaryMaps) -> np.ndarray:
@@ -129,9 +134,10 @@ def _read_openseg(path: Path) -> Mapping[str, np.ndarray]:
     return {DISTANCE: np.clip(depth, 0, 255).astype(np.uint8), ANGLE: angle}
 
 
-def _folders_of(pair: Pair, num_classes: int) -> tuple[Path, ...]:
+def _folders_of(pair: Pair, labels: LabelSet) -> tuple[Path, ...]:
     """The folders that maps of this pair and its neighbours may lie in, of those that exist; ours come first."""
-    ours = (root / FOLDER / _classes_folder(num_classes) / below for root, below in _splits_of(Path(pair.image).parent))
+    classes = _classes_folder(labels)
+    ours = (root / FOLDER / classes / below for root, below in _splits_of(Path(pair.image).parent))
     theirs = (
         root / OPENSEG_FOLDER / Path(*below.parts[1:])
         for root, below in _splits_of(Path(pair.label).parent)
@@ -147,8 +153,10 @@ def _splits_of(folder: Path) -> Iterator[tuple[Path, Path]]:
         yield root, folder.relative_to(root)
 
 
-def _classes_folder(num_classes: int) -> str:
-    return f"{num_classes}-classes"
+def _classes_folder(labels: LabelSet) -> str:
+    """Their number, and a digest of all on which maps depend: other classes of the same number give other maps."""
+    contract = json.dumps([labels.names, labels.raw_ids, labels.ignore_index])
+    return f"{len(labels.names)}-classes-{hashlib.sha256(contract.encode()).hexdigest()[:8]}"
 
 
 def _fitting(extras: Mapping[str, np.ndarray], label: np.ndarray, path: Path) -> Mapping[str, np.ndarray]:
@@ -161,9 +169,21 @@ def _fitting(extras: Mapping[str, np.ndarray], label: np.ndarray, path: Path) ->
     return extras
 
 
-def _no_maps(pictures: str, dataset: SegmentationDataset) -> InputError:
-    return InputError(
-        f"The pictures of {dataset.name} {dataset.split} in {pictures} have no boundary maps for "
-        f"{len(dataset.labels.names)} classes. Run segpipe data prepare boundaries ROOT --data NAME --split "
-        f'{dataset.split}, or set train.loss.maps to "any".'
+def _report_no_maps(pictures: str, dataset: SegmentationDataset, source: BoundaryMapSource) -> None:
+    others = [str(folder) for folder in _folders_of_other_classes(Path(pictures))]
+    made = f"; those in {', '.join(others)} were made for other classes, names or raw ids" if others else ""
+    text = (
+        f"The pictures of {dataset.name} {dataset.split} in {pictures} have no boundary maps for its "
+        f"{len(dataset.labels.names)} classes{made}."
     )
+    prepare = f"segpipe data prepare boundaries ROOT --data NAME --split {dataset.split}"
+    if source == "prepared":
+        raise InputError(f'{text} Run {prepare}, or set train.loss.maps to "any".')
+    if others:
+        logger.warning("%s They are computed as samples are read; %s makes files of them", text, prepare)
+
+
+def _folders_of_other_classes(pictures: Path) -> list[Path]:
+    """Folders of maps for these pictures, whatever their classes."""
+    made = (folder / below for root, below in _splits_of(pictures) for folder in (root / FOLDER).glob("*-classes*"))
+    return [folder for folder in made if folder.is_dir()]

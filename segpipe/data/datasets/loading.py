@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from segpipe.configuration import DatasetConfig
+from segpipe.configuration import DatasetConfig, MixedDataConfig
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
@@ -58,13 +58,15 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
     Raises:
         InputError: a folder is not named, or data that is mixed in has other classes.
     """
-    root = _named_root(config.root, "dataset", config.type)
+    if config.root is None:
+        raise InputError(f"dataset is {config.type} without a folder. Set dataset.root to where it lies.")
+    root = config.root
     train, evaluation = (
         load_dataset(config.type, root, split.split, **options) for split in (config.train, config.eval)
     )
     mixed = [
         repeat(
-            load_dataset(each.type, _named_root(each.root, f"dataset.mixed[{index}]", each.type), each.split),
+            load_dataset(each.type, _mixed_root(each, index), each.split),
             each.times,
         )
         for index, each in enumerate(config.mixed)
@@ -73,10 +75,15 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
     return (concat([train, *mixed]) if mixed else train), evaluation
 
 
-def _named_root(root: str | None, key: str, name: str) -> str:
-    if root is None:
-        raise InputError(f"{key} is {name} without a folder. Set {key}.root to where it lies.")
-    return root
+def _mixed_root(config: MixedDataConfig, index: int) -> str:
+    if config.root is not None:
+        return config.root
+    how = " (segpipe data prepare street-scenes ROOT draws them)" if config.type == "street-scenes" else ""
+    key = f"dataset.mixed[{index}]"
+    raise InputError(
+        f"{key} is {config.type} without a folder. Set {key}.root to where it lies{how}, or do without: "
+        "set dataset.mixed=[]."
+    )
 
 
 def _check_options(name: str, builder: Callable[..., SegmentationDataset], options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Boundary maps for any data set with label maps: boundaries/11-classes/… with a two-channel PNG for each picture."""
+"""Boundary maps for any data set with label maps: a two-channel PNG for each picture, in a folder for its classes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ def plan_boundaries(
         raise InputError(f"{data} has no label maps, from which boundaries are made. Name a data set that has.")
     labels = dataset.labels
     tasks = tuple(
-        Task((boundary_file(root, pair.image, len(labels.names)),), partial(_make, pair, labels, metric))
-        for pair in dataset.pairs
+        Task((boundary_file(root, pair.image, labels),), partial(_make, pair, labels, metric)) for pair in dataset.pairs
     )
     return Plan(f"Boundary maps of {data} {split}, {len(labels.names)} classes, {metric} distances.", tasks)
 

@@ -30,11 +30,13 @@ class Preparer:
         plan: finds out what is to be made below a root; its keyword-only parameters are the options.
         origin: where the files come from, in a sentence, and which.
         archives: those that can be fetched: public, with a published digest.
+        makes_root: whether it begins with nothing; else its root must be there.
     """
 
     plan: Callable[..., Plan]
     origin: str
     archives: tuple[Archive, ...] = ()
+    makes_root: bool = False
 
 
 PREPARERS: Registry[Preparer] = Registry("data set that can be prepared")
@@ -111,7 +113,7 @@ _TABLE: dict[str, Preparer] = {
     "pascal-context": Preparer(plan_pascal_context, "VOC2010 and trainval_merged.json", (_VOC2010, _CONTEXT)),
     "pascal-context-59": Preparer(plan_pascal_context, "VOC2010 and trainval_merged.json", (_VOC2010, _CONTEXT)),
     "pascal-voc": Preparer(_nothing("pascal-voc", "val"), "VOC2012", (_VOC2012,)),
-    "street-scenes": Preparer(plan_street_scenes, "streets are drawn and need no download"),
+    "street-scenes": Preparer(plan_street_scenes, "streets are drawn and need no download", makes_root=True),
 }
 for _name, _preparer in _TABLE.items():
     PREPARERS.register(_name)(_preparer)

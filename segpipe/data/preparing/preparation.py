@@ -48,7 +48,7 @@ def prepare_dataset(
     """
     preparer = PREPARERS.get(name)
     _check_options(name, preparer.plan, options)
-    folder = Path(root).expanduser() if name == "street-scenes" else existing_folder(root)
+    folder = Path(root).expanduser() if preparer.makes_root else existing_folder(root)
     plan: Plan = preparer.plan(folder, **options)
     written = run_tasks(plan.tasks, jobs=jobs, progress=progress)
     kept = sum(len(task.files) for task in plan.tasks) - len(written)
