@@ -21,7 +21,7 @@ TIMEOUT = timedelta(minutes=10)
 LAUNCHERS = {"pytorch": ("RANK", "torchrun"), "slurm": ("SLURM_STEP_NUM_TASKS", "srun")}
 """ModelScope's names, the variable that tells that a process was started so, and the command that sets it."""
 _PORTS = range(15000, 25000)
-_LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out", re.I)
+_LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|time(d )?out|pair closure", re.I)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from .drawing import BLUE, GREEN, LEFT, ORANGE, RIGHT, WIDTH, Curve, Point, Ticks, draw_page
 from .main_score import TITLES, main_score
-from .run_log import counted_lines, read_log
+from .run_log import LOG, counted_lines, read_log
 
 __all__ = [
     "BLUE",
@@ -33,7 +33,7 @@ CURVES = "curves.png"
 
 def write_curves(work_dir: Path) -> Path | None:
     """Draw `work_dir/curves.png` from `work_dir/log.jsonl` and give its path; None where no step was logged."""
-    log = work_dir / "log.jsonl"
+    log = work_dir / LOG
     curves = read_curves(read_log(log)) if log.is_file() else ()
     if not curves:
         return None

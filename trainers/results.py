@@ -4,56 +4,91 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import torch
 
 from segpipe import distributed
 from segpipe.configuration import Configuration
 from segpipe.evaluation import AnyScores
 from segpipe.hub import ModelFolder, atomic_folder, seal_folder
 from segpipe.hub.card import card_text
+from segpipe.hub.manifest import check_folder
 from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
-from segpipe.models import write_tensors
+from segpipe.models import read_tensors, write_tensors
 
 from .card import training_text
-from .checkpoint import Progress, load_newest
+from .checkpoint import BEST, Progress, check_shared, load_best
 from .curves import write_curves
 from .parts import TrainerParts
-from .run_log import counted_lines, read_log
+from .run_log import LOG, counted_lines, read_log
 
 logger = get_logger(__name__)
 
 FOLDER = "model"
-LOG = "log.jsonl"
+WEIGHTS = "model.safetensors"
 
 
-def write_result(parts: TrainerParts, progress: Progress, scores: AnyScores | None = None) -> ModelFolder:
-    """Write `work_dir/model` from the best checkpoint, or from the model as it is where nothing was evaluated.
+def take_best(parts: TrainerParts, progress: Progress) -> Progress:
+    """Give the model the weights of the best step; the progress, without a best step where its weights are gone.
 
-    Args:
-        scores: of the best checkpoint where they are known; else it is evaluated once more.
+    The model stays as it is where nothing was evaluated, and where the best weights are gone.
     """
-    best = load_newest(parts.work_dir / "best")
+    best = load_best(parts.work_dir / BEST, progress.best_step)
+    check_shared(parts.work_dir, "no best weights" if best is None else f"the best ones of step {progress.best_step}")
     if best is not None:
         parts.engine.model.load_state_dict(dict(best.model))
     elif progress.best_step not in (None, progress.step):
         logger.warning("The weights of the best step %s are gone; those of the last are taken", progress.best_step)
-        progress = replace(progress, best_score=None, best_step=None)
+        return replace(progress, best_score=None, best_step=None)
+    return progress
+
+
+def find_result(parts: TrainerParts) -> ModelFolder | None:
+    """`work_dir/model` where it is whole and has the weights that the model has now, else None."""
+    final = parts.work_dir / FOLDER
+    is_there = distributed.is_main() and _has_weights(final, parts.engine.model)
+    return ModelFolder.open(final) if distributed.any_process(is_there, parts.engine.device) else None
+
+
+def write_result(
+    parts: TrainerParts,
+    progress: Progress,
+    scores: AnyScores | None = None,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> ModelFolder:
+    """Write `work_dir/model` from the model as it is.
+
+    Args:
+        parts: of the run; its model has the weights that `take_best` gave it.
+        progress: as `take_best` gave it.
+        scores: of these weights where they are known; else they are evaluated once more.
+        should_stop: asked in that evaluation, which then raises EvaluationStopped; nothing is written.
+    """
     if scores is None and parts.evaluate is not None:
-        scores = parts.evaluate()  # every process takes its share
+        scores = parts.evaluate(should_stop)  # every process takes its share
     final = parts.work_dir / FOLDER
     if distributed.is_main():
         if final.exists():
             remove_folder(final)
         with atomic_folder(final) as path:
-            write_tensors(parts.engine.model.state_dict(), path / "model.safetensors")
+            write_tensors(parts.engine.model.state_dict(), path / WEIGHTS)
             _write_record(parts, progress, scores, path)
             seal_folder(path, _without_root(parts.configuration), name=str(final))
     distributed.barrier()
     return ModelFolder.open(final)
+
+
+def _has_weights(folder: Path, model: torch.nn.Module) -> bool:
+    if check_folder(folder) or not (folder / WEIGHTS).is_file():
+        return False
+    written, own = read_tensors(folder / WEIGHTS), model.state_dict()
+    return written.keys() == own.keys() and all(torch.equal(written[key], own[key].cpu()) for key in own)
 
 
 def _write_record(parts: TrainerParts, progress: Progress, scores: AnyScores | None, folder: Path) -> None:

@@ -15,9 +15,8 @@ from segpipe.names import unknown_name_message
 
 from .drawing import BLUE, GREEN, ORANGE, Curve, Point, draw_page
 from .main_score import TITLES, main_score
-from .run_log import counted_lines, read_log
+from .run_log import LOG, counted_lines, read_log
 
-LOG = "log.jsonl"
 XAxis = Literal["step", "epoch", "time"]
 COLORS = (BLUE, ORANGE, GREEN, (150, 72, 176), (196, 44, 76), (110, 92, 70), (24, 146, 166), (86, 98, 112))
 _PANEL_TITLES = {"loss": "Loss", "lr": "Learning rate", "grad_norm": "Gradient norm"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -15,11 +18,15 @@ from segpipe.log import get_logger
 
 logger = get_logger(__name__)
 
+LOG = "log.jsonl"
+"""Its name in a work directory and in a model folder."""
+
 
 class RunLog:
     """Writes `log.jsonl` and shows progress, in the main process alone.
 
-    A resumed run appends; lines of steps that are done again appear again, with their time.
+    A resumed run appends; lines of steps that are done again appear again, with their time. What is no finite number,
+    such as the score of a class that no picture has, is null: JSON has no word for it.
 
     Args:
         path: the file.
@@ -30,7 +37,7 @@ class RunLog:
     def __init__(self, path: Path, *, total: int, start: int) -> None:
         self._is_main = distributed.is_main()
         self._path = path
-        self._file: TextIO | None = open(path, "a", encoding="utf-8") if self._is_main else None  # noqa: SIM115
+        self._file: TextIO | None = _open_for_lines(path) if self._is_main else None
         self._total = total
         self._start = self._done = start
         self._bar: Any = None
@@ -65,7 +72,7 @@ class RunLog:
         line = {"event": event, "time": round(time.time(), 3), **values}
         if not self._path.exists():
             self._begin_again()
-        self._file.write(json.dumps(line, allow_nan=True) + "\n")
+        self._file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
         self._file.flush()
         shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
         if self._bar.disable:
@@ -87,15 +94,15 @@ class RunLog:
         assert self._file is not None
         self._file.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+        self._file = _open_for_lines(self._path)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that was cut off by a kill is left out."""
+    """The lines of a run's log; those that were cut off by a kill are left out. A number that is null becomes NaN."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
+            lines.append(_with_nan(json.loads(text)))
         except ValueError:
             continue
     return lines
@@ -113,3 +120,25 @@ def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
             counted = [old for old in counted if old.get("event") == "start" or old.get("step", 0) <= step]
         counted.append(line)
     return counted
+
+
+def _open_for_lines(path: Path) -> TextIO:
+    """Append to a file; a last line that was cut off stays alone in its line."""
+    file = open(path, "a+b")  # noqa: SIM115
+    if file.tell():
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    return io.TextIOWrapper(file, encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(member) for key, member in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(member) for key, member in value.items()}
+    return math.nan if value is None else value

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from segpipe import distributed
-from segpipe.configuration import decode_configuration, encode_configuration
+from segpipe.configuration import encode_configuration
 from segpipe.data import Batch
 from segpipe.data.sources import read_source
-from segpipe.errors import ConfigurationError, InputError, NumericalError
+from segpipe.errors import InputError, NumericalError
 from segpipe.evaluation import AnyScores
 from segpipe.evaluation.measuring import EvaluationStopped
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 
 from .checkpoint import (
+    BEST,
+    CHECKPOINTS,
     Checkpoint,
     Progress,
+    Snapshot,
+    keep_best,
     list_checkpoints,
-    load_newest,
     prepare_work_dir,
+    save_best,
     save_checkpoint,
     with_score,
 )
 from .evaluation_times import is_evaluation_step
 from .parts import TrainerParts
-from .results import write_result
-from .run_log import RunLog
+from .results import find_result, take_best, write_result
+from .resumption import resume
+from .run_log import LOG, RunLog
 from .schedules import apply_learning_rate, learning_rate
+from .stopping import PREEMPTED, sole_run, stop_signals
 
 logger = get_logger(__name__)
-
-PREEMPTED = 75
-"""Exit code of a run that was told to stop and can be resumed (EX_TEMPFAIL)."""
 
 
 class Trainer:
@@ -58,6 +57,8 @@ class Trainer:
         self.progress = Progress()
         self._should_stop = False
         self._last_scores: AnyScores | None = None
+        self._saved_best: int | None = None
+        """The best step that the last checkpoint knows."""
 
     @property
     def model(self) -> Any:
@@ -79,32 +80,53 @@ class Trainer:
         return self.progress.step % every == 0 or self.is_over
 
     def train(self) -> ModelFolder:
-        """Train to the end and write the model folder; resumes by itself. A run that is over trains no further.
+        """Train to the end and write the model folder; resumes by itself.
+
+        A run that is over trains no further; where its model folder stands, nothing is evaluated or called again.
+        Signals are heard between steps and evaluated batches. A process that waits for another one hears none until
+        that one answers or is given up, after `distributed.TIMEOUT`.
 
         Raises:
-            ConfigurationError: when the work directory holds a run with another configuration.
+            ConfigurationError: when the work directory holds a run with another configuration, or of a newer segpipe.
             InputError: when another run works in the directory.
             NumericalError: when a loss or gradient is not finite; it names the pictures and the last checkpoint.
-            SegpipeError: when another process of the run or a loader worker is gone, or nothing can be written.
+            SegpipeError: when another process of the run or a loader worker is gone, nothing can be written, or the
+                processes see different work directories.
             SystemExit: with code 75 after SIGTERM, SIGUSR1 or Ctrl-C, with everything saved.
         """
-        with distributed.lost_processes_explained():
-            return self._train()
+        try:
+            with distributed.lost_processes_explained():
+                return self._train()
+        finally:
+            self._should_stop = False  # obeyed; the next call goes on
 
     def _train(self) -> ModelFolder:
         work_dir = self.parts.work_dir
         prepare_work_dir(work_dir)
-        with _sole_run(work_dir), _stop_signals(self._stop):
-            self._resume()
-            with RunLog(work_dir / "log.jsonl", total=self.parts.max_steps, start=self.progress.step) as log:
-                self._run_steps(log)
-        distributed.barrier()
-        with self.parts.engine.averaged():
-            is_last_best = self.progress.best_step == self.progress.step
-            folder = write_result(self.parts, self.progress, self._last_scores if is_last_best else None)
-        for callback in self.parts.callbacks:
-            callback.on_end(self, folder)
+        with sole_run(work_dir), stop_signals(self._stop):
+            self.progress = resume(self.parts)
+            self._saved_best = self.progress.best_step
+            was_over = self.is_over and not self.progress.is_evaluation_due
+            if not was_over:
+                with RunLog(work_dir / LOG, total=self.parts.max_steps, start=self.progress.step) as log:
+                    self._run_steps(log)
+            with self.parts.engine.averaged():
+                shipped = take_best(self.parts, self.progress)
+                before = find_result(self.parts) if was_over else None
+                folder = before or self._write_result(shipped)
+        if before is None:
+            for callback in self.parts.callbacks:
+                callback.on_end(self, folder)
         return folder
+
+    def _write_result(self, shipped: Progress) -> ModelFolder:
+        """The last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
+        scores = self._last_scores if shipped.best_step == shipped.step else None
+        try:
+            return write_result(self.parts, shipped, scores, should_stop=lambda: self._should_stop)
+        except EvaluationStopped:
+            logger.warning("Stopped before the model folder was written, as told; train() goes on from there")
+            raise SystemExit(PREEMPTED) from None
 
     def evaluate(self) -> AnyScores:
         """Scores on the evaluation data with the weights as they are now, the averaged ones where there are any."""
@@ -132,6 +154,7 @@ class Trainer:
             self._evaluate_and_note(log)
             if self.progress.is_evaluation_due:  # stopped again; all is saved
                 raise SystemExit(PREEMPTED)
+            self._save()
         with self.parts.batches(self.progress.samples) as batches:
             while not self.is_over:
                 before = self.progress.samples
@@ -167,7 +190,7 @@ class Trainer:
         try:
             report = self.parts.engine.step(batches, step)
         except NumericalError as error:
-            kept = list_checkpoints(self.parts.work_dir / "checkpoints")
+            kept = list_checkpoints(self.parts.work_dir / CHECKPOINTS)
             last = f"The last checkpoint is {kept[-1]}." if kept else "There is no checkpoint yet."
             raise NumericalError(f"{error} {last}") from error
         samples = self.progress.samples + self.config.batch_size * self.config.accumulate
@@ -180,6 +203,7 @@ class Trainer:
 
     def _evaluate_and_note(self, log: RunLog) -> None:
         if self.parts.evaluate is None:
+            self.progress = replace(self.progress, is_evaluation_due=False)
             return
         try:
             with self.parts.engine.averaged():
@@ -195,7 +219,7 @@ class Trainer:
         log.write("evaluation", {"step": self.progress.step, **scores.means, **scores.by_class})
         if self.progress.best_step != before and distributed.is_main():
             with self.parts.engine.averaged():
-                save_checkpoint(self._checkpoint(), self.parts.work_dir / "best", keep=1)
+                save_best(self._snapshot(), self.parts.work_dir / BEST, counted_on=self._saved_best)
         distributed.barrier()
         for callback in self.parts.callbacks:
             callback.on_evaluation(self, scores)
@@ -212,32 +236,18 @@ class Trainer:
     def _save(self) -> None:
         saved = ""
         if distributed.is_main():
-            place = self.parts.work_dir / "checkpoints"
-            saved = str(save_checkpoint(self._checkpoint(), place, keep=self.config.checkpoint.keep))
+            checkpoint = Checkpoint(**vars(self._snapshot()), optimizer=self.parts.engine.state_dict())
+            place = self.parts.work_dir / CHECKPOINTS
+            saved = str(save_checkpoint(checkpoint, place, keep=self.config.checkpoint.keep))
+            keep_best(self.parts.work_dir / BEST, {self.progress.best_step})
+        self._saved_best = self.progress.best_step
         path = Path(distributed.gather_texts(saved)[0])  # the others wait here for the main process
         for callback in self.parts.callbacks:
             callback.on_checkpoint(self, path)
 
-    def _checkpoint(self) -> Checkpoint:
-        engine = self.parts.engine
+    def _snapshot(self) -> Snapshot:
         document = encode_configuration(self.parts.configuration)
-        return Checkpoint(self.progress, engine.model.state_dict(), engine.state_dict(), document)
-
-    def _resume(self) -> None:
-        checkpoint = load_newest(self.parts.work_dir / "checkpoints")
-        if checkpoint is None:
-            return
-        # Decoded first: an older version of segpipe did not write the fields that have come since.
-        begun_with = decode_configuration(checkpoint.configuration, origin=f"{self.parts.work_dir}: its checkpoint")
-        if encode_configuration(begun_with) != encode_configuration(self.parts.configuration):
-            raise ConfigurationError(
-                f"{self.parts.work_dir} holds a run that was begun with another configuration. "
-                "Choose another work_dir, or begin with the configuration of its last checkpoint."
-            )
-        self.parts.engine.model.load_state_dict(dict(checkpoint.model))
-        self.parts.engine.load_state_dict(dict(checkpoint.optimizer))
-        self.progress = checkpoint.progress
-        logger.info("Resuming at step %s", self.progress.step)
+        return Snapshot(self.progress, self.parts.engine.model.state_dict(), document)
 
     def _should_evaluate(self, samples_before: int) -> bool:
         size, per_step = self.parts.num_samples, self.config.batch_size * self.config.accumulate
@@ -262,42 +272,3 @@ class Trainer:
 
 SegmentationTrainer = Trainer
 """Its name from when there was one task."""
-
-
-@contextmanager
-def _sole_run(work_dir: Path) -> Iterator[None]:
-    """Hold the work directory; a second run is refused. Only the main process writes, so only it holds the lock."""
-    lock = FileLock(work_dir / ".lock")
-    try:
-        if distributed.is_main():
-            lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"Another run works in {work_dir}. Choose another work_dir, or wait for it to end.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGTERM, SIGUSR1 as SLURM sends it, and Ctrl-C, which interrupts at once the second time."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def handle(number: int, _: object) -> None:
-        stop()
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
-            logger.warning("Saving after this step; interrupt again to stop at once, without")
-
-    for number in numbers:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

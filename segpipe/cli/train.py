@@ -293,9 +293,9 @@ def _device_text(trainer: Trainer) -> str:
 
 
 def _resumption_fields(trainer: Trainer) -> list[tuple[str, str]]:
-    from segpipe.trainers.checkpoint import list_checkpoints
+    from segpipe.trainers.checkpoint import CHECKPOINTS, list_checkpoints
 
-    checkpoints = list_checkpoints(trainer.parts.work_dir / "checkpoints")
+    checkpoints = list_checkpoints(trainer.parts.work_dir / CHECKPOINTS)
     return [("goes on", f"from {checkpoints[-1]}")] if checkpoints else []
 
 
@@ -351,9 +351,9 @@ def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Names
 
 def _score_table(trainer: Trainer) -> str | None:
     """The scores of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
-    from segpipe.trainers.run_log import read_log
+    from segpipe.trainers.run_log import LOG, read_log
 
-    lines = read_log(trainer.parts.work_dir / "log.jsonl")
+    lines = read_log(trainer.parts.work_dir / LOG)
     found = [line for line in lines if line["event"] == "evaluation" and line["step"] == trainer.progress.best_step]
     if not found:
         return None

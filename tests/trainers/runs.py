@@ -37,11 +37,17 @@ def build(recipe, data_root, work_dir, **arguments):
 
 def train_in_processes(recipe, data_root, work_dir, options, ranks):
     """What each process printed; an error in one is an error here."""
+    arguments = [str(recipe), str(data_root), str(work_dir), json.dumps(options)]
+    return [out.splitlines() for out, _ in run_in_processes(RUN, arguments, ranks)]
+
+
+def run_in_processes(code, arguments, ranks):
+    """What each process wrote to stdout and to stderr; an error in one is an error here."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     common = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, "-c", RUN, str(recipe), str(data_root), str(work_dir), json.dumps(options)]
+    command = [sys.executable, "-c", code, *arguments]
     processes = [
         subprocess.Popen(
             command,
@@ -55,4 +61,4 @@ def train_in_processes(recipe, data_root, work_dir, options, ranks):
     ]
     said = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * ranks, said
-    return [out.splitlines() for out, _ in said]
+    return said

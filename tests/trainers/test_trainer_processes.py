@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from segpipe import build_trainer, load_dataset
 from segpipe.distributed import rank
-from segpipe.errors import NumericalError
+from segpipe.errors import SegpipeError
 recipe, root, work_dir = map(Path, sys.argv[1:4])
 data = {split: load_dataset("folder", root, split, names=("left", "right", "top")) for split in ("train", "val")}
 
@@ -37,12 +37,13 @@ def train_and_note(name, run):
     try:
         run.train()
         text = "trained"
-    except NumericalError as error:
+    except SegpipeError as error:
         text = str(error)
     (work_dir / f"{name}-{rank()}.txt").write_text(text)
 
 train_and_note("fetched", trainer("fetched", model="hf:team/street", max_steps=1))
 train_and_note("few", trainer("few", data["train"][:1]))  # one picture to train on and one to evaluate on
+train_and_note("unshared", trainer("few" if rank() == 0 else "elsewhere", data["train"][:1]))
 
 run = trainer("loss")
 step = run.parts.engine.step
@@ -135,6 +136,14 @@ def test_fewer_pictures_than_processes_train_and_evaluate(scenes, material):
     assert scenes[0]["few-0"] == scenes[0]["few-1"] == "trained"
     lines = [json.loads(line) for line in (material[2] / "few" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["event"] == "evaluation"] == [3, 6]
+
+
+def test_a_work_directory_that_the_machines_do_not_share_stops_all_processes(scenes, material):
+    first, second = (scenes[0][f"unshared-{rank}"] for rank in range(2))
+    assert first.startswith(f"The processes of the run see different checkpoints in {material[2] / 'few'}: process 0 ")
+    assert second.partition(": ")[2] == first.partition(": ")[2]
+    assert "process 0 that of step 6 (" in first
+    assert "process 1 none. work_dir must be on a disk that all machines share" in first
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])

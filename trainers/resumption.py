@@ -1,0 +1,81 @@
+"""Where a run goes on: the newest whole checkpoint, the same in all processes, of a run with the same configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segpipe import distributed
+from segpipe.configuration import Configuration, decode_configuration
+from segpipe.configuration.codec import to_document
+from segpipe.errors import ConfigurationError
+from segpipe.log import get_logger
+
+from .checkpoint import BEST, CHECKPOINTS, Progress, check_shared, keep_best, load_newest, set_aside_newer
+from .parts import TrainerParts
+
+logger = get_logger(__name__)
+
+# They change no weight. A longer patience ends the run where it would have ended with it from the start.
+_MAY_CHANGE = re.compile(
+    r"train\.(workers|log_every|checkpoint\.\w+)|evaluation\.(batch_size|patience)|dataset\.(mixed\[\d+\]\.)?root"
+)
+
+
+def resume(parts: TrainerParts) -> Progress:
+    """Put the newest checkpoint into the engine; where it stood, or the start where there is none.
+
+    What a later run of another course left is put out of the way: newer checkpoints, and other steps' best weights.
+
+    Raises:
+        ConfigurationError: the checkpoint is of a run with another configuration, or of a newer segpipe.
+        SegpipeError: the processes of the run see different checkpoints.
+    """
+    place = parts.work_dir / CHECKPOINTS
+    checkpoint = load_newest(place)
+    found = "none" if checkpoint is None else f"that of step {checkpoint.progress.step} ({checkpoint.id})"
+    check_shared(parts.work_dir, found)
+    progress = Progress()
+    if checkpoint is not None:
+        # Decoded first: an older version of segpipe did not write the fields that have come since.
+        begun_with = decode_configuration(checkpoint.configuration, origin=f"{parts.work_dir}: its checkpoint")
+        check_same_run(begun_with, parts.configuration, parts.work_dir)
+        parts.engine.model.load_state_dict(dict(checkpoint.model))
+        parts.engine.load_state_dict(dict(checkpoint.optimizer))
+        progress = checkpoint.progress
+        logger.info("Resuming at step %s", progress.step)
+    if distributed.is_main():
+        set_aside_newer(place, progress.step)
+        keep_best(parts.work_dir / BEST, {progress.best_step})
+    return progress
+
+
+def check_same_run(begun_with: Configuration, now: Configuration, work_dir: Path) -> None:
+    """ConfigurationError where they differ in what decides a run's weights; it names the first such key."""
+    before, after = dict(_values(to_document(begun_with))), dict(_values(to_document(now)))
+    for key in [*before, *after]:
+        if before.get(key) != after.get(key) and not _MAY_CHANGE.fullmatch(key):
+            raise ConfigurationError(
+                f"{key}: {work_dir} holds a run that was begun with another configuration, in which this was "
+                f"{_text(before, key)}; now it is {_text(after, key)}. Choose another work_dir, or begin with the "
+                "configuration of its last checkpoint."
+            )
+
+
+def _values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each plain value of a JSON document with its path, such as dataset.mixed[0].root."""
+    if isinstance(value, dict) and value:
+        for key, member in value.items():
+            yield from _values(member, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value:
+        for index, member in enumerate(value):
+            yield from _values(member, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def _text(values: dict[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False) if key in values else "not there"
