@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from .freezing import apply_freezing
 from .optimizers import build_optimizer
 from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
-from .run_configuration import configure_run, data_changes, follow_labels, length_changes
+from .run_configuration import configure_run, data_changes, fit_length, follow_labels, length_changes, run_steps
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
 from .trainer import Trainer
@@ -94,6 +93,8 @@ def build_local_trainer(
     configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
     configuration = follow_labels(configuration, train_data.labels, options)
+    assert configuration.train is not None
+    configuration = fit_length(configuration, run_steps(configuration.train, len(train_data)), options)
     chosen_task = task_of(configuration, task)
     check_best_score(configuration, chosen_task)
     network = _build_network(configuration, chosen_task, folder if with_weights else None)
@@ -199,9 +200,6 @@ def _assemble(
             should_stop=should_stop,
         )
 
-    steps = config.max_steps or math.ceil(
-        (config.max_epochs or 1) * len(train_data) / (config.batch_size * config.accumulate)
-    )
     return TrainerParts(
         configuration=configuration,
         engine=engine,
@@ -210,7 +208,7 @@ def _assemble(
         evaluate=scores if eval_data is not None else None,
         predict=lambda pixels: task.predict(network, pixels, configuration),
         work_dir=work_dir,
-        max_steps=steps,
+        max_steps=run_steps(config, len(train_data)),
     )
 
 

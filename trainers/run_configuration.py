@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from segpipe.configuration import (
     Configuration,
     LabelSet,
     SoftCrossEntropyLoss,
+    TrainConfig,
     load_preset,
     override,
     preset_names,
@@ -104,6 +106,45 @@ def follow_labels(
         model = msgspec.structs.replace(model, num_classes=len(labels.names))
         configuration = _fit_class_weights(configuration, len(labels.names), options)
     return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
+
+
+def run_steps(config: TrainConfig, num_samples: int) -> int:
+    """Optimiser steps of a run over so many samples an epoch."""
+    epochs = config.max_epochs or 1
+    return config.max_steps or math.ceil(epochs * num_samples / (config.batch_size * config.accumulate))
+
+
+def fit_length(
+    configuration: Configuration, steps: int, options: Mapping[str, Any] | Sequence[str] = ()
+) -> Configuration:
+    """Warm-up and intervals that fit into a run which is far shorter than the recipe was made for.
+
+    A warm-up longer than half the run becomes a tenth of it; where nothing would be logged before the middle, a
+    twentieth is the interval; where no checkpoint or evaluation came before the end, a quarter. What the user's own
+    changes say stays.
+    """
+    given = options if isinstance(options, Mapping) else [option.partition("=")[0].strip() for option in options]
+    changes = {key: value for key, value in _fitting_values(configuration, steps).items() if key not in given}
+    if not changes:
+        return configuration
+    shown = ", ".join(f"{key}={value}" for key, value in changes.items())
+    logger.warning("The recipe is for a longer run than one of %s steps; for this one: %s", steps, shown)
+    return override(configuration, changes)
+
+
+def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
+    """By key, what is too long for the run and what fits."""
+    config, evaluation = configuration.train, configuration.evaluation
+    assert config is not None
+    warmup = config.schedule.warmup
+    quarter = math.ceil(steps / 4)
+    limits = [("train.log_every", config.log_every, steps / 2, steps // 20)]
+    limits.append(("train.checkpoint.every", config.checkpoint.every, steps, quarter))
+    if warmup is not None:
+        limits.append(("train.schedule.warmup.steps", warmup.steps, steps / 2, steps // 10))
+    if evaluation is not None and evaluation.every_epochs is None:
+        limits.append(("evaluation.every", evaluation.every, steps, quarter))
+    return {key: max(1, fitting) for key, value, limit, fitting in limits if value > max(limit, 1)}
 
 
 def _with_published_recipe(configuration: Configuration, name: str) -> Configuration:

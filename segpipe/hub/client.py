@@ -77,6 +77,8 @@ class Hub:
             return _open_directory(Path(name), revision, str(name))
         if isinstance(name, Path):
             raise ModelFolderError(f"There is no folder {name}. Check the path.")
+        if name.endswith(WEIGHT_SUFFIXES) and ":" not in name and not os.path.exists(name):
+            raise ModelFolderError(f"There is no file {name}. Check the path.")
         reference = _parse_name(name, revision)
         if reference.kind != "bare":
             return self._resolve_source(reference, name, refresh)

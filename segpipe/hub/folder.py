@@ -37,6 +37,9 @@ class ModelFolder:
     name: str
     revision: str | None = None
 
+    def __repr__(self) -> str:
+        return f"ModelFolder({str(self.path)!r})"
+
     @classmethod
     def open(cls, path: str | Path, *, name: str | None = None, revision: str | None = None) -> ModelFolder:
         """Read a folder of any of the three kinds; ModelFolderError when it is none, or not a whole one.

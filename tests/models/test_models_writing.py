@@ -154,7 +154,7 @@ def test_libais_names():
 @pytest.mark.parametrize(
     ("name", "dialect", "message"),
     [
-        ("segformer", "mmseg", "no place for head.levels.0.bias"),
+        ("segformer", "mmseg", "no place for head.levels.0.bias. What fits it: nvlabs, huggingface, libai."),
         ("segformer-conv", "libai", "no place for head.level_norms.0.weight"),
         ("segmenter", "nvlabs", "other layers"),
         ("mit", "mmseg", "no place for classifier.weight"),

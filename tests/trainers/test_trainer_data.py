@@ -1,6 +1,7 @@
 """What a trainer makes of the data that it is given: names in the configuration, classes, class weights."""
 
 import json
+import json
 import logging
 
 from runs import NAMES, build
@@ -41,3 +42,29 @@ def test_class_weights_of_as_many_other_classes_are_left_out_with_a_warning(reci
     given = ["train.loss.class_weights=[3, 2, 1]"]
     kept = build(recipe, data_root, tmp_path / "given", cfg_options=iter(given)).config.loss
     assert kept.class_weights == (3.0, 2.0, 1.0)
+
+
+def test_a_run_far_shorter_than_its_recipe_gets_a_warm_up_and_intervals_that_fit(recipe, data_root, tmp_path, caplog):
+    long = configured(recipe, tmp_path, warmup=500, log_every=50, checkpoint=250, evaluation=1000)
+    trainer = build(long, data_root, tmp_path / "run", max_steps=60)
+    config, evaluation = trainer.config, trainer.parts.configuration.evaluation
+    assert (config.schedule.warmup.steps, config.log_every, config.checkpoint.every, evaluation.every) == (6, 3, 15, 15)
+    assert "The recipe is for a longer run than one of 60 steps" in caplog.text
+
+
+def test_what_the_user_says_and_what_fits_stays(recipe, data_root, tmp_path):
+    long = configured(recipe, tmp_path, warmup=20, log_every=20, checkpoint=250, evaluation=30)
+    trainer = build(long, data_root, tmp_path / "run", max_steps=60, cfg_options={"train.checkpoint.every": 100})
+    config, evaluation = trainer.config, trainer.parts.configuration.evaluation
+    assert (config.schedule.warmup.steps, config.log_every, config.checkpoint.every) == (20, 20, 100)
+    assert evaluation.every == 30
+
+
+def configured(recipe, tmp_path, *, warmup, log_every, checkpoint, evaluation):
+    document = json.loads(recipe.read_text())
+    document["train"]["schedule"]["warmup"]["steps"] = warmup
+    document["train"] |= {"log_every": log_every, "checkpoint": {"every": checkpoint, "keep": 2}}
+    document["evaluation"]["every"] = evaluation
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps(document))
+    return path

@@ -38,14 +38,22 @@ class WritingRules:
     encoder: str = ""
     has_head: bool = True
 
+    def refused(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """Why the network is another one than theirs; None: it is not."""
+        strange = next((key for key in tensors if re.search(self.excluded, key)), None)
+        if strange is not None:
+            return f"it has no place for {strange}"
+        is_known = any(re.search(self.signature, key) for key in tensors)
+        return None if is_known else "its networks have other layers"
+
     def apply(self, tensors: Mapping[str, Tensor], dialect: str) -> Tensors:
         """The tensors in their names; InputError where the network is another one than theirs."""
-        refused = [key for key in tensors if re.search(self.excluded, key)]
-        if refused or not any(re.search(self.signature, key) for key in tensors):
-            reason = f"it has no place for {refused[0]}" if refused else "its networks have other layers"
+        refused = self.refused(tensors)
+        if refused:
+            fitting = [name for name, rules in WRITTEN_DIALECTS.items() if not rules.refused(tensors)]
             raise InputError(
-                f"This network cannot be written in the names of {dialect}: {reason}. Choose the dialect of an "
-                "implementation that has the same network."
+                f"This network cannot be written in the names of {dialect}: {refused}. "
+                f"What fits it: {', '.join(fitting) or 'none'}."
             )
         chosen = {key: tensor for key, tensor in tensors.items() if self.has_head or key.startswith("encoder.")}
         prefix = self.encoder if any(key.startswith("head.") or key == "queries" for key in chosen) else ""
