@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -193,6 +194,7 @@ def gather_texts(text: str) -> list[str]:
 
 def _leave() -> None:
     if dist.is_initialized():
+        gc.collect()  # what still holds the group in a cycle
         dist.destroy_process_group()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,6 +82,8 @@ class LocalEngine:
             _apply_plain_gradients(self.parameters)
             devices = [device] if device.type == "cuda" else None
             self.network = DistributedDataParallel(self.model, device_ids=devices)
+            # DDP holds the process group, whose threads must end before Python does.
+            atexit.register(_release, weakref.ref(self))
 
     def step(self, batches: Sequence[Batch], number: int) -> StepReport:
         """Train on this process's share of a step.
@@ -180,6 +184,13 @@ def _apply_plain_gradients(parameters: Sequence[nn.Parameter]) -> None:
     for parameter in parameters:
         if parameter.ndim == 4 and parameter.is_contiguous():
             parameter.register_hook(lambda gradient: gradient.flatten().view(gradient.shape))
+
+
+def _release(engine: weakref.ref[LocalEngine]) -> None:
+    """Let go of DDP, where the engine is still there."""
+    found = engine()
+    if found is not None:
+        found.network = found.model
 
 
 def step_seed(seed: int, number: int, rank: int) -> int:
