@@ -1,7 +1,6 @@
 """What a trainer makes of the data that it is given: names in the configuration, classes, class weights."""
 
 import json
-import json
 import logging
 
 from runs import NAMES, build
