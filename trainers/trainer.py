@@ -268,7 +268,3 @@ class Trainer:
 
     def _stop(self) -> None:
         self._should_stop = True
-
-
-SegmentationTrainer = Trainer
-"""Its name from when there was one task."""
