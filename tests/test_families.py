@@ -13,6 +13,7 @@ from segpipe.configuration import (
     DeitConfig,
     EncoderConfig,
     HeadConfig,
+    MitConfig,
     ResNetConfig,
     SegformerConfig,
     SegmenterConfig,
@@ -36,7 +37,9 @@ FAMILIES = {
     "unept, DeiT": UneptConfig(encoder=DeitConfig(dim=64, depth=3, patch_size=8, image_size=(32, 32)), **UNEPT),
     "unept, ResNet": UneptConfig(encoder=ResNetConfig(depths=(1, 1, 1, 1), channels=8), **UNEPT),
 }
+NETWORKS = FAMILIES | {"MiT classifier": MitConfig(num_classes=3, encoder=MIT)}
 every_family = pytest.mark.parametrize("config", FAMILIES.values(), ids=FAMILIES)
+every_network = pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
 
 
 def build(config):
@@ -78,6 +81,31 @@ def test_a_picture_gets_the_same_logits_alone_and_in_a_batch(config):
     with torch.inference_mode():
         together, alone = network(batch), torch.cat([network(picture[None]) for picture in batch])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@every_network
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_stages_compose_to_forward(config, mode):
+    network = getattr(build(config), mode)()
+    tensors = (images,) = (pictures(2, 33, 47),)
+    torch.manual_seed(0)  # of dropout
+    with torch.no_grad():
+        for stage in network.stages():
+            tensors = stage.run(tensors)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        whole = network(images)
+    whole = whole if isinstance(whole, BoundaryOutput) else (whole,)
+    assert len(whole) == len(tensors)
+    for ours, theirs in zip(tensors, whole, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@every_network
+def test_each_parameter_belongs_to_one_stage(config):
+    network = build(config)
+    for name, _ in network.named_parameters():
+        assert [name.startswith(stage.prefixes) for stage in network.stages()].count(True) == 1, name
 
 
 @every_family

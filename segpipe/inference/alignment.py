@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
@@ -23,7 +20,6 @@ from .views import Prediction, View
 NOISE_SEED = 2022
 NOISE_SIZE = (512, 512)
 LOGITS = "logits"
-_STAGE = re.compile(r"encoder\.(stages|blocks)\.\d+|\w+")
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Alignment:
     """What two networks made of one input.
 
     Attributes:
-        stages: the encoder's stages or blocks, then the parts behind it, then "logits".
+        stages: those of `SegpipeNetwork.stages`, the last one as "logits".
         differing_pixels: share of the input's pixels with another class; None for classifiers of whole pictures.
         sums: the sum of each network's logits, by which LiBai's test compares.
     """
@@ -89,32 +85,19 @@ def align(first: SegpipeNetwork, second: SegpipeNetwork, images: Tensor) -> Alig
 
 
 def _run(network: SegpipeNetwork, images: Tensor) -> dict[str, Tensor]:
-    """What each part gave, in the order of computation, and the logits."""
+    """What each stage made, in the order of computation; the last one made the logits."""
     found: dict[str, Tensor] = {}
-    with _recorded(network, found):
-        images = images.to(network.pixel_mean.device, network.pixel_mean.dtype)
-        logits = network(images)
-    return {**found, LOGITS: logits}
+    tensors: tuple[Tensor, ...] = (images.to(network.pixel_mean.device, network.pixel_mean.dtype),)
+    *stages, last = network.stages()
+    for stage in stages:
+        given, tensors = tensors, stage.run(tensors)
+        found[stage.name] = _joined([tensor for tensor in tensors if not any(tensor is old for old in given)])
+    return {**found, LOGITS: last.run(tensors)[0]}
 
 
-@contextmanager
-def _recorded(network: nn.Module, found: dict[str, Tensor]) -> Iterator[None]:
-    """Fill a table with what the network's parts give while they run."""
-
-    def keep(name: str, output: object) -> None:
-        if isinstance(output, Tensor):
-            found[name] = output
-
-    handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
-        for name, module in network.named_modules()
-        if _STAGE.fullmatch(name)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _joined(tensors: list[Tensor]) -> Tensor:
+    """One tensor as it is, several end to end."""
+    return tensors[0] if len(tensors) == 1 else torch.cat([tensor.flatten() for tensor in tensors])
 
 
 def _check_comparable(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:

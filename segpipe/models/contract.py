@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -35,6 +36,17 @@ class BoundaryOutput(NamedTuple):
     """(B, 2, h, w) logits of: inside a region, at its boundary."""
     direction: Tensor
     """(B, 8, h, w) logits of the direction towards the region's inside, in bins of 45 degrees."""
+
+
+class NetworkStage(NamedTuple):
+    """A slice of a network: what one stage gives is what the next one takes."""
+
+    name: str
+    """Of its main part, as in `named_modules`."""
+    prefixes: tuple[str, ...]
+    """Of the names of its parameters: each parameter of the network belongs to one stage."""
+    run: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    """Tensors in, tensors out; their shapes say all that the next stage must know."""
 
 
 class SegpipeNetwork(nn.Module):
@@ -74,6 +86,10 @@ class SegpipeNetwork(nn.Module):
             return images
         return functional.pad(images, (0, padded_width - width, 0, padded_height - height))
 
+    def stages(self) -> tuple[NetworkStage, ...]:
+        """Slices whose composition is `forward`: from (images,) to (logits,) or what else forward gives."""
+        return (NetworkStage("network", ("",), lambda tensors: as_tuple(self(*tensors))),)
+
     def apply_activation_checkpointing(self) -> None:
         """Keep only each block's input for the backward pass, which computes the rest again.
 
@@ -99,3 +115,8 @@ class SegmentationModel(SegpipeNetwork):
 
     def apply_folding(self) -> None:
         """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""
+
+
+def as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a network gives, as the tensors that a stage gives."""
+    return output if isinstance(output, tuple) else (output,)

@@ -7,6 +7,7 @@ channels-last (B, D, H, W) map it is a view of the same memory, so nothing is ev
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from segpipe.configuration import EncoderConfig, MitConfig, NormEps
 from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
-from .contract import SegpipeNetwork
+from .contract import NetworkStage, SegpipeNetwork
 
 
 class Shape(NamedTuple):
@@ -289,6 +290,20 @@ class DropPath(nn.Module):
         return f"rate={self.rate:.3f}"
 
 
+def encoder_stages(network: SegpipeNetwork, encoder: MixTransformer) -> tuple[NetworkStage, ...]:
+    """From (images,) to the four maps of the network's encoder, each stage adding one."""
+
+    def run_first(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (encoder.stages[0](network.normalise(images[0]).permute(0, 2, 3, 1)),)
+
+    def build_next(stage: nn.Module) -> Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        return lambda maps: (*maps, stage(maps[-1]))
+
+    runs = [run_first, *(build_next(stage) for stage in encoder.stages[1:])]
+    names = (f"encoder.stages.{index}" for index in range(len(runs)))
+    return tuple(NetworkStage(name, (f"{name}.",), run) for name, run in zip(names, runs, strict=True))
+
+
 class MitClassifier(SegpipeNetwork):
     """Mix Transformer with a linear classifier on the mean over the last map's positions."""
 
@@ -301,8 +316,15 @@ class MitClassifier(SegpipeNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB 0–255 → (B, K) class logits."""
-        last = self.encoder(self.normalise(images))[-1]
-        return self.classifier(last.mean(dim=(1, 2)))
+        return self._classify(self.encoder(self.normalise(images)))
+
+    def stages(self) -> tuple[NetworkStage, ...]:
+        """The encoder's four stages and the classifier."""
+        classifier = NetworkStage("classifier", ("classifier.",), lambda maps: (self._classify(maps),))
+        return (*encoder_stages(self, self.encoder), classifier)
+
+    def _classify(self, maps: tuple[Tensor, ...]) -> Tensor:
+        return self.classifier(maps[-1].mean(dim=(1, 2)))
 
 
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:

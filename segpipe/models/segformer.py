@@ -6,9 +6,9 @@ from torch import Tensor
 
 from segpipe.configuration import SegformerConfig
 
-from .contract import SegmentationModel
+from .contract import NetworkStage, SegmentationModel
 from .decode_heads import ConvHead, MLPHead
-from .mit import MixTransformer, encoder_shape
+from .mit import MixTransformer, encoder_shape, encoder_stages
 
 HEADS = {"mlp": MLPHead, "conv": ConvHead}
 
@@ -27,6 +27,11 @@ class Segformer(SegmentationModel):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 4 of the padded picture."""
         return self.head(self.encoder(self.normalise(images)))
+
+    def stages(self) -> tuple[NetworkStage, ...]:
+        """The encoder's four stages, which hand all maps on, and the head."""
+        head = NetworkStage("head", ("head.",), lambda maps: (self.head(maps),))
+        return (*encoder_stages(self, self.encoder), head)
 
     def apply_folding(self) -> None:
         """Multiply out the head's weights, see `DecodeHead.apply_folding`."""

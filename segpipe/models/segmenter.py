@@ -11,7 +11,7 @@ from torch.nn import functional
 from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig
 from segpipe.errors import InputError
 
-from .contract import SegmentationModel
+from .contract import NetworkStage, SegmentationModel
 from .vit import (
     HEAD_DIM,
     BlockConfig,
@@ -20,6 +20,7 @@ from .vit import (
     check_heads,
     initialise_linear,
     transformer_blocks,
+    trunk_stages,
     vit_shape,
 )
 
@@ -40,6 +41,14 @@ class Segmenter(SegmentationModel):
         """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits, one for each patch of the padded picture."""
         return self.head(self.encoder(self.normalise(images)))
 
+    def stages(self) -> tuple[NetworkStage, ...]:
+        """Patches to tokens, each block of the encoder, its norm with the decoder."""
+
+        def decode(tokens: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (self.head(self.encoder.norm(tokens[1])),)
+
+        return (*trunk_stages(self, self.encoder), NetworkStage("head", ("encoder.norm.", "head."), decode))
+
     def attention_map(self, images: Tensor, layer: int, *, part: Literal["encoder", "decoder"] = "encoder") -> Tensor:
         """Who looks at whom in one block.
 
@@ -57,7 +66,7 @@ class Segmenter(SegmentationModel):
             return self.encoder.attention_map(pixels, layer)
         if not isinstance(self.head, MaskTransformer):
             raise InputError(
-                "A linear decoder has no attention; only the mask transformer has. Ask for part='encoder'."
+                "A linear decoder has no attention; only the mask transformer has. Ask for the part 'encoder'."
             )
         return self.head.attention_map(self.encoder(pixels), layer)
 

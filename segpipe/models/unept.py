@@ -13,7 +13,7 @@ from torch.nn import functional
 from segpipe.configuration import DeitConfig, UneptConfig
 
 from .blocks import Blocks
-from .contract import BoundaryOutput, SegmentationModel
+from .contract import BoundaryOutput, NetworkStage, SegmentationModel
 from .deformable import DeformableAttention, Grids, grid_centres
 from .resnet import ConvNorm, ResNet
 from .vit import Resampling, VitTrunk, vit_shape
@@ -40,14 +40,28 @@ class Unept(SegmentationModel):
         """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 8; in training, boundaries too."""
         if self.training:
             return self.forward_boundaries(images)
-        images = self.normalise(images)
-        return self._classify(images, self.spatial(images))
+        return self._classify(*self._mix(*self._encode(images)))
 
     def forward_boundaries(self, images: Tensor) -> BoundaryOutput:
         """(B, 3, H, W) RGB 0–255 → logits of classes, boundaries and directions, in training and in evaluation."""
-        images = self.normalise(images)
-        spatial = self.spatial(images)
-        return BoundaryOutput(self._classify(images, spatial), self.mask_head(spatial), self.direction_head(spatial))
+        spatial, *levels = self._mix(*self._encode(images))
+        return BoundaryOutput(self._classify(spatial, *levels), self.mask_head(spatial), self.direction_head(spatial))
+
+    def stages(self) -> tuple[NetworkStage, ...]:
+        """Both branches' convolutions, the levels that look at one another, the queries that read them."""
+
+        def read(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            spatial = tensors[0]
+            logits = self._classify(*tensors)
+            return (logits, self.mask_head(spatial), self.direction_head(spatial)) if self.training else (logits,)
+
+        mixing = ("context.level_embeddings", "context.pyramid_layers.")
+        reading = ("queries", "context.query_layers.", "classifier.", "mask_head.", "direction_head.")
+        return (
+            NetworkStage("encoder", ("encoder.", "pyramid.", "spatial."), lambda images: self._encode(*images)),
+            NetworkStage("context.pyramid_layers", mixing, lambda maps: self._mix(*maps)),
+            NetworkStage("context.query_layers", reading, read),
+        )
 
     def apply_folding(self) -> None:
         """Multiply every BatchNorm into its convolution, see `ConvNorm.apply_folding`."""
@@ -55,11 +69,19 @@ class Unept(SegmentationModel):
             if isinstance(module, ConvNorm):
                 module.apply_folding()
 
-    def _classify(self, images: Tensor, spatial: Tensor) -> Tensor:
-        pyramid = tuple(level(features) for level, features in zip(self.pyramid, self.encoder(images), strict=True))
+    def _encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) → the spatial branch's (B, D, h, w), and a (B, h, w, D) map for each level of the pyramid."""
+        images = self.normalise(images)
+        maps = zip(self.pyramid, self.encoder(images), strict=True)
+        return (self.spatial(images), *(level(features) for level, features in maps))
+
+    def _mix(self, spatial: Tensor, *levels: Tensor) -> tuple[Tensor, ...]:
+        return (spatial, *self.context.mix(levels))
+
+    def _classify(self, spatial: Tensor, *levels: Tensor) -> Tensor:
         grid = (spatial.shape[2], spatial.shape[3])
         queries = spatial.flatten(2).transpose(1, 2) + self._resized_queries(grid)  # (B, Q, D)
-        logits = self.classifier(self.context(queries, grid, pyramid))  # (B, Q, K)
+        logits = self.classifier(self.context.read(queries, grid, levels))  # (B, Q, K)
         return logits.unflatten(1, grid).permute(0, 3, 1, 2)
 
     def _resized_queries(self, grid: tuple[int, int]) -> Tensor:
@@ -116,22 +138,27 @@ class ContextBranch(nn.Module):
         self.pyramid_layers = Blocks(PyramidLayer(config) for _ in range(config.depth))
         self.query_layers = Blocks(QueryLayer(config) for _ in range(config.depth))
 
-    def forward(self, queries: Tensor, query_grid: tuple[int, int], pyramid: tuple[Tensor, ...]) -> Tensor:
+    def mix(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The levels, (B, h, w, D) each, once they have looked at one another."""
+        features, grids = _join_levels(levels)
+        positions = self._positions(grids, features)
+        centres = torch.cat([grid_centres(grid, features.device) for grid in grids])  # (N, 2)
+        mixed = self.pyramid_layers(features, positions, centres, grids)
+        parts = mixed.split([height * width for height, width in grids], dim=1)
+        return tuple(part.unflatten(1, grid) for part, grid in zip(parts, grids, strict=True))
+
+    def read(self, queries: Tensor, query_grid: tuple[int, int], levels: tuple[Tensor, ...]) -> Tensor:
         """What the queries become.
 
         Args:
             queries: (B, Q, D).
             query_grid: (height, width) whose cells the queries are, row by row.
-            pyramid: (B, h, w, D) for each level.
+            levels: (B, h, w, D) each, mixed.
 
         Returns:
             (B, Q, D).
         """
-        grids = tuple((level.shape[1], level.shape[2]) for level in pyramid)
-        features = torch.cat([level.flatten(1, 2) for level in pyramid], dim=1)  # (B, N, D)
-        positions = self._positions(grids, features)
-        centres = torch.cat([grid_centres(grid, features.device) for grid in grids])  # (N, 2)
-        features = self.pyramid_layers(features, positions, centres, grids)
+        features, grids = _join_levels(levels)
         return self.query_layers(queries, grid_centres(query_grid, queries.device), features, grids)
 
     def _positions(self, grids: Grids, like: Tensor) -> Tensor:
@@ -235,6 +262,12 @@ class FeedForward(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, N, D) → (B, N, D)."""
         return self.dropout(self.fc2(self.dropout(functional.relu(self.fc1(features), inplace=True))))
+
+
+def _join_levels(levels: tuple[Tensor, ...]) -> tuple[Tensor, Grids]:
+    """(B, h, w, D) maps → their cells (B, N, D), one level after the other, and each level's (h, w)."""
+    grids = tuple((level.shape[1], level.shape[2]) for level in levels)
+    return torch.cat([level.flatten(1, 2) for level in levels], dim=1), grids
 
 
 def boundary_head(dim: int, *, outputs: int) -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from segpipe.configuration import VitConfig
 from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
+from .contract import NetworkStage, SegpipeNetwork
 from .mit import DropPath
 
 Grid = tuple[int, int]
@@ -112,6 +113,11 @@ class VitTrunk(nn.Module):
         extra = [token.expand(len(images), -1, -1) for token in self.extra_tokens]
         return self.dropout(torch.cat([*extra, patches], dim=1) + self.positions(self.grid_of(images)))
 
+    def split(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """(B, E + N, D) → extra tokens (B, E, D) and the patches' map (B, h, w, D)."""
+        extra = len(self.extra_tokens)
+        return tokens[:, :extra], tokens[:, extra:].unflatten(1, grid)
+
     def features(self, images: Tensor, after: Sequence[int]) -> tuple[Tensor, ...]:
         """What the patches are after some of the blocks, counted from 1.
 
@@ -125,7 +131,7 @@ class VitTrunk(nn.Module):
         tokens, maps, done = self.tokens(images), [], 0
         for number in after:
             tokens, done = _part(self.blocks, done, number)(tokens), number
-            maps.append(tokens[:, len(self.extra_tokens) :].unflatten(1, self.grid_of(images)))
+            maps.append(self.split(tokens, self.grid_of(images))[1])
         return tuple(maps)
 
     def attention_map(self, images: Tensor, layer: int) -> Tensor:
@@ -142,8 +148,8 @@ class VisionTransformer(VitTrunk):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised → (B, h, w, D) of the patches alone."""
-        tokens = self.norm(self.blocks(self.tokens(images)))
-        return tokens[:, len(self.extra_tokens) :].unflatten(1, self.grid_of(images))
+        _, patches = self.split(self.blocks(self.tokens(images)), self.grid_of(images))
+        return self.norm(patches)
 
 
 class PositionTable(nn.Module):
@@ -305,6 +311,27 @@ def initialise_linear(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
+
+
+def trunk_stages(network: SegpipeNetwork, trunk: VitTrunk) -> tuple[NetworkStage, ...]:
+    """From (images,) to the tokens after the last block; they travel as (B, E, D) and the patches' (B, h, w, D)."""
+
+    def embed(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        pixels = network.normalise(images[0])
+        return trunk.split(trunk.tokens(pixels), trunk.grid_of(pixels))
+
+    def build_run(block: nn.Module) -> Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        def run(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            extra, patches = tensors
+            return trunk.split(block(torch.cat([extra, patches.flatten(1, 2)], dim=1)), patches.shape[1:3])
+
+        return run
+
+    own = ("embed.", "class_token", "distillation_token", "positions.")
+    first = NetworkStage("encoder.embed", tuple(f"encoder.{name}" for name in own), embed)
+    names = (f"encoder.blocks.{index}" for index in range(len(trunk.blocks)))
+    blocks = zip(names, trunk.blocks, strict=True)
+    return (first, *(NetworkStage(name, (f"{name}.",), build_run(block)) for name, block in blocks))
 
 
 def _forget_resized(table: PositionTable, *_: object) -> None:

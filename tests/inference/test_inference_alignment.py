@@ -28,7 +28,7 @@ def twins(config):
 def test_equal_networks_of_every_family_are_nothing_apart(config):
     first, second = twins(config)
     alignment = align(first, second, noise_input(first, (64, 64)))
-    assert len(alignment.stages) >= 4
+    assert len(alignment.stages) >= 3
     assert {stage.absolute for stage in alignment.stages} == {0.0}
     assert alignment.differing_pixels == (None if isinstance(config, MitConfig) else 0.0)
     assert alignment.sums[0] == alignment.sums[1]
