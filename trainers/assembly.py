@@ -31,6 +31,7 @@ from .freezing import apply_freezing
 from .optimizers import build_optimizer
 from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
+from .results_text import ResultsText
 from .run_configuration import configure_run, data_changes, fit_length, follow_labels, length_changes, run_steps
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
@@ -102,7 +103,7 @@ def build_local_trainer(
         network.load_state_dict(encoder_tensors(encoder_weights, network), strict=False)
     data = train_data, eval_data
     parts = _assemble(configuration, network, chosen_task, data, Path(work_dir), device=chosen_device)
-    return Trainer(replace(parts, callbacks=tuple(callbacks)))
+    return Trainer(replace(parts, callbacks=(ResultsText(), *callbacks)))
 
 
 def _open_model(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
@@ -119,7 +120,7 @@ def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset
     named = configuration.dataset
     if train is None:
         if named is None or named.root is None:
-            raise InputError("There is nothing to train on. Pass train_dataset, or set dataset.root.")
+            raise InputError("There is nothing to train on. Give a data set to train on, or set dataset.root.")
         train, its_evaluation = load_configured(named)
         evaluation = its_evaluation if evaluation is None else evaluation
     train, evaluation = (data.open() if hasattr(data, "open") else data for data in (train, evaluation))
@@ -217,7 +218,7 @@ def _check_patience(configuration: Configuration, eval_data: Any) -> None:
     if evaluation is not None and evaluation.patience is not None and eval_data is None:
         raise ConfigurationError(
             f"evaluation.patience: {evaluation.patience} ends a run by its scores, and there is nothing to evaluate "
-            "on. Pass eval_dataset to build_trainer, or set evaluation.patience to null."
+            "on. Give a data set to evaluate on, or set evaluation.patience to null."
         )
 
 
