@@ -31,8 +31,8 @@ def classify_pictures(
         options: of `segpipe predict`.
         lines: where JSON lines go as they come, if they are wished.
     """
-    if options.overlay or options.label_maps:
-        print_note(f"segpipe predict: {options.model} is a classifier. Leave --overlay and --label-maps out.")
+    if options.overlay or options.names or options.label_maps:
+        print_note(f"segpipe predict: {options.model} is a classifier. Leave --overlay, --names and --label-maps out.")
         return 2
     from segpipe.pipelines import Failure
 

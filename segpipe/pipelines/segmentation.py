@@ -15,7 +15,7 @@ import numpy as np
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
 
-from . import document, rendering, writing
+from . import document, name_boxes, rendering, writing
 
 _KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
@@ -160,14 +160,21 @@ class Segmentation(Mapping[str, Any]):
         """(H, W, 3) uint8: each pixel in the colour of its class, void in black."""
         return rendering.colorize(self._label_map, self._colors())
 
-    def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the class colours over the picture; void pixels show the picture."""
+    def overlay(self, opacity: float = 0.5, *, names: bool = False) -> np.ndarray:
+        """(H, W, 3) uint8: the class colours over the picture; void pixels show the picture.
+
+        With names, each class has its own in a white box, where there is room, see `name_boxes.draw_names`.
+        """
         if self._image is None:
             raise InputError("This result was made without its picture, so it has no overlay. Use colorize() instead.")
         overlay = rendering.blend(self._image, self.colorize(), opacity)
         if int(self._class_areas().sum()) < self._label_map.size:
             is_void = self._label_map >= len(self._names)
             overlay[is_void] = self._image[is_void]
+        if names:
+            overlay = name_boxes.draw_names(
+                overlay, self._label_map, [(index, self._names[index]) for index in self._by_share()]
+            )
         return overlay
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -179,9 +186,14 @@ class Segmentation(Mapping[str, Any]):
             return writing.write_bytes(path, self.to_json().encode())
         return self.save_overlay(path)
 
-    def save_overlay(self, path: str | os.PathLike[str], *, opacity: float = 0.5, legend: bool = False) -> Path:
-        """Write the overlay as .png, .jpg or .webp, with or without a key to the colours, and give the path back."""
-        picture = self.overlay(opacity)
+    def save_overlay(
+        self, path: str | os.PathLike[str], *, opacity: float = 0.5, legend: bool = False, names: bool = False
+    ) -> Path:
+        """Write the overlay as .png, .jpg or .webp, and give the path back.
+
+        With or without a key to the colours beside it, and names of the classes on it.
+        """
+        picture = self.overlay(opacity, names=names)
         if legend:
             picture = rendering.beside_legend(picture, self.legend(height=max(self.size[0], _LEGEND_HEIGHT)))
         return writing.write_picture(path, picture)

@@ -40,6 +40,20 @@ def test_label_maps_have_the_pipelines_class_indices(street):
     assert np.array_equal(np.asarray(Image.open("maps/street-label-map.png")), expected)
 
 
+@pytest.mark.parametrize("further", [[], ["--jsonl", "results.jsonl"]])
+def test_names_stand_on_the_overlay_of_the_pipeline(street, further):
+    assert main(["predict", str(street), "--model", MODEL, "--names", "--quiet", *further]) == 0
+    expected = pipeline("image-segmentation", MODEL)(str(street)).overlay(names=True)
+    written = np.asarray(Image.open("segpipe-results/street-overlay.png"))
+    assert np.array_equal(written, expected)
+    assert (written == 255).all(axis=-1).any()
+
+
+def test_names_without_an_overlay_are_wrong_usage(street, capsys):
+    assert main(["predict", str(street), "--model", MODEL, "--names", "--no-overlay"]) == 2
+    assert "--no-overlay wants none" in capsys.readouterr().err
+
+
 def test_pictures_of_one_name_do_not_overwrite_one_another(photos):
     assert main(["predict", "a/street.png", "b", "--model", MODEL, "--quiet"]) == 0
     written = sorted(path.name for path in (photos / "segpipe-results").iterdir())
