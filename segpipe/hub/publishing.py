@@ -98,7 +98,7 @@ def _require_same(final: Path, manifest: Manifest) -> None:
     if held is None or held.id != manifest.id:
         raise HubError(
             f"{final} already holds something else. A published revision stays as it is: "
-            f"pass another one, e.g. revision='v2', or remove {final} first."
+            f"publish under another one, such as the revision 'v2', or remove {final} first."
         )
     problems = find_problems(final, held)
     if problems:

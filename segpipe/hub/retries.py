@@ -40,6 +40,9 @@ class Limits:
 class TransientError(DownloadError):
     """A failure that may pass; becomes a final error when the attempts are used up."""
 
+    most_attempts: int | None = None
+    """Fewer than the limits allow, where there was no progress before; None: as many."""
+
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -47,6 +50,15 @@ class TransientError(DownloadError):
     def final(self, attempts: int) -> HubError:
         """The error to raise after so many attempts."""
         return DownloadError(f"{self} Gave up after {_times(attempts)}. Try again later.")
+
+
+class UnknownHostError(TransientError):
+    """No name server knows the host: a misspelt address or no network, which waiting seldom mends."""
+
+    most_attempts = 2
+
+    def final(self, attempts: int) -> HubError:
+        return DownloadError(f"{self} Gave up after {_times(attempts)}. Check the address and the network.")
 
 
 class SlowError(TransientError):
@@ -71,21 +83,29 @@ class Backoff:
 
     def __post_init__(self) -> None:
         self.reset()
+        self._has_progressed = False
 
     def reset(self) -> None:
         """Start counting again, after progress."""
         self.attempt = 0
         self.started = self.clock()
+        self._has_progressed = True
 
     def pause(self, error: TransientError) -> None:
         """Wait before the next attempt, or raise the final error when there is none left."""
         self.attempt += 1
         delay = self._delay() if error.retry_after is None else error.retry_after
         is_late = self.clock() - self.started + delay > self.limits.deadline
-        if self.attempt >= self.limits.attempts or is_late:
+        most = self._most_attempts(error)
+        if self.attempt >= most or is_late:
             raise error.final(self.attempt) from error
-        logger.warning("%s Attempt %d of %d in %.1f s.", error, self.attempt + 1, self.limits.attempts, delay)
+        logger.warning("%s Attempt %d of %d in %.1f s.", error, self.attempt + 1, most, delay)
         self.sleep(delay)
+
+    def _most_attempts(self, error: TransientError) -> int:
+        if error.most_attempts is None or self._has_progressed:
+            return self.limits.attempts
+        return min(self.limits.attempts, error.most_attempts)
 
     def _delay(self) -> float:
         longest = min(self.limits.longest_delay, self.limits.first_delay * 2 ** (self.attempt - 1))

@@ -109,7 +109,7 @@ def check_free_space(folder: Path, needed: int) -> None:
     if free is not None and needed > free:
         raise CacheError(
             f"The download needs {needed:,} bytes and {folder} has {free:,} free. "
-            "Free some space, run `Hub().prune()`, or point SEGPIPE_HOME at a larger disk."
+            "Free some space, prune the cache (segpipe cache prune), or point SEGPIPE_HOME at a larger disk."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import sys
 import threading
 import time
@@ -15,7 +16,16 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from segpipe.errors import AccessDeniedError, DownloadError, ModelNotFoundError, OfflineError
 
-from .retries import Backoff, Limits, ShortBodyError, SlowError, TransientError, parse_count, parse_retry_after
+from .retries import (
+    Backoff,
+    Limits,
+    ShortBodyError,
+    SlowError,
+    TransientError,
+    UnknownHostError,
+    parse_count,
+    parse_retry_after,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -255,7 +265,9 @@ def _get(
             "Behind a company's proxy, point REQUESTS_CA_BUNDLE at its certificate."
         ) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-        raise TransientError(f"{what}: no answer from {urlsplit(url).hostname} ({_reason(error)}).") from None
+        is_unknown = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+        kind = UnknownHostError if is_unknown else TransientError
+        raise kind(f"{what}: no answer from {urlsplit(url).hostname} ({_reason(error)}).") from None
     except (requests.exceptions.RequestException, ValueError) as error:  # ValueError: a malformed redirect
         raise DownloadError(f"{what}: {shown_url(url)} cannot be asked ({type(error).__name__}).") from None
 

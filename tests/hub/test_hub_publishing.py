@@ -65,7 +65,7 @@ def test_publishing_the_same_twice_changes_nothing(sealed: ModelFolder, shelf: P
 def test_revision_that_is_taken_is_refused(sealed: ModelFolder, shelf: Path, tmp_path: Path):
     publish(sealed.path, NAME)
     other = make_folder(tmp_path / "other" / "made", WEIGHTS[::-1])
-    with pytest.raises(HubError, match="revision='v2'"):
+    with pytest.raises(HubError, match="the revision 'v2'"):
         publish(other.path, NAME)
     publish(other.path, NAME, revision="v2")
     newer = Hub().resolve(f"{NAME}@v2").weights

@@ -18,7 +18,7 @@ from hub_material import FAST, NAME
 
 from segpipe.errors import AccessDeniedError, DownloadError, InputError, ModelNotFoundError, OfflineError
 from segpipe.hub import Hub, Limits, Transport, fetch_bytes, read_settings
-from segpipe.hub.retries import parse_retry_after
+from segpipe.hub.retries import Backoff, UnknownHostError, parse_retry_after
 from segpipe.hub.settings import VARIABLES, describe_variables
 from segpipe.hub.transport import Credentials, body_length
 
@@ -78,6 +78,24 @@ def test_waits_double_up_to_the_last_attempt(transport: Transport, server: Fault
     with pytest.raises(DownloadError, match="Gave up after 4 attempts"):
         transport.fetch(f"{server.url}/static/x", what="The list")
     assert waits == [1, 2, 4]
+
+
+def test_an_unknown_host_is_asked_for_twice_at_most(transport: Transport, without_dns, waits: list[float]):
+    without_dns()
+    with pytest.raises(DownloadError, match=r"not known\)\. Gave up after 2 attempts\. Check the address"):
+        transport.fetch("http://street.invalid/x", what="The list")
+    assert waits == [1]
+
+
+def test_a_name_server_that_is_lost_after_progress_is_given_all_attempts(waits: list[float]):
+    backoff = Backoff(Limits(attempts=3, first_delay=1), sleep=waits.append, jitter=lambda: 1.0)
+    error = UnknownHostError("The file: no answer from a host (Name or service not known).")
+    backoff.reset()
+    for _ in range(2):
+        backoff.pause(error)
+    with pytest.raises(DownloadError, match="Gave up after 3 attempts"):
+        backoff.pause(error)
+    assert waits == [1, 2]
 
 
 def test_retry_after_is_obeyed(transport: Transport, server: FaultServer, waits: list[float]):  # case 11
