@@ -106,7 +106,7 @@ def _report(
     findings = [finding for seen in inspections for finding in seen.findings]
     findings += leaks
     findings += _duplicates(inspections)
-    findings += _values(inspections, labels)
+    findings += _values(inspections, labels, dataset.name)
     if readable:
         findings += _whole(inspections, classes, labels)
     ignored = sum(seen.ignored for seen in inspections)
@@ -141,10 +141,19 @@ def _duplicates(inspections: Sequence[Inspection]) -> Iterator[Finding]:
         yield Finding("duplicate", seen.pair.image, what, "Keep one of the two, the one with the right label.")
 
 
-def _values(inspections: Sequence[Inspection], labels: LabelSet) -> list[Finding]:
+_VOID_VALUES = {
+    "ade20k": frozenset({0}),
+    "camvid": frozenset({11}),
+    "pascal-context-59": frozenset({0}),
+    "street-scenes": frozenset({11}),
+}
+"""Raw values that these data sets publish as no class: they are ignored as they should be."""
+
+
+def _values(inspections: Sequence[Inspection], labels: LabelSet, name: str) -> list[Finding]:
     """Raw values that are no class. With `raw_ids` that may be meant, so they are listed by value, as notes."""
     if labels.raw_ids is not None:
-        return _unlisted_values(inspections)
+        return _unlisted_values(inspections, _VOID_VALUES.get(name, frozenset()))
     return [_out_of_range(seen, labels) for seen in inspections if seen.strays]
 
 
@@ -161,12 +170,12 @@ def _out_of_range(seen: Inspection, labels: LabelSet) -> Finding:
 _FIX_RANGE = "Add the missing class names, list the values of the classes as raw_ids, or correct the label."
 
 
-def _unlisted_values(inspections: Sequence[Inspection]) -> list[Finding]:
+def _unlisted_values(inspections: Sequence[Inspection], void: frozenset[int]) -> list[Finding]:
     found: dict[int, list[tuple[str, Stray]]] = {}
     for seen in inspections:
         for stray in () if seen.is_smoothed else seen.strays:
             found.setdefault(stray.value, []).append((seen.pair.label, stray))
-    return [_unlisted(places) for _, places in sorted(found.items())]
+    return [_unlisted(places) for value, places in sorted(found.items()) if value not in void]
 
 
 def _unlisted(places: Sequence[tuple[str, Stray]]) -> Finding:
@@ -202,7 +211,7 @@ def _whole(inspections: Sequence[Inspection], classes: Sequence[ClassCount], lab
 
 
 _FIX_ALL_IGNORED = "Check names and raw_ids against the values in the label files."
-_FIX_MISSING = "Check names and raw_ids against the values in the label files; give classes=[…] to leave classes out."
+_FIX_MISSING = "Check names and raw_ids against the values in the label files, or give `classes` to leave others out."
 
 
 def _ignored_class(only: str, labels: LabelSet) -> Finding:

@@ -12,6 +12,7 @@ from PIL import Image
 from segpipe.configuration import LabelSet
 from segpipe.data import Pair, SegmentationDataset, repeat
 from segpipe.data.findings import SEVERITIES, Finding, group_findings
+from segpipe.data.labels import dataset_labels
 from segpipe.data.linter import check_dataset, check_datasets
 
 CLASSES = LabelSet(names=("sky", "road", "car"))
@@ -72,6 +73,17 @@ def test_values_beside_raw_ids_are_a_note_with_all_their_pixels(tmp_path):
     finding = only_finding(report)
     assert (finding.kind, finding.file, report.is_ok) == ("unlisted-value", pairs[0].label, True)
     assert "the value 0 is no class and is ignored: 8 pixels in 2 labels, here first at row 0, column 0" in finding.what
+
+
+@pytest.mark.parametrize(("name", "notes"), [("camvid", []), ("street-scenes", []), ("toy", ["unlisted-value"])])
+def test_the_published_void_of_a_data_set_needs_no_note(tmp_path, name, notes):
+    """CamVid's labels say 11 for void; in a folder of one's own the same value may be a class that was forgotten."""
+    raw = BASE.copy()
+    raw[0, 0] = 11
+    dataset = SegmentationDataset(name, "train", dataset_labels("camvid"), (put_pair(tmp_path, "a", raw),))
+    report = check_dataset(dataset)
+    assert [group.kind for group in report.groups if group.severity == "note"] == notes
+    assert report.ignored_pixels == 1
 
 
 def test_masks_of_0_and_255_get_raw_ids_proposed(tmp_path):

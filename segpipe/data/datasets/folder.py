@@ -90,8 +90,8 @@ def _label_set(
     if (root / LABEL_SET_FILE).is_file():
         return read_label_set(root / LABEL_SET_FILE)
     raise InputError(
-        f"Nothing says what the classes in {root} are; their names are needed. Give names=['sky', 'road', …] in the "
-        f"order of the values in the masks, or a label_set, or write {root / LABEL_SET_FILE}: "
+        f"Nothing says what the classes in {root} are; their names are needed. Give `names`, such as sky,road, in "
+        f"the order of the values in the masks, or a `label_set`, or write {root / LABEL_SET_FILE}: "
         '{"names": ["sky", "road"], "raw_ids": [1, 2]}.'
     )
 
