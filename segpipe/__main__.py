@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from segpipe.cli.main import main
-
 if __name__ == "__main__":
+    try:
+        from segpipe.cli.main import main
+    except KeyboardInterrupt:  # Ctrl-C before `main` can say so
+        print("segpipe: interrupted.", file=sys.stderr)
+        sys.exit(130)
     sys.exit(main())

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from segpipe.configuration import Configuration
     from segpipe.inference.attention import Token
 
-EXAMPLES = """  segpipe attention my-segmenter street.jpg heat --layer 11
+EXAMPLES = """  segpipe attention segformer-b0-camvid street.jpg heat
+  segpipe attention my-segmenter street.jpg heat --layer 11
   segpipe attention my-segmenter street.jpg heat --layer 1 --part decoder --token car
   segpipe attention segformer-b0-camvid street.jpg heat --layer 7 --token 320,200"""
 
@@ -34,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", choices=("encoder", "decoder"), default="encoder", help="default: encoder")
     parser.add_argument(
         "--token",
-        default="cls",
         metavar="cls|X,Y|CLASS",
-        help="whose attention: the class token (default), the patch at pixel X,Y, or, in the decoder, a class",
+        help="whose attention: the class token, the patch at pixel X,Y, or, in the decoder, a class; "
+        "default: the class token where there is one, else the middle of the picture",
     )
     parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
     parser.add_argument("--opacity", type=float, default=0.6, metavar="O", help="of the heat; default: 0.6")
@@ -50,17 +51,27 @@ def run(options: argparse.Namespace) -> int:
     from segpipe.models import load_model, open_folder
 
     folder = open_folder(options.model)
-    query = AttentionQuery(options.layer, options.part, read_token(options.token, folder.configuration))
     image = read_image(options.picture)
+    token = options.token or usual_token(folder.configuration, options.part, image)
+    query = AttentionQuery(options.layer, options.part, read_token(token, folder.configuration))
     network = load_model(folder, device=options.device)
     heat = see_attention(network, image, folder.configuration.preprocessor, query)
     maps = {**{f"head-{index}": head for index, head in enumerate(heat)}, "mean": heat.mean(axis=0)}
     files = _write(image, maps, query.token, options)
     if options.json:
-        print_json({"layer": options.layer, "part": options.part, "token": options.token, "files": files})
+        print_json({"layer": options.layer, "part": options.part, "token": token, "files": files})
     else:
-        print(f"{options.output}  {len(heat)} heads and their mean")
+        heads = "1 head" if len(heat) == 1 else f"{len(heat)} heads and their mean"
+        print(f"{options.output}  {heads}, of the token {token}")
     return 0
+
+
+def usual_token(configuration: Configuration, part: str, image: np.ndarray) -> str:
+    """cls for a Vision Transformer's encoder; the pixel in the middle for all that has no class token."""
+    from segpipe.configuration import MitConfig, SegformerConfig
+
+    has_class_token = part == "encoder" and not isinstance(configuration.model, MitConfig | SegformerConfig)
+    return "cls" if has_class_token else f"{image.shape[1] // 2},{image.shape[0] // 2}"
 
 
 def read_token(text: str, configuration: Configuration) -> Token:

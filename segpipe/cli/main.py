@@ -16,6 +16,7 @@ from segpipe import __version__
 from segpipe.errors import SegpipeError
 from segpipe.names import unknown_name_message
 
+from .interruption import imports_end_at_once, note_interruption
 from .parsing import add_verbose, new_parser
 
 VERBS = {
@@ -26,6 +27,7 @@ VERBS = {
     "models": "list the models that segpipe knows, or describe one",
     "download": "fetch a model into the cache",
     "convert": "make a model folder from any known checkpoint, or a checkpoint for others",
+    "export": "write a model as an ONNX, OpenVINO or torch.export file, checked against the model",
     "align": "compare two sets of weights of one network, stage by stage",
     "profile": "count a model's parameters and multiplications, and time it",
     "curves": "draw the losses and scores of several runs in one picture",
@@ -38,23 +40,23 @@ VERBS = {
 }
 """Verb → what it does. The module of the same name beside this one has `add_arguments`, `run` and `EXAMPLES`."""
 
-OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, ERROR, USAGE = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 fine, 1 error, 2 wrong usage, 75 stopped and can go on, 130 Ctrl-C."""
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-        return code
+        with imports_end_at_once():
+            code = _run(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return code
     except SystemExit as stop:  # argparse, after --help, --version and usage errors
         return stop.code if isinstance(stop.code, int) else OK
     except BrokenPipeError:
         _close_stdout()
         return OK
     except KeyboardInterrupt:
-        print("segpipe: interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return note_interruption()
     except Exception as error:
         return _report(error)
 

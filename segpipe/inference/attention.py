@@ -80,7 +80,7 @@ def _look(network: SegpipeNetwork, pixels: Tensor, query: AttentionQuery, place:
         return _look_from_decoder(network, pixels, query, place)
     encoder = getattr(network, "encoder", None)
     if isinstance(query.token, int):
-        raise InputError("Classes are tokens of the decoder alone. Ask for part='decoder', or for a place x,y.")
+        raise InputError("Classes are tokens of the decoder alone. Ask for the part 'decoder', or for a place x,y.")
     images = network.normalise(pixels)
     padded = (images.shape[2], images.shape[3])
     if isinstance(encoder, VitTrunk):
@@ -100,7 +100,7 @@ def _look_from_decoder(
 ) -> Tensor:
     """Of Segmenter's mask transformer: patches row by row, then the classes."""
     if not isinstance(network, Segmenter):
-        raise InputError("Only Segmenter's mask transformer is a decoder with attention. Ask for part='encoder'.")
+        raise InputError("Only Segmenter's mask transformer is a decoder with attention. Ask for the part 'encoder'.")
     padded = network.input_size((pixels.shape[2], pixels.shape[3]))
     grid = cast(Size, tuple(side // network.encoder.patch_size for side in padded))
     patches = grid[0] * grid[1]

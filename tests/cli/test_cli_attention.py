@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.cli.attention import read_token
+from segpipe.cli.attention import read_token, usual_token
 from segpipe.cli.main import main
 from segpipe.configuration import load_preset
 from segpipe.errors import InputError
@@ -28,6 +28,20 @@ def test_a_token_that_is_not_there_is_one_sentence(capsys, tmp_path, street):
     assert main(["attention", MODEL, str(street), "heat", "--token", "raod"]) == 1
     assert "road" in capsys.readouterr().err
     assert not (tmp_path / "heat").exists()
+
+
+def test_without_a_token_a_segformer_looks_from_the_middle_and_says_so(capsys, tmp_path, street):
+    assert main(["attention", MODEL, str(street), "heat"]) == 0
+    assert capsys.readouterr().out == "heat  1 head, of the token 32,32\n"
+    assert main(["attention", MODEL, str(street), "same", "--token", "32,32"]) == 0
+    assert (tmp_path / "heat/mean.png").read_bytes() == (tmp_path / "same/mean.png").read_bytes()
+
+
+def test_only_a_vision_transformers_encoder_is_asked_for_its_class_token():
+    image = np.zeros((20, 30, 3), np.uint8)
+    assert usual_token(load_preset("segmenter-tiny-ade20k"), "encoder", image) == "cls"
+    assert usual_token(load_preset("segmenter-tiny-ade20k"), "decoder", image) == "15,10"
+    assert usual_token(load_preset("mit-b0-imagenet"), "encoder", image) == "15,10"
 
 
 def test_tokens_are_places_classes_and_the_class_token():

@@ -1,5 +1,6 @@
 """The frame of the command line: verbs, exit codes, one sentence per error, what an import costs."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segpipe import __version__
+from segpipe.cli.interruption import imports_end_at_once
 from segpipe.cli.main import VERBS, main
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +80,37 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", Interrupted())
     assert main(["predict", "-", "--model", "segformer-b0-camvid"]) == 130
     assert capsys.readouterr().err == "segpipe: interrupted.\n"
+
+
+@pytest.mark.parametrize("half", ["raise ImportError('half') from None", "os.abort()", "pass"])
+def test_ctrl_c_in_an_import_is_no_error_of_the_package(tmp_path, half):
+    """A package that answers an interruption with an error of its own, as numpy does, or aborts, as torch does."""
+    text = f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    {half}\n"
+    (tmp_path / "interrupted.py").write_text(text)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from segpipe.cli import main, models;"
+        "models.run = lambda options: __import__('interrupted') and 0; sys.exit(main.main(['models', 'list']))"
+    )
+    finished = run_python("-c", code)
+    assert (finished.returncode, finished.stderr) == (130, "segpipe: interrupted.\n")
+
+
+def test_ctrl_c_is_as_before_when_the_command_is_over():
+    before = signal.getsignal(signal.SIGINT)
+    with imports_end_at_once(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    """So it is in a background process of a shell script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with imports_end_at_once():
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_closed_pipe_ends_quietly():
