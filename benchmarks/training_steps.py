@@ -55,7 +55,7 @@ class SegpipeSteps:
     def evaluate(self, batch: Batch) -> float:
         """The loss without dropout; nothing is learnt."""
         model = self.engine.model.eval()
-        return float(self.loss(model(batch.images), batch.labels).mean())
+        return float(self.loss(model(batch.images), batch.labels.long()).mean())
 
 
 class TransformersSteps:
@@ -73,7 +73,7 @@ class TransformersSteps:
         """The loss before the update."""
         self.model.train()
         self.optimizer.zero_grad()
-        loss = self.model(pixel_values=self.prepare(batch), labels=batch.labels).loss
+        loss = self.model(pixel_values=self.prepare(batch), labels=batch.labels.long()).loss
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())
@@ -81,7 +81,7 @@ class TransformersSteps:
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> float:
         """The loss without dropout; nothing is learnt."""
-        return float(self.model.eval()(pixel_values=self.prepare(batch), labels=batch.labels).loss)
+        return float(self.model.eval()(pixel_values=self.prepare(batch), labels=batch.labels.long()).loss)
 
     def prepare(self, batch: Batch) -> torch.Tensor:
         """(B, 3, H, W) float32; of the same batch, what was prepared before."""

@@ -148,7 +148,7 @@ class LocalEngine:
 
     def _moved(self, batch: Batch) -> Batch:
         images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (batch.images, batch.labels))
-        return replace(batch, images=images, labels=labels)
+        return replace(batch, images=images, labels=labels.long())
 
     def _forward(self, images: Tensor) -> Any:
         dtype = self.autocast_dtype

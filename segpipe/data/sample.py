@@ -39,7 +39,8 @@ class Batch:
 
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
-        labels: (B, H, W) int64, encoded; of pictures that have one class each, (B,) class indices.
+        labels: (B, H, W) uint8, or int32 where a label has more than 256 values, encoded; of pictures that have one
+            class each, (B,) int64 class indices.
         names: what messages call the pictures.
         extras: the samples' further maps, (B, H, W, …) each; empty where the samples have none.
     """
@@ -57,11 +58,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
     _check(samples)
     height, width = samples[0].image.shape[:2]
     images = np.empty((len(samples), 3, height, width), np.uint8)
-    is_classified = samples[0].class_index is not None
-    labels = np.empty((len(samples),) if is_classified else (len(samples), height, width), np.int64)
     for index, sample in enumerate(samples):
         images[index] = sample.image.transpose(2, 0, 1)
-        labels[index] = _class_of(sample) if is_classified else _label_of(sample)
+    is_classified = samples[0].class_index is not None
+    labels = np.array([_class_of(sample) for sample in samples]) if is_classified else _stack_labels(samples)
     names = tuple(sample.name for sample in samples)
     extras = {key: torch.from_numpy(_stack_extra(samples, key)) for key in samples[0].extras}
     return Batch(torch.from_numpy(images), torch.from_numpy(labels), names, extras)
@@ -84,6 +84,12 @@ def _class_of(sample: Sample) -> int:
     if sample.class_index is None:
         raise InputError(f"{sample.name} has no class; each sample of this batch needs one. Leave it out.")
     return sample.class_index
+
+
+def _stack_labels(samples: Sequence[Sample]) -> np.ndarray:
+    """(B, H, W) as read; in int64 they would be most of what loader processes hand over."""
+    labels = np.stack([_label_of(sample) for sample in samples])
+    return labels if labels.dtype == np.uint8 else labels.astype(np.int32)
 
 
 def _label_of(sample: Sample) -> np.ndarray:

@@ -184,7 +184,7 @@ def test_batches_have_the_promised_types():
     with build_loader(Drawn(), CHAIN, batch_size=3) as loader:
         batch = next(loader)
     assert (batch.images.dtype, tuple(batch.images.shape)) == (torch.uint8, (3, 3, 8, 8))
-    assert (batch.labels.dtype, tuple(batch.labels.shape)) == (torch.int64, (3, 8, 8))
+    assert (batch.labels.dtype, tuple(batch.labels.shape)) == (torch.uint8, (3, 8, 8))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -22,7 +22,7 @@ def test_a_batch_has_channels_first_and_int64_labels():
     assert batch.images.dtype == torch.uint8
     assert batch.images[0, :, 0, 0].tolist() == [10, 20, 30]
     assert batch.images[1, :, 1, 2].tolist() == [9, 9, 9]
-    assert batch.labels.dtype == torch.int64
+    assert batch.labels.dtype == torch.uint8
     assert batch.labels[1].unique().tolist() == [255]
     assert batch.names == ("a.png", "b.png")
 
@@ -30,6 +30,7 @@ def test_a_batch_has_channels_first_and_int64_labels():
 def test_labels_of_many_classes_keep_their_values():
     sample = Sample(np.zeros((1, 2, 3), np.uint8), np.array([[65535, 300]], np.uint16), "a.png")
     assert collate([sample]).labels.tolist() == [[[65535, 300]]]
+    assert collate([sample]).labels.dtype == torch.int32
 
 
 def test_pictures_of_two_sizes_are_refused_with_names_and_sizes():
