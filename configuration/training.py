@@ -331,6 +331,8 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """Parts of parameter names; parameters whose name contains one stay as they are."""
     activation_checkpointing: bool = False
     """Keep only each block's input, recompute the rest in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compile the network for training at the first step, which takes from half a minute to several."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """When the state of the run is saved."""
     log_every: Positive = 50

@@ -77,11 +77,12 @@ class LocalEngine:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.frozen_norms = frozen_norms(self.model, config.freeze)
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
-        self.network: nn.Module = self.model
+        # Evaluation takes pictures of many sizes and keeps to the plain model.
+        self.network: nn.Module = torch.compile(self.model) if config.compile else self.model
         if distributed.world_size() > 1:
             _apply_plain_gradients(self.parameters)
             devices = [device] if device.type == "cuda" else None
-            self.network = DistributedDataParallel(self.model, device_ids=devices)
+            self.network = DistributedDataParallel(self.network, device_ids=devices)
             # DDP holds the process group, whose threads must end before Python does.
             atexit.register(_release, weakref.ref(self))
 
