@@ -12,7 +12,8 @@ from torch import Tensor
 
 from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, OhemLoss, PixelLossConfig
 from segpipe.errors import InputError
-from segpipe.inference.placement import Placement
+from segpipe.fused import can_fuse
+from segpipe.inference.placement import Axis, Placement
 
 from .strip_loss import LogitGrid, Tile, Upsampling, computing_dtype, total_loss
 
@@ -78,21 +79,30 @@ class SegmentationLoss:
 
     def _measure(self, logits: Tensor, labels: Tensor, placement: Placement | None) -> LossSum:
         self.check(logits, labels)
-        counted = labels != self.ignore_index
         dtype = computing_dtype(logits)
+        weights = None
+        if self.config.class_weights is not None:
+            weights = torch.tensor(self.config.class_weights, dtype=dtype, device=logits.device)
+        target = Target(labels, labels != self.ignore_index, weights)
+        if _is_fused(logits, placement, self.config):
+            return _weigh_pixels(self._pixel_losses(logits, labels, placement), target, self.config)
         if placement is None:
             upsampling = Upsampling.bilinear(_size(logits), _size(labels), dtype)
         else:
             upsampling = Upsampling.placed(placement, dtype)
-        weights = None
-        if self.config.class_weights is not None:
-            weights = torch.tensor(self.config.class_weights, dtype=dtype, device=logits.device)
-        target = Target(labels, counted, weights)
         if isinstance(self.config, DiceLoss):
             return _dice(logits, upsampling, target, self.config)
         if isinstance(self.config, OhemLoss):
             return _ohem(logits, upsampling, target, self.config)
         return _focal(logits, upsampling, target, self.config)
+
+    def _pixel_losses(self, logits: Tensor, labels: Tensor, placement: Placement | None) -> Tensor:
+        """(B, H, W) cross-entropy of each pixel by the kernels for GPUs."""
+        from .fused_loss import pixel_losses  # which needs Triton
+
+        if placement is None:
+            placement = Placement(*(Axis.resize(*ends) for ends in zip(_size(logits), _size(labels), strict=True)))
+        return pixel_losses(logits, labels, placement, ignore_index=self.ignore_index)
 
     def check(self, logits: Tensor, labels: Tensor) -> None:
         """InputError: shapes that do not fit, or on a CPU, a label that is no class and not ignored."""
@@ -167,6 +177,26 @@ def _combine(sums: Sequence[LossSum], factors: Sequence[float]) -> LossSum:
     for part, factor in zip(sums[1:], factors[1:], strict=True):
         total = total + part.mean() * (factor * weight).to(total)
     return LossSum(total, weight)
+
+
+def _is_fused(logits: Tensor, placement: Placement | None, config: PixelLossConfig) -> bool:
+    """Whether `fused_loss.py` takes it: its pixels read 2 × 2 cells at most, and Dice needs more than their losses."""
+    taps = 0 if placement is None else max(placement.rows.taps, placement.columns.taps)
+    return taps <= 2 and not isinstance(config, DiceLoss) and can_fuse(logits)
+
+
+def _weigh_pixels(losses: Tensor, target: Target, config: PixelLossConfig) -> LossSum:
+    """A loss from the cross-entropy of each pixel, (B, H, W)."""
+    if isinstance(config, OhemLoss):
+        target = Target(target.labels, _hard_pixels(losses.detach(), target.counted, config), target.class_weights)
+    weights = target.counted.to(losses.dtype)
+    if target.class_weights is not None:
+        weights = weights * target.class_weights[target.labels.clamp(0, len(target.class_weights) - 1)]
+    if isinstance(config, FocalLoss):
+        # Not quite 0 where the true class is certain, so that the power has a slope there.
+        rest = (-torch.expm1(-losses)).clamp(min=torch.finfo(losses.dtype).tiny)
+        losses = (1.0 if config.alpha is None else config.alpha) * rest**config.gamma * losses
+    return LossSum((losses * weights).sum(dtype=torch.float64).to(losses.dtype), target.weight())
 
 
 def _focal(logits: Tensor, upsampling: Upsampling, target: Target, config: CrossEntropyLoss | FocalLoss) -> LossSum:

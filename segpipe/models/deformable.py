@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segpipe.fused import can_fuse
+
 Grids = tuple[tuple[int, int], ...]
 
 
@@ -85,6 +87,10 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
     Returns:
         (B, Q, D): head m reads channels m·D/M to (m+1)·D/M.
     """
+    if can_fuse(values):
+        from .fused_deformable import fused_sample_levels  # which needs Triton
+
+        return fused_sample_levels(values, references, offsets, weights, grids)
     is_plain_cpu = values.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
     sample = _sum_rows if is_plain_cpu else _sum_samples
     maps = values.split([height * width for height, width in grids], dim=1)
