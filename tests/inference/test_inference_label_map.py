@@ -1,5 +1,8 @@
 """The label map against dense interpolation and argmax, which never sees our placement or candidates."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -87,6 +90,45 @@ def test_ties_go_to_the_lowest_class():
     assert labels[0, 0] == 1
     assert labels[7, 7] == 0
     assert labels.max() == 1
+
+
+def test_ties_between_cells_go_to_the_lowest_class_even_if_it_wins_no_cell():
+    values = torch.tensor([[[0.5, 0.5]], [[1.0, 0.0]], [[0.0, 1.0]]])  # K 3, grid 1 × 2: all three tie in the middle
+    columns = Axis(2, np.zeros(3, dtype=np.int64), np.array([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]], dtype=np.float32))
+    placement = Placement(Axis.resize(1, 2), columns)
+    result = label_map(Prediction((View(values, placement),)))
+    assert result.labels.tolist() == [[1, 0, 2]] * 2
+    assert result.scores[0].item() == pytest.approx(1 / (1 + math.exp(0.5) + math.exp(-0.5)))
+    without = label_map(Prediction((View(values[1:], placement),)))
+    assert without.labels.tolist() == [[0, 0, 1]] * 2
+
+
+@pytest.mark.parametrize("size", [(9, 1000), (1000, 9), (117, 161), (64, 31)])
+@pytest.mark.parametrize("logits", [blobs, noise])
+def test_tiles_of_any_size_equal_dense_argmax_in_float64(size, logits):
+    values = logits(7, (9, 12), seed=4)
+    placement = place_picture(size, (9, 12), (9, 12), (9, 12), upsampling="one-step")
+    result = label_map(Prediction((View(values, placement),)))
+    assert_same_labels(result, dense(values.double(), size, None, None, "one-step"))
+
+
+def test_half_precision_is_read_as_it_is():
+    values = blobs(30, (40, 50), seed=5).bfloat16()
+    placement = place_picture((150, 190), (40, 50), (40, 50), (40, 50), upsampling="one-step")
+    half = label_map(Prediction((View(values, placement),)))
+    single = label_map(Prediction((View(values.float(), placement),)))
+    assert torch.equal(half.labels, single.labels)
+    assert torch.equal(half.scores.nan_to_num(), single.scores.nan_to_num())
+
+
+def test_layout_and_gradients_of_the_logits_do_not_matter():
+    values = blobs(6, (20, 30), seed=6)
+    placement = place_picture((70, 90), (20, 30), (20, 30), (20, 30), upsampling="one-step")
+    plain = label_map(Prediction((View(values, placement),)))
+    other = values.permute(1, 2, 0).contiguous().permute(2, 0, 1).requires_grad_()
+    result = label_map(Prediction((View(other, placement),)))
+    assert torch.equal(plain.labels, result.labels)
+    assert not result.scores.requires_grad
 
 
 def test_a_mirrored_view_gives_the_mirrored_label_map():
