@@ -8,7 +8,8 @@ import msgspec
 
 from .results import OURS, Result, Row, Spread, ratio_of, spread_of
 
-RIVAL = "transformers"
+RIVALS = ("transformers", "mmsegmentation", "dense torch", "network", "matrix product")
+"""What a time is set beside, the first that a row has: it changes with the machine and its load as ours does."""
 MEMORY_NOISE = 0.2
 """Peaks of memory are taken once; this is how much they differ from process to process."""
 LEAST_NOISE = 0.03
@@ -21,7 +22,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     row: Row
     """Of the fresh run."""
     unit: str
-    """× for how many times faster than transformers, else the row's unit."""
+    """× for how many times faster than what stands beside it, else the row's unit."""
     before: float
     after: float
     worse: float
@@ -40,15 +41,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def compare_results(recorded: Result, fresh: Result) -> list[Change]:
     """What both runs measured, in the order of the fresh one.
 
-    Times are compared by how many times faster than transformers they are, which another or a busier
-    machine changes little; memory, and what was measured without transformers, by its own value.
+    Times are compared by how many times faster they are than what stands beside them (`RIVALS`), which another or a
+    busier machine changes little; memory, and what was measured alone, by its own value.
     """
     known = {row.key: row for row in recorded.rows}
     return [change for row in fresh.rows if row.key in known for change in _changes(known[row.key], row)]
 
 
 def _changes(before: Row, after: Row) -> Iterator[Change]:
-    ratios = ratio_of(before, RIVAL), ratio_of(after, RIVAL)
+    rival = next((name for name in RIVALS if name in before.runs and name in after.runs), RIVALS[0])
+    ratios = ratio_of(before, rival), ratio_of(after, rival)
     if after.unit == "ms" and ratios[0] is not None and ratios[1] is not None:
         yield _change(after, "×", (ratios[0], ratios[1]), ratios[0].median / ratios[1].median - 1)
         return

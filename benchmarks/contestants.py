@@ -16,12 +16,23 @@ Call = Callable[[Image.Image], object]
 
 
 class Segpipe:
-    """segpipe on the CPU."""
+    """segpipe on the CPU.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the model.
+        runtime: what executes the network.
+        dtype: what it computes in.
+        overrides: changes of the model's configuration.
+    """
+
+    def __init__(
+        self, folder: Path, runtime: str = "eager", dtype: str = "float32", *, overrides: Sequence[str] = ()
+    ) -> None:
         from segpipe import pipeline
 
-        self.pipeline: Any = pipeline(TASK, folder, device="cpu")
+        self.pipeline: Any = pipeline(
+            TASK, folder, device="cpu", runtime=runtime, dtype=dtype, overrides=list(overrides)
+        )
 
     def run(self, picture: Image.Image) -> np.ndarray:
         """(H, W) label map."""

@@ -8,31 +8,24 @@ from the top of a checkout. benchmarks/README.md explains the figures.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .pictures import Size, make_pictures, parse_size
 from .results import Row
-from .runs import add_run_options, finish_run, limit_threads, read_recorded, tell
+from .runs import add_effort_options, add_network_options, add_run_options, run_measurement, tell, with_networks
 
 if TYPE_CHECKING:
     from PIL import Image
 
 TABLES = ("latency", "throughput", "parts", "memory")
-NETWORK_NAMES = ("b0", "b2", "b0-random")
 PRESET = "cocostuff preset"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 when label maps disagree or something got worse than recorded."""
-    options = parse_arguments(arguments)
-    recorded = read_recorded(options)
-    limit_threads(options.threads)
-    with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
-        rows = tuple(measure(options, Path(folder)))
-    return finish_run(rows, options, recorded)
+    return run_measurement(parse_arguments(arguments), measure)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,34 +35,26 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="segpipe beside Hugging Face's transformers, on this machine.",
     )
     parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES, help="these tables alone")
-    parser.add_argument(
-        "--network", nargs="+", choices=NETWORK_NAMES, help="default: b0 b2, none when --model is given"
-    )
-    parser.add_argument(
-        "--model", nargs="+", type=Path, default=[], metavar="FOLDER", help="SegFormers in Hugging Face's format"
-    )
+    add_network_options(parser, ("b0", "b2"))
+    parser.add_argument("--classes", type=int, default=172, help="of the networks that are made here (default 172)")
     parser.add_argument(
         "--sizes", nargs="+", type=parse_size, default=[(480, 640), (2160, 3840)], help="height x width"
     )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="instead of drawn street scenes")
     parser.add_argument("--count", type=int, default=8, help="pictures of the list for throughput (default 8)")
-    parser.add_argument("--rounds", type=int, default=15, help="at most, for each row (default 15)")
-    parser.add_argument(
-        "--seconds", type=float, default=30.0, help="after which a row begins no new round (default 30)"
-    )
+    add_effort_options(parser)
     add_run_options(parser, name="latest")
-    options = parser.parse_args(arguments)
-    options.network = options.network or ([] if options.model else ["b0", "b2"])
-    return options
+    return with_networks(parser.parse_args(arguments))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     """All rows that the options ask for; model folders and pictures are kept in `folder`."""
     from .contestants import require_transformers
+    from .networks import prepare_networks
 
     require_transformers()
     pictures = _draw_pictures(options)
-    folders = _write_networks(options, folder)
+    folders = prepare_networks(options, folder)
     for network, model in folders.items():
         yield from _measure_times(options, network, model, pictures)
     if "memory" in options.only:
@@ -103,14 +88,14 @@ def _measure_memory(
 ) -> Iterator[Row]:
     from .measurements import measure_memory
     from .memory import is_supported
-    from .networks import write_cocostuff
+    from .networks import NUM_CLASSES, write_cocostuff
     from .tables import CONTESTANTS
 
     if not is_supported():
         tell("memory is left out: it is read from Linux's /proc")
         return
     wanted = [(name, path, CONTESTANTS["memory"]) for name, path in folders.items()]
-    if options.network:
+    if options.network and options.classes == NUM_CLASSES:
         write_cocostuff(folder / "cocostuff")
         wanted.append((PRESET, folder / "cocostuff", ("segpipe",)))
     for size, [picture, *_] in pictures.items():
@@ -127,22 +112,6 @@ def _draw_pictures(options: argparse.Namespace) -> dict[Size, list[Image.Image]]
     first, *others = options.sizes
     pictures = {first: make_pictures(first, options.count, options.pictures)}
     return pictures | {size: make_pictures(size, 1, options.pictures) for size in others}
-
-
-def _write_networks(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
-    """Model folders by what the tables call them."""
-    from .networks import NETWORKS
-
-    folders = {}
-    for name in options.network:
-        tell(f"making the network {name}")
-        NETWORKS[name](folder / name)
-        folders[name] = folder / name
-    for path in options.model:
-        if not (path / "config.json").is_file():
-            raise SystemExit(f"{path} has no config.json. Name a folder in Hugging Face's format.")
-        folders[path.resolve().name] = path.resolve()
-    return folders
 
 
 if __name__ == "__main__":

@@ -11,13 +11,15 @@ cocostuff   the preset segformer-b0-cocostuff as it is, with weights that comput
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from .runs import tell
 
 NUM_CLASSES = 172
 BUNDLED = "segformer-b0-camvid.safetensors"
@@ -32,32 +34,53 @@ FITTING_SCENES = 3
 RELU_OFFSET = 128.0
 
 
-def write_b0(folder: Path) -> None:
-    """The bundled network with 172 classes, in Hugging Face's format."""
-    model = _new_model("b0")
-    tensors = _bundled_tensors(NUM_CLASSES)
+class WriteNetwork(Protocol):
+    """Writes a folder in Hugging Face's format."""
+
+    def __call__(self, folder: Path, num_classes: int = NUM_CLASSES) -> None: ...
+
+
+def prepare_networks(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
+    """Model folders by what the tables call them: those of --network, made here, and those of --model."""
+    folders = {}
+    num_classes = getattr(options, "classes", NUM_CLASSES)
+    for name in options.network:
+        tell(f"making the network {name}")
+        NETWORKS[name](folder / name, num_classes)
+        folders[name if num_classes == NUM_CLASSES else f"{name}, {num_classes} classes"] = folder / name
+    for path in options.model:
+        if not (path / "config.json").is_file():
+            raise SystemExit(f"{path} has no config.json. Name a folder in Hugging Face's format.")
+        folders[path.resolve().name] = path.resolve()
+    return folders
+
+
+def write_b0(folder: Path, num_classes: int = NUM_CLASSES) -> None:
+    """The bundled network with so many classes, in Hugging Face's format."""
+    model = _new_model("b0", num_classes)
+    tensors = _bundled_tensors(num_classes)
     _apply_ours(model, tensors)
     _save(model, folder)
 
 
-def write_b0_random(folder: Path) -> None:
+def write_b0_random(folder: Path, num_classes: int = NUM_CLASSES) -> None:
     """Nothing but random weights, in Hugging Face's format."""
-    write_untrained("b0", folder)
+    _save(_new_model("b0", num_classes), folder)
 
 
 def write_untrained(variant: str, folder: Path) -> None:
     """A network to begin training with, in Hugging Face's format; `variant` is one of `SHAPES`."""
-    _save(_new_model(variant), folder)
+    _save(_new_model(variant, NUM_CLASSES), folder)
 
 
-def write_b2(folder: Path) -> None:
+def write_b2(folder: Path, num_classes: int = NUM_CLASSES) -> None:
     """Random weights whose classifier imitates `write_b0`'s network, in Hugging Face's format."""
     from segpipe import load_model
 
-    model = _new_model("b2")
+    model = _new_model("b2", num_classes)
     _save(model, folder)
     teacher_folder = folder.parent / "b2-teacher"
-    write_b0(teacher_folder)
+    write_b0(teacher_folder, num_classes)
     weight, bias = _fit_classifier(load_model(folder), load_model(teacher_folder))
     classifier = model.decode_head.classifier
     classifier.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
@@ -79,7 +102,7 @@ def write_cocostuff(folder: Path) -> None:
     seal_folder(folder, configuration)
 
 
-NETWORKS: dict[str, Callable[[Path], None]] = {"b0": write_b0, "b2": write_b2, "b0-random": write_b0_random}
+NETWORKS: dict[str, WriteNetwork] = {"b0": write_b0, "b2": write_b2, "b0-random": write_b0_random}
 
 
 def split_classes(weight: Tensor, bias: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -96,11 +119,11 @@ def split_classes(weight: Tensor, bias: Tensor, num_classes: int) -> tuple[Tenso
     return weight[parent] + noise, bias[parent] - PENALTY * copy
 
 
-def _new_model(variant: str) -> Any:
+def _new_model(variant: str, num_classes: int) -> Any:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     dims, depths, width = SHAPES[variant]
-    names = {index: f"class {index}" for index in range(NUM_CLASSES)}
+    names = {index: f"class {index}" for index in range(num_classes)}
     config = SegformerConfig(hidden_sizes=list(dims), depths=list(depths), decoder_hidden_size=width, id2label=names)
     torch.manual_seed(0)
     return SegformerForSemanticSegmentation(config).eval()

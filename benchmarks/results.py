@@ -12,7 +12,11 @@ from pathlib import Path
 import msgspec
 
 OURS = "segpipe"
-PACKAGES = ("segpipe", "torch", "transformers", "numpy", "pillow", "opencv-python")
+AGREEMENT_WANTED = 0.999
+"""In float32."""
+AGREEMENT_WANTED_OF_HALF = 0.99
+"""In bfloat16."""
+PACKAGES = ("segpipe", "torch", "transformers", "onnxruntime", "openvino", "numpy", "pillow", "opencv-python")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     """What was measured, in a few words."""
     unit: str
-    """ms (for throughput, training and loading: per picture) or MiB."""
+    """ms (for throughput, training, loading, label maps and streams: per picture) or MiB."""
     runs: dict[str, tuple[float, ...]]
     """Raw values by contestant; the n-th of each were taken in turn, in the same round."""
     agreement: float | None = None
@@ -35,6 +39,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the logits' grid at which more than one class wins among four neighbouring cells."""
     classes: int | None = None
     """How many classes the label map has."""
+    agreement_wanted: float = AGREEMENT_WANTED
+    """Less than this is an error."""
+    multiply_adds: float | None = None
+    """Of one picture through the network."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the table must know beside the figures."""
 
     @property
     def key(self) -> tuple[str, str, tuple[int, int], str]:
@@ -93,6 +103,11 @@ def ratio_of(row: Row, contestant: str) -> Spread | None:
         return None
     pairs = zip(row.runs[contestant], row.runs[OURS], strict=True)
     return spread_of([theirs / max(ours, 1e-9) for theirs, ours in pairs])
+
+
+def inverse_of(ratio: Spread) -> Spread:
+    """Of a ratio: the other way round."""
+    return Spread(1 / ratio.median, 1 / ratio.high, 1 / ratio.low)
 
 
 def read_result(path: Path) -> Result:

@@ -7,6 +7,8 @@ import datetime
 import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from .comparison import compare_results
@@ -14,6 +16,7 @@ from .results import Result, Row, describe_machine, installed_versions, read_res
 from .tables import disagreements, render_changes, render_result
 
 RESULTS = Path(__file__).parent / "results"
+NETWORK_NAMES = ("b0", "b2", "b0-random")
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, name: str) -> None:
@@ -21,6 +24,40 @@ def add_run_options(parser: argparse.ArgumentParser, *, name: str) -> None:
     parser.add_argument("--threads", type=int, default=2, help="for both libraries (default 2)")
     parser.add_argument("--name", default=name, help=f"of the file in benchmarks/results (default {name})")
     parser.add_argument("--compare", type=Path, metavar="RESULT.json", help="set the run beside a recorded one")
+
+
+def add_effort_options(parser: argparse.ArgumentParser) -> None:
+    """How long a row may take."""
+    parser.add_argument("--rounds", type=int, default=15, help="at most, for each row (default 15)")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="after which a row begins no new round (default 15)"
+    )
+
+
+def add_network_options(parser: argparse.ArgumentParser, default: Sequence[str]) -> None:
+    """Which networks: those made on the spot, and folders."""
+    parser.add_argument(
+        "--network", nargs="+", choices=NETWORK_NAMES, help=f"default: {' '.join(default)}, none when --model is given"
+    )
+    parser.add_argument(
+        "--model", nargs="+", type=Path, default=[], metavar="FOLDER", help="SegFormers in Hugging Face's format"
+    )
+    parser.set_defaults(default_network=tuple(default))
+
+
+def with_networks(options: argparse.Namespace) -> argparse.Namespace:
+    """The options of `add_network_options`, with the default where none is named."""
+    options.network = options.network or ([] if options.model else list(options.default_network))
+    return options
+
+
+def run_measurement(options: argparse.Namespace, measure: Callable[[argparse.Namespace, Path], Iterable[Row]]) -> int:
+    """A whole command: measure with a temporary folder, write, print, compare; its exit status."""
+    recorded = read_recorded(options)
+    limit_threads(options.threads)
+    with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
+        rows = tuple(measure(options, Path(folder)))
+    return finish_run(rows, options, recorded)
 
 
 def read_recorded(options: argparse.Namespace) -> Result | None:

@@ -8,25 +8,19 @@ from the top of a checkout. benchmarks/README.md explains the figures.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from .results import OURS, Row, spread_of
-from .runs import add_run_options, finish_run, limit_threads, read_recorded, tell
+from .runs import add_run_options, run_measurement, tell
 
 NETWORK_NAMES = ("b0", "b2")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 when something got worse than recorded."""
-    options = parse_arguments(arguments)
-    recorded = read_recorded(options)
-    limit_threads(options.threads)
-    with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
-        rows = tuple(measure(options, Path(folder)))
-    return finish_run(rows, options, recorded)
+    return run_measurement(parse_arguments(arguments), measure)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
