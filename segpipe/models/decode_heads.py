@@ -150,7 +150,7 @@ class FoldedHead(nn.Module):
             maps = [functional.relu(level(x)) for level, x in zip(self.levels, maps, strict=True)]
         finest, *coarser = list[FrozenLinear](self.projections)  # type: ignore[arg-type]
         levels = [projection(x) for projection, x in zip(coarser, maps[1:], strict=True)]
-        if maps[0].device.type == "cpu":
+        if maps[0].device.type == "cpu" and not torch.compiler.is_compiling():
             return classify_strips(maps[0], levels, FusionLayers(*finest, *self.classifier))
         fused = functional.relu(add_levels([finest(maps[0]), *levels]))
         return _classify(fused, *self.classifier)

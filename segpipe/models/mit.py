@@ -22,6 +22,7 @@ from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
 from .contract import NetworkStage, SegpipeNetwork
+from .strip_ffn import apply_strip_ffn, pays_in_strips
 
 
 class Shape(NamedTuple):
@@ -203,8 +204,26 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, D) → (B, H, W, D)."""
+        if not self.training and _is_plain_cpu(features) and self._is_untouched():
+            return self._infer(features)
         features = features + self.drop_path(self.attention(self.norm1(features)))
         return features + self.drop_path(self.mlp(self.norm2(features)))
+
+    def _is_untouched(self) -> bool:
+        """Whether the layers whose weights `_infer` reads have no hooks and no adapters in their places."""
+        layers = (self.attention.proj, self.mlp.fc1, self.mlp.depthwise, self.mlp.fc2)
+        return all(
+            type(layer) in (nn.Linear, nn.Conv2d) and not layer._forward_hooks and not layer._forward_pre_hooks
+            for layer in layers
+        )
+
+    def _infer(self, features: Tensor) -> Tensor:
+        """The same with what is added written by the matrix products themselves."""
+        attended = self.attention.attend(self.norm1(features))
+        features = features + self.attention.proj.bias
+        _tokens(features).addmm_(_tokens(attended), self.attention.proj.weight.T)
+        self.mlp.apply_residual(features, self.norm2(features))
+        return features
 
 
 class Attention(nn.Module):
@@ -220,11 +239,15 @@ class Attention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, D) → (B, H, W, D)."""
+        return self.proj(self.attend(features))
+
+    def attend(self, features: Tensor) -> Tensor:
+        """(B, H, W, D) → (B, H, W, D), before the last projection."""
         reduced = self.reduction(features)
         query = self._split_heads(self.q(features))
         key, value = (self._split_heads(part) for part in self.kv(reduced).chunk(2, dim=-1))
         attended = functional.scaled_dot_product_attention(query, key, value)  # (B, M, N, D / M)
-        return self.proj(attended.transpose(1, 2).reshape(features.shape))
+        return attended.transpose(1, 2).reshape(features.shape)
 
     def weights(self, features: Tensor) -> Tensor:
         """(B, H, W, D) → (B, M, H·W, n) softmax weights over the n cells of the reduced map; a row is a query."""
@@ -266,6 +289,14 @@ class MixFFN(nn.Module):
             return self._project(hidden)
         # What GELU gives is as large as `hidden` and quick to compute: the backward pass does it again.
         return checkpoint(self._project, hidden, use_reentrant=False, preserve_rng_state=False)
+
+    def apply_residual(self, features: Tensor, normed: Tensor) -> None:
+        """Add what this network makes of `normed` to `features`, both (B, H, W, D), where no gradient is asked for."""
+        if pays_in_strips(features, self.fc1):
+            apply_strip_ffn(features, normed, self.fc1, self.depthwise, self.fc2)
+            return
+        hidden = functional.gelu(_convolve(self.depthwise, self.fc1(normed)))
+        _tokens(features.add_(self.fc2.bias)).addmm_(_tokens(hidden), self.fc2.weight.T)
 
     def _project(self, hidden: Tensor) -> Tensor:
         return self.fc2(functional.gelu(hidden))
@@ -330,6 +361,18 @@ class MitClassifier(SegpipeNetwork):
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
     """A convolution between (B, H, W, C) maps."""
     return conv(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+
+
+def _tokens(features: Tensor) -> Tensor:
+    """(B, H, W, D) as (B H W, D), the same memory."""
+    return features.view(-1, features.shape[-1])
+
+
+def _is_plain_cpu(features: Tensor) -> bool:
+    """Whether products may be written in place: no gradient, graph, other device or other number type is asked for."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return features.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def _initialise(module: nn.Module) -> None:

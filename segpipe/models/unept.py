@@ -86,7 +86,8 @@ class Unept(SegmentationModel):
 
     def _resized_queries(self, grid: tuple[int, int]) -> Tensor:
         """(Q, D): the learned table, resized bilinearly to a grid of another size than that of training."""
-        if grid == self.query_grid:
+        # A graph for any grid always resizes: to the same one that changes nothing.
+        if not torch.compiler.is_compiling() and grid == self.query_grid:
             return self.queries
         table = self.queries.unflatten(0, self.query_grid).permute(2, 0, 1)[None]
         return functional.interpolate(table, grid, mode="bilinear", align_corners=False)[0].flatten(1).t()
@@ -286,7 +287,8 @@ def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Ten
     frequencies = SINE_TEMPERATURE**-octaves
     axes = []
     for length in grid:
-        share = torch.arange(1, length + 1, dtype=torch.float32, device=device) / (length + 1e-6)
+        steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+        share = steps / (steps[-1:] + 1e-6)
         angles = share[:, None] * 2 * math.pi * frequencies
         axes.append(torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1))  # (length, D / 2)
     rows, columns = axes

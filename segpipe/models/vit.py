@@ -110,7 +110,7 @@ class VitTrunk(nn.Module):
     def tokens(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised → (B, E + N, D) before the blocks: extra tokens, then patches row by row."""
         patches = self.embed(images).permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D)
-        extra = [token.expand(len(images), -1, -1) for token in self.extra_tokens]
+        extra = [token.expand(images.shape[0], -1, -1) for token in self.extra_tokens]
         return self.dropout(torch.cat([*extra, patches], dim=1) + self.positions(self.grid_of(images)))
 
     def split(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
@@ -174,9 +174,11 @@ class PositionTable(nn.Module):
 
     def forward(self, grid: Grid) -> Tensor:
         """(1, E + N, D) for a grid."""
+        if torch.compiler.is_compiling():  # for any grid: resizing to the same one changes nothing
+            return resize_positions(self.weight, self.grid, grid, mode="bilinear")
         if grid == self.grid:
             return self.weight
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or self.weight.is_inference():
+        if self.training or torch.is_grad_enabled() or self.weight.is_inference():
             return resize_positions(self.weight, self.grid, grid, mode="bilinear")
         # The version counts changes in place, such as an average of the weights that is swapped in.
         key = self.weight._version, grid
