@@ -27,7 +27,13 @@ CORE = [
     "tqdm>=4.65",
     "msgspec>=0.18.6",
 ]
-EXTRAS = {"tensorboard": ["tensorboard>=2.10"], "test": ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]}
+ONNX = ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"]
+EXTRAS = {
+    "tensorboard": ["tensorboard>=2.10"],
+    "onnx": ONNX,
+    "openvino": ["openvino>=2024.5", *ONNX[:2]],
+    "test": ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"],
+}
 
 setup(
     name="segpipe",

@@ -36,6 +36,7 @@ _HOMES = {
     "convert": "segpipe.models",
     "load_model": "segpipe.models",
     "evaluate": "segpipe.evaluation",
+    "export": "segpipe.exporters",
     "PIPELINES": "segpipe.pipelines",
     "Segmentation": "segpipe.pipelines",
     "pipeline": "segpipe.pipelines",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from segpipe.data import load_dataset as load_dataset
     from segpipe.errors import SegpipeError as SegpipeError
     from segpipe.evaluation import evaluate as evaluate
+    from segpipe.exporters import export as export
     from segpipe.hub import Hub as Hub
     from segpipe.hub import ModelFolder as ModelFolder
     from segpipe.hub import download as download

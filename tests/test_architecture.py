@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "errors": 0, "names": 0, "log": 0,
-    "extras": 1, "registry": 1, "configuration": 1, "distributed": 1,
+    "extras": 1, "fused": 1, "registry": 1, "configuration": 1, "distributed": 1,
     "hub": 2,
     "data": 3, "models": 3,
     "inference": 4,
@@ -108,8 +108,8 @@ def test_public_names_are_exactly_these():
 
     assert segpipe.__all__ == [
         "Configuration", "DATASETS", "Hub", "LabelSet", "MODELS", "ModelFolder", "PIPELINES", "Segmentation",
-        "SegpipeError", "TRAINERS", "Tasks", "build_trainer", "convert", "download", "evaluate", "load_dataset",
-        "load_model", "pipeline", "publish",
+        "SegpipeError", "TRAINERS", "Tasks", "build_trainer", "convert", "download", "evaluate", "export",
+        "load_dataset", "load_model", "pipeline", "publish",
     ]  # fmt: skip
     assert all(getattr(segpipe, name) is not None for name in segpipe.__all__)
 

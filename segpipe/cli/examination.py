@@ -32,6 +32,12 @@ REQUIRED = {
     "msgspec": "0.18.6",
 }
 """Oldest versions, as setup.py has them; a test compares."""
+COMPILERS = ("g++", "clang++", "c++", "cl")
+RUNTIME_PACKAGES = {
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+"""What each runtime needs; the first ones export."""
 SAFE_PICKLES = "2.10"
 LITTLE_SPACE = 2 * 10**9
 PROXIES = (
@@ -134,6 +140,16 @@ def examine_devices() -> Section:
     return Section("devices", tuple(facts), (Finding("warning", sentence),))
 
 
+def examine_runtimes() -> Section:
+    """What besides torch can execute a network here; nothing is wrong where it is not installed."""
+    facts = [("compiled", next(filter(None, map(shutil.which, COMPILERS)), None) or "no C++ compiler")]
+    for name, packages in RUNTIME_PACKAGES.items():
+        missing = ", ".join(package for package in packages if _installed(package) is None)
+        extra = "openvino" if name == "openvino" else "onnx"
+        facts.append((name, f'no {missing}: pip install "segpipe[{extra}]"' if missing else str(_installed(name))))
+    return Section("runtimes", tuple(facts))
+
+
 def examine_cache() -> Section:
     """Where the cache is, whether it can be written, how much it holds and how much more would fit."""
     home = Hub().cache.home
@@ -190,6 +206,7 @@ _PARTS: dict[str, Callable[[], Section]] = {
     "versions": examine_versions,
     "opencv": examine_opencv,
     "devices": examine_devices,
+    "runtimes": examine_runtimes,
     "cache": examine_cache,
     "hub": examine_hub,
     "network": examine_network,

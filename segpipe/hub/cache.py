@@ -56,7 +56,7 @@ class Cache:
     """The folder at SEGPIPE_HOME:
 
     models/<source>/    downloaded snapshots, see Shelf
-    converted/<key>/    foreign weights in segpipe's own format
+    converted/<key>/    foreign weights in segpipe's own format, and networks exported for other runtimes
     """
 
     def __init__(self, home: Path) -> None:

@@ -122,9 +122,9 @@ class Shelf:
         try:
             _acquire(lock, timeout)
         except filelock.Timeout:
-            logger.warning("Another process has held %s for %g s. Downloading without it.", self.root, timeout)
+            logger.warning("Another process has held %s for %g s. Going on without it.", self.root, timeout)
         except (OSError, NotImplementedError) as error:
-            logger.info("No lock in %s (%s). Downloading without it.", self.root, error)
+            logger.info("No lock in %s (%s). Going on without it.", self.root, error)
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from .label_maps import LabelMap, label_map
 from .looks import predict
+from .network import Network
 from .placement import Axis, Placement, place_picture
 from .resizing import resize_image, resized_size, scale_preprocessor
 from .views import Mosaic, Prediction, View
@@ -12,6 +13,7 @@ __all__ = [
     "Axis",
     "LabelMap",
     "Mosaic",
+    "Network",
     "Placement",
     "Prediction",
     "PreparedImage",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
-from segpipe.models import SegmentationModel
 
+from .network import Network
 from .placement import Size, place_picture
 from .resizing import resize_image, scale_preprocessor
 from .views import Mosaic, Prediction, View
@@ -18,9 +18,7 @@ from .windows import see_windows
 
 
 @torch.inference_mode()
-def predict(
-    model: SegmentationModel, image: np.ndarray, preprocessor: PreprocessorConfig, config: InferenceConfig
-) -> Prediction:
+def predict(model: Network, image: np.ndarray, preprocessor: PreprocessorConfig, config: InferenceConfig) -> Prediction:
     """The prediction of a decoded picture (H, W, 3) uint8.
 
     All views are kept on the networks' grids: scales and flips multiply those, never the picture's own pixels.
@@ -41,7 +39,7 @@ def _scaled(image: np.ndarray, preprocessor: PreprocessorConfig, config: Inferen
         yield torch.tensor(resized).permute(2, 0, 1)
 
 
-def _see(model: SegmentationModel, pixels: Tensor, size: Size, config: InferenceConfig) -> Mosaic | View:
+def _see(model: Network, pixels: Tensor, size: Size, config: InferenceConfig) -> Mosaic | View:
     """What the network sees of (3, h, w) pixels of a picture that was (H, W)."""
     if config.mode == "slide":
         return see_windows(model, pixels, size, config)

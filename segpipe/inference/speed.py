@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from segpipe.errors import InputError
-from segpipe.models import SegpipeNetwork
+
+from .network import Network
 
 WARM_UP_ROUNDS = 3
 
@@ -38,7 +39,7 @@ class Speed:
 
 @torch.inference_mode()
 def measure_speed(
-    network: SegpipeNetwork, size: tuple[int, int], *, batch_size: int = 1, rounds: int = 20, seconds: float = 20.0
+    network: Network, size: tuple[int, int], *, batch_size: int = 1, rounds: int = 20, seconds: float = 20.0
 ) -> Speed:
     """Time a network, which stands in evaluation mode on its device, on pictures of noise.
 
@@ -67,7 +68,7 @@ def measure_speed(
     return Speed(median(times), min(times), batch_size / median(times), peak, batch_size, len(times))
 
 
-def _time_call(network: SegpipeNetwork, images: Tensor) -> float:
+def _time_call(network: Network, images: Tensor) -> float:
     """Seconds of one call, on a GPU until it is done."""
     _wait(images.device)
     start = time.perf_counter()

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from segpipe.configuration import InferenceConfig
-from segpipe.models import SegmentationModel
 
+from .network import Network
 from .placement import Axis, Placement, Size, place_picture
 from .views import Mosaic, View
 
@@ -22,7 +22,7 @@ WINDOW_BATCH = 8
 """How many windows a GPU sees at once."""
 
 
-def see_windows(model: SegmentationModel, pixels: Tensor, size: Size, config: InferenceConfig) -> Mosaic | View:
+def see_windows(model: Network, pixels: Tensor, size: Size, config: InferenceConfig) -> Mosaic | View:
     """What the network sees of a picture through windows.
 
     Their logits are brought to the network's input size, averaged there, and brought to the picture's
@@ -116,7 +116,7 @@ def _fit_window(pixels: Tensor, window: Size, small_picture: Literal["keep", "pa
     return functional.interpolate(pixels[None].float(), size=size, mode="bilinear", align_corners=False)[0]
 
 
-def _pad(pixels: Tensor, window: Size, model: SegmentationModel) -> Tensor:
+def _pad(pixels: Tensor, window: Size, model: Network) -> Tensor:
     """Fill up to the window, right and bottom, with what is zero after normalisation."""
     height, width = _size_of(pixels)
     if height >= window[0] and width >= window[1]:
@@ -127,7 +127,7 @@ def _pad(pixels: Tensor, window: Size, model: SegmentationModel) -> Tensor:
     return padded
 
 
-def _run_windows(model: SegmentationModel, frame: Tensor, grid: WindowGrid, window: Size) -> Iterator[Tensor]:
+def _run_windows(model: Network, frame: Tensor, grid: WindowGrid, window: Size) -> Iterator[Tensor]:
     """Logits (K, h, w) of each window, row by row."""
     corners = list(product(grid.tops, grid.lefts))
     step = 1 if frame.device.type == "cpu" else WINDOW_BATCH

@@ -1,0 +1,105 @@
+"""The formats: what writes a traced graph, how its file is called, and which packages take part."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from segpipe.errors import InputError
+from segpipe.extras import import_extra
+from segpipe.names import unknown_name_message
+
+from .graph import INPUT_NAME, OUTPUT_NAME, quiet_torch
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file.
+
+    Attributes:
+        name: as users write it.
+        suffix: of the file.
+        companions: suffixes of the files that are written beside it.
+        packages: besides torch, what writes and runs it.
+        extra: of segpipe, which brings the packages.
+        write: puts a traced graph into a file.
+        min_size: the smallest side of a picture that the file takes.
+    """
+
+    name: str
+    suffix: str
+    companions: tuple[str, ...]
+    packages: tuple[str, ...]
+    extra: str
+    write: Callable[[ExportedProgram, Path], None]
+    min_size: int = 1
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """The file and those beside it; the one that the others belong to comes last."""
+        return (*(path.with_suffix(suffix) for suffix in self.companions), path)
+
+    def versions(self) -> str:
+        """The versions of the packages that take part."""
+        return " ".join(f"{package}={_version(package)}" for package in ("torch", *self.packages))
+
+    def require_packages(self) -> None:
+        """MissingExtraError where one is not installed."""
+        for package in self.packages:
+            import_extra(package, extra=self.extra)
+
+
+def write_onnx(program: ExportedProgram, path: Path) -> None:
+    """An ONNX file with the weights inside."""
+    with torch.no_grad(), quiet_torch():
+        exported = torch.onnx.export(
+            program, (), dynamo=True, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], verbose=False
+        )
+    assert exported is not None
+    exported.save(path)
+
+
+def write_openvino(program: ExportedProgram, path: Path) -> None:
+    """OpenVINO's .xml, with its .bin beside it, by way of ONNX: OpenVINO's converter from torch reports home."""
+    openvino = import_extra("openvino", extra="openvino")
+    between = path.with_suffix(".onnx")
+    write_onnx(program, between)
+    try:
+        openvino.save_model(openvino.Core().read_model(between), path, compress_to_fp16=False)
+    finally:
+        between.unlink()
+
+
+def write_torch(program: ExportedProgram, path: Path) -> None:
+    """What `torch.export.load` opens."""
+    with quiet_torch():
+        torch.export.save(program, path)
+
+
+FORMATS = {
+    format.name: format
+    for format in (
+        Format("onnx", ".onnx", (), ("onnx", "onnxscript", "onnxruntime"), "onnx", write_onnx),
+        Format("openvino", ".xml", (".bin",), ("onnx", "onnxscript", "openvino"), "openvino", write_openvino),
+        # torch.export keeps what it assumed while tracing: that no map has only one row or column.
+        Format("torch", ".pt2", (), (), "", write_torch, min_size=64),
+    )
+}
+
+
+def find_format(name: str) -> Format:
+    """The format of a name; InputError has the list."""
+    if name not in FORMATS:
+        raise InputError(unknown_name_message("format", name, FORMATS))
+    return FORMATS[name]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,81 @@
+"""Exported networks in the cache: made on first use, made again when they are damaged or something changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+import torch
+
+from segpipe import __version__
+from segpipe.hub import Hub, ModelFolder, atomic_folder
+from segpipe.hub.manifest import build_manifest, check_folder, sha256_of, write_manifest
+from segpipe.hub.settings import read_settings
+from segpipe.hub.shelf import Shelf, touch
+from segpipe.hub.storage import remove_folder, storage_errors
+from segpipe.log import get_logger
+from segpipe.models import load_model
+
+from .exporting import export_network
+from .formats import Format, find_format
+from .graph import GRAPH_VERSION
+
+logger = get_logger(__name__)
+
+
+def keep_export(folder: ModelFolder, *, format: str) -> Path:
+    """The exported file of a model for float32 pictures, in the cache; it is made where it is not there or not whole.
+
+    It stands for the weights' bytes, the model's configuration, and the versions of segpipe and of what exports.
+
+    Args:
+        folder: the model.
+        format: see `FORMATS`.
+    """
+    chosen = find_format(format)
+    cache = Hub().cache
+    final = cache.converted_folder(f"{Path(folder.name).name}-{chosen.name}-{_identity(folder, chosen)}")
+    if check_folder(final):
+        cache.prepare()
+        with Shelf(cache.home / "locks" / final.name).lock(read_settings().lock_timeout):
+            _make(folder, final, chosen)
+    touch(final)
+    return _file_in(final, chosen)
+
+
+def _make(folder: ModelFolder, final: Path, format: Format) -> None:
+    """Fill the folder `final`, unless another process did so meanwhile."""
+    if not check_folder(final):
+        return
+    format.require_packages()
+    logger.info(
+        "Exporting %s to %s, once; this takes some tens of seconds, or minutes for a large network.",
+        folder.name,
+        format.name,
+    )
+    if final.exists():
+        logger.warning("%s is damaged. Exporting %s again.", final, folder.name)
+        with storage_errors(final):
+            remove_folder(final)
+    with atomic_folder(final) as unfinished:
+        path = _file_in(unfinished, format)
+        export_network(load_model(folder), path, format, pixels=torch.float32)
+        write_manifest(unfinished, build_manifest(unfinished, [file.name for file in format.files(path)]))
+
+
+def _file_in(folder: Path, format: Format) -> Path:
+    return folder / f"network{format.suffix}"
+
+
+def _identity(folder: ModelFolder, format: Format) -> str:
+    """A short digest of all that the file depends on. The weights are read, since a folder's manifest may be old."""
+    configuration = msgspec.json.encode(folder.configuration.model)
+    parts = (
+        sha256_of(folder.require_weights()),
+        folder.dialect,
+        configuration.decode(),
+        f"segpipe={__version__} graph={GRAPH_VERSION}",
+        format.versions(),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

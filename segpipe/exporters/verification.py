@@ -1,0 +1,70 @@
+"""Every exported file is opened in its runtime and compared with the network that it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from segpipe.data.scenes import draw_street_scene
+from segpipe.errors import NumericalError
+from segpipe.inference.runtimes import open_session
+from segpipe.models import SegpipeNetwork
+
+from .formats import Format
+
+MAX_DIFFERENCE = 1e-3
+"""How far a logit may be off, as a share of the largest one. Rounding gives 1e-6, and up to some 1e-5 where a norm over
+the classes follows, as in Segmenter."""
+SIZES = ((96, 131), (150, 77))
+"""(height, width) of the pictures that are compared: neither is a multiple of a patch, or what was traced."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how it was checked.
+
+    Attributes:
+        path: the file; OpenVINO's weights are in a .bin beside it.
+        format: "onnx", "openvino" or "torch".
+        largest_difference: between the file's logits and the network's, as a share of the largest logit.
+        sizes: (height, width) of the pictures that were compared.
+        is_dynamic: whether the file takes any number of pictures of any size.
+        min_size: the smallest side that it takes.
+        num_bytes: of all files.
+    """
+
+    path: Path
+    format: str
+    largest_difference: float
+    sizes: tuple[tuple[int, int], ...]
+    is_dynamic: bool
+    min_size: int
+    num_bytes: int
+
+
+@torch.inference_mode()
+def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixels: torch.dtype) -> float:
+    """The largest difference between a file's logits and the network's, as a share of the largest logit.
+
+    Raises:
+        NumericalError: it is over `MAX_DIFFERENCE`, or a logit is no number.
+    """
+    session = open_session(path, format=format.name)
+    differences = []
+    for size in SIZES:
+        images = torch.from_numpy(draw_street_scene(seed=1, size=size).image).permute(2, 0, 1)[None].to(pixels)
+        expected = network(images).float()
+        logits = torch.from_numpy(session.run(np.ascontiguousarray(images.numpy())))
+        found = logits.permute(0, 3, 1, 2) if logits.dim() == 4 else logits
+        differences.append(float((found - expected).abs().max() / expected.abs().max()))
+    worst = max(differences)
+    if not worst <= MAX_DIFFERENCE:
+        raise NumericalError(
+            f"The exported {format.name} file gives logits that differ from the network's by {worst:.1e} of the "
+            f"largest one; up to {MAX_DIFFERENCE:.0e} is rounding. Nothing was kept. "
+            "Use the runtime 'eager', and report this with the versions of `segpipe doctor`."
+        )
+    return worst

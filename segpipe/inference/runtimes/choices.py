@@ -1,0 +1,59 @@
+"""The runtimes by name: which format each one opens, on which devices and in which types it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segpipe.errors import InputError
+from segpipe.names import unknown_name_message
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a runtime can do.
+
+    Attributes:
+        name: as users write it.
+        format: of the file that it opens; None where torch runs the network itself.
+        dtypes: names of the types that it computes in.
+        is_cpu_only: whether segpipe runs it on processors alone.
+    """
+
+    name: str
+    format: str | None
+    dtypes: tuple[str, ...]
+    is_cpu_only: bool
+
+
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("eager", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
+        Runtime("compiled", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
+        Runtime("onnxruntime", "onnx", ("float32",), is_cpu_only=True),
+        Runtime("openvino", "openvino", ("float32", "bfloat16"), is_cpu_only=True),
+    )
+}
+
+
+def check_runtime(name: str, *, device: str, dtype: str) -> Runtime:
+    """The runtime of a name, which can compute on this kind of device ("cpu", "cuda") and in this type.
+
+    Raises:
+        InputError: there is none of the name, or it cannot.
+    """
+    runtime = RUNTIMES.get(name)
+    if runtime is None:
+        raise InputError(unknown_name_message("runtime", name, RUNTIMES))
+    if runtime.is_cpu_only and device != "cpu":
+        raise InputError(
+            f"The runtime {name!r} computes on the device 'cpu', not on {device!r}. "
+            "Leave the device out, or use the runtime 'eager' or 'compiled'."
+        )
+    if dtype not in runtime.dtypes:
+        able = " or ".join(repr(other.name) for other in RUNTIMES.values() if dtype in other.dtypes)
+        raise InputError(
+            f"The runtime {name!r} computes in {' or '.join(runtime.dtypes)}, not in {dtype}. "
+            f"Choose one of these, or the runtime {able}."
+        )
+    return runtime

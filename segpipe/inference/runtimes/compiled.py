@@ -1,0 +1,73 @@
+"""A network through torch.compile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from segpipe.errors import MissingExtraError
+from segpipe.log import get_logger
+from segpipe.models import SegpipeNetwork
+
+logger = get_logger(__name__)
+
+_COMPILERS = ("g++", "clang++", "c++", "cl")
+
+
+class CompiledNetwork:
+    """Quacks as the network, see `inference.network.Network`; the first call compiles it, for all sizes at once.
+
+    Args:
+        network: in evaluation mode, on its device and in its type.
+
+    Raises:
+        MissingExtraError: there is no C++ compiler.
+    """
+
+    def __init__(self, network: SegpipeNetwork) -> None:
+        require_compiler()
+        self.network = network
+        self.num_classes = network.num_classes
+        self.pixel_mean = network.pixel_mean
+        self._run: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=True)
+        self._is_warm = False
+        self._lock = threading.Lock()
+
+    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) that the logits' grid covers, for a picture of `size`."""
+        return self.network.input_size(size)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB 0–255, uint8 or float → (B, K, h, w) logits."""
+        if self._is_warm:
+            return self._run(images)
+        with self._lock:
+            return self._warm_up(images)
+
+    def _warm_up(self, images: Tensor) -> Tensor:
+        if self._is_warm:
+            return self._run(images)
+        logger.info("Compiling the network; this takes up to some minutes, once per process.")
+        start = perf_counter()
+        logits = self._run(images)
+        logger.info("Compiled in %.0f s.", perf_counter() - start)
+        self._is_warm = True
+        return logits
+
+
+def require_compiler() -> str:
+    """The C++ compiler that torch.compile would use; MissingExtraError says what to do where there is none."""
+    names = (os.environ.get("CXX", ""), *_COMPILERS)
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        raise MissingExtraError(
+            "The runtime 'compiled' needs a C++ compiler, and there is none on the PATH. "
+            "Install one (apt-get install -y g++), or use the runtime 'eager' or 'openvino'."
+        )
+    return found

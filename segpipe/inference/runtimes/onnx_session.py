@@ -1,0 +1,35 @@
+"""ONNX files in ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segpipe.extras import import_extra
+
+
+def open_onnx(path: Path, dtype: str) -> OnnxSession:
+    """A session on the processor; ONNX Runtime computes in float32 there."""
+    assert dtype == "float32"
+    runtime = import_extra("onnxruntime", extra="onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that spin after a call would take the processor from torch, which makes the label map.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return OnnxSession(runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+
+
+class OnnxSession:
+    """One file in ONNX Runtime."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """See `Session.run`."""
+        logits: np.ndarray = self._session.run(None, {self._input: images})[0]
+        return logits

@@ -1,0 +1,98 @@
+"""OpenVINO's files in OpenVINO.
+
+A graph that is compiled for one size takes half the time of one for all sizes, and compiling takes some tenths of a
+second. So the first picture of a size goes through the graph for all sizes, and with the second one the graph is
+compiled for it; the last few sizes are kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segpipe.errors import InputError
+from segpipe.extras import import_extra
+
+SIZES_KEPT = 4
+"""Input shapes whose own graph is kept; each holds the weights once more."""
+SHAPES_REMEMBERED = 256
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def open_openvino(path: Path, dtype: str) -> OpenvinoSession:
+    """A session on the processor; InputError where it does not compute in the dtype."""
+    openvino = import_extra("openvino", extra="openvino")
+    core = openvino.Core()
+    if dtype == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InputError(
+            "This processor does not compute in bfloat16 (it has neither AVX-512 BF16 nor AMX). "
+            "Leave the dtype out: float32."
+        )
+    properties = {
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return OpenvinoSession(openvino, core.read_model(path), properties)
+
+
+class OpenvinoSession:
+    """One file in OpenVINO.
+
+    Args:
+        openvino: the package.
+        model: the graph for all sizes.
+        properties: how it is compiled.
+    """
+
+    def __init__(self, openvino: Any, model: Any, properties: dict[str, Any]) -> None:
+        self._openvino, self._model, self._properties = openvino, model, properties
+        self._lock = threading.Lock()
+        self._general: Any = None
+        self._seen: OrderedDict[tuple[int, ...], None] = OrderedDict()
+        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """See `Session.run`. Calls of several threads wait for one another."""
+        with self._lock:
+            request = self._request_for(images.shape)
+            if request is None:
+                return self._run_general(images)
+            logits = np.empty(request.get_output_tensor().shape, np.float32)
+            request.set_input_tensor(self._openvino.Tensor(images, shared_memory=True))
+            request.set_output_tensor(self._openvino.Tensor(logits, shared_memory=True))
+            request.infer()
+            return logits
+
+    def _request_for(self, shape: tuple[int, ...]) -> Any:
+        """The request of the graph for one shape; None the first time that the shape comes."""
+        request = self._compiled.get(shape)
+        if request is not None:
+            self._compiled.move_to_end(shape)
+            return request
+        if shape not in self._seen:
+            self._seen[shape] = None
+            while len(self._seen) > SHAPES_REMEMBERED:
+                self._seen.popitem(last=False)
+            return None
+        model = self._model.clone()
+        model.reshape(list(shape))
+        self._compiled[shape] = request = self._compile(model)
+        while len(self._compiled) > SIZES_KEPT:
+            self._seen.pop(self._compiled.popitem(last=False)[0], None)
+        return request
+
+    def _run_general(self, images: np.ndarray) -> np.ndarray:
+        if self._general is None:
+            self._general = self._compile(self._model)
+        logits: np.ndarray = self._general.infer([images], share_inputs=True, share_outputs=False)[0]
+        return logits
+
+    def _compile(self, model: Any) -> Any:
+        compiled = self._openvino.compile_model(model, "CPU", self._properties)
+        return compiled.create_infer_request()
