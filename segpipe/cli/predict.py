@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """  segpipe predict street.jpg --model segformer-b0-camvid
   segpipe predict photos/ 'more/**/*.png' --model segformer-b2-ade20k --label-maps
+  segpipe predict street.jpg --model segformer-b0-camvid --names
   segpipe predict https://example.org/street.jpg --model segformer-b0-cocostuff
   find . -name '*.jpg' | segpipe predict - --model ./my-model --jsonl -"""
 
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default 1")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32")
+    parser.add_argument(
+        "--runtime",
+        choices=("eager", "compiled", "onnxruntime", "openvino"),
+        default="eager",
+        help="what executes the network; the last two are exported on first use; default: eager",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
     )
@@ -58,14 +65,16 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="write NAME-overlay.png (default, unless there are JSON lines)",
     )
+    parser.add_argument("--names", action="store_true", help="an overlay with the classes' names on it")
     parser.add_argument("--label-maps", action="store_true", help="write NAME-label-map.png: palette, class indices")
     parser.add_argument("--jsonl", metavar="FILE", help="write one JSON document a line; - is stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table; errors only")
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.json and options.jsonl == "-":
-        print_note("segpipe predict: --json and --jsonl - both want stdout. Choose one, or give --jsonl a file.")
+    clash = _clash(options)
+    if clash is not None:
+        print_note(f"segpipe predict: {clash}")
         return 2
     from .gathering import gather_sources
 
@@ -87,6 +96,15 @@ def run(options: argparse.Namespace) -> int:
     return 0 if summary.num_pictures else 1
 
 
+def _clash(options: argparse.Namespace) -> str | None:
+    """What is wrong with options that cannot be together."""
+    if options.json and options.jsonl == "-":
+        return "--json and --jsonl - both want stdout. Choose one, or give --jsonl a file."
+    if options.names and options.overlay is False:
+        return "--names writes on the overlay, and --no-overlay wants none. Choose one."
+    return None
+
+
 def _check_outputs(sources: list[str], options: argparse.Namespace) -> None:
     """Refuse to write over a picture that is to be read."""
     from .gathering import unique_stems
@@ -100,7 +118,7 @@ def _check_outputs(sources: list[str], options: argparse.Namespace) -> None:
 
 def _paths(options: argparse.Namespace, stem: str) -> dict[str, Path]:
     """What will be written for one picture."""
-    has_overlay = options.jsonl is None if options.overlay is None else options.overlay
+    has_overlay = options.jsonl is None or options.names if options.overlay is None else options.overlay
     wanted = {"overlay": has_overlay, "label_map": options.label_maps}
     return {
         what: options.output / f"{stem}-{what.replace('_', '-')}.png" for what, is_wanted in wanted.items() if is_wanted
@@ -115,6 +133,7 @@ def _load(folder: ModelFolder, options: argparse.Namespace) -> ImageSegmentation
         folder,
         device=options.device,
         dtype=options.dtype,
+        runtime=options.runtime,
         overrides=options.set,
         batch_size=options.batch_size,
     )
@@ -159,7 +178,7 @@ def _write(result: Segmentation, stem: str, options: argparse.Namespace, lines: 
     paths = _paths(options, stem)
     files = {what: str(path) for what, path in paths.items()}
     if "overlay" in paths:
-        result.save_overlay(paths["overlay"])
+        result.save_overlay(paths["overlay"], names=options.names)
     if "label_map" in paths:
         result.save_label_map(paths["label_map"])
     if lines is not None:

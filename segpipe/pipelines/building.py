@@ -12,6 +12,7 @@ import torch
 from segpipe.configuration import override
 from segpipe.errors import InputError, ModelFolderError
 from segpipe.hub import Hub, ModelFolder
+from segpipe.inference.runtimes import RUNTIMES, check_runtime
 from segpipe.models import open_folder
 from segpipe.names import Tasks
 from segpipe.registry import Registry
@@ -27,7 +28,6 @@ PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-RUNTIMES = ("eager",)
 
 
 def pipeline(
@@ -50,21 +50,21 @@ def pipeline(
         task: "image-segmentation" or "image-classification".
         model: a preset's name, owner/name on a hub, or a folder; None: the task's default, see `DEFAULT_MODELS`.
         revision: branch, tag or commit of the model.
-        device: "cpu", "cuda", "cuda:1", …; None: a GPU if there is one.
-        dtype: "float32", "bfloat16" or "float16".
-        runtime: what executes the network; "eager".
+        device: "cpu", "cuda", "cuda:1", …; None: a GPU if there is one and the runtime uses it.
+        dtype: "float32", "bfloat16" or "float16", where the runtime computes in it.
+        runtime: what executes the network: "eager" (torch), "compiled" (torch.compile), "onnxruntime" or "openvino".
+            For the last two it is exported on first use, checked, and kept in the cache.
         overrides: changes of the model's configuration, such as ["preprocessor.resize=null"].
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
     """
     build = PIPELINES.get(task)
     checked = replace_options(PipelineOptions(), options)
-    if runtime not in RUNTIMES:
-        raise InputError(f"There is no runtime {runtime!r}. This version has: {', '.join(RUNTIMES)}.")
-    chosen = _device(device), _dtype(dtype)
+    chosen = _device(device, runtime), _dtype(dtype)
+    check_runtime(runtime, device=chosen[0].type, dtype=str(chosen[1]).removeprefix("torch."))
     folder = _find_model(task, model, revision)
     if overrides:
         folder = replace(folder, configuration=override(folder.configuration, overrides))
-    return build(folder, device=chosen[0], dtype=chosen[1], options=checked)
+    return build(folder, device=chosen[0], dtype=chosen[1], options=checked, runtime=runtime)
 
 
 def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str | None) -> ModelFolder:
@@ -80,10 +80,11 @@ def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str
     return folder
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def _device(device: str | torch.device | None, runtime: str) -> torch.device:
     """A torch device; ModelScope's "gpu" and "gpu:1" are understood."""
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        is_cpu_only = runtime in RUNTIMES and RUNTIMES[runtime].is_cpu_only
+        return torch.device("cuda" if torch.cuda.is_available() and not is_cpu_only else "cpu")
     try:
         chosen = torch.device(str(device).lower().replace("gpu", "cuda"))
     except RuntimeError as error:

@@ -9,11 +9,13 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import ModelFolderError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference.resizing import resize_image
-from segpipe.models import SegmentationModel, load_model
+from segpipe.models import SegmentationModel
 
 from .base import Picture, Pipeline
 from .classification import Classification
+from .networks import describe_place, open_network, outline_of
 from .options import PipelineOptions
+from .stream_plans import StreamPlan, plan_stream
 
 
 class ImageClassificationPipeline(Pipeline[Classification]):
@@ -24,21 +26,28 @@ class ImageClassificationPipeline(Pipeline[Classification]):
         device: where the network runs.
         dtype: what it computes in.
         options: how pictures are read and grouped.
+        runtime: what executes it.
     """
 
     def __init__(
-        self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, options: PipelineOptions
+        self,
+        folder: ModelFolder,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        options: PipelineOptions,
+        runtime: str = "eager",
     ) -> None:
         super().__init__(options)
-        model = load_model(folder)
-        if isinstance(model, SegmentationModel):
+        if isinstance(outline_of(folder), SegmentationModel):
             raise ModelFolderError(f"{folder.name} is a network for segmentation. Name another model, or that task.")
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = model.to(device=device, dtype=dtype)
+        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime)
         self.labels = folder.configuration.labels or LabelSet(
-            names=tuple(f"class {index}" for index in range(model.num_classes)), ignore_index=65535
+            names=tuple(f"class {index}" for index in range(self.model.num_classes)), ignore_index=65535
         )
+        self._place = describe_place(self.model.pixel_mean.device, dtype, runtime)
 
     def preprocess(self, pixels: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB → resized and cropped as the model wants it."""
@@ -63,9 +72,8 @@ class ImageClassificationPipeline(Pipeline[Classification]):
             )
         return Classification(prediction, self.labels.names, source=picture.source, timings=picture.timings)
 
+    def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
+        return plan_stream(self.model, options, count)
+
     def __repr__(self) -> str:
-        parameter = next(self.model.parameters())
-        return (
-            f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, "
-            f"{parameter.device}, {str(parameter.dtype).removeprefix('torch.')})"
-        )
+        return f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, {self._place})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,13 @@ from segpipe.inference import (
     predict_images,
     prepare_image,
 )
-from segpipe.models import SegmentationModel, load_model
+from segpipe.models import SegmentationModel
 
 from .base import Picture, Pipeline
+from .networks import describe_place, open_network, outline_of
 from .options import PipelineOptions
 from .segmentation import Segmentation
+from .stream_plans import StreamPlan, plan_stream
 
 
 class ImageSegmentationPipeline(Pipeline[Segmentation]):
@@ -35,22 +36,29 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         device: where the network runs.
         dtype: what it computes in.
         options: how pictures are read and grouped.
+        runtime: what executes it.
     """
 
     def __init__(
-        self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, options: PipelineOptions
+        self,
+        folder: ModelFolder,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        options: PipelineOptions,
+        runtime: str = "eager",
     ) -> None:
         super().__init__(options)
-        model = load_model(folder)
-        if not isinstance(model, SegmentationModel):
+        if not isinstance(outline_of(folder), SegmentationModel):
             raise ModelFolderError(
                 f"{folder.name} is a network for {folder.configuration.task}, not for image-segmentation. "
                 "Name another model."
             )
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = model.to(device=device, dtype=dtype)
-        self.labels = folder.configuration.labels or _numbered_labels(model.num_classes)
+        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime)
+        self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
+        self._place = describe_place(self.model.pixel_mean.device, dtype, runtime)
 
     def preprocess(self, pixels: np.ndarray) -> PreparedImage:
         """(H, W, 3) uint8 RGB → resized as the model wants it; as it is where several looks resize it themselves."""
@@ -84,12 +92,11 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
             timings={**picture.timings, "label map": perf_counter() - start},
         )
 
+    def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
+        return plan_stream(self.model, options, count)
+
     def __repr__(self) -> str:
-        parameter: Any = next(self.model.parameters())
-        return (
-            f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, "
-            f"{parameter.device}, {str(parameter.dtype).removeprefix('torch.')})"
-        )
+        return f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, {self._place})"
 
 
 def _numbered_labels(num_classes: int) -> LabelSet:

@@ -16,8 +16,8 @@ class PipelineOptions:
     """How pictures are read and grouped.
 
     Attributes:
-        batch_size: pictures of one input size that go through the network together on a GPU; on a CPU one after
-            another is faster, and so it is done.
+        batch_size: pictures of one input size that go through the network together on a GPU, even where a few others
+            come between them; on a CPU single pictures side by side are faster, and so it is done.
         on_error: raise stops at a picture that cannot be read; skip logs it and leaves it out of the results.
         channel_order: of arrays and tensors; OpenCV's are bgr.
         keep_image: whether results hold their picture, which overlays need; False saves memory in long lists.
@@ -25,7 +25,8 @@ class PipelineOptions:
         max_bytes: larger files and answers are refused; None: 512 MiB, and 64 MiB from URLs.
         timeout: seconds to connect, and between two pieces of an answer.
         deadline: seconds for a whole download.
-        readers: threads that read pictures ahead of the network.
+        readers: threads that read and resize pictures ahead of the network; None: 2 where it computes on the CPU, else
+            one for each core, at most 8.
     """
 
     batch_size: int = 1
@@ -36,16 +37,15 @@ class PipelineOptions:
     max_bytes: int | None = None
     timeout: tuple[float, float] = (10.0, 30.0)
     deadline: float = 60.0
-    readers: int = 2
+    readers: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             _require(
                 name, getattr(self, name), f"one of {', '.join(map(repr, choices))}", getattr(self, name) in choices
             )
-        for name in ("batch_size", "readers"):
-            _require(name, getattr(self, name), "a whole number, at least 1", _is_count(getattr(self, name)))
-        for name in ("max_pixels", "max_bytes"):
+        _require("batch_size", self.batch_size, "a whole number, at least 1", _is_count(self.batch_size))
+        for name in ("max_pixels", "max_bytes", "readers"):
             value = getattr(self, name)
             _require(name, value, "None or a whole number, at least 1", value is None or _is_count(value))
         is_pair = isinstance(self.timeout, tuple | list) and len(self.timeout) == 2

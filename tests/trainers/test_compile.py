@@ -8,7 +8,6 @@ from runs import build
 
 from segpipe import pipeline
 
-
 PLAIN = {
     "model.encoder.drop_path_rate": 0.0,
     "model.head.dropout": 0.0,

@@ -1,0 +1,132 @@
+"""How a stream of pictures is divided among threads: for networks on a CPU, on a GPU, and in a foreign runtime."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock, Thread
+
+import torch
+
+from segpipe.inference.network import Network
+from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork
+
+from .options import PipelineOptions
+
+MAX_WORKERS = 8
+"""Pictures that a CPU computes at once; with more cores each gets several."""
+LOOK_AHEAD = 4
+"""Batches' worth of pictures among which those of one input size are looked for."""
+
+_setting = Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPlan:
+    """Who does what.
+
+    Attributes:
+        batch_size: pictures of one input size that go through the network together.
+        readers: threads that read and resize.
+        workers: threads that run the network and make results.
+        networks: how many of them may be in the network at once.
+        threads: how many threads torch computes with for each worker; None: as it is set.
+        window: pictures that are on their way at once.
+    """
+
+    batch_size: int
+    readers: int
+    workers: int
+    networks: int
+    threads: int | None
+    window: int
+
+
+def plan_stream(network: Network, options: PipelineOptions, count: int | None) -> StreamPlan:
+    """What is right for a network, by where it computes and what executes it.
+
+    Args:
+        network: as it is called for a batch.
+        options: how pictures are read and grouped.
+        count: how many there are; None: nobody knows.
+    """
+    if network.pixel_mean.device.type != "cpu":
+        return plan_batches(options)
+    if isinstance(network, ExportedNetwork):
+        return plan_beside_a_runtime(options)
+    if isinstance(network, CompiledNetwork):
+        return plan_in_turn(options)
+    return plan_side_by_side(options, count)
+
+
+def plan_batches(options: PipelineOptions) -> StreamPlan:
+    """For a GPU: batches; one is sent to the network while the results of another are waited for."""
+    readers = options.readers or min(8, os.cpu_count() or 1)
+    batches = 3 if options.batch_size == 1 else LOOK_AHEAD
+    return StreamPlan(
+        batch_size=options.batch_size,
+        readers=readers,
+        workers=2,
+        networks=1,
+        threads=None,
+        window=options.batch_size * batches + 2 * readers,
+    )
+
+
+def plan_side_by_side(options: PipelineOptions, count: int | None) -> StreamPlan:
+    """For torch on a CPU: whole pictures at once, each with its share of the threads that torch may use here.
+
+    A network on one thread never waits for another thread, and while one picture is read or labelled, others compute.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, MAX_WORKERS, count or MAX_WORKERS) if _is_set_by_thread() else 1
+    return _plan_single_pictures(options, workers=workers, networks=workers, threads=threads // workers)
+
+
+def plan_beside_a_runtime(options: PipelineOptions) -> StreamPlan:
+    """For a runtime with threads of its own: it has one picture, while the label map of another is made by a few."""
+    threads = max(1, torch.get_num_threads() // 4)
+    return _plan_single_pictures(options, workers=2, networks=1, threads=threads)
+
+
+def plan_in_turn(options: PipelineOptions) -> StreamPlan:
+    """For torch.compile on a CPU, whose code is made for one number of threads: one picture after another."""
+    return _plan_single_pictures(options, workers=1, networks=1, threads=torch.get_num_threads())
+
+
+def apply_thread_count(threads: int | None) -> None:
+    """Let torch compute with so many threads for the calling thread alone; None: as it is.
+
+    The calling thread must be new to torch, or have its number from here. `torch.set_num_threads` sets the number of
+    the calling thread, and also the number that threads which are new to torch begin with. The second is put back at
+    once, by a thread that ends with it.
+    """
+    if threads is None:
+        return
+    with _setting:
+        before = torch.get_num_threads()
+        if before == threads:
+            return
+        torch.set_num_threads(threads)
+        restoring = Thread(target=torch.set_num_threads, args=(before,))
+        restoring.start()
+        restoring.join()
+
+
+def _plan_single_pictures(options: PipelineOptions, *, workers: int, networks: int, threads: int) -> StreamPlan:
+    readers = options.readers or 2
+    return StreamPlan(
+        batch_size=1,
+        readers=readers,
+        workers=workers,
+        networks=networks,
+        threads=threads if _is_set_by_thread() else None,
+        window=workers + 1 + 2 * readers,
+    )
+
+
+@cache
+def _is_set_by_thread() -> bool:
+    """Whether each thread has its own number of threads; so it is where torch uses OpenMP, as official builds do."""
+    return "parallel backend: OpenMP" in torch.__config__.parallel_info()
