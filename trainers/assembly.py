@@ -22,6 +22,7 @@ from segpipe.data.transforms import build_transforms
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
+from segpipe.inference.runtimes.compiled import require_compiler
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_tensors, read_tensors, translate
 
@@ -95,6 +96,8 @@ def build_local_trainer(
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
     configuration = follow_labels(configuration, train_data.labels, options)
     assert configuration.train is not None
+    if configuration.train.compile:
+        require_compiler()
     configuration = fit_length(configuration, run_steps(configuration.train, len(train_data)), options)
     chosen_task = task_of(configuration, task)
     check_best_score(configuration, chosen_task)

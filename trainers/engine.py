@@ -78,7 +78,7 @@ class LocalEngine:
         self.frozen_norms = frozen_norms(self.model, config.freeze)
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
         # Evaluation takes pictures of many sizes and keeps to the plain model.
-        self.network: nn.Module = torch.compile(self.model) if config.compile else self.model
+        self.network: Any = torch.compile(self.model) if config.compile else self.model
         if distributed.world_size() > 1:
             _apply_plain_gradients(self.parameters)
             devices = [device] if device.type == "cuda" else None

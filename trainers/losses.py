@@ -79,6 +79,7 @@ class SegmentationLoss:
 
     def _measure(self, logits: Tensor, labels: Tensor, placement: Placement | None) -> LossSum:
         self.check(logits, labels)
+        labels = labels.long()  # as indices, whatever type they came in
         dtype = computing_dtype(logits)
         weights = None
         if self.config.class_weights is not None:

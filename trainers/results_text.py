@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from segpipe import distributed
 from segpipe.evaluation import AnyScores, Scores
 from segpipe.evaluation.reports import mmseg_tables
+from segpipe.log import get_logger
 
 from .callbacks import Callback
 from .run_log import LOG, counted_lines, read_log
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+logger = get_logger(__name__)
 
 RESULTS = "results.txt"
 """Its name in a work directory."""
@@ -39,12 +42,15 @@ class ResultsText(Callback):
         loss = _mean_loss(trainer.parts.work_dir / LOG, step)
         first = f"step {step}, epoch {epoch:.2f}: train loss {loss}, learning rate {trainer.learning_rate:.4g}"
         table = mmseg_tables(scores) if isinstance(scores, Scores) else scores.table()
-        add_block(trainer.parts.work_dir / RESULTS, step, f"{first}\n{table}\n\n")
+        try:
+            add_block(trainer.parts.work_dir / RESULTS, step, f"{first}\n{table}\n\n")
+        except OSError as error:  # the scores are in the log as well
+            logger.warning("Cannot write %s: %s. Training goes on without it.", RESULTS, error.strerror or error)
 
 
 def add_block(path: Path, step: int, block: str) -> None:
     """Put a block at the end of the file, where no block of this step or a later one stays."""
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     kept = _blocks_before(before, step)
     if kept == before:
         with open(path, "a", encoding="utf-8") as file:

@@ -63,6 +63,7 @@ def _outcomes(
         folder,
         device=options.device,
         dtype=options.dtype,
+        runtime=options.runtime,
         overrides=options.set,
         batch_size=options.batch_size,
     )

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         with _opened(options.jsonl) as lines:
             return classify_pictures(folder, sources, options, lines)
     segment = _load(folder, options)
-    summary = Summary(options.model, str(next(segment.model.parameters()).device))
+    summary = Summary(options.model, str(segment.model.pixel_mean.device))
     with _opened(options.jsonl) as lines:
         error = _predict_all(segment, sources, options, summary=summary, lines=lines)
     _print(summary, options)

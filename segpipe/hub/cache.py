@@ -172,6 +172,8 @@ def _is_orphan(model: CachedModel, models: Iterable[CachedModel]) -> bool:
     """Whether nothing leads to a folder any more: no revision to a snapshot, no snapshot to what was made of one."""
     if model.kind == "downloaded":
         return not model.revisions
+    if model.source == model.path.name:  # made of a folder that is not in the cache
+        return False
     return not any(other.kind == "downloaded" and other.source == model.source for other in models)
 
 

@@ -89,8 +89,8 @@ def _class_scores(cells: Tensor, winners: CellWinners, placement: Placement, lab
     """(K,) mean probability of each class over the cells that it wins and that the picture covers."""
     num_classes = cells.shape[-1]
     covered = (placement.rows.read_cells[:, None] & placement.columns.read_cells).to(cells.device).flatten()
-    won, probabilities = winners.classes.flatten(), covered / winners.totals.flatten()
-    scores = torch.bincount(won, probabilities, num_classes) / torch.bincount(won, covered.float(), num_classes)
+    won, probabilities = winners.classes.flatten(), covered.double() / winners.totals.flatten()
+    scores = torch.bincount(won, probabilities, num_classes) / torch.bincount(won, covered.double(), num_classes)
     present = torch.bincount(labels.flatten(), minlength=num_classes) > 0
     scores[~present] = torch.nan
     for index in (present & scores.isnan()).nonzero()[:, 0].tolist():

@@ -74,6 +74,7 @@ def _upsample(view: View, rows: slice, columns: slice) -> Tensor:
     first, last = int(down.starts.min()), int(down.starts.max()) + down.taps
     across = view.placement.columns.crop(columns.start, columns.stop - columns.start)
     cells = view.logits[:, first:last].permute(1, 2, 0).float().contiguous()  # (those that are read, w, K)
+    cells = cells.clamp(min=torch.finfo(torch.float32).min)  # 0 times minus infinity would not be a number
     wide = _stretch(cells, across)  # (those that are read, c, K)
     # A strip reads few rows of cells, so that one small product is faster than gathering rows.
     matrix = Axis(last - first, down.starts - first, down.weights).matrix.to(wide.device)

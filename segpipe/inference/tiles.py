@@ -170,7 +170,8 @@ def _read_blocks(cells: Tensor, classes: Tensor, rows: Spans, columns: Spans) ->
     start = (rows.starts[:n] * width + columns.starts[:n]) * num_classes
     offsets = block_offsets(rows, columns, width) * num_classes
     entries = offsets[..., None, None] + (start + classes)
-    return cells.flatten().index_select(0, entries.flatten()).view(entries.shape).float()
+    logits = cells.flatten().index_select(0, entries.flatten()).view(entries.shape).float()
+    return logits.clamp_(min=torch.finfo(torch.float32).min)  # 0 times minus infinity would not be a number
 
 
 def _interpolate(logits: Tensor, rows: Spans, columns: Spans) -> Tensor:

@@ -210,11 +210,14 @@ class Block(nn.Module):
         return features + self.drop_path(self.mlp(self.norm2(features)))
 
     def _is_untouched(self) -> bool:
-        """Whether the layers whose weights `_infer` reads have no hooks and no adapters in their places."""
-        layers = (self.attention.proj, self.mlp.fc1, self.mlp.depthwise, self.mlp.fc2)
-        return all(
-            type(layer) in (nn.Linear, nn.Conv2d) and not layer._forward_hooks and not layer._forward_pre_hooks
-            for layer in layers
+        """Whether what `_infer` reads weights of, or passes by, has no hooks and no adapters in its place."""
+        if not (_is_plain(self.attention, Attention) and _is_plain(self.mlp, MixFFN)):
+            return False
+        linears = self.attention.proj, self.mlp.fc1, self.mlp.fc2
+        return (
+            all(_is_plain(linear, nn.Linear) for linear in linears)
+            and _is_plain(self.mlp.depthwise, nn.Conv2d)
+            and _is_plain(self.drop_path, DropPath)
         )
 
     def _infer(self, features: Tensor) -> Tensor:
@@ -366,6 +369,10 @@ def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
 def _tokens(features: Tensor) -> Tensor:
     """(B, H, W, D) as (B H W, D), the same memory."""
     return features.view(-1, features.shape[-1])
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    return type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _is_plain_cpu(features: Tensor) -> bool:

@@ -325,7 +325,8 @@ def trunk_stages(network: SegpipeNetwork, trunk: VitTrunk) -> tuple[NetworkStage
     def build_run(block: nn.Module) -> Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]:
         def run(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             extra, patches = tensors
-            return trunk.split(block(torch.cat([extra, patches.flatten(1, 2)], dim=1)), patches.shape[1:3])
+            grid = (patches.shape[1], patches.shape[2])
+            return trunk.split(block(torch.cat([extra, patches.flatten(1, 2)], dim=1)), grid)
 
         return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from threading import Lock, Thread
 
 import torch
@@ -80,7 +81,8 @@ def plan_side_by_side(options: PipelineOptions, count: int | None) -> StreamPlan
     A network on one thread never waits for another thread, and while one picture is read or labelled, others compute.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, MAX_WORKERS, count or MAX_WORKERS) if _is_set_by_thread() else 1
+    most = threads // ceil(threads / MAX_WORKERS)
+    workers = min(most, count or MAX_WORKERS) if _is_set_by_thread() else 1
     return _plan_single_pictures(options, workers=workers, networks=workers, threads=threads // workers)
 
 

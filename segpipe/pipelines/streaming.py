@@ -16,7 +16,9 @@ from .stream_plans import StreamPlan, apply_thread_count
 MAX_PIXELS = 200_000_000
 """Of decoded pictures that are on their way: no more are read until results have been taken."""
 LARGE_INPUT = 2**21
-"""Pixels of a network's input, 1024 × 2048: larger ones are computed one at a time, for the sake of memory."""
+"""Pixels of a network's input, 1024 × 2048, from which on they are computed one at a time, for the sake of memory."""
+PATIENCE = 0.1
+"""Seconds for which a batch that is not full waits for the next picture."""
 
 Result = TypeVar("Result")
 ResultOut = TypeVar("ResultOut", covariant=True)
@@ -104,11 +106,14 @@ class Stream(Generic[Result]):
             first = self._places[0]
             if first.outcome.done():
                 return True
-            if first.picture is not None and _is_large(first.picture, self._steps):
+            picture = first.picture
+            if picture is not None and _is_large(picture, self._steps):
                 self._compute([first])
             elif self._unread:
                 awaited: list[Future[Any]] = [first.outcome, self._unread[0][1]]
-                wait(awaited, return_when=FIRST_COMPLETED)
+                done, _ = wait(awaited, PATIENCE, return_when=FIRST_COMPLETED)
+                if not done:
+                    self._send_bucket_of(first)  # whose batch would wait for a slow download
             elif not self._send_bucket_of(first):
                 wait([first.outcome])
 
@@ -197,4 +202,4 @@ class Stream(Generic[Result]):
 
 
 def _is_large(picture: Picture, steps: Steps[Any]) -> bool:
-    return prod(steps.input_size(picture.prepared)) > LARGE_INPUT
+    return prod(steps.input_size(picture.prepared)) >= LARGE_INPUT

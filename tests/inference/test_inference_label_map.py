@@ -219,3 +219,22 @@ def test_no_tensor_is_as_large_as_the_dense_logits(logits):
     with Watch():
         label_map(Prediction((View(values, placement),)))
     assert largest <= 1024 * 1024 * 2  # two numbers a pixel; dense logits have 60
+
+
+@pytest.mark.parametrize("logits", [blobs, noise])
+def test_minus_infinity_is_a_logit_that_never_wins(logits):
+    values = logits(3, (40, 40), seed=1)
+    values[0, :, 20:] = -math.inf
+    large = torch.where(values == -math.inf, -1e9, values)
+    placement = place_picture((120, 160), (160, 160), (160, 160), (40, 40), upsampling="one-step")
+    maps = [label_map(Prediction((View(each, placement),))) for each in (values, large)]
+    assert torch.equal(maps[0].labels, maps[1].labels)
+    torch.testing.assert_close(maps[0].scores, maps[1].scores, equal_nan=True)
+
+
+def test_scores_of_large_pictures_are_added_up_exactly():
+    cells = torch.zeros(2, 1000, 1000)
+    cells[0] = math.log(9.0)  # a probability of 0.9
+    placement = place_picture((1000, 1000), (1000, 1000), (1000, 1000), (1000, 1000), upsampling="one-step")
+    scores = label_map(Prediction((View(cells, placement),))).scores
+    assert scores[0].item() == pytest.approx(0.9, abs=1e-6)

@@ -65,6 +65,28 @@ def test_adapters_and_hooks_of_a_layer_are_not_passed_by():
     assert seen == [1]
 
 
+@pytest.mark.parametrize("part", ["attention", "mlp", "drop_path"])
+def test_whole_parts_may_be_watched_and_replaced(part):
+    class Wrapper(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, features):
+            return 2 * self.inner(features)
+
+    block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
+    features, seen = torch.randn(1, 8, 8, 32), []
+    handle = getattr(block, part).register_forward_hook(lambda *_: seen.append(1))
+    with torch.inference_mode():
+        block(features)
+        handle.remove()
+        setattr(block, part, Wrapper(getattr(block, part)))
+        without = block(features)
+    assert len(seen) == (2 if part == "drop_path" else 1)
+    torch.testing.assert_close(without, block(features).detach(), rtol=1e-4, atol=1e-4)
+
+
 def test_pictures_are_normalised_channel_by_channel_and_stay_as_they_are():
     network = build_model(MitConfig(num_classes=3, pixel_mean=(1.0, 2.0, 3.0), pixel_std=(2.0, 4.0, 5.0)))
     images = torch.tensor([11.0, 22.0, 33.0]).view(1, 3, 1, 1).expand(2, 3, 64, 70).contiguous()

@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from segpipe.configuration import SegformerConfig
 from segpipe.errors import ImageDecodeError
@@ -297,7 +298,7 @@ def test_cores_are_divided_among_pictures(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 20)
     monkeypatch.setattr(stream_plans, "_is_set_by_thread", lambda: True)
     many, few = plan_side_by_side(options, None), plan_side_by_side(options, 3)
-    assert (many.workers, many.threads) == (8, 2)
+    assert (many.workers, many.threads) == (6, 3)
     assert (few.workers, few.threads) == (3, 6)
     monkeypatch.setattr(stream_plans, "_is_set_by_thread", lambda: False)
     alone = plan_side_by_side(options, None)
@@ -334,3 +335,31 @@ def test_torchs_number_of_threads_is_set_for_the_worker_alone():
     here, elsewhere = torch.get_num_threads(), seen_by_a_new_thread()
     assert seen_by_a_new_thread(as_a_worker) == (3, elsewhere)
     assert (torch.get_num_threads(), seen_by_a_new_thread()) == (here, elsewhere)
+
+
+def test_a_slow_picture_does_not_hold_back_those_before_it(tmp_path):
+    go_on = threading.Event()
+
+    class SlowReading(Means):
+        def preprocess(self, pixels):
+            if pixels[0, 0, 0] == 3:
+                go_on.wait(5)
+            return pixels
+
+    paths = [tmp_path / f"{index}.png" for index in range(5)]
+    for index, path in enumerate(paths):
+        Image.fromarray(picture(index)).save(path)
+    results = SlowReading(batch_size=8)(iter(paths))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert not go_on.is_set()
+    go_on.set()
+    assert list(results) == [3, 4]
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(1, 1), (2, 2), (8, 8), (12, 6), (16, 8), (15, 7)])
+def test_threads_are_shared_out_among_workers(monkeypatch, threads, workers):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(stream_plans, "_is_set_by_thread", lambda: True)
+    plan = plan_side_by_side(PipelineOptions(), None)
+    assert plan.workers == workers
+    assert plan.workers * plan.threads <= threads

@@ -79,3 +79,16 @@ def test_a_classifiers_results_are_its_shares(classifier_recipe, shapes_root, tm
     text = (tmp_path / "run" / "results.txt").read_text(encoding="utf-8")
     assert text.count("Acc@1") == len(watching.scores) == 2
     assert all(scores.table() in text for scores in watching.scores)
+
+
+def test_a_file_that_cannot_be_written_ends_no_run(recipe, data_root, tmp_path, caplog):
+    (tmp_path / "run" / "results.txt").mkdir(parents=True)
+    build(recipe, data_root, tmp_path / "run").train()
+    assert "Training goes on without it" in caplog.text
+
+
+def test_a_note_in_another_encoding_stays_and_ends_no_run(tmp_path):
+    path = tmp_path / "results.txt"
+    path.write_bytes(b"caf\xe9\n")
+    add_block(path, 100, "step 100, epoch 1.00: train loss 0\n\n")
+    assert path.read_bytes().startswith(b"caf\xe9\nstep 100")
