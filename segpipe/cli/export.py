@@ -1,4 +1,4 @@
-"""`segpipe export`: a model as a file for other runtimes."""
+"""`segpipe export`: a model as a file for other runtimes, also in int8."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .data import parse_options
 from .parsing import add_json
-from .printing import format_bytes, format_fields, print_json
+from .printing import format_bytes, format_fields, print_json, print_note
 
 if TYPE_CHECKING:
-    from segpipe.exporters import ExportReport
+    from segpipe.evaluation import Scores
+    from segpipe.exporters import Agreement, ExportReport
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
   segpipe export ./my-model street.xml --format openvino
+  segpipe export ./my-model street.onnx --int8 ./pictures --data camvid ~/data/camvid
   segpipe export ./my-model street.pt2 --format torch --json"""
 
 
@@ -21,22 +24,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="see segpipe models list; or a folder")
     parser.add_argument("path", metavar="PATH", type=Path, help="the file to write: .onnx, .xml or .pt2")
     parser.add_argument("--format", choices=("onnx", "openvino", "torch"), default="onnx", help="default: onnx")
+    parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
+    parser.add_argument("--samples", type=int, metavar="N", help="pictures of FOLDER to calibrate with; default: 64")
+    parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled pictures: what int8 costs in mIoU")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
+    )
+    parser.add_argument("--split", default="val", metavar="NAME", help="of the data set; default: val")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.int8 is None and (options.samples is not None or options.data is not None):
+        print_note("segpipe export: --samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
+        return 2
     from segpipe import export
+    from segpipe.exporters import SAMPLES
 
-    report = export(options.model, options.path, format=options.format)
+    report = export(
+        options.model,
+        options.path,
+        format=options.format,
+        calibration=options.int8,
+        samples=SAMPLES if options.samples is None else options.samples,
+    )
+    scores = None if options.data is None else _evaluate(options, report)
     if options.json:
-        print_json(_document(report))
+        print_json(_document(report, scores))
     else:
-        print(_text(report))
+        print(_text(report, scores))
     return 0
 
 
-def _document(report: ExportReport) -> dict[str, object]:
-    return {
+def _evaluate(options: argparse.Namespace, report: ExportReport) -> tuple[Scores, Scores]:
+    """The scores of the network on the processor, and those of the file."""
+    from segpipe.data import load_dataset
+    from segpipe.evaluation import evaluate
+    from segpipe.models import open_folder
+    from segpipe.pipelines import open_exported
+
+    name, root = options.data
+    dataset = load_dataset(name, root, options.split, **parse_options(options.option))
+    folder = open_folder(options.model)
+    exported = open_exported(report.path, folder, format=report.format, dtype="int8")
+    before = evaluate(folder, dataset, device="cpu")
+    return before, evaluate(exported, dataset, configuration=folder.configuration)
+
+
+def _document(report: ExportReport, scores: tuple[Scores, Scores] | None) -> dict[str, object]:
+    document: dict[str, object] = {
         "path": str(report.path),
         "format": report.format,
         "size": report.num_bytes,
@@ -45,13 +81,37 @@ def _document(report: ExportReport) -> dict[str, object]:
         "is_dynamic": report.is_dynamic,
         "min_size": report.min_size,
     }
+    if report.agreement is not None:
+        document["agreement"] = {
+            "pictures": report.agreement.num_pictures,
+            "share": report.agreement.share,
+            "others": report.agreement.num_others,
+            "share_of_others": report.agreement.share_of_others,
+        }
+    if scores is not None:
+        before, after = (one.miou for one in scores)
+        document["miou"] = {"float32": before, "int8": after, "loss": before - after}
+    return document
 
 
-def _text(report: ExportReport) -> str:
-    sizes = " and ".join(f"{height} × {width}" for height, width in report.sizes)
+def _text(report: ExportReport, scores: tuple[Scores, Scores] | None) -> str:
+    sizes = " and ".join(f"{height} × {width}" for height, width in report.sizes[:2])
+    more = f" and {len(report.sizes) - 2} more sizes" if len(report.sizes) > 2 else ""
     fields = [
         ("takes", f"images (B, 3, H, W) uint8 RGB, sides of at least {report.min_size}"),
         ("gives", "logits (B, h, w, K) float32 on the network's grid"),
-        ("checked", f"at {sizes}: off by {report.largest_difference:.1e} of the largest logit at most"),
+        ("checked", f"at {sizes}{more}: off by {report.largest_difference:.1e} of the largest logit at most"),
     ]
+    if report.agreement is not None:
+        fields.append(("int8", _agreement_text(report.agreement)))
+    if scores is not None:
+        before, after = (100 * one.miou for one in scores)
+        fields.append(("mIoU", f"{before:.2f} in float32, {after:.2f} in int8: a loss of {before - after:.2f} points"))
     return f"{report.path}  {report.format}, {format_bytes(report.num_bytes)}\n\n{format_fields(fields)}"
+
+
+def _agreement_text(agreement: Agreement) -> str:
+    text = f"{agreement.share:.1%} of the classes as in float32 on {agreement.num_pictures} pictures of the calibration"
+    if agreement.share_of_others is None:
+        return text
+    return f"{text}, {agreement.share_of_others:.1%} on {agreement.num_others} others"

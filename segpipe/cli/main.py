@@ -97,6 +97,10 @@ def _top_parser() -> argparse.ArgumentParser:
     return parser
 
 
+SLOW = ("segpipe.exporters", "segpipe.inference.runtimes")
+"""Loggers of what takes so long that people are told of it: exporting and compiling networks."""
+
+
 class _StderrHandler(logging.Handler):
     """Writes to the stderr of the moment."""
 
@@ -107,16 +111,20 @@ class _StderrHandler(logging.Handler):
 
 @contextmanager
 def _log_on_stderr(verbosity: int) -> Iterator[None]:
-    """Warnings; with -v what happens; with -vv everything."""
+    """Warnings, and what takes a minute; with -v what happens; with -vv everything."""
     logger, handler = logging.getLogger("segpipe"), _StderrHandler()
-    before = logger.level
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    levels = {logger: level} | {logging.getLogger(name): min(level, logging.INFO) for name in SLOW}
+    before = {each: each.level for each in levels}
     logger.addHandler(handler)
-    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    for each, wanted in levels.items():
+        each.setLevel(wanted)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(before)
+        for each, old in before.items():
+            each.setLevel(old)
 
 
 def _report(error: Exception) -> int:

@@ -16,9 +16,9 @@ from segpipe import distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
+from segpipe.inference import Network
 from segpipe.inference.resizing import resize_image
 from segpipe.log import get_logger
-from segpipe.models import SegpipeNetwork
 from segpipe.names import Tasks
 
 from .classes import match_classes
@@ -106,7 +106,7 @@ class ClassifiedDataset(Protocol):
 
 
 def evaluate_classifier(
-    model: SegpipeNetwork | ModelFolder | str | Path,
+    model: Network | ModelFolder | str | Path,
     dataset: ClassifiedDataset,
     *,
     configuration: Configuration | None = None,
@@ -201,7 +201,7 @@ def _check_classified(batch: list[ClassifiedSample]) -> None:
 
 @torch.inference_mode()
 def _ranks(
-    network: SegpipeNetwork, batch: list[ClassifiedSample], preprocessor: PreprocessorConfig, output_of: np.ndarray
+    network: Network, batch: list[ClassifiedSample], preprocessor: PreprocessorConfig, output_of: np.ndarray
 ) -> list[int]:
     """How many outputs are before each picture's own; pictures of one size go through the network together."""
     images = [resize_image(sample.image, preprocessor) for sample in batch]

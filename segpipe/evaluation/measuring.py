@@ -14,9 +14,8 @@ from segpipe import distributed
 from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Prediction, is_whole, label_map, predict, predict_images, prepare_image
+from segpipe.inference import Network, Prediction, is_whole, label_map, predict, predict_images, prepare_image
 from segpipe.log import get_logger
-from segpipe.models import SegmentationModel
 from segpipe.names import Tasks
 
 from .boundaries import BoundaryCounts
@@ -60,7 +59,7 @@ class LabelledDataset(Protocol):
 
 
 def evaluate(
-    model: SegmentationModel | ModelFolder | str | Path,
+    model: Network | ModelFolder | str | Path,
     dataset: LabelledDataset,
     *,
     configuration: Configuration | None = None,
@@ -80,7 +79,8 @@ def evaluate(
     in one is an error in all. The counts do not depend on the number of processes or the batch size.
 
     Args:
-        model: a network, which is used where it is and given back in the mode it was in; or a folder or a name.
+        model: a network, which is used where it is and given back in the mode it was in, also one that another runtime
+            executes, such as a pipeline's `model`; or a folder or a name.
         dataset: a Sequence of samples that have `image`, `label` and `name`, with `labels`.
         configuration: preprocessing and inference of a network; None: the folder's own, or no resize and one look.
         inference: how pictures are seen, instead of the configuration's: windows, scales, mirrored.
@@ -168,7 +168,7 @@ class Tally:
         return self.matrix.scores(names, boundaries=self.boundaries)
 
 
-def _count_together(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
+def _count_together(network: Network, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
     """Count this process's samples, then add up over all; no process is left waiting for one that failed."""
     device = network.pixel_mean.device
     with in_evaluation_mode(network):
@@ -176,7 +176,7 @@ def _count_together(network: SegmentationModel, samples: Iterable[LabelledPictur
     tally.apply_all_sum(device)
 
 
-def _count(network: SegmentationModel, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
+def _count(network: Network, samples: Iterable[LabelledPicture], plan: Plan, tally: Tally) -> None:
     for batch in in_batches(samples, plan.batch_size):
         _check_labelled(batch)
         for sample, prediction in zip(batch, _label_maps(network, batch, plan), strict=True):
@@ -199,7 +199,7 @@ def _check_labelled(batch: list[LabelledPicture]) -> None:
 
 
 @torch.inference_mode()
-def _label_maps(network: SegmentationModel, batch: list[LabelledPicture], plan: Plan) -> list[np.ndarray]:
+def _label_maps(network: Network, batch: list[LabelledPicture], plan: Plan) -> list[np.ndarray]:
     """(H, W) label maps in the order of the batch."""
     if not is_whole(plan.inference):
         predictions = [predict(network, one.image, plan.preprocessor, plan.inference) for one in batch]

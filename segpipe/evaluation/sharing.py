@@ -14,7 +14,8 @@ from segpipe import distributed
 from segpipe.configuration import Configuration
 from segpipe.errors import InputError, ModelFolderError, SegpipeError
 from segpipe.hub import ModelFolder
-from segpipe.models import SegmentationModel, SegpipeNetwork, load_model, open_folder
+from segpipe.inference import Network
+from segpipe.models import SegmentationModel, load_model, open_folder
 from segpipe.names import Tasks
 
 Item = TypeVar("Item")
@@ -33,7 +34,7 @@ def check_countable(dataset: Sized, batch_size: int) -> None:
 
 
 def open_network(
-    model: SegpipeNetwork | ModelFolder | str | Path,
+    model: Network | ModelFolder | str | Path,
     configuration: Configuration | None,
     device: str | torch.device | None,
     *,
@@ -45,7 +46,7 @@ def open_network(
         InputError: a network that is not on the device that is given.
         ModelFolderError: a folder's network is for another task.
     """
-    if isinstance(model, nn.Module):
+    if not isinstance(model, ModelFolder | str | Path):
         if device is not None and torch.device(device).type != model.pixel_mean.device.type:
             raise InputError(
                 f"The network is on {model.pixel_mean.device} and device is {str(device)!r}; a network is used where "
@@ -97,8 +98,14 @@ def with_bar(samples: Iterable[Item], total: int, progress: bool) -> Iterable[It
 
 
 @contextmanager
-def in_evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """For the time of the block; then each module is in its own mode again, frozen ones too."""
+def in_evaluation_mode(network: Network) -> Iterator[None]:
+    """For the time of the block; then each module is in its own mode again, frozen ones too.
+
+    What another runtime executes has no modes.
+    """
+    if not isinstance(network, nn.Module):
+        yield
+        return
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

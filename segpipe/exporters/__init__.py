@@ -1,8 +1,18 @@
 """Networks as files for other runtimes: ONNX, OpenVINO, torch.export; each file is compared with the network."""
 
+from .calibration import SAMPLES, Calibration, choose_pictures
 from .exporting import export
 from .formats import FORMATS
 from .keeping import keep_export
-from .verification import ExportReport
+from .verification import Agreement, ExportReport
 
-__all__ = ["FORMATS", "ExportReport", "export", "keep_export"]
+__all__ = [
+    "FORMATS",
+    "SAMPLES",
+    "Agreement",
+    "Calibration",
+    "ExportReport",
+    "choose_pictures",
+    "export",
+    "keep_export",
+]

@@ -9,23 +9,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
-from segpipe.hub.storage import fsync_folder, storage_errors
+from segpipe.hub.storage import fsync_folder
 from segpipe.log import get_logger
-from segpipe.models import SegpipeNetwork, load_model
+from segpipe.models import SegpipeNetwork, load_model, open_folder
 
+from .calibration import SAMPLES, Calibration, choose_pictures
 from .formats import Format, find_format
 from .graph import trace_network
+from .quantization import measure_agreement, quantized_format, write_quantized
 from .verification import SIZES, ExportReport, measure_difference
 
 logger = get_logger(__name__)
 
 
-def export(source: str | Path | ModelFolder, path: str | Path, *, format: str = "onnx") -> ExportReport:
+def export(
+    source: str | Path | ModelFolder,
+    path: str | Path,
+    *,
+    format: str = "onnx",
+    calibration: Any = None,
+    samples: int = SAMPLES,
+) -> ExportReport:
     """Write a model as one file that other runtimes open, and check it against the network.
 
     The file takes `images` (B, 3, H, W) uint8 RGB, of any number and size, and gives `logits` (B, h, w, K) float32 on
@@ -35,46 +45,70 @@ def export(source: str | Path | ModelFolder, path: str | Path, *, format: str = 
         source: a folder on disk, a preset's name, owner/name on a hub, or an open ModelFolder.
         path: of the file: .onnx; .xml for OpenVINO, which writes a .bin beside it; .pt2 for torch.
         format: "onnx", "openvino" or "torch".
+        calibration: a folder, a list or a data set of pictures like those to come, for a file in int8, "onnx" or
+            "openvino": products with weights become int8, see `quantization`; None: a file in float32.
+        samples: at most so many of them give the ranges of values, and so many others show the agreement.
 
     Raises:
-        InputError: an unknown format, or a path with another suffix.
+        InputError: an unknown format, a path with another suffix, or nothing to calibrate with.
+        ImageError: a picture of the calibration cannot be read.
         MissingExtraError: a package that writes or runs the format is not installed.
         NumericalError: the file does not compute what the network does; nothing is left behind.
     """
     chosen, final = find_format(format), Path(path)
     if final.suffix != chosen.suffix:
         raise InputError(f"{final} is no name for the format {format!r}. Give a path that ends with {chosen.suffix}.")
+    if calibration is not None:
+        chosen = quantized_format(chosen)
     chosen.require_packages()
-    return export_network(load_model(source), final, chosen, pixels=torch.uint8)
+    folder = open_folder(source)
+    pictures = None if calibration is None else choose_pictures(calibration, folder.configuration, samples)
+    logger.info("Exporting %s; this takes some tens of seconds, or minutes for a large network.", folder.name)
+    return export_network(load_model(folder), final, chosen, pixels=torch.uint8, calibration=pictures)
 
 
-def export_network(network: SegpipeNetwork, path: Path, format: Format, *, pixels: torch.dtype) -> ExportReport:
+def export_network(
+    network: SegpipeNetwork,
+    path: Path,
+    format: Format,
+    *,
+    pixels: torch.dtype,
+    calibration: Calibration | None = None,
+) -> ExportReport:
     """Write a network that is on the processor in float32, in evaluation mode; see `export`.
 
     Args:
         network: as `load_model` gives it.
         path: of the file.
-        format: what to write.
+        format: what to write; for int8 see `quantized_format`.
         pixels: the type of the pictures that the file takes.
+        calibration: the pictures for a file in int8; None: one in float32.
     """
-    start = perf_counter()
-    with _beside(path) as folder:
+    start, agreement = perf_counter(), None
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    with _beside(path) as folder, _writing(path):
         temporary = folder / path.name
-        format.write(trace_network(network, pixels), temporary)
-        difference = measure_difference(network, temporary, format, pixels)
+        if calibration is None:
+            format.write(trace_network(network, pixels), temporary)
+            difference = measure_difference(network, temporary, format, pixels)
+        else:
+            write_quantized(network, temporary, format, pixels=pixels, calibration=calibration)
+            agreement, difference, sizes = measure_agreement(
+                network, temporary, format, pixels=pixels, calibration=calibration
+            )
         files = format.files(temporary)
         num_bytes = sum(file.stat().st_size for file in files)
         _move(files, path.parent)
     logger.info(
         "Exported %s in %.0f s; it differs by %.1e of the largest logit.", path, perf_counter() - start, difference
     )
-    return ExportReport(path, format.name, difference, SIZES, True, format.min_size, num_bytes)
+    return ExportReport(path, format.name, difference, sizes, True, format.min_size, num_bytes, agreement)
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A folder on the disk of `path` that is gone afterwards."""
-    with storage_errors(path):
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -84,7 +118,17 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _move(files: tuple[Path, ...], folder: Path) -> None:
-    with storage_errors(folder):
-        for file in files:
-            os.replace(file, folder / file.name)
-        fsync_folder(folder)
+    for file in files:
+        os.replace(file, folder / file.name)
+    fsync_folder(folder)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """An operating system's refusal to write the file, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space there, or give another path."
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Format:
         extra: of segpipe, which brings the packages.
         write: puts a traced graph into a file.
         min_size: the smallest side of a picture that the file takes.
+        from_onnx: puts an ONNX file into one of the format; None where that cannot be.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Format:
     extra: str
     write: Callable[[ExportedProgram, Path], None]
     min_size: int = 1
+    from_onnx: Callable[[Path, Path], None] | None = None
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """The file and those beside it; the one that the others belong to comes last."""
@@ -65,13 +68,18 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
 
 def write_openvino(program: ExportedProgram, path: Path) -> None:
     """OpenVINO's .xml, with its .bin beside it, by way of ONNX: OpenVINO's converter from torch reports home."""
-    openvino = import_extra("openvino", extra="openvino")
     between = path.with_suffix(".onnx")
     write_onnx(program, between)
     try:
-        openvino.save_model(openvino.Core().read_model(between), path, compress_to_fp16=False)
+        convert_to_openvino(between, path)
     finally:
         between.unlink()
+
+
+def convert_to_openvino(source: Path, path: Path) -> None:
+    """OpenVINO's .xml, with its .bin beside it, from an ONNX file."""
+    openvino = import_extra("openvino", extra="openvino")
+    openvino.save_model(openvino.Core().read_model(source), path, compress_to_fp16=False)
 
 
 def write_torch(program: ExportedProgram, path: Path) -> None:
@@ -83,8 +91,16 @@ def write_torch(program: ExportedProgram, path: Path) -> None:
 FORMATS = {
     format.name: format
     for format in (
-        Format("onnx", ".onnx", (), ("onnx", "onnxscript", "onnxruntime"), "onnx", write_onnx),
-        Format("openvino", ".xml", (".bin",), ("onnx", "onnxscript", "openvino"), "openvino", write_openvino),
+        Format("onnx", ".onnx", (), ("onnx", "onnxscript", "onnxruntime"), "onnx", write_onnx, from_onnx=os.replace),
+        Format(
+            "openvino",
+            ".xml",
+            (".bin",),
+            ("onnx", "onnxscript", "openvino"),
+            "openvino",
+            write_openvino,
+            from_onnx=convert_to_openvino,
+        ),
         # torch.export keeps what it assumed while tracing: that no map has only one row or column.
         Format("torch", ".pt2", (), (), "", write_torch, min_size=64),
     )

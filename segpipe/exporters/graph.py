@@ -32,6 +32,9 @@ class ExportGraph(nn.Module):
         network: float32, in evaluation mode, its weights multiplied out.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: SegpipeNetwork) -> None:
         super().__init__()
         # The network's own `normalise` decides by numbers whether to pad, and here sizes are symbols: the copy, which

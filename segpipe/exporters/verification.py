@@ -23,6 +23,23 @@ SIZES = ((96, 131), (150, 77))
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far an int8 file decides as the float network does, in shares of the cells of the network's grid.
+
+    Attributes:
+        num_pictures: of the calibration.
+        share: of cells that keep their class on these.
+        num_others: pictures that the calibration did not see.
+        share_of_others: of cells that keep their class on those; None where there are none.
+    """
+
+    num_pictures: int
+    share: float
+    num_others: int
+    share_of_others: float | None
+
+
+@dataclass(frozen=True)
 class ExportReport:
     """What was written and how it was checked.
 
@@ -34,6 +51,7 @@ class ExportReport:
         is_dynamic: whether the file takes any number of pictures of any size.
         min_size: the smallest side that it takes.
         num_bytes: of all files.
+        agreement: of an int8 file with its network; None of another file.
     """
 
     path: Path
@@ -43,6 +61,7 @@ class ExportReport:
     is_dynamic: bool
     min_size: int
     num_bytes: int
+    agreement: Agreement | None = None
 
 
 @torch.inference_mode()
@@ -60,7 +79,7 @@ def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixe
         logits = torch.from_numpy(session.run(np.ascontiguousarray(images.numpy())))
         found = logits.permute(0, 3, 1, 2) if logits.dim() == 4 else logits
         differences.append(float((found - expected).abs().max() / expected.abs().max()))
-    worst = max(differences)
+    worst = float(np.max(differences))  # what is not a number stays one
     if not worst <= MAX_DIFFERENCE:
         raise NumericalError(
             f"The exported {format.name} file gives logits that differ from the network's by {worst:.1e} of the "

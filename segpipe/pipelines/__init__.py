@@ -5,6 +5,7 @@ from .building import PIPELINES, pipeline
 from .classification import Classification
 from .image_classification import ImageClassificationPipeline
 from .image_segmentation import ImageSegmentationPipeline
+from .networks import open_exported
 from .options import PipelineOptions
 from .segmentation import Segmentation
 
@@ -17,5 +18,6 @@ __all__ = [
     "Pipeline",
     "PipelineOptions",
     "Segmentation",
+    "open_exported",
     "pipeline",
 ]

@@ -14,12 +14,13 @@ from segpipe.errors import InputError, ModelFolderError
 from segpipe.hub import Hub, ModelFolder
 from segpipe.inference.runtimes import RUNTIMES, check_runtime
 from segpipe.models import open_folder
-from segpipe.names import Tasks
+from segpipe.names import Tasks, unknown_name_message
 from segpipe.registry import Registry
 
 from .base import Pipeline
 from .image_classification import ImageClassificationPipeline
 from .image_segmentation import ImageSegmentationPipeline
+from .networks import check_calibration
 from .options import PipelineOptions, replace_options
 
 PIPELINES: Registry[Callable[..., Pipeline[Any]]] = Registry("task")
@@ -27,7 +28,12 @@ PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
 PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
 
 
 def pipeline(
@@ -38,6 +44,7 @@ def pipeline(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     runtime: str = "eager",
+    calibration: Any = None,
     overrides: Iterable[str] | Mapping[str, Any] = (),
     **options: Any,
 ) -> Pipeline[Any]:
@@ -51,9 +58,11 @@ def pipeline(
         model: a preset's name, owner/name on a hub, or a folder; None: the task's default, see `DEFAULT_MODELS`.
         revision: branch, tag or commit of the model.
         device: "cpu", "cuda", "cuda:1", …; None: a GPU if there is one and the runtime uses it.
-        dtype: "float32", "bfloat16" or "float16", where the runtime computes in it.
+        dtype: "float32", "bfloat16", "float16" or "int8", where the runtime computes in it.
         runtime: what executes the network: "eager" (torch), "compiled" (torch.compile), "onnxruntime" or "openvino".
             For the last two it is exported on first use, checked, and kept in the cache.
+        calibration: for the dtype "int8": a folder, a list or a data set of pictures like those to come. On processors
+            with bfloat16, that is faster; see `segpipe.exporters.quantization`.
         overrides: changes of the model's configuration, such as ["preprocessor.resize=null"].
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
     """
@@ -61,10 +70,12 @@ def pipeline(
     checked = replace_options(PipelineOptions(), options)
     chosen = _device(device, runtime), _dtype(dtype)
     check_runtime(runtime, device=chosen[0].type, dtype=str(chosen[1]).removeprefix("torch."))
+    check_calibration(chosen[1], calibration)
     folder = _find_model(task, model, revision)
     if overrides:
         folder = replace(folder, configuration=override(folder.configuration, overrides))
-    return build(folder, device=chosen[0], dtype=chosen[1], options=checked, runtime=runtime)
+    pictures = {} if calibration is None else {"calibration": calibration}
+    return build(folder, device=chosen[0], dtype=chosen[1], options=checked, runtime=runtime, **pictures)
 
 
 def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str | None) -> ModelFolder:
@@ -103,5 +114,5 @@ def _device(device: str | torch.device | None, runtime: str) -> torch.device:
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     name = "float32" if dtype is None else str(dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise InputError(f"A network cannot compute in the dtype {name!r}. Known: {', '.join(DTYPES)}.")
+        raise InputError(unknown_name_message("dtype", name, DTYPES))
     return DTYPES[name]

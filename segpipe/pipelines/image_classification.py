@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -27,6 +29,7 @@ class ImageClassificationPipeline(Pipeline[Classification]):
         dtype: what it computes in.
         options: how pictures are read and grouped.
         runtime: what executes it.
+        calibration: pictures for int8.
     """
 
     def __init__(
@@ -37,13 +40,14 @@ class ImageClassificationPipeline(Pipeline[Classification]):
         dtype: torch.dtype,
         options: PipelineOptions,
         runtime: str = "eager",
+        calibration: Any = None,
     ) -> None:
         super().__init__(options)
         if isinstance(outline_of(folder), SegmentationModel):
             raise ModelFolderError(f"{folder.name} is a network for segmentation. Name another model, or that task.")
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime)
+        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration)
         self.labels = folder.configuration.labels or LabelSet(
             names=tuple(f"class {index}" for index in range(self.model.num_classes)), ignore_index=65535
         )

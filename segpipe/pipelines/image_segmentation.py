@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         dtype: what it computes in.
         options: how pictures are read and grouped.
         runtime: what executes it.
+        calibration: pictures for int8.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         dtype: torch.dtype,
         options: PipelineOptions,
         runtime: str = "eager",
+        calibration: Any = None,
     ) -> None:
         super().__init__(options)
         if not isinstance(outline_of(folder), SegmentationModel):
@@ -56,7 +59,7 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
             )
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime)
+        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration)
         self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
         self._place = describe_place(self.model.pixel_mean.device, dtype, runtime)
 

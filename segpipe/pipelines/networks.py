@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 
-from segpipe.exporters import keep_export
+from segpipe.errors import InputError
+from segpipe.exporters import choose_pictures, keep_export
 from segpipe.hub import ModelFolder
 from segpipe.inference.network import Network
 from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
@@ -17,7 +21,9 @@ def outline_of(folder: ModelFolder) -> SegpipeNetwork:
         return build_model(folder.configuration.model).eval()
 
 
-def open_network(folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, runtime: str) -> Network:
+def open_network(
+    folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, runtime: str, calibration: Any = None
+) -> Network:
     """The network with its weights, ready to run.
 
     A runtime that opens files gets one that is exported on first use and kept in the cache.
@@ -27,19 +33,48 @@ def open_network(folder: ModelFolder, *, device: torch.device, dtype: torch.dtyp
         device: where it runs.
         dtype: what it computes in.
         runtime: what executes it, see `RUNTIMES`.
+        calibration: pictures for int8, see `segpipe.exporters.choose_pictures`.
 
     Raises:
-        InputError: the runtime does not work on the device or in the type.
+        InputError: the runtime does not work on the device or in the type; int8 without pictures, or these without it.
         MissingExtraError: the runtime is not installed.
     """
     name = str(dtype).removeprefix("torch.")
     chosen = check_runtime(runtime, device=device.type, dtype=name)
+    check_calibration(dtype, calibration)
     if chosen.format is not None:
-        path = keep_export(folder, format=chosen.format)
-        session = open_session(path, format=chosen.format, dtype=name)
-        return ExportedNetwork(session, outline_of(folder), folder.configuration.model.pixel_mean)
+        pictures = None if calibration is None else choose_pictures(calibration, folder.configuration)
+        path = keep_export(folder, format=chosen.format, calibration=pictures)
+        return open_exported(path, folder, format=chosen.format, dtype=name, pixels=torch.float32)
     network = load_model(folder).to(device=device, dtype=dtype)
     return CompiledNetwork(network) if chosen.name == "compiled" else network
+
+
+def open_exported(
+    path: Path, folder: ModelFolder, *, format: str, dtype: str = "float32", pixels: torch.dtype = torch.uint8
+) -> ExportedNetwork:
+    """The network in a file that was exported.
+
+    Args:
+        path: what `segpipe.export` wrote.
+        folder: the model that it was made from.
+        format: "onnx", "openvino" or "torch".
+        dtype: what the runtime computes in; "int8" for a file that was calibrated.
+        pixels: the type of the pictures that the file takes.
+    """
+    session = open_session(path, format=format, dtype=dtype)
+    return ExportedNetwork(session, outline_of(folder), folder.configuration.model.pixel_mean, pixels=pixels)
+
+
+def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
+    """InputError where int8 has no pictures to calibrate with, or pictures have no int8."""
+    if dtype == torch.int8 and calibration is None:
+        raise InputError(
+            "int8 needs pictures, from which the ranges of values are read. "
+            "Give calibration='FOLDER', with some 64 pictures like those to come; they need no labels."
+        )
+    if dtype != torch.int8 and calibration is not None:
+        raise InputError(f"calibration is for the dtype 'int8', not for {dtype}. Say dtype='int8', or leave it out.")
 
 
 def describe_place(device: torch.device, dtype: torch.dtype, runtime: str) -> str:

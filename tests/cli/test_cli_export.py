@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segpipe.cli.main import main
+from segpipe.data.scenes import draw_street_scene
 
 MODEL = "segformer-b0-camvid"
 
@@ -19,7 +22,12 @@ def test_predict_refuses_a_type_that_the_runtime_does_not_compute_in(capsys, tmp
     arguments = ["predict", str(tmp_path), "--model", MODEL, "--runtime", "onnxruntime", "--dtype", "bfloat16"]
     (tmp_path / "street.jpg").write_bytes(b"")
     assert main(arguments) == 1
-    assert "'onnxruntime' computes in float32, not in bfloat16" in capsys.readouterr().err
+    assert "'onnxruntime' computes in float32 or int8, not in bfloat16" in capsys.readouterr().err
+
+
+def test_options_for_int8_need_pictures(capsys, tmp_path):
+    assert main(["export", MODEL, str(tmp_path / "street.onnx"), "--samples", "8"]) == 2
+    assert "Give --int8 FOLDER, or leave them out." in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -31,3 +39,20 @@ def test_the_report_says_what_was_checked(capsys, tmp_path):
     assert report["largest_difference"] < 1e-4
     assert report["is_dynamic"] is True
     assert len(report["sizes"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.peer
+def test_predict_runs_the_exported_network(capsys, tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("onnxscript")
+    street = tmp_path / "street.png"
+    Image.fromarray(draw_street_scene(1, (96, 128)).image).save(street)
+    for runtime in ("eager", "openvino"):
+        output = str(tmp_path / runtime)
+        arguments = ["predict", str(street), "--model", MODEL, "--runtime", runtime, "--output", output]
+        assert main([*arguments, "--label-maps"]) == 0
+    ours, theirs = (
+        np.asarray(Image.open(next((tmp_path / name).glob("*label-map.png")))) for name in ("eager", "openvino")
+    )
+    assert (ours == theirs).mean() > 0.999

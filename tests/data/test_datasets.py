@@ -182,7 +182,7 @@ def test_colour_masks_are_understood_by_a_label_set_with_colours(tmp_path):
 
 def test_a_folder_needs_class_names_from_one_place(tmp_path):
     put_mixed_folder(tmp_path)
-    with pytest.raises(InputError, match=r"Nothing says what the classes .* names=\['sky', 'road', …\]"):
+    with pytest.raises(InputError, match=r"Nothing says what the classes .* `names`, such as sky,road"):
         load_dataset("folder", tmp_path, "all")
     with pytest.raises(InputError, match="Give one of them"):
         load_dataset("folder", tmp_path, "all", names=NAMES, label_set="camvid")

@@ -13,6 +13,7 @@ from segpipe.configuration import InferenceConfig, LabelSet, PreprocessorConfig,
 from segpipe.errors import InputError, SegpipeError
 from segpipe.evaluation import ConfusionMatrix
 from segpipe.evaluation.classes import match_classes
+from segpipe.inference.runtimes import ExportedNetwork
 
 MODEL = "segformer-b0-camvid"
 LABELS = load_preset(MODEL).labels
@@ -204,3 +205,21 @@ def test_an_error_in_one_process_ends_them_all(tmp_path):
     multiprocessing.spawn(in_process, (2, 2, str(tmp_path), 1), nprocs=2)
     assert torch.load(tmp_path / "1.pt") == "scene-1.png cannot be read"
     assert "another process" in torch.load(tmp_path / "0.pt")
+
+
+class Direct:
+    """A session of a runtime that runs the network itself."""
+
+    def __init__(self, network):
+        self.network = network
+
+    def run(self, images):
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(images)).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def test_a_network_that_another_runtime_executes_has_the_same_scores(network):
+    configuration = load_preset(MODEL)
+    exported = ExportedNetwork(Direct(network), network, network.config.pixel_mean)
+    expected = evaluate(network, Scenes(), configuration=configuration)
+    assert evaluate(exported, Scenes(), configuration=configuration).to_dict() == expected.to_dict()

@@ -1,4 +1,4 @@
-"""A network that is quick to trace, for the exporters' own tests."""
+"""Networks that are quick to trace, for the exporters' own tests."""
 
 import torch
 from torch import nn
@@ -17,6 +17,19 @@ class Stripes(SegmentationModel):
 
     def forward(self, images):
         return self.conv(self.normalise(images))
+
+
+class TwoStripes(SegmentationModel):
+    """Two convolutions, the last of which decides between three classes."""
+
+    def __init__(self) -> None:
+        super().__init__(SegformerConfig(num_classes=3, size_multiple=4))
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 8, 5, 4, padding=1)
+        self.last = nn.Conv2d(8, 3, 1)
+
+    def forward(self, images):
+        return self.last(self.first(self.normalise(images)).relu())
 
 
 def stripes():

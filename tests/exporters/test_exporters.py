@@ -63,7 +63,7 @@ def test_a_failing_writer_leaves_an_older_file_as_it_was(tmp_path):
         raise OSError("the disk is full")
 
     (tmp_path / "stripes.pt2").write_bytes(b"older")
-    with pytest.raises(OSError, match="disk is full"):
+    with pytest.raises(InputError, match=r"the disk is full. Free some space"):
         export_network(
             stripes(), tmp_path / "stripes.pt2", dataclasses.replace(TORCH, write=write_half), pixels=torch.uint8
         )
@@ -95,7 +95,7 @@ def kept(monkeypatch, tmp_path):
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
     exported = []
 
-    def write(network, path, format, *, pixels):
+    def write(network, path, format, *, pixels, calibration):
         exported.append(path)
         for file in format.files(path):
             file.write_bytes(b"bytes")

@@ -70,8 +70,9 @@ def test_an_exported_network_gives_logits_that_are_channels_last(network):
     ("name", "device", "dtype", "message"),
     [
         ("openvion", "cpu", "float32", "no runtime 'openvion'. Did you mean 'openvino'"),
-        ("onnxruntime", "cpu", "bfloat16", "'onnxruntime' computes in float32, not in bfloat16.*'openvino'"),
-        ("openvino", "cpu", "float16", "computes in float32 or bfloat16, not in float16.*'eager'"),
+        ("onnxruntime", "cpu", "bfloat16", "'onnxruntime' computes in float32 or int8, not in bfloat16.*'openvino'"),
+        ("openvino", "cpu", "float16", "computes in float32 or bfloat16 or int8, not in float16.*'eager'"),
+        ("eager", "cpu", "int8", "not in int8.*the runtime 'onnxruntime' or 'openvino'"),
         ("openvino", "cuda", "float32", "on the device 'cpu', not on 'cuda'"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
+from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import InputError, MissingExtraError
 
 TASK, MODEL = "image-segmentation", "segformer-b0-camvid"
@@ -20,9 +21,12 @@ def picture(size):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"runtime": "onnxruntime", "dtype": "bfloat16"}, "computes in float32, not in bfloat16"),
-        ({"runtime": "openvino", "dtype": "float16"}, "computes in float32 or bfloat16, not in float16"),
+        ({"runtime": "onnxruntime", "dtype": "bfloat16"}, "computes in float32 or int8, not in bfloat16"),
+        ({"runtime": "openvino", "dtype": "float16"}, "computes in float32 or bfloat16 or int8, not in float16"),
         ({"runtime": "open-vino"}, "Did you mean 'openvino'"),
+        ({"dtype": "int8", "calibration": "pictures"}, "computes in float32 or bfloat16 or float16, not in int8"),
+        ({"runtime": "openvino", "dtype": "int8"}, "int8 needs pictures.*Give calibration='FOLDER'"),
+        ({"runtime": "openvino", "calibration": "pictures"}, "for the dtype 'int8', not for torch.float32"),
     ],
 )
 def test_what_a_runtime_cannot_do_is_refused_before_a_model_is_looked_for(arguments, message):
@@ -54,3 +58,18 @@ def test_label_maps_are_those_of_the_network_and_the_file_is_made_once(runtime, 
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "home").rglob("network.*")}
     pipeline(TASK, MODEL, runtime=runtime)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "home").rglob("network.*")} == files
+
+
+@pytest.mark.slow
+@pytest.mark.peer
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_label_maps_in_int8_are_nearly_those_of_the_network(runtime, monkeypatch, tmp_path):
+    for package in ("onnxscript", "onnxruntime", runtime):
+        pytest.importorskip(package)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    scenes = [draw_street_scene(seed=seed, size=(96, 128)).image for seed in range(4)]
+    segment = pipeline(TASK, MODEL, runtime=runtime, dtype="int8", calibration=scenes)
+    assert repr(segment).endswith(f"cpu, int8, {runtime})")
+    eager, other = pipeline(TASK, MODEL), draw_street_scene(seed=9, size=(96, 128)).image
+    assert (segment(other).label_map == eager(other).label_map).mean() > 0.9
+    assert len(list((tmp_path / "home").rglob("network.*"))) == (2 if runtime == "openvino" else 1)

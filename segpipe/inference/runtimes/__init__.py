@@ -2,7 +2,7 @@
 
 from .choices import RUNTIMES, Runtime, check_runtime
 from .compiled import CompiledNetwork
-from .exported import ExportedNetwork
+from .exported import ExportedNetwork, pixel_array
 from .opening import open_session
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "Runtime",
     "check_runtime",
     "open_session",
+    "pixel_array",
 ]

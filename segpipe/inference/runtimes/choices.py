@@ -30,8 +30,8 @@ RUNTIMES = {
     for runtime in (
         Runtime("eager", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
         Runtime("compiled", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
-        Runtime("onnxruntime", "onnx", ("float32",), is_cpu_only=True),
-        Runtime("openvino", "openvino", ("float32", "bfloat16"), is_cpu_only=True),
+        Runtime("onnxruntime", "onnx", ("float32", "int8"), is_cpu_only=True),
+        Runtime("openvino", "openvino", ("float32", "bfloat16", "int8"), is_cpu_only=True),
     )
 }
 

@@ -67,7 +67,7 @@ def require_compiler() -> str:
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:
         raise MissingExtraError(
-            "The runtime 'compiled' needs a C++ compiler, and there is none on the PATH. "
-            "Install one (apt-get install -y g++), or use the runtime 'eager' or 'openvino'."
+            "torch.compile needs a C++ compiler, and there is none on the PATH. Install one (apt-get install -y g++), "
+            "or go without: the runtime 'eager', or in training train.compile=false."
         )
     return found

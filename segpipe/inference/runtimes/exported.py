@@ -25,16 +25,24 @@ class ExportedNetwork:
     """Quacks as the network that a file was made from, see `inference.network.Network`.
 
     Args:
-        session: the file, made for float32 pictures.
+        session: the file.
         outline: the network that it was made from; its weights are not looked at and may be on "meta".
         pixel_mean: (3,) in 0–255 units.
+        pixels: the type of the pictures that the file takes.
     """
 
-    def __init__(self, session: Session, outline: SegpipeNetwork, pixel_mean: tuple[float, float, float]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        outline: SegpipeNetwork,
+        pixel_mean: tuple[float, ...],
+        *,
+        pixels: torch.dtype = torch.float32,
+    ) -> None:
         self.session = session
         self.num_classes = outline.num_classes
         self.pixel_mean = torch.tensor(pixel_mean, dtype=torch.float32)
-        self._outline = outline
+        self._outline, self._pixels = outline, pixels
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) that the logits' grid covers, for a picture of `size`."""
@@ -42,6 +50,12 @@ class ExportedNetwork:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB 0–255, uint8 or float → (B, K, h, w) float32 logits, channels last in memory."""
-        pixels = images.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
-        logits = torch.from_numpy(self.session.run(pixels.numpy()))
+        logits = torch.from_numpy(self.session.run(pixel_array(images, self._pixels)))
         return logits.permute(0, 3, 1, 2) if logits.dim() == 4 else logits
+
+
+def pixel_array(images: Tensor, pixels: torch.dtype) -> np.ndarray:
+    """(B, 3, H, W) RGB 0–255, uint8 or float → contiguous, in the type that a file takes."""
+    whole = images.round() if pixels == torch.uint8 else images
+    array: np.ndarray = whole.to(pixels, memory_format=torch.contiguous_format).contiguous().numpy()
+    return array

@@ -23,7 +23,8 @@ def open_session(path: Path, *, format: str, dtype: str = "float32") -> Session:
     Args:
         path: what `exporters` wrote.
         format: "onnx", "openvino" or "torch".
-        dtype: what the runtime computes in; pictures and logits stay as they are.
+        dtype: what the runtime computes in; pictures and logits stay as they are. "int8" is for files that say which of
+            their products are in int8.
 
     Raises:
         MissingExtraError: the runtime is not installed.

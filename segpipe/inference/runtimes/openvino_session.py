@@ -7,6 +7,7 @@ compiled for it; the last few sizes are kept.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -21,20 +22,21 @@ from segpipe.extras import import_extra
 SIZES_KEPT = 4
 """Input shapes whose own graph is kept; each holds the weights once more."""
 SHAPES_REMEMBERED = 256
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def open_openvino(path: Path, dtype: str) -> OpenvinoSession:
     """A session on the processor; InputError where it does not compute in the dtype."""
     openvino = import_extra("openvino", extra="openvino")
-    core = openvino.Core()
-    if dtype == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    core = _shared_core()
+    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if dtype == "bfloat16" and not has_bfloat16:
         raise InputError(
             "This processor does not compute in bfloat16 (it has neither AVX-512 BF16 nor AMX). "
             "Leave the dtype out: float32."
         )
     properties = {
-        "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
+        # What is not int8 in a file of int8 is bfloat16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == "bfloat16" or (dtype == "int8" and has_bfloat16) else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
@@ -94,5 +96,15 @@ class OpenvinoSession:
         return logits
 
     def _compile(self, model: Any) -> Any:
-        compiled = self._openvino.compile_model(model, "CPU", self._properties)
+        compiled = _shared_core().compile_model(model, "CPU", self._properties)
         return compiled.create_infer_request()
+
+
+@functools.cache
+def _shared_core() -> Any:
+    """One for the process, which is never let go.
+
+    The plugin of each core gives the thread that loads it another stack for signals. Where several cores go in another
+    order than they came, a stack that is freed stays registered, and the next Ctrl-C is a segmentation fault.
+    """
+    return import_extra("openvino", extra="openvino").Core()
