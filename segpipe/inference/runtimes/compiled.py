@@ -21,7 +21,7 @@ _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
 class CompiledNetwork:
-    """Quacks as the network, see `inference.network.Network`; the first call compiles it, for all sizes at once.
+    """Quacks as the network, see `inference.network.Network`; the first call of each size compiles it for that size.
 
     Args:
         network: in evaluation mode, on its device and in its type.
@@ -35,7 +35,7 @@ class CompiledNetwork:
         self.network = network
         self.num_classes = network.num_classes
         self.pixel_mean = network.pixel_mean
-        self._run: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=True)
+        self._run: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
         self._is_warm = False
         self._lock = threading.Lock()
 
@@ -53,7 +53,7 @@ class CompiledNetwork:
     def _warm_up(self, images: Tensor) -> Tensor:
         if self._is_warm:
             return self._run(images)
-        logger.info("Compiling the network; this takes up to some minutes, once per process.")
+        logger.info("Compiling the network; this takes up to some minutes, in each process and for each size.")
         start = perf_counter()
         logits = self._run(images)
         logger.info("Compiled in %.0f s.", perf_counter() - start)
