@@ -4,7 +4,7 @@ Both libraries run the same folder, in Hugging Face's format. Logits of random w
 and noise has class boundaries everywhere, which no trained network's label map has. So:
 
 b0          the B0 that segpipe ships, trained on street scenes, its 11 classes split into 172
-b2          a B2 with random weights and a classifier fitted (ridge regression) to b0's logits
+b2          a B2 that computes what b0 computes
 b0-random   a B0 with nothing but random weights: the worst case for a label map that saves work
 cocostuff   the preset segformer-b0-cocostuff as it is, with weights that compute what b0 computes
 """
@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from .enlarging import Tensors, enlarge
 from .runs import tell
 
 NUM_CLASSES = 172
@@ -30,7 +30,6 @@ PERTURBATION = 0.7
 PENALTY = 1.0
 """How much lower each further copy of a class begins. Both were chosen so that a street has about
 20 classes, a mean winning probability near 0.5 and boundaries at 10 to 20 % of the grid."""
-FITTING_SCENES = 3
 RELU_OFFSET = 128.0
 
 
@@ -74,16 +73,13 @@ def write_untrained(variant: str, folder: Path) -> None:
 
 
 def write_b2(folder: Path, num_classes: int = NUM_CLASSES) -> None:
-    """Random weights whose classifier imitates `write_b0`'s network, in Hugging Face's format."""
-    from segpipe import load_model
+    """A B2 with the label maps of `write_b0`'s network, in Hugging Face's format."""
+    from segpipe.models import translate
 
     model = _new_model("b2", num_classes)
-    _save(model, folder)
-    teacher_folder = folder.parent / "b2-teacher"
-    write_b0(teacher_folder, num_classes)
-    weight, bias = _fit_classifier(load_model(folder), load_model(teacher_folder))
-    classifier = model.decode_head.classifier
-    classifier.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
+    ours = translate(model.state_dict(), "huggingface")
+    shapes = {name: tensor.shape for name, tensor in ours.items() if tensor.dim()}  # no batches are counted
+    _apply_ours(model, enlarge(_bundled_tensors(num_classes), shapes))
     _save(model, folder)
 
 
@@ -137,7 +133,7 @@ def _save(model: Any, folder: Path) -> None:
     pillow_processor_class()().save_pretrained(folder)
 
 
-def _bundled_tensors(num_classes: int) -> dict[str, Tensor]:
+def _bundled_tensors(num_classes: int) -> Tensors:
     """The bundled weights under segpipe's names, as float32, with a classifier for `num_classes`."""
     import segpipe.hub
     from segpipe.models import read_tensors
@@ -147,10 +143,10 @@ def _bundled_tensors(num_classes: int) -> dict[str, Tensor]:
     weight, bias = split_classes(
         tensors["head.classifier.weight"].flatten(1), tensors["head.classifier.bias"], num_classes
     )
-    return {**tensors, "head.classifier.weight": weight, "head.classifier.bias": bias}
+    return {**tensors, "head.classifier.weight": weight[:, :, None, None], "head.classifier.bias": bias}
 
 
-def _apply_ours(model: Any, tensors: dict[str, Tensor]) -> None:
+def _apply_ours(model: Any, tensors: Tensors) -> None:
     """Fill Hugging Face's network from tensors under segpipe's names."""
     from segpipe.models import translate
 
@@ -162,7 +158,7 @@ def _apply_ours(model: Any, tensors: dict[str, Tensor]) -> None:
     model.load_state_dict(state)
 
 
-def _find(tensors: dict[str, Tensor], name: str) -> Tensor:
+def _find(tensors: Tensors, name: str) -> Tensor:
     """A tensor by name; key and value, which segpipe keeps in one, are halves of it."""
     for half, part in ((0, ".attention.k."), (1, ".attention.v.")):
         if part in name:
@@ -170,35 +166,7 @@ def _find(tensors: dict[str, Tensor], name: str) -> Tensor:
     return tensors[name]
 
 
-@torch.inference_mode()
-def _fit_classifier(student: Any, teacher: Any) -> tuple[Tensor, Tensor]:
-    """Weight (K, D) and bias (K,) with which the student's features come closest to the teacher's logits."""
-    from .pictures import make_pictures
-
-    gram = moment = torch.zeros(())
-    for picture in make_pictures((512, 512), FITTING_SCENES):
-        pixels = (
-            torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(1, 512, 512, 3).permute(0, 3, 1, 2)
-        )
-        features = _head_features(student, pixels).flatten(2)[0].T.double()  # (N, D)
-        features = functional.pad(features, (0, 1), value=1.0)
-        logits = teacher(pixels).flatten(2)[0].T.double()  # (N, K)
-        gram, moment = gram + features.T @ features, moment + features.T @ logits
-    ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram))
-    solution = torch.linalg.solve(gram + ridge, moment).T.float()  # (K, D + 1)
-    return solution[:, :-1].contiguous(), solution[:, -1].contiguous()
-
-
-def _head_features(model: Any, pixels: Tensor) -> Tensor:
-    """(1, D, h, w): what the classifier of a segpipe network sees."""
-    from segpipe.models.decode_heads import add_levels
-
-    head = model.head
-    fused = add_levels(head.project_levels(model.encoder(model.normalise(pixels))))
-    return functional.relu(head.norm(fused))
-
-
-def _as_conv_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _as_conv_head(tensors: Tensors) -> Tensors:
     """The all-MLP head's function as a convolutional head: ReLUs lifted out of the way, levels the other way round."""
     result = dict(tensors)
     width = len(tensors["head.norm.weight"])

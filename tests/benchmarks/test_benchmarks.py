@@ -14,6 +14,7 @@ import torch
 sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks.comparison import compare_results
+from benchmarks.enlarging import enlarge
 from benchmarks.inference import parse_arguments
 from benchmarks.measurements import agreement_of, boundary_share_of
 from benchmarks.networks import split_classes
@@ -159,6 +160,21 @@ def test_split_classes_keep_the_original_ones_first():
     assert (wider.shape, offsets.shape) == ((172, 8), (172,))
     assert torch.equal(wider[:11], weight)
     assert torch.equal(offsets[11:22], bias - 1.0)
+
+
+@torch.inference_mode()
+def test_a_larger_network_computes_the_same():
+    from segpipe import load_model
+    from segpipe.configuration import HeadConfig, load_preset
+    from segpipe.models import build_model
+
+    small = load_model("segformer-b0-camvid")
+    config = load_preset("segformer-b0-camvid").model
+    large = build_model(msgspec.structs.replace(config, variant="b2", head=HeadConfig(type="mlp", channels=768)))
+    state = large.state_dict()
+    large.load_state_dict(enlarge(small.state_dict(), {name: tensor.shape for name, tensor in state.items()}))
+    pixels = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    torch.testing.assert_close(large.eval()(pixels), small.eval()(pixels), rtol=1e-4, atol=1e-4)
 
 
 def test_sizes_are_height_by_width_and_a_model_replaces_the_networks():
