@@ -118,6 +118,17 @@ def test_half_precision_gives_nearly_the_same(config):
 
 
 @every_family
+def test_autocast_around_a_network_that_is_ready_to_run_gives_nearly_the_same(config):
+    network = build(config).eval()
+    network.apply_folding()
+    with torch.inference_mode():
+        plain = network(pictures(1, 64, 64))
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(pictures(1, 64, 64)).float()
+    assert (half - plain).abs().mean() < 0.05 * plain.abs().max()
+
+
+@every_family
 def test_two_steps_of_training_leave_a_folder_that_pipeline_opens(config, tmp_path):
     document = json.loads(CONFIGURATION) | {"model": msgspec.to_builtins(config)}
     document["train"] |= {"max_steps": 2, "checkpoint": {"every": 2, "keep": 1}}

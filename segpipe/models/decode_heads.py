@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .plain_cpu import is_plain_cpu
 from .strip_fusion import FusionLayers, classify_strips
 
 
@@ -150,7 +151,7 @@ class FoldedHead(nn.Module):
             maps = [functional.relu(level(x)) for level, x in zip(self.levels, maps, strict=True)]
         finest, *coarser = list[FrozenLinear](self.projections)  # type: ignore[arg-type]
         levels = [projection(x) for projection, x in zip(coarser, maps[1:], strict=True)]
-        if maps[0].device.type == "cpu" and not torch.compiler.is_compiling():
+        if is_plain_cpu(maps[0]):
             return classify_strips(maps[0], levels, FusionLayers(*finest, *self.classifier))
         fused = functional.relu(add_levels([finest(maps[0]), *levels]))
         return _classify(fused, *self.classifier)

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from segpipe.fused import can_fuse
 
+from .plain_cpu import is_plain_cpu
+
 Grids = tuple[tuple[int, int], ...]
 
 
@@ -91,8 +93,7 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
         from .fused_deformable import fused_sample_levels  # which needs Triton
 
         return fused_sample_levels(values, references, offsets, weights, grids)
-    is_plain_cpu = values.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    sample = _sum_rows if is_plain_cpu else _sum_samples
+    sample = _sum_rows if is_plain_cpu(values) else _sum_samples
     maps = values.split([height * width for height, width in grids], dim=1)
     total = None
     for level, (features, (height, width)) in enumerate(zip(maps, grids, strict=True)):

@@ -22,6 +22,7 @@ from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
 from .contract import NetworkStage, SegpipeNetwork
+from .plain_cpu import is_plain_cpu
 from .strip_ffn import apply_strip_ffn, pays_in_strips
 
 
@@ -204,7 +205,7 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, D) → (B, H, W, D)."""
-        if not self.training and _is_plain_cpu(features) and self._is_untouched():
+        if not self.training and is_plain_cpu(features) and self._is_untouched():
             return self._infer(features)
         features = features + self.drop_path(self.attention(self.norm1(features)))
         return features + self.drop_path(self.mlp(self.norm2(features)))
@@ -373,13 +374,6 @@ def _tokens(features: Tensor) -> Tensor:
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks
-
-
-def _is_plain_cpu(features: Tensor) -> bool:
-    """Whether products may be written in place: no gradient, graph, other device or other number type is asked for."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    return features.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def _initialise(module: nn.Module) -> None:
