@@ -8,7 +8,9 @@ interpolation is carried out. Ties go to the lowest class index, as in argmax.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from segpipe.fused import can_fuse
 
 from .candidates import find_candidates
 from .cell_winners import CellWinners, check_finite, find_winners, label_dtype
+from .class_scores import class_scores
 from .placement import Placement
 from .strips import combined_strips
 from .tiles import block_offsets, find_mixed_tiles, label_tiles, split_axis
@@ -52,18 +55,36 @@ def label_map(prediction: Prediction) -> LabelMap:
     view = prediction.views[0]
     if isinstance(view, Mosaic):
         return _label_map_in_strips(Prediction((view,), combine="logits"))
+    if can_fuse(view.logits):
+        return _label_fused([view])[0]
     cells = view.logits.detach().permute(1, 2, 0).contiguous()  # (h, w, K), which is how networks lay them out
     winners = find_winners(cells)
     labels = _label_pixels(view, cells, winners)
-    return LabelMap(labels, _class_scores(cells, winners, view.placement, labels))
+    return LabelMap(labels, class_scores(cells[None], winners, view.placement, labels[None])[0])
+
+
+def label_batch(predictions: Sequence[Prediction]) -> list[LabelMap]:
+    """`label_map` of each; on a GPU, where small steps are slow, of pictures that share their placement all at once."""
+    views = [view for prediction in predictions for view in prediction.views if isinstance(view, View)]
+    is_alike = len(predictions) == len(views) and len({id(view.placement) for view in views}) == 1
+    if is_alike and all(len(prediction.views) == 1 for prediction in predictions) and can_fuse(views[0].logits):
+        return _label_fused(views)
+    return [label_map(prediction) for prediction in predictions]
+
+
+def _label_fused(views: Sequence[View]) -> list[LabelMap]:
+    """The label maps of views that share their placement, by the kernel."""
+    from .fused_label_map import fused_label_map  # which needs Triton
+
+    placement = views[0].placement
+    cells = torch.stack([view.logits.detach().permute(1, 2, 0) for view in views]).contiguous()  # (B, h, w, K)
+    winners = find_winners(cells.flatten(0, 1))
+    labels = fused_label_map(cells, placement)
+    return list(starmap(LabelMap, zip(labels, class_scores(cells, winners, placement, labels), strict=True)))
 
 
 def _label_pixels(view: View, cells: Tensor, winners: CellWinners) -> Tensor:
     """(H, W) labels."""
-    if can_fuse(cells):
-        from .fused_label_map import fused_label_map  # which needs Triton
-
-        return fused_label_map(cells, view.placement)
     rows, columns = (split_axis(axis, cells.device) for axis in (view.placement.rows, view.placement.columns))
     tiles, blocks = find_mixed_tiles(winners.classes, rows, columns)
     if len(tiles) > MAX_MIXED_SHARE * len(rows) * len(columns):
@@ -83,20 +104,6 @@ def _stretch_winners(classes: Tensor, placement: Placement) -> Tensor:
     """(H, W) the winner of the first cell that each pixel reads."""
     rows, columns = (torch.from_numpy(axis.starts).to(classes.device) for axis in (placement.rows, placement.columns))
     return classes.index_select(1, columns).index_select(0, rows)
-
-
-def _class_scores(cells: Tensor, winners: CellWinners, placement: Placement, labels: Tensor) -> Tensor:
-    """(K,) mean probability of each class over the cells that it wins and that the picture covers."""
-    num_classes = cells.shape[-1]
-    covered = (placement.rows.read_cells[:, None] & placement.columns.read_cells).to(cells.device).flatten()
-    won, probabilities = winners.classes.flatten(), covered.double() / winners.totals.flatten()
-    scores = torch.bincount(won, probabilities, num_classes) / torch.bincount(won, covered.double(), num_classes)
-    present = torch.bincount(labels.flatten(), minlength=num_classes) > 0
-    scores[~present] = torch.nan
-    for index in (present & scores.isnan()).nonzero()[:, 0].tolist():
-        exponentials = (cells[..., index].float() - winners.logits).exp_()
-        scores[index] = (exponentials.flatten() * probabilities).max()
-    return scores.float()
 
 
 def _label_map_in_strips(prediction: Prediction) -> LabelMap:

@@ -57,8 +57,12 @@ def predict_images(model: Network, images: Sequence[PreparedImage], config: Infe
     logits = [picture for part in parts for picture in model(part)]  # B times (K, h, w)
     resized = images[0].input_size
     padded, grid = model.input_size(resized), tuple(logits[0].shape[-2:])
-    placements = [place_picture(image.size, resized, padded, grid, upsampling=config.upsampling) for image in images]
-    return [Prediction((View(*pair),), config.combine) for pair in zip(logits, placements, strict=True)]
+    placements = {
+        size: place_picture(size, resized, padded, grid, upsampling=config.upsampling)
+        for size in {image.size for image in images}
+    }
+    views = [View(picture, placements[image.size]) for picture, image in zip(logits, images, strict=True)]
+    return [Prediction((view,), config.combine) for view in views]
 
 
 def _stack_pixels(images: Sequence[PreparedImage], device: torch.device) -> torch.Tensor:

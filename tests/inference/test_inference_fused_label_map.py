@@ -6,7 +6,7 @@ from fused_material import DEVICE, import_kernels, needs_gpu
 from torch.nn.functional import interpolate
 
 from segpipe.errors import NumericalError
-from segpipe.inference import Prediction, View, label_map, label_maps, place_picture
+from segpipe.inference import Prediction, View, label_batch, label_map, label_maps, place_picture
 
 pytestmark = pytest.mark.peer
 
@@ -54,6 +54,27 @@ def test_equals_the_label_map_in_plain_torch_after_two_steps_and_a_pad(monkeypat
     monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
     monkeypatch.setattr(label_maps, "split_axis", None)
     assert torch.equal(label_map(prediction).labels, plain.labels)
+
+
+def test_a_batch_equals_its_pictures_one_by_one(monkeypatch):
+    import_kernels("segpipe.inference.fused_label_map")
+    cells, placement = noise(3, 3, 4, 9), placed((3, 4), (10, 17), pad=3)
+    predictions = [Prediction((View(one.permute(2, 0, 1).to(DEVICE), placement),)) for one in cells]
+    alone = [label_map(prediction) for prediction in predictions]
+    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
+    monkeypatch.setattr(label_maps, "label_map", None)
+    for together, expected in zip(label_batch(predictions), alone, strict=True):
+        assert torch.equal(together.labels, expected.labels)
+        torch.testing.assert_close(together.scores, expected.scores, equal_nan=True)
+
+
+def test_pictures_that_do_not_share_a_placement_are_labelled_one_by_one(monkeypatch):
+    placements = [placed((3, 4), (10, 17)), placed((3, 4), (9, 5))]
+    predictions = [Prediction((View(noise(9, 3, 4), placement),)) for placement in placements]
+    expected = [label_map(prediction).labels for prediction in predictions]
+    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
+    monkeypatch.setattr(label_maps, "label_map", lambda prediction: expected[predictions.index(prediction)])
+    assert label_batch(predictions) == expected
 
 
 def test_mirrored_pictures_are_mirrored():
