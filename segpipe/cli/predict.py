@@ -89,8 +89,10 @@ def run(options: argparse.Namespace) -> int:
     segment = _load(folder, options)
     summary = Summary(options.model, str(segment.model.pixel_mean.device))
     with _opened(options.jsonl) as lines:
-        error = _predict_all(segment, sources, options, summary=summary, lines=lines)
-    _print(summary, options)
+        try:
+            error = _predict_all(segment, sources, options, summary=summary, lines=lines)
+        finally:  # also after Ctrl-C
+            _print(summary, options)
     if error is not None:
         raise error
     return 0 if summary.num_pictures else 1

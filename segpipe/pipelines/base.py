@@ -158,7 +158,8 @@ def _without_failures(
 def _warn_of_failure(outcome: Any) -> bool:
     """Whether it is a result."""
     if isinstance(outcome, Failure):
-        logger.warning("Skipped %s: %s", outcome.source, outcome.error)
+        reason = str(outcome.error)
+        logger.warning("Skipped %s", reason if outcome.source in reason else f"{outcome.source}: {reason}")
         return False
     return True
 

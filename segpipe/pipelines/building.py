@@ -28,6 +28,7 @@ PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
 PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
+OPTIONS_OF_THE_NETWORK = ("revision", "device", "dtype", "runtime", "calibration", "overrides")
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -67,7 +68,7 @@ def pipeline(
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
     """
     build = PIPELINES.get(task)
-    checked = replace_options(PipelineOptions(), options)
+    checked = replace_options(PipelineOptions(), options, besides=OPTIONS_OF_THE_NETWORK)
     chosen = _device(device, runtime), _dtype(dtype)
     check_runtime(runtime, device=chosen[0].type, dtype=str(chosen[1]).removeprefix("torch."))
     check_calibration(chosen[1], calibration)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from segpipe.data.images import ChannelOrder
 from segpipe.errors import InputError
+from segpipe.names import unknown_name_message
 
 CHOICES = {"on_error": ("raise", "skip"), "channel_order": ("rgb", "bgr")}
 
@@ -55,12 +57,14 @@ class PipelineOptions:
         _require("deadline", self.deadline, "a number of seconds above 0", _is_time(self.deadline))
 
 
-def replace_options(options: PipelineOptions, changes: dict[str, Any]) -> PipelineOptions:
-    """Options with some changed; an unknown one is refused by name."""
+def replace_options(
+    options: PipelineOptions, changes: dict[str, Any], *, besides: Iterable[str] = ()
+) -> PipelineOptions:
+    """Options with some changed; an unknown one is refused by name, with what the caller takes besides."""
     known = [field.name for field in fields(options)]
     unknown = [name for name in changes if name not in known]
     if unknown:
-        raise InputError(f"There is no option {unknown[0]!r}. The options are {', '.join(known)}.")
+        raise InputError(unknown_name_message("option", unknown[0], [*known, *besides]))
     return replace(options, **changes)
 
 

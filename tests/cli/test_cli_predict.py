@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
+from segpipe.cli import predict
 from segpipe.cli.gathering import unique_stems
 from segpipe.cli.main import main
 from segpipe.errors import ImageError
@@ -87,6 +88,19 @@ def test_skipping_leaves_bad_pictures_out_and_says_why(photos, capsys):
     assert [picture["source"] for picture in document["pictures"]] == ["a/street.png", "b/street.png", "b/wide.png"]
     assert [skipped["source"] for skipped in document["skipped"]] == ["a/torn.jpg"]
     assert sum(each["share"] for each in document["classes"]) == pytest.approx(1.0)
+
+
+def test_ctrl_c_still_says_what_was_written(photos, capsys, monkeypatch):
+    write = predict._write
+
+    def interrupted(result, stem, options, lines):
+        if stem == "wide":
+            raise KeyboardInterrupt
+        return write(result, stem, options, lines)
+
+    monkeypatch.setattr(predict, "_write", interrupted)
+    assert main(["predict", "b/street.png", "b/wide.png", "--model", MODEL]) == 130
+    assert "Written: 1 file in segpipe-results" in capsys.readouterr().out
 
 
 def test_nothing_but_bad_pictures_is_an_error(photos, capsys):
