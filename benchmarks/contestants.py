@@ -16,22 +16,29 @@ Call = Callable[[Image.Image], object]
 
 
 class Segpipe:
-    """segpipe on the CPU.
+    """segpipe's pipeline.
 
     Args:
         folder: the model.
         runtime: what executes the network.
         dtype: what it computes in.
+        device: where.
         overrides: changes of the model's configuration.
     """
 
     def __init__(
-        self, folder: Path, runtime: str = "eager", dtype: str = "float32", *, overrides: Sequence[str] = ()
+        self,
+        folder: Path,
+        runtime: str = "eager",
+        dtype: str = "float32",
+        *,
+        device: str = "cpu",
+        overrides: Sequence[str] = (),
     ) -> None:
         from segpipe import pipeline
 
         self.pipeline: Any = pipeline(
-            TASK, folder, device="cpu", runtime=runtime, dtype=dtype, overrides=list(overrides)
+            TASK, folder, device=device, runtime=runtime, dtype=dtype, overrides=list(overrides)
         )
 
     def run(self, picture: Image.Image) -> np.ndarray:
@@ -42,20 +49,27 @@ class Segpipe:
         """One mask per class present as well, as transformers' pipeline gives them."""
         return self.pipeline(picture).masks
 
-    def run_list(self, pictures: Sequence[Image.Image], batch_size: int) -> object:
+    def run_list(self, pictures: Sequence[Image.Image | np.ndarray], batch_size: int) -> Any:
         """Results of all pictures."""
         return self.pipeline(list(pictures), batch_size=batch_size)
 
 
 class Transformers:
-    """Hugging Face's library on the CPU, its pictures resized by Pillow."""
+    """Hugging Face's library, its pictures resized by Pillow.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the model.
+        dtype: what its pipeline computes in.
+        device: where.
+    """
+
+    def __init__(self, folder: Path, dtype: str = "float32", *, device: str = "cpu") -> None:
         transformers = require_transformers()
-        self.model = transformers.SegformerForSemanticSegmentation.from_pretrained(folder).eval()
+        network = transformers.SegformerForSemanticSegmentation.from_pretrained(folder).eval()
+        self.model = network.to(device, getattr(torch, dtype))
         self.processor = pillow_processor_class().from_pretrained(folder)
         self.pipeline = transformers.pipeline(
-            TASK, model=self.model, image_processor=self.processor, device=torch.device("cpu")
+            TASK, model=self.model, image_processor=self.processor, device=torch.device(device)
         )
 
     def run(self, picture: Image.Image) -> object:
@@ -65,9 +79,10 @@ class Transformers:
     @torch.inference_mode()
     def run_lean(self, picture: Image.Image) -> np.ndarray:
         """(H, W) label map by the library's parts, without a mask per class."""
-        outputs = self.model(**self.processor(images=[picture], return_tensors="pt"))
+        inputs = self.processor(images=[picture], return_tensors="pt").to(self.model.device, self.model.dtype)
+        outputs = self.model(**inputs)
         [labels] = self.processor.post_process_semantic_segmentation(outputs, [(picture.height, picture.width)])
-        return labels.numpy()
+        return labels.cpu().numpy()
 
     def run_list(self, pictures: Sequence[Image.Image], batch_size: int) -> object:
         """Results of all pictures."""

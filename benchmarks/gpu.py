@@ -1,10 +1,10 @@
-"""The kernels for GPUs beside the same operations in plain torch, and whole calls and training steps with and without.
+"""The kernels for GPUs beside the same operations in plain torch; whole calls and training steps beside transformers'.
 
     python -m benchmarks.gpu
 
 from the top of a checkout, on a machine with an NVIDIA GPU and Triton. It needs no download and takes a few minutes.
-Whole calls go from decoded pictures (uint8) to label maps, both on the host; the network computes in half precision,
-channels last.
+Whole calls go from a list of decoded pictures to their label maps, both on the host; all networks compute in float16.
+Training steps compute in bfloat16.
 """
 
 from __future__ import annotations
@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from .results import Result, Row, describe_machine, installed_versions, spread_of, write_result
+from .results import (
+    AGREEMENT_WANTED_OF_HALF,
+    Result,
+    Row,
+    describe_machine,
+    installed_versions,
+    spread_of,
+    write_result,
+)
 from .runs import RESULTS, tell
+from .tables import disagreements
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +36,15 @@ if TYPE_CHECKING:
 NUM_CLASSES = 172
 STRIDE = 4
 IGNORE_INDEX = 255
+BATCHES = 8
+"""In the list of a whole call."""
 Calls = dict[str, Callable[[], object]]
+Prepared = tuple[Calls, float | None]
+"""Calls by contestant, the first of which the others are compared with, and how well label maps agree."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write; SystemExit with a sentence where there is no GPU or no Triton."""
+    """Measure, print, write; 1 when label maps disagree. SystemExit with a sentence where there is no GPU or Triton."""
     options = parse_arguments(arguments)
     _require_gpu()
     with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
@@ -45,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     write_result(fresh, RESULTS / f"{options.name}.json")
     print(render_rows(rows))
-    return 0
+    return int(bool(disagreements(rows)))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,13 +77,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     """The operations alone, then whole calls and training steps."""
-    from .networks import write_cocostuff
+    from .networks import write_b0, write_untrained
 
-    write_cocostuff(folder / "b0")
+    write_b0(folder / "b0")
+    write_untrained("b0", folder / "untrained")
     for batch in options.batch:
-        for what, calls in _all_calls(folder / "b0", batch, options.size):
+        for what, pictures, build in _all_calls(folder, batch, options.size):
             tell(f"{what}, batch size {batch}")
-            yield _measure_row(options, what, batch, calls())
+            calls, agreement = build()
+            yield _measure_row(options, what, batch, pictures, calls, agreement)
 
 
 def render_rows(rows: Sequence[Row]) -> str:
@@ -81,9 +96,11 @@ def render_rows(rows: Sequence[Row]) -> str:
         first = next(iter(medians.values()))
         lines.append(f"{row.table}, {row.network}, {row.size[0]} × {row.size[1]}, {row.what}")
         lines += [
-            f"  {name:<36} {value:9.3f} ms  {1000 / value:9.0f} pictures/s  {value / first:6.2f}×"
+            f"  {name:<40} {value:9.3f} ms  {1000 / value:9.0f} pictures/s  {value / first:6.2f}×"
             for name, value in medians.items()
         ]
+        if row.agreement is not None:
+            lines.append(f"  the label maps agree with transformers' in float32 on {row.agreement:.4%} of the pixels")
     return "\n".join(lines)
 
 
@@ -98,7 +115,10 @@ def _require_gpu() -> None:
         raise SystemExit("Triton cannot be used here, so there is nothing to compare. Run pip install triton.")
 
 
-def _measure_row(options: argparse.Namespace, what: str, batch: int, calls: Calls) -> Row:
+def _measure_row(
+    options: argparse.Namespace, what: str, batch: int, pictures: int, calls: Calls, agreement: float | None
+) -> Row:
+    """A row of milliseconds for each picture; a call is for so many."""
     import torch
 
     from .timing import time_in_turn
@@ -111,7 +131,9 @@ def _measure_row(options: argparse.Namespace, what: str, batch: int, calls: Call
         size=(options.size, options.size),
         what=f"batch size {batch}",
         unit="ms",
-        runs={name: tuple(value / batch for value in values) for name, values in times.items()},
+        runs={name: tuple(value / pictures for value in values) for name, values in times.items()},
+        agreement=agreement,
+        agreement_wanted=AGREEMENT_WANTED_OF_HALF,
         notes=(torch.cuda.get_device_name(),),
     )
 
@@ -124,13 +146,13 @@ def _wait_for(call: Callable[[], object]) -> object:
     return result
 
 
-def _all_calls(folder: Path, batch: int, size: int) -> Iterator[tuple[str, Callable[[], Calls]]]:
-    """What is measured: a name, and what prepares its calls, by contestant and the fused one first."""
-    yield "upsampling and argmax", lambda: _label_calls(batch, size)
-    yield "upsampling and cross-entropy with gradient", lambda: _loss_calls(batch, size)
-    yield "deformable sampling with gradients", lambda: _deformable_calls(batch, size)
-    yield "whole call", lambda: _whole_calls(folder, batch, size)
-    yield "training step", lambda: _training_calls(folder, batch, size)
+def _all_calls(folder: Path, batch: int, size: int) -> Iterator[tuple[str, int, Callable[[], Prepared]]]:
+    """What is measured: a name, the pictures of a call, and what prepares the calls."""
+    yield "upsampling and argmax", batch, lambda: (_label_calls(batch, size), None)
+    yield "upsampling and cross-entropy with gradient", batch, lambda: (_loss_calls(batch, size), None)
+    yield "deformable sampling with gradients", batch, lambda: (_deformable_calls(batch, size), None)
+    yield "whole call", batch * BATCHES, lambda: prepare_whole_calls(folder / "b0", batch, size)
+    yield "training step", batch, lambda: (prepare_training_calls(folder / "untrained", batch, size), None)
 
 
 def _label_calls(batch: int, size: int) -> Calls:
@@ -188,66 +210,48 @@ def _deformable_calls(batch: int, size: int) -> Calls:
     return {"kernels": sample, "grid_sample": functools.partial(_without_kernels, sample)}
 
 
-def _whole_calls(folder: Path, batch: int, size: int) -> Calls:
-    import torch
+def prepare_whole_calls(
+    folder: Path, batch: int, size: int, *, device: str = "cuda", dtype: str = "float16"
+) -> Prepared:
+    """Both libraries' pipelines on a list of pictures, and how well their label maps agree."""
+    import numpy as np
 
-    from segpipe import load_model
-    from segpipe.configuration import load_preset
-    from segpipe.data.scenes import draw_street_scene
-    from segpipe.inference import PreparedImage, label_map, predict_images
-    from segpipe.inference.fused_label_map import fused_label_map
+    from .contestants import Segpipe, Transformers
+    from .measurements import agreement_of
+    from .pictures import make_pictures
 
-    model = load_model(folder, device="cuda").half().to(memory_format=torch.channels_last)
-    pictures = [draw_street_scene(seed, (size, size)).image for seed in range(batch)]
-    pixels = torch.stack([torch.from_numpy(picture) for picture in pictures]).pin_memory()  # (B, H, W, 3)
-    prepared = [PreparedImage(picture, (size, size)) for picture in pictures]
-    config, placement = load_preset("segformer-b0-cocostuff").inference, _placement(size)
-
-    @torch.inference_mode()
-    def with_kernel() -> Tensor:
-        logits = model(pixels.to("cuda", non_blocking=True).permute(0, 3, 1, 2))
-        return fused_label_map(logits.permute(0, 2, 3, 1), placement).cpu()
-
-    @torch.inference_mode()
-    def densely() -> Tensor:
-        logits = model(pixels.to("cuda", non_blocking=True).permute(0, 3, 1, 2))
-        return _label_densely(logits, size).cpu()
-
-    @torch.inference_mode()
-    def one_by_one() -> list[Tensor]:
-        return [label_map(prediction).labels.cpu() for prediction in predict_images(model, prepared, config)]
-
-    return {
-        "kernel, whole batch": with_kernel,
-        "interpolate and argmax": densely,
-        "with scores, picture by picture": one_by_one,
-        "with scores, picture by picture, no kernel": functools.partial(_without_kernels, one_by_one),
+    ours = Segpipe(folder, dtype=dtype, device=device)
+    theirs = Transformers(folder, dtype, device=device)
+    exact = Transformers(folder, device=device)
+    distinct = make_pictures((size, size), batch)
+    found = ours.run_list(distinct, batch)
+    agreement = min(
+        agreement_of(mine.label_map, exact.run_lean(picture)) for mine, picture in zip(found, distinct, strict=True)
+    )
+    pictures = distinct * BATCHES
+    arrays = [np.asarray(picture) for picture in pictures]
+    calls = {
+        "segpipe": functools.partial(ours.run_list, pictures, batch),
+        "segpipe, arrays instead of PIL pictures": functools.partial(ours.run_list, arrays, batch),
+        "segpipe without kernels": functools.partial(_without_kernels, lambda: ours.run_list(pictures, batch)),
+        "transformers": functools.partial(theirs.run_list, pictures, batch),
     }
+    return calls, agreement
 
 
-def _training_calls(folder: Path, batch: int, size: int) -> Calls:
-    import msgspec
-    import torch
+def prepare_training_calls(folder: Path, batch: int, size: int, *, device: str = "cuda") -> Calls:
+    """Both libraries' steps on one batch; SystemExit where they do not begin with the same loss."""
+    from .training_steps import SegpipeSteps, TransformersSteps, check_losses, make_batch
 
-    from segpipe import load_model
-    from segpipe.trainers.engine import LocalEngine
-    from segpipe.trainers.losses import build_loss
-    from segpipe.trainers.objectives import SegmentationObjective
-    from segpipe.trainers.optimizers import build_optimizer
-
-    from .training_steps import make_batch, read_recipe
-
-    recipe = msgspec.structs.replace(read_recipe(), precision="bfloat16")
-    model = load_model(folder).train().to("cuda")
-    loss = build_loss(recipe.loss, num_classes=model.num_classes, ignore_index=IGNORE_INDEX)
-    optimizer = build_optimizer(model, recipe.optimizer)
-    engine = LocalEngine(model, SegmentationObjective(model, loss), optimizer, recipe, torch.device("cuda"))
     pictures = make_batch(batch, size, NUM_CLASSES)
-
-    def step() -> Any:
-        return engine.step([pictures], 1)
-
-    return {"kernels": step, "in tiles": functools.partial(_without_kernels, step)}
+    ours = SegpipeSteps(folder, device=device, precision="bfloat16")
+    theirs = TransformersSteps(folder, device=device, precision="bfloat16")
+    check_losses(ours.evaluate(pictures), theirs.evaluate(pictures))
+    return {
+        "segpipe": functools.partial(ours.step, pictures),
+        "segpipe without kernels": functools.partial(_without_kernels, lambda: ours.step(pictures)),
+        "transformers": functools.partial(theirs.step, pictures),
+    }
 
 
 def _without_kernels(call: Callable[[], object]) -> object:

@@ -6,10 +6,12 @@ As a program it measures the peak memory of one step, alone in its process.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 
@@ -26,24 +28,32 @@ SCENE_CLASSES = 11
 REGION = 64
 """Side of the squares in which the classes of a scene are renamed, in pixels."""
 LOSS_TOLERANCE = 1e-3
+Precision = Literal["float32", "bfloat16"]
+Inputs = dict[str, torch.Tensor]
 
 
 class SegpipeSteps:
-    """segpipe's engine, as the trainer uses it."""
+    """segpipe's engine, as the trainer uses it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the network to begin with.
+        device: where.
+        precision: "float32", or "bfloat16" under autocast.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu", precision: Precision = "float32") -> None:
         from segpipe import load_model
         from segpipe.trainers.engine import LocalEngine
         from segpipe.trainers.losses import build_loss
         from segpipe.trainers.objectives import SegmentationObjective
         from segpipe.trainers.optimizers import build_optimizer
 
-        recipe = read_recipe()
-        model = load_model(folder).train()
+        recipe = msgspec.structs.replace(read_recipe(), precision=precision)
+        model = load_model(folder, device=device).train()
         self.loss = build_loss(recipe.loss, num_classes=model.num_classes, ignore_index=IGNORE_INDEX)
         optimizer = build_optimizer(model, recipe.optimizer)
         objective = SegmentationObjective(model, self.loss)
-        self.engine = LocalEngine(model, objective, optimizer, recipe, torch.device("cpu"))
+        self.engine = LocalEngine(model, objective, optimizer, recipe, torch.device(device))
         self.number = 0
 
     def step(self, batch: Batch) -> float:
@@ -55,25 +65,37 @@ class SegpipeSteps:
     def evaluate(self, batch: Batch) -> float:
         """The loss without dropout; nothing is learnt."""
         model = self.engine.model.eval()
-        return float(self.loss(model(batch.images), batch.labels.long()).mean())
+        device = self.engine.device
+        return float(self.loss(model(batch.images.to(device)), batch.labels.to(device).long()).mean())
 
 
 class TransformersSteps:
-    """Hugging Face's network in the loop that its documentation shows; its pictures are normalised beforehand."""
+    """Hugging Face's network in the loop that its documentation shows; its pictures are normalised beforehand.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the network to begin with.
+        device: where.
+        precision: "float32", or "bfloat16" under autocast.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu", precision: Precision = "float32") -> None:
         from segpipe.trainers.optimizers import build_optimizer
 
         transformers = require_transformers()
-        self.model: Any = transformers.SegformerForSemanticSegmentation.from_pretrained(folder)
+        self.device = torch.device(device)
+        self.model: Any = transformers.SegformerForSemanticSegmentation.from_pretrained(folder).to(self.device)
         self.optimizer = build_optimizer(self.model, read_recipe().optimizer)
-        self.inputs: tuple[Batch, torch.Tensor] | None = None
+        self.autocast = functools.partial(
+            torch.autocast, self.device.type, torch.bfloat16, enabled=precision == "bfloat16"
+        )
+        self.inputs: tuple[Batch, Inputs] | None = None
 
     def step(self, batch: Batch) -> float:
         """The loss before the update."""
         self.model.train()
         self.optimizer.zero_grad()
-        loss = self.model(pixel_values=self.prepare(batch), labels=batch.labels.long()).loss
+        with self.autocast():
+            loss = self.model(**self.prepare(batch)).loss
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())
@@ -81,19 +103,20 @@ class TransformersSteps:
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> float:
         """The loss without dropout; nothing is learnt."""
-        return float(self.model.eval()(pixel_values=self.prepare(batch), labels=batch.labels.long()).loss)
+        return float(self.model.eval()(**self.prepare(batch)).loss)
 
-    def prepare(self, batch: Batch) -> torch.Tensor:
-        """(B, 3, H, W) float32; of the same batch, what was prepared before."""
+    def prepare(self, batch: Batch) -> Inputs:
+        """What the network takes, on its device; of the same batch, what was prepared before."""
         if self.inputs is None or self.inputs[0] is not batch:
             network = read_preset().model
             mean, std = torch.tensor([network.pixel_mean, network.pixel_std])[..., None, None]
-            self.inputs = batch, (batch.images.float() - mean) / std
+            pixels = ((batch.images.float() - mean) / std).to(self.device)
+            self.inputs = batch, {"pixel_values": pixels, "labels": batch.labels.to(self.device).long()}
         return self.inputs[1]
 
 
 Steps = SegpipeSteps | TransformersSteps
-CONTESTANTS: dict[str, Callable[[Path], Steps]] = {"segpipe": SegpipeSteps, "transformers": TransformersSteps}
+CONTESTANTS: dict[str, Callable[..., Steps]] = {"segpipe": SegpipeSteps, "transformers": TransformersSteps}
 
 
 def read_preset() -> Configuration:
