@@ -16,7 +16,7 @@ STRIP_ROWS = 8
 """The fewest rows of a strip, 2 or more: matrix products of few rows are slow."""
 HIDDEN_BYTES = 1 << 23
 """From which size on a hidden map gains: memory of such a size goes back to the system and is cleared each time."""
-STRIP_CELLS = 1 << 13
+STRIP_CELLS = 1 << 12
 """From how many cells on a map gains: in a smaller one the border is too large a part."""
 
 
