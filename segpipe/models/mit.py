@@ -22,6 +22,7 @@ from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
 from .contract import NetworkStage, SegpipeNetwork
+from .mixing import mix
 from .plain_cpu import is_plain_cpu
 from .strip_ffn import apply_strip_ffn, pays_in_strips
 
@@ -299,8 +300,10 @@ class MixFFN(nn.Module):
         if pays_in_strips(features, self.fc1):
             apply_strip_ffn(features, normed, self.fc1, self.depthwise, self.fc2)
             return
-        hidden = functional.gelu(_convolve(self.depthwise, self.fc1(normed)))
-        _tokens(features.add_(self.fc2.bias)).addmm_(_tokens(hidden), self.fc2.weight.T)
+        assert self.depthwise.bias is not None
+        hidden = self.fc1(normed).permute(0, 3, 1, 2)
+        mixed = mix(hidden, self.depthwise.weight, self.depthwise.bias, padding=1).permute(0, 2, 3, 1)
+        _tokens(features.add_(self.fc2.bias)).addmm_(_tokens(mixed), self.fc2.weight.T)
 
     def _project(self, hidden: Tensor) -> Tensor:
         return self.fc2(functional.gelu(hidden))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .mixing import mix
 from .strip_fusion import STRIP_BYTES, slices
 
 STRIP_ROWS = 8
@@ -51,9 +52,8 @@ def apply_strip_ffn(features: Tensor, normed: Tensor, fc1: nn.Linear, depthwise:
             source = tokens[rows.start + known : rows.stop + 2].view(-1, dim)
             torch.mm(source, fc1.weight.T, out=hidden[known:].view(len(source), -1))
             _fill_border(hidden, -fc1.bias, is_top=rows.start == 0, is_bottom=rows.stop == height)
-            mixed = functional.conv2d(hidden[None].permute(0, 3, 1, 2), depthwise.weight, bias, groups=len(bias))
-            activated = functional.gelu(mixed).permute(0, 2, 3, 1).flatten(0, 2)  # (r W, E)
-            picture[rows].view(-1, dim).addmm_(activated, fc2.weight.T)
+            mixed = mix(hidden[None].permute(0, 3, 1, 2), depthwise.weight, bias, padding=0)
+            picture[rows].view(-1, dim).addmm_(mixed.permute(0, 2, 3, 1).flatten(0, 2), fc2.weight.T)
 
 
 def _strip_rows(padded: Tensor, fc1: nn.Linear) -> int:
