@@ -60,10 +60,10 @@ def test_ratio_is_none_without_the_contestant():
     assert ratio_of(make_row((10.0,), (50.0,)), "transformers lean") is None
 
 
-def test_calls_are_timed_in_turn_after_a_round_that_does_not_count():
+def test_calls_are_timed_in_turn_each_after_one_of_the_same_that_does_not_count():
     order: list[str] = []
     times = time_in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=4, seconds=60)
-    assert "".join(order) == "ab" * 5
+    assert "".join(order) == "aabb" * 4
     assert [len(values) for values in times.values()] == [4, 4]
 
 
