@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 # The scripted server is a part of the hub's tests; other rooms read pictures from it.
 sys.path.insert(0, str(Path(__file__).parent / "hub"))
+
+# In a background process of a shell script Ctrl-C is ignored, also in all processes that the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
