@@ -13,6 +13,7 @@ import torch
 # The benchmarks are not installed; appended, so that an installed segpipe still comes first.
 sys.path.append(str(Path(__file__).parents[2]))
 
+from benchmarks import timing
 from benchmarks.comparison import compare_results
 from benchmarks.enlarging import enlarge
 from benchmarks.inference import parse_arguments
@@ -60,10 +61,12 @@ def test_ratio_is_none_without_the_contestant():
     assert ratio_of(make_row((10.0,), (50.0,)), "transformers lean") is None
 
 
-def test_calls_are_timed_in_turn_each_after_one_of_the_same_that_does_not_count():
+@pytest.mark.parametrize(("short", "expected"), [(1000.0, "ab" + "aabb" * 4), (0.0, "ab" * 5)])
+def test_calls_are_timed_in_turn_and_short_ones_after_one_of_the_same(short, expected, monkeypatch):
+    monkeypatch.setattr(timing, "SHORT", short)
     order: list[str] = []
     times = time_in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=4, seconds=60)
-    assert "".join(order) == "aabb" * 4
+    assert "".join(order) == expected
     assert [len(values) for values in times.values()] == [4, 4]
 
 
