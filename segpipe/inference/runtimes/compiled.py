@@ -53,7 +53,7 @@ class CompiledNetwork:
     def _warm_up(self, images: Tensor) -> Tensor:
         if self._is_warm:
             return self._run(images)
-        logger.info("Compiling the network; this takes up to some minutes, in each process and for each size.")
+        logger.info("Compiling the network; this takes half a minute or more, in each process and for each size.")
         start = perf_counter()
         logits = self._run(images)
         logger.info("Compiled in %.0f s.", perf_counter() - start)
