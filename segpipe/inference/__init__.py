@@ -1,6 +1,6 @@
 """From logits to label maps: placement, views, the exact label map; resizing before, running in between."""
 
-from .label_maps import LabelMap, label_batch, label_map
+from .label_maps import LabelMap, label_map
 from .looks import predict
 from .network import Network
 from .placement import Axis, Placement, place_picture
@@ -19,7 +19,6 @@ __all__ = [
     "PreparedImage",
     "View",
     "is_whole",
-    "label_batch",
     "label_map",
     "place_picture",
     "predict",

@@ -8,13 +8,13 @@ interpolation is carried out. Ties go to the lowest class index, as in argmax.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
 import torch
 from torch import Tensor
 
+from segpipe.errors import NumericalError
 from segpipe.fused import can_fuse
 
 from .candidates import find_candidates
@@ -23,7 +23,7 @@ from .class_scores import class_scores
 from .placement import Placement
 from .strips import combined_strips
 from .tiles import block_offsets, find_mixed_tiles, label_tiles, split_axis
-from .views import Mosaic, Prediction, View
+from .views import Fellows, Mosaic, Prediction, View
 
 MAX_MIXED_SHARE = 0.75
 """With more mixed pixels than this the pixels are computed densely, in strips."""
@@ -56,28 +56,37 @@ def label_map(prediction: Prediction) -> LabelMap:
     if isinstance(view, Mosaic):
         return _label_map_in_strips(Prediction((view,), combine="logits"))
     if can_fuse(view.logits):
-        return _label_fused([view])[0]
+        return _label_with_fellows(view)
     cells = view.logits.detach().permute(1, 2, 0).contiguous()  # (h, w, K), which is how networks lay them out
     winners = find_winners(cells)
     labels = _label_pixels(view, cells, winners)
     return LabelMap(labels, class_scores(cells[None], winners, view.placement, labels[None])[0])
 
 
-def label_batch(predictions: Sequence[Prediction]) -> list[LabelMap]:
-    """`label_map` of each; on a GPU, where small steps are slow, of pictures that share their placement all at once."""
-    views = [view for prediction in predictions for view in prediction.views if isinstance(view, View)]
-    is_alike = len(predictions) == len(views) and len({id(view.placement) for view in views}) == 1
-    if is_alike and all(len(prediction.views) == 1 for prediction in predictions) and can_fuse(views[0].logits):
-        return _label_fused(views)
-    return [label_map(prediction) for prediction in predictions]
+def _label_with_fellows(view: View) -> LabelMap:
+    """On a GPU, where small steps are slow: all of a batch when the first of them is asked for."""
+    if view.fellows is None:
+        return _label_fused(view.logits[None], view.placement)[0]
+    with view.fellows.lock:
+        if view.fellows.label_maps is None:
+            view.fellows.label_maps = _label_all(view.fellows, view.placement)
+    maps: list[LabelMap] = view.fellows.label_maps
+    return maps[view.number] if maps else _label_fused(view.logits[None], view.placement)[0]
 
 
-def _label_fused(views: Sequence[View]) -> list[LabelMap]:
-    """The label maps of views that share their placement, by the kernel."""
+def _label_all(fellows: Fellows, placement: Placement) -> list[LabelMap]:
+    """None where one cannot be labelled: each is then by itself, so that only those fail that must."""
+    try:
+        return _label_fused(fellows.logits, placement)
+    except NumericalError:
+        return []
+
+
+def _label_fused(logits: Tensor, placement: Placement) -> list[LabelMap]:
+    """The label maps of (B, K, h, w) logits, by the kernel."""
     from .fused_label_map import fused_label_map  # which needs Triton
 
-    placement = views[0].placement
-    cells = torch.stack([view.logits.detach().permute(1, 2, 0) for view in views]).contiguous()  # (B, h, w, K)
+    cells = logits.detach().permute(0, 2, 3, 1).contiguous()  # (B, h, w, K), which is how networks lay them out
     winners = find_winners(cells.flatten(0, 1))
     labels = fused_label_map(cells, placement)
     return list(starmap(LabelMap, zip(labels, class_scores(cells, winners, placement, labels), strict=True)))

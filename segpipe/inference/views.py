@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,12 +16,36 @@ from segpipe.errors import InputError
 from .placement import Placement, Size
 
 
+@dataclass(eq=False)
+class Fellows:
+    """The pictures of one batch that share a placement: a GPU labels them all when the first of them is asked for.
+
+    Attributes:
+        logits: (B, K, h, w).
+        label_maps: of each picture, once they are made; none where that failed.
+        lock: for who makes them.
+    """
+
+    logits: Tensor
+    label_maps: list[Any] | None = None
+    lock: AbstractContextManager[object] = field(default_factory=Lock)
+
+
 @dataclass(frozen=True, eq=False)
 class View:
-    """Logits (K, h, w) on the network's grid and where the picture lies on it."""
+    """Logits (K, h, w) on the network's grid and where the picture lies on it.
+
+    Attributes:
+        logits: of the picture.
+        placement: where it lies.
+        fellows: those that it can be labelled with.
+        number: which of them it is.
+    """
 
     logits: Tensor
     placement: Placement
+    fellows: Fellows | None = None
+    number: int = 0
 
     def __post_init__(self) -> None:
         if tuple(self.logits.shape[1:]) != self.placement.grid:
@@ -45,6 +72,18 @@ class View:
     def flip(self) -> View:
         """For a picture that was mirrored left to right before the network saw it."""
         return View(self.logits, self.placement.flip())
+
+
+def views_of_batch(logits: Tensor, placements: Sequence[Placement]) -> list[View]:
+    """The views of a batch's pictures, (B, K, h, w); those that share a placement are fellows."""
+    members: dict[Placement, list[int]] = {}
+    for index, placement in enumerate(placements):
+        members.setdefault(placement, []).append(index)
+    views: dict[int, View] = {}
+    for placement, indices in members.items():
+        fellows = Fellows(logits if len(indices) == len(logits) else logits[indices])
+        views |= {index: View(logits[index], placement, fellows, number) for number, index in enumerate(indices)}
+    return [views[index] for index in range(len(placements))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from .network import Network
 from .placement import place_picture
 from .resizing import resize_image
-from .views import Prediction, View
+from .views import Prediction, View, views_of_batch
 
 Size = tuple[int, int]
 
@@ -53,15 +53,17 @@ def predict_images(model: Network, images: Sequence[PreparedImage], config: Infe
     On a CPU one picture keeps all cores busy, and its maps stay in the caches: four at once take a fifth longer.
     """
     batch = _stack_pixels(images, model.pixel_mean.device)
-    parts = batch.split(1) if batch.device.type == "cpu" else [batch]
-    logits = [picture for part in parts for picture in model(part)]  # B times (K, h, w)
+    logits = [model(part) for part in batch.split(1 if batch.device.type == "cpu" else len(batch))]
     resized = images[0].input_size
-    padded, grid = model.input_size(resized), tuple(logits[0].shape[-2:])
+    padded, grid = model.input_size(resized), (logits[0].shape[-2], logits[0].shape[-1])
     placements = {
         size: place_picture(size, resized, padded, grid, upsampling=config.upsampling)
         for size in {image.size for image in images}
     }
-    views = [View(picture, placements[image.size]) for picture, image in zip(logits, images, strict=True)]
+    views: list[View] = []
+    for part in logits:
+        fellows = images[len(views) : len(views) + len(part)]
+        views += views_of_batch(part, [placements[image.size] for image in fellows])
     return [Prediction((view,), config.combine) for view in views]
 
 

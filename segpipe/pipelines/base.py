@@ -53,10 +53,6 @@ class Pipeline(Generic[Result]):
         """One prediction → one result."""
         raise NotImplementedError
 
-    def postprocess_batch(self, predictions: list[Any], pictures: list[Picture]) -> list[Result]:
-        """`postprocess` of each; where one fails, a stream asks again for each by itself."""
-        return [self.postprocess(*pair) for pair in zip(predictions, pictures, strict=True)]
-
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
         """Who does what in a stream of `count` pictures, or of nobody knows how many."""
         return plan_batches(options)

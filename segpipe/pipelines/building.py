@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
 PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
-OPTIONS_OF_THE_NETWORK = ("revision", "device", "dtype", "runtime", "calibration", "overrides")
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -68,7 +68,7 @@ def pipeline(
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
     """
     build = PIPELINES.get(task)
-    checked = replace_options(PipelineOptions(), options, besides=OPTIONS_OF_THE_NETWORK)
+    checked = replace_options(PipelineOptions(), options, besides=signature(pipeline).parameters.keys() - {"options"})
     chosen = _device(device, runtime), _dtype(dtype)
     check_runtime(runtime, device=chosen[0].type, dtype=str(chosen[1]).removeprefix("torch."))
     check_calibration(chosen[1], calibration)

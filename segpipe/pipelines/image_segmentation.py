@@ -15,7 +15,7 @@ from segpipe.inference import (
     Prediction,
     PreparedImage,
     is_whole,
-    label_batch,
+    label_map,
     predict,
     predict_images,
     prepare_image,
@@ -81,30 +81,22 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
 
     def postprocess(self, prediction: Prediction, picture: Picture) -> Segmentation:
         """Logits → label map and scores at the picture's own size."""
-        return self.postprocess_batch([prediction], [picture])[0]
-
-    def postprocess_batch(self, predictions: list[Prediction], pictures: list[Picture]) -> list[Segmentation]:
-        """The same for several, on a GPU all at once."""
         start = perf_counter()
         with torch.inference_mode():
-            maps = label_batch(predictions)
-        found = [(each.labels.cpu().numpy(), each.scores.cpu().numpy()) for each in maps]
-        seconds = (perf_counter() - start) / len(found)
-        return [self._make_result(*arrays, picture, seconds) for arrays, picture in zip(found, pictures, strict=True)]
-
-    def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
-        return plan_stream(self.model, options, count)
-
-    def _make_result(self, labels: np.ndarray, scores: np.ndarray, picture: Picture, seconds: float) -> Segmentation:
+            result = label_map(prediction)
+        labels = result.labels.cpu().numpy()
         return Segmentation(
             labels if labels.dtype == np.uint8 else labels.astype(np.uint16),
-            scores,
+            result.scores.cpu().numpy(),
             self.labels.names,
             palette=self.labels.palette,
             image=picture.pixels if picture.is_kept else None,
             source=picture.source,
-            timings={**picture.timings, "label map": seconds},
+            timings={**picture.timings, "label map": perf_counter() - start},
         )
+
+    def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
+        return plan_stream(self.model, options, count)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, {self._place})"

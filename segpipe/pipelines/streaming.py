@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import prod
@@ -31,7 +31,7 @@ class Steps(Protocol[ResultOut]):
 
     def predict_pictures(self, pictures: list[Picture]) -> list[Any]: ...
 
-    def postprocess_batch(self, predictions: list[Any], pictures: list[Picture]) -> Sequence[ResultOut]: ...
+    def postprocess(self, prediction: Any, picture: Picture) -> ResultOut: ...
 
 
 @dataclass(eq=False)
@@ -188,30 +188,17 @@ class Stream(Generic[Result]):
             apply_thread_count(threads)
             with self._network:
                 predictions = self._steps.predict_pictures(pictures)
-            parts = list(zip(places, predictions, pictures, strict=True))
+            pairs = list(zip(pictures, predictions, strict=True))
         except BaseException as error:
             for place in places:
                 place.outcome.set_exception(error)
             return
-        for place in places:
+        for place, (picture, prediction) in zip(places, pairs, strict=True):
             place.picture = None
-        self._finish(parts)
-
-    def _finish(self, parts: list[tuple[Place[Result], Any, Picture]]) -> None:
-        """Make results of a batch; where that fails, of each picture by itself, so that only those fail that must."""
-        places, predictions, pictures = map(list, zip(*parts, strict=True))
-        try:
-            results = self._steps.postprocess_batch(predictions, pictures)
-            pairs = list(zip(places, results, strict=True))
-        except BaseException as error:
-            if len(parts) == 1:
-                places[0].outcome.set_exception(error)
-                return
-            for part in parts:
-                self._finish([part])
-        else:
-            for place, result in pairs:
-                place.outcome.set_result(result)
+            try:
+                place.outcome.set_result(self._steps.postprocess(prediction, picture))
+            except BaseException as error:
+                place.outcome.set_exception(error)
 
 
 def _is_large(picture: Picture, steps: Steps[Any]) -> bool:

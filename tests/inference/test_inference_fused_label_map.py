@@ -6,7 +6,8 @@ from fused_material import DEVICE, import_kernels, needs_gpu
 from torch.nn.functional import interpolate
 
 from segpipe.errors import NumericalError
-from segpipe.inference import Prediction, View, label_batch, label_map, label_maps, place_picture
+from segpipe.inference import Prediction, View, label_map, label_maps, place_picture
+from segpipe.inference.views import views_of_batch
 
 pytestmark = pytest.mark.peer
 
@@ -56,25 +57,38 @@ def test_equals_the_label_map_in_plain_torch_after_two_steps_and_a_pad(monkeypat
     assert torch.equal(label_map(prediction).labels, plain.labels)
 
 
+def label_in_batch(cells, placements, monkeypatch):
+    """The label maps of a batch, in an order that is not its own, and how many pictures each kernel call had."""
+    module = import_kernels("segpipe.inference.fused_label_map")
+    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
+    fused_label_map, counts = module.fused_label_map, []
+    monkeypatch.setattr(module, "fused_label_map", lambda *a: counts.append(len(a[0])) or fused_label_map(*a))
+    views = views_of_batch(cells.permute(0, 3, 1, 2).to(DEVICE), placements)
+    return [label_map(Prediction((view,))) for view in views[::-1]][::-1], counts
+
+
 def test_a_batch_equals_its_pictures_one_by_one(monkeypatch):
+    cells, one, other = noise(4, 3, 4, 9), placed((3, 4), (10, 17), pad=3), placed((3, 4), (9, 5))
+    placements = [one, one, other, one]
+    views = [View(each.permute(2, 0, 1), place) for each, place in zip(cells, placements, strict=True)]
+    alone = [label_map(Prediction((view,))) for view in views]
+    together, counts = label_in_batch(cells, placements, monkeypatch)
+    assert counts == [3, 1]
+    for found, expected in zip(together, alone, strict=True):
+        assert torch.equal(found.labels.cpu(), expected.labels)
+        torch.testing.assert_close(found.scores.cpu(), expected.scores, equal_nan=True)
+
+
+def test_in_a_batch_only_the_picture_that_is_not_finite_fails(monkeypatch):
     import_kernels("segpipe.inference.fused_label_map")
-    cells, placement = noise(3, 3, 4, 9), placed((3, 4), (10, 17), pad=3)
-    predictions = [Prediction((View(one.permute(2, 0, 1).to(DEVICE), placement),)) for one in cells]
-    alone = [label_map(prediction) for prediction in predictions]
     monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
-    monkeypatch.setattr(label_maps, "label_map", None)
-    for together, expected in zip(label_batch(predictions), alone, strict=True):
-        assert torch.equal(together.labels, expected.labels)
-        torch.testing.assert_close(together.scores, expected.scores, equal_nan=True)
-
-
-def test_pictures_that_do_not_share_a_placement_are_labelled_one_by_one(monkeypatch):
-    placements = [placed((3, 4), (10, 17)), placed((3, 4), (9, 5))]
-    predictions = [Prediction((View(noise(9, 3, 4), placement),)) for placement in placements]
-    expected = [label_map(prediction).labels for prediction in predictions]
-    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
-    monkeypatch.setattr(label_maps, "label_map", lambda prediction: expected[predictions.index(prediction)])
-    assert label_batch(predictions) == expected
+    cells = noise(3, 3, 4, 9)
+    cells[1, 0, 0] = torch.nan
+    views = views_of_batch(cells.permute(0, 3, 1, 2).to(DEVICE), [placed((3, 4), (10, 17))] * 3)
+    assert label_map(Prediction(views[:1])).labels.shape == (10, 17)
+    with pytest.raises(NumericalError):
+        label_map(Prediction(views[1:2]))
+    assert label_map(Prediction(views[2:])).labels.shape == (10, 17)
 
 
 def test_mirrored_pictures_are_mirrored():

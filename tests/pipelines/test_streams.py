@@ -170,23 +170,6 @@ def test_results_of_a_batch_before_a_broken_one_are_not_lost():
         next(results)
 
 
-def test_results_of_a_batch_may_be_made_together():
-    class Together(Means):
-        def postprocess_batch(self, predictions, pictures):
-            return [(prediction, len(pictures)) for prediction in predictions]
-
-    assert list(Together(batch_size=2)(map(picture, range(4)))) == [(0, 2), (1, 2), (2, 2), (3, 2)]
-
-
-def test_too_few_results_are_an_error_and_no_endless_wait():
-    class Losing(Means):
-        def postprocess_batch(self, predictions, pictures):
-            return []
-
-    with pytest.raises(ValueError, match="zip"):
-        list(Losing(batch_size=2)(map(picture, range(4))))
-
-
 def test_too_few_predictions_are_an_error_and_no_endless_wait():
     class Losing(Means):
         def forward(self, prepared):
