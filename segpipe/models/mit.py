@@ -302,8 +302,9 @@ class MixFFN(nn.Module):
             return
         assert self.depthwise.bias is not None
         hidden = self.fc1(normed).permute(0, 3, 1, 2)
-        mixed = mix(hidden, self.depthwise.weight, self.depthwise.bias, padding=1).permute(0, 2, 3, 1)
-        _tokens(features.add_(self.fc2.bias)).addmm_(_tokens(mixed), self.fc2.weight.T)
+        mixed = mix(hidden, self.depthwise.weight, self.depthwise.bias, padding=1)
+        tokens = mixed.permute(0, 2, 3, 1).flatten(0, 2)  # (B H W, E)
+        _tokens(features.add_(self.fc2.bias)).addmm_(tokens, self.fc2.weight.T)
 
     def _project(self, hidden: Tensor) -> Tensor:
         return self.fc2(functional.gelu(hidden))
