@@ -91,8 +91,11 @@ def run(options: argparse.Namespace) -> int:
     with _opened(options.jsonl) as lines:
         try:
             error = _predict_all(segment, sources, options, summary=summary, lines=lines)
-        finally:  # also after Ctrl-C
+        except KeyboardInterrupt:
+            summary.stopped_at = sources[summary.num_pictures + len(summary.skipped)], "interrupted"
             _print(summary, options)
+            raise
+    _print(summary, options)
     if error is not None:
         raise error
     return 0 if summary.num_pictures else 1

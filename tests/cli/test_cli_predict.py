@@ -99,8 +99,13 @@ def test_ctrl_c_still_says_what_was_written(photos, capsys, monkeypatch):
         return write(result, stem, options, lines)
 
     monkeypatch.setattr(predict, "_write", interrupted)
-    assert main(["predict", "b/street.png", "b/wide.png", "--model", MODEL]) == 130
+    arguments = ["predict", "b/street.png", "b/wide.png", "--model", MODEL]
+    assert main(arguments) == 130
     assert "Written: 1 file in segpipe-results" in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 130
+    document = json.loads(capsys.readouterr().out)
+    assert [picture["source"] for picture in document["pictures"]] == ["b/street.png"]
+    assert document["stopped_at"] == {"source": "b/wide.png", "reason": "interrupted"}
 
 
 def test_nothing_but_bad_pictures_is_an_error(photos, capsys):
