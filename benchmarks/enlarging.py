@@ -34,6 +34,7 @@ def _enlarge_tensor(tensors: Tensors, name: str, shape: torch.Size) -> Tensor:
         return torch.zeros(shape)
     tensor = tensors[source]
     copies = [large // small for large, small in zip(shape, tensor.shape, strict=True)]
+    assert [count * small for count, small in zip(copies, tensor.shape, strict=True)] == list(shape), name
     for axis, count in enumerate(copies):
         tensor = tensor.repeat_interleave(count, dim=axis)
     if len(copies) > 1:  # axis 1 holds what is read

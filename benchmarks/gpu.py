@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="The kernels for GPUs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description="segpipe on a GPU: its kernels, whole calls and training steps."
+    )
     parser.add_argument("--batch", nargs="+", type=int, default=[16, 64], help="pictures of a batch (default 16 64)")
     parser.add_argument("--size", type=int, default=512, help="side of the pictures (default 512)")
     parser.add_argument("--rounds", type=int, default=20, help="at most, for each row (default 20)")
@@ -77,6 +79,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     """The operations alone, then whole calls and training steps."""
+    import torch
+
     from .networks import write_b0, write_untrained
 
     write_b0(folder / "b0")
@@ -85,7 +89,17 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
         for what, pictures, build in _all_calls(folder, batch, options.size):
             tell(f"{what}, batch size {batch}")
             calls, agreement = build()
-            yield _measure_row(options, what, batch, pictures, calls, agreement)
+            yield Row(
+                table=what,
+                network="b0",
+                size=(options.size, options.size),
+                what=f"batch size {batch}",
+                unit="ms",
+                runs=_measure_calls(options, calls, pictures),
+                agreement=agreement,
+                agreement_wanted=AGREEMENT_WANTED_OF_HALF,
+                notes=(torch.cuda.get_device_name(),),
+            )
 
 
 def render_rows(rows: Sequence[Row]) -> str:
@@ -115,27 +129,13 @@ def _require_gpu() -> None:
         raise SystemExit("Triton cannot be used here, so there is nothing to compare. Run pip install triton.")
 
 
-def _measure_row(
-    options: argparse.Namespace, what: str, batch: int, pictures: int, calls: Calls, agreement: float | None
-) -> Row:
-    """A row of milliseconds for each picture; a call is for so many."""
-    import torch
-
+def _measure_calls(options: argparse.Namespace, calls: Calls, pictures: int) -> dict[str, tuple[float, ...]]:
+    """Milliseconds for each of the pictures of a call."""
     from .timing import time_in_turn
 
     waiting = {name: functools.partial(_wait_for, call) for name, call in calls.items()}
     times = time_in_turn(waiting, rounds=options.rounds, seconds=options.seconds)
-    return Row(
-        table=what,
-        network="b0",
-        size=(options.size, options.size),
-        what=f"batch size {batch}",
-        unit="ms",
-        runs={name: tuple(value / pictures for value in values) for name, values in times.items()},
-        agreement=agreement,
-        agreement_wanted=AGREEMENT_WANTED_OF_HALF,
-        notes=(torch.cuda.get_device_name(),),
-    )
+    return {name: tuple(value / pictures for value in values) for name, values in times.items()}
 
 
 def _wait_for(call: Callable[[], object]) -> object:

@@ -77,8 +77,8 @@ class LocalEngine:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.frozen_norms = frozen_norms(self.model, config.freeze)
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
-        # Each size by itself: torch's code for any size can fail to build, and crops have one size. Evaluation takes
-        # pictures of many sizes and keeps to the plain model.
+        # Each size by itself, up to torch's limit of 8: its code for any size can fail to build, and crops have one
+        # size. Evaluation takes pictures of many sizes and keeps to the plain model.
         self.network: Any = torch.compile(self.model, dynamic=False) if config.compile else self.model
         if distributed.world_size() > 1:
             _apply_plain_gradients(self.parameters)
