@@ -121,6 +121,18 @@ def test_a_folder_of_ones_own_with_splits(tmp_path, images, masks):
     assert (dataset.name, dataset.split, dataset.labels.names) == (tmp_path.name, "val", NAMES)
 
 
+def test_labels_with_more_classes_than_names_are_told_of(tmp_path, caplog):
+    for name, values in (("a", [0, 1, 2, 255]), ("b", [0, 3, 7, 255])):
+        put_image(tmp_path, f"images/val/{name}.png", size=(1, 4))
+        put_label(tmp_path, f"labels/val/{name}.png", [values])
+    with caplog.at_level("WARNING", logger="segpipe"):
+        load_dataset("folder", tmp_path, "val", names=list("abcdefgh"))
+        assert not caplog.records
+        load_dataset("folder", tmp_path, "val", names=NAMES)
+    [record] = caplog.records
+    assert "b.png has the values 3, 7, and the 3 classes are 0 to 2" in record.getMessage()
+
+
 def put_mixed_folder(root):
     for stem in "abc":
         put_image(root, f"images/{stem}.jpg")

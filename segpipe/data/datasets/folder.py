@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from segpipe.configuration import LabelSet
-from segpipe.errors import InputError
+from segpipe.errors import ImageDecodeError, InputError
+from segpipe.log import get_logger
 
 from ..labels import (
     Color,
@@ -22,8 +26,12 @@ from .dataset import LabelReader, SegmentationDataset
 from .loading import DATASETS
 from .scanning import AnyPath, Layout, build_from_layouts, existing_folder
 
+logger = get_logger(__name__)
+
 LABEL_SET_FILE = "labels.json"
 """Where a folder says what its classes are."""
+LOOKED_AT = 4
+"""Labels that are looked at when a folder is opened."""
 ALL = "all"
 """The split that is every picture of a folder without splits."""
 
@@ -73,7 +81,30 @@ def build_folder(
         for masks in (_LABELS if labels is None else (labels,))
         for layout in _layouts(pictures, masks, split, classes, read)
     ]
-    return build_from_layouts(Path(root).expanduser().resolve().name, root, split, layouts, split_file=split_file)
+    dataset = build_from_layouts(Path(root).expanduser().resolve().name, root, split, layouts, split_file=split_file)
+    if classes.raw_ids is None and read is read_label:
+        _warn_of_strays(dataset)
+    return dataset
+
+
+def _warn_of_strays(dataset: SegmentationDataset) -> None:
+    """Say it when labels hold values that are no class, which would be ignored without a word: names may be missing."""
+    num_classes, ignored = len(dataset.labels.names), dataset.labels.ignore_index
+    for pair in dataset.pairs[:: max(1, len(dataset.pairs) // LOOKED_AT)][:LOOKED_AT]:
+        with contextlib.suppress(ImageDecodeError):  # said when it is its turn
+            values = np.unique(read_label(pair.label))
+            strays = [int(value) for value in values if value >= num_classes and value != ignored]
+            if strays:
+                listed = ", ".join(map(str, strays[:5])) + (", …" if len(strays) > 5 else "")
+                logger.warning(
+                    "%s has the values %s, and the %d classes are 0 to %d: such pixels are ignored. Name all classes, "
+                    "or see what else is wrong: segpipe data check.",
+                    pair.label,
+                    listed,
+                    num_classes,
+                    num_classes - 1,
+                )
+                return
 
 
 def _label_set(
