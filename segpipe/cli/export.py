@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from segpipe.exporters import Agreement, ExportReport
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
-  segpipe export ./my-model street.xml --format openvino
+  segpipe export ./my-model street.xml
   segpipe export ./my-model street.onnx --int8 ./pictures --data camvid ~/data/camvid
-  segpipe export ./my-model street.pt2 --format torch --json"""
+  segpipe export ./my-model street.pt2 --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="see segpipe models list; or a folder")
     parser.add_argument("path", metavar="PATH", type=Path, help="the file to write: .onnx, .xml or .pt2")
-    parser.add_argument("--format", choices=("onnx", "openvino", "torch"), default="onnx", help="default: onnx")
+    parser.add_argument("--format", choices=("onnx", "openvino", "torch"), help="default: by the end of PATH")
     parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
     parser.add_argument("--samples", type=int, metavar="N", help="pictures of FOLDER to calibrate with; default: 64")
     parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled pictures: what int8 costs in mIoU")
@@ -39,12 +39,14 @@ def run(options: argparse.Namespace) -> int:
         print_note("segpipe export: --samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
         return 2
     from segpipe import export
-    from segpipe.exporters import SAMPLES
+    from segpipe.exporters import FORMATS, SAMPLES
+
+    by_suffix = {format.suffix: format.name for format in FORMATS.values()}
 
     report = export(
         options.model,
         options.path,
-        format=options.format,
+        format=options.format or by_suffix.get(options.path.suffix, "onnx"),
         calibration=options.int8,
         samples=SAMPLES if options.samples is None else options.samples,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from segpipe.data.sources import read_source
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.hub.storage import fsync_folder
@@ -84,6 +85,8 @@ def export_network(
         pixels: the type of the pictures that the file takes.
         calibration: the pictures for a file in int8; None: one in float32.
     """
+    if calibration is not None:
+        read_source(calibration.pictures[0])  # a mistake shows before the export, which takes its time
     start, agreement = perf_counter(), None
     sizes: tuple[tuple[int, int], ...] = SIZES
     with _beside(path) as folder, _writing(path):

@@ -30,10 +30,18 @@ def test_options_for_int8_need_pictures(capsys, tmp_path):
     assert "Give --int8 FOLDER, or leave them out." in capsys.readouterr().err
 
 
+def test_a_folder_of_pictures_that_is_not_there_is_told_before_anything_is_made(capsys, tmp_path):
+    pytest.importorskip("onnxruntime")
+    arguments = ["export", MODEL, str(tmp_path / "new/street.onnx"), "--int8", str(tmp_path / "nowhere")]
+    assert main(arguments) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_the_report_says_what_was_checked(capsys, tmp_path):
     path = tmp_path / "street.pt2"
-    assert main(["export", MODEL, str(path), "--format", "torch", "--json"]) == 0
+    assert main(["export", MODEL, str(path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["size"] == path.stat().st_size
     assert report["largest_difference"] < 1e-4
