@@ -50,6 +50,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
         with open(partial, "xb") as file:
             file.write(data)
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = str(path)  # whose name the user knows
+        raise
     finally:
         partial.unlink(missing_ok=True)
     return path
