@@ -89,8 +89,10 @@ def limit_threads(threads: int) -> None:
 
 
 def tell(what: str) -> None:
-    """A line that the next one replaces, for those who wait."""
-    if sys.stderr.isatty():
+    """A line for those who wait, which on a terminal the next one replaces."""
+    if not sys.stderr.isatty():
+        print(what, file=sys.stderr, flush=True)
+    else:
         width = shutil.get_terminal_size().columns - 1
         sys.stderr.write(f"\r{what[:width]:<{width}}\r")
         sys.stderr.flush()
