@@ -2,7 +2,7 @@
 
     python -m benchmarks.everything
 
-from the top of a checkout: about 25 minutes on two quiet cores. benchmarks/README.md explains the figures.
+from the top of a checkout: about 40 minutes on two quiet cores. benchmarks/README.md explains the figures.
 """
 
 from __future__ import annotations
