@@ -51,7 +51,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
             file.write(data)
         os.replace(partial, path)
     except OSError as error:
-        error.filename = str(path)  # whose name the user knows
+        error.filename = str(path)  # the name that the user knows
         raise
     finally:
         partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import math
 import pickle
@@ -128,11 +129,12 @@ def test_failed_saving_keeps_the_old_file(tmp_path, monkeypatch):
     path.write_bytes(b"old")
 
     def fail(source, target):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full", source)
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="disk full") as caught:
         make_result().save(path)
+    assert caught.value.filename == str(path)
     assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
 
 
