@@ -39,14 +39,12 @@ def run(options: argparse.Namespace) -> int:
         print_note("segpipe export: --samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
         return 2
     from segpipe import export
-    from segpipe.exporters import FORMATS, SAMPLES
-
-    by_suffix = {format.suffix: format.name for format in FORMATS.values()}
+    from segpipe.exporters import SAMPLES, format_for
 
     report = export(
         options.model,
         options.path,
-        format=options.format or by_suffix.get(options.path.suffix, "onnx"),
+        format=options.format or format_for(options.path),
         calibration=options.int8,
         samples=SAMPLES if options.samples is None else options.samples,
     )

@@ -2,7 +2,7 @@
 
 from .calibration import SAMPLES, Calibration, choose_pictures
 from .exporting import export
-from .formats import FORMATS
+from .formats import FORMATS, format_for
 from .keeping import keep_export
 from .verification import Agreement, ExportReport
 
@@ -14,5 +14,6 @@ __all__ = [
     "ExportReport",
     "choose_pictures",
     "export",
+    "format_for",
     "keep_export",
 ]

@@ -114,6 +114,11 @@ def find_format(name: str) -> Format:
     return FORMATS[name]
 
 
+def format_for(path: Path) -> str:
+    """The name of the format whose files end as the path does; onnx where none does."""
+    return next((format.name for format in FORMATS.values() if format.suffix == path.suffix), "onnx")
+
+
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

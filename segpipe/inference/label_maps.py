@@ -75,7 +75,7 @@ def _label_with_fellows(view: View) -> LabelMap:
 
 
 def _label_all(fellows: Fellows, placement: Placement) -> list[LabelMap]:
-    """None where one cannot be labelled: each is then by itself, so that only those fail that must."""
+    """Empty where one of them cannot be labelled: each is then asked for by itself, so that only that one fails."""
     try:
         return _label_fused(fellows.logits, placement)
     except NumericalError:

@@ -22,7 +22,7 @@ class Fellows:
 
     Attributes:
         logits: (B, K, h, w).
-        label_maps: of each picture, once they are made; none where that failed.
+        label_maps: one `LabelMap` for each picture; None until they are made, empty where that failed.
         lock: for who makes them.
     """
 
