@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .mixing import mix
-from .strip_fusion import STRIP_BYTES, slices
+from .strip_fusion import slices
 
 STRIP_ROWS = 8
 """The fewest rows of a strip, 2 or more: matrix products of few rows are slow."""
+STRIP_BYTES = 1 << 21
+"""Size of a strip's hidden map, where it may have more rows: about what a core's second-level cache holds."""
 HIDDEN_BYTES = 1 << 23
 """From which size on a hidden map gains: memory of such a size goes back to the system and is cleared each time."""
 STRIP_CELLS = 1 << 12

@@ -1,7 +1,7 @@
-"""The end of a folded decode head on CPU, in strips of rows, so that the wide fused map never leaves the cache.
+"""The end of a folded decode head on CPU, in strips of rows, so that the wide fused map is never whole.
 
-A resize is a matrix along each axis: bringing a coarse level to a strip of the fine grid takes small
-matrix products of the few source rows and columns that the strip covers; along rows one for all levels.
+A resize is a matrix along each axis. The few source rows of each coarse level that a strip covers are widened to the
+fine grid's columns; then one matrix product takes all of them, of all levels, to the strip's rows and adds them up.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .bilinear import bilinear_weights
 
-STRIP_BYTES = 1 << 21
-"""Size of a fused strip: about what a core's second-level cache holds."""
+STRIP_ROWS = 16
+"""Rows of a strip: few enough that it stays near the processor, many enough that few source rows are widened twice."""
 TILE_COLUMNS = 64
 """Columns resized at once: few enough that the matrix of a resize stays small."""
 
@@ -39,6 +39,18 @@ class FusionLayers(NamedTuple):
     classifier_bias: Tensor
 
 
+class Strip(NamedTuple):
+    """Some rows of the fine grid, and for each coarser level which of its rows they read."""
+
+    rows: slice
+    bands: tuple[Band, ...]
+
+    @property
+    def num_sources(self) -> int:
+        """How many rows of all levels it reads."""
+        return sum(band.weights.shape[1] for band in self.bands)
+
+
 def classify_strips(finest: Tensor, coarser: Sequence[Tensor], layers: FusionLayers) -> Tensor:
     """Fuse, ReLU and classify.
 
@@ -52,18 +64,21 @@ def classify_strips(finest: Tensor, coarser: Sequence[Tensor], layers: FusionLay
     """
     batch, height, width, _ = finest.shape
     logits = finest.new_empty(batch, height, width, len(layers.classifier_weight))
-    strip_rows = _strip_rows(finest, layers)
-    workspace = finest.new_empty(strip_rows * width, len(layers.weight))
+    strips = _divide(height, [level.shape[1] for level in coarser])
+    at_least_float = torch.promote_types(finest.dtype, torch.float32)  # small products are slow in half precision
+    widened = torch.empty(max(strip.num_sources for strip in strips), width, len(layers.weight), dtype=at_least_float)
+    workspace = torch.empty(min(height, STRIP_ROWS), width, len(layers.weight), dtype=at_least_float)
     # The weights of a resize add up to 1, so a bias may come before it; in a matrix product it costs another pass.
     coarser = [*coarser[:-1], coarser[-1] + layers.bias]
     for picture in range(batch):
         levels = [level[picture] for level in coarser]
-        for rows in slices(height, strip_rows):
-            fused = workspace[: (rows.stop - rows.start) * width]  # (r w, E)
-            torch.mm(finest[picture, rows].flatten(0, 1), layers.weight.T, out=fused)
-            _add_resized(fused.view(-1, width, fused.shape[1]), levels, height, rows)
-            strip = logits[picture, rows].flatten(0, 1)  # (r w, K), a view
-            torch.addmm(layers.classifier_bias, fused.relu_(), layers.classifier_weight.T, out=strip)
+        for strip in strips:
+            resized = workspace[: strip.rows.stop - strip.rows.start]  # (r, w, E)
+            _resize_and_add(levels, strip, widened[: strip.num_sources], out=resized)
+            fused = resized.flatten(0, 1).to(finest.dtype)  # (r w, E)
+            fused.addmm_(finest[picture, strip.rows].flatten(0, 1), layers.weight.T).relu_()
+            classified = logits[picture, strip.rows].flatten(0, 1)  # (r w, K), a view
+            torch.addmm(layers.classifier_bias, fused, layers.classifier_weight.T, out=classified)
     return logits.permute(0, 3, 1, 2)
 
 
@@ -73,22 +88,37 @@ def slices(length: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
 
-def _add_resized(fused: Tensor, levels: Sequence[Tensor], height: int, rows: slice) -> None:
-    """fused (r, w, E) += rows `rows` of the levels (h_i, w_i, E), each resized bilinearly to (height, w)."""
-    width = fused.shape[1]
-    stretched = [_stretch(level, height, rows) for level in levels]
+def _divide(height: int, heights: Sequence[int]) -> list[Strip]:
+    """The strips of a fine grid of `height` rows, with coarser levels of `heights` rows."""
+    return [
+        Strip(rows, tuple(_band(length, height, rows.start, rows.stop) for length in heights))
+        for rows in slices(height, STRIP_ROWS)
+    ]
+
+
+def _resize_and_add(levels: Sequence[Tensor], strip: Strip, widened: Tensor, *, out: Tensor) -> None:
+    """The strip's rows of the sum of all levels, each resized bilinearly.
+
+    Args:
+        levels: (h_i, w_i, E) each.
+        strip: which rows.
+        widened: (n, w, E) memory for the n rows that the strip reads.
+        out: (r, w, E), what is written.
+    """
+    parts = widened.split([band.weights.shape[1] for band in strip.bands])
+    for level, band, part in zip(levels, strip.bands, parts, strict=True):
+        _widen(level[band.source].to(part.dtype), out=part)
+    down = torch.cat([band.weights for band in strip.bands], dim=1).to(out.dtype)  # (r, n)
+    torch.mm(down, widened.flatten(1), out=out.flatten(1))
+
+
+def _widen(source: Tensor, *, out: Tensor) -> None:
+    """Rows (h', w', E), resized along their columns to (h', w, E)."""
+    width = out.shape[1]
     for columns in slices(width, TILE_COLUMNS):
-        bands = [_band(level.shape[1], width, columns.start, columns.stop) for level in levels]
-        weights = torch.cat([band.weights for band in bands], dim=1).to(fused.dtype)  # (c, Σ w')
-        sources = torch.cat([level[:, band.source] for level, band in zip(stretched, bands, strict=True)], dim=1)
-        fused[:, columns].baddbmm_(weights.expand(len(fused), -1, -1), sources)
-
-
-def _stretch(level: Tensor, height: int, rows: slice) -> Tensor:
-    """Rows `rows` of the level (h_i, w_i, E) resized to (height, w_i): (r, w_i, E)."""
-    down = _band(level.shape[0], height, rows.start, rows.stop)
-    source = level[down.source].flatten(1)  # (h', w_i E)
-    return torch.mm(down.weights.to(level.dtype), source).view(-1, *level.shape[1:])
+        band = _band(source.shape[1], width, columns.start, columns.stop)
+        across = band.weights.to(source.dtype).expand(len(source), -1, -1)  # (h', c, w'')
+        out[:, columns] = torch.bmm(across, source[:, band.source])
 
 
 @lru_cache(maxsize=512)
@@ -100,8 +130,3 @@ def _band(length: int, resized: int, start: int, stop: int) -> Band:
     for tap in range(weights.shape[1]):
         matrix[np.arange(stop - start), starts - first + tap] = weights[:, tap]
     return Band(slice(first, last), torch.from_numpy(matrix))
-
-
-def _strip_rows(finest: Tensor, layers: FusionLayers) -> int:
-    row_bytes = finest.shape[2] * len(layers.weight) * finest.element_size()
-    return min(max(1, STRIP_BYTES // row_bytes), finest.shape[1])
