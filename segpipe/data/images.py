@@ -34,6 +34,8 @@ MAX_PIXELS = 200_000_000
 """Default pixel limit; the variable SEGPIPE_MAX_IMAGE_PIXELS replaces it."""
 MAX_BYTES = 512 * 2**20
 """Default limit of an encoded picture: 512 MiB."""
+_COPIED_AT_ONCE = 1 << 17
+"""Pixels that stay in the caches while they are copied."""
 
 ChannelOrder = Literal["rgb", "bgr"]
 
@@ -262,7 +264,17 @@ def _rgb_of(picture: Image.Image, name: str) -> np.ndarray:
         return _composite_on_white(np.asarray(picture.convert("RGBA")))
     if picture.mode in ("L", "1"):
         return cv2.cvtColor(np.asarray(picture.convert("L")), cv2.COLOR_GRAY2RGB)
-    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    return _copy_pixels(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _copy_pixels(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8, a few rows at a time: Pillow hands pixels over in copies, slow ones where they are large."""
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    step = max(1, _COPIED_AT_ONCE // max(1, picture.width))
+    for top in range(0, picture.height, step):
+        bottom = min(top + step, picture.height)
+        pixels[top:bottom] = picture.crop((0, top, picture.width, bottom))
+    return pixels
 
 
 def _to_8_bits(values: np.ndarray, name: str) -> np.ndarray:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from PIL import Image
 
 from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, ShortSideResize
 from segpipe.errors import InputError
+
+from .pillow_resizing import resize_with_pillow
 
 Size = tuple[int, int]
 
@@ -35,9 +38,7 @@ def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
 
         cv2 = import_opencv()
         return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return resize_with_pillow(image, size, Image.Resampling.BILINEAR)
 
 
 def scale_preprocessor(config: PreprocessorConfig, scale: float, size: Size) -> PreprocessorConfig:
@@ -62,12 +63,10 @@ def scale_preprocessor(config: PreprocessorConfig, scale: float, size: Size) -> 
 
 def _crop_middle(image: np.ndarray, resize: CropResize) -> np.ndarray:
     """Resized and cropped as torchvision does: the long side is cut to whole pixels, half offsets go to the even."""
-    from PIL import Image
-
     short = min(image.shape[:2])
     height, width = (int(resize.size * side / short) for side in image.shape[:2])
     if (height, width) != image.shape[:2]:
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling[resize.filter.upper()]))
+        image = resize_with_pillow(image, (height, width), Image.Resampling[resize.filter.upper()])
     top, left = (round((side - wanted) / 2) for side, wanted in zip((height, width), resize.crop, strict=True))
     return np.ascontiguousarray(image[top : top + resize.crop[0], left : left + resize.crop[1]])
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
+from segpipe.inference.pillow_resizing import resize_with_pillow
 from segpipe.inference.resizing import resize_image, resized_size, scale_preprocessor
 
 SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
@@ -31,6 +32,18 @@ def test_each_library_is_the_one_named():
     assert np.array_equal(by_opencv, cv2.resize(image, (20, 16), interpolation=cv2.INTER_LINEAR))
     assert np.array_equal(by_pillow, np.asarray(Image.fromarray(image).resize((20, 16), Image.Resampling.BILINEAR)))
     assert np.abs(by_opencv.astype(int) - by_pillow).max() > 30
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("resampling", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize("size", [(31, 40), (200, 97), (31, 200), (1, 1), (64, 97), (90, 300)])
+def test_bands_give_what_pillow_gives_in_one(monkeypatch, size, resampling, threads):
+    monkeypatch.setattr("segpipe.inference.pillow_resizing.LARGE_PIXELS", 1)
+    monkeypatch.setattr("segpipe.inference.pillow_resizing.BAND_PIXELS", 700)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    image = np.random.default_rng(0).integers(0, 256, (64, 97, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((size[1], size[0]), resampling))
+    assert np.array_equal(resize_with_pillow(image, size, resampling), expected)
 
 
 def test_a_scale_multiplies_what_is_resized_to():
