@@ -9,14 +9,14 @@ from .cell_winners import CellWinners
 from .placement import Placement
 
 
-def class_scores(cells: Tensor, winners: CellWinners, placement: Placement, labels: Tensor) -> Tensor:
+def class_scores(cells: Tensor, winners: CellWinners, placement: Placement, present: Tensor) -> Tensor:
     """Mean softmax probability of each class over the cells that it wins and that the picture covers.
 
     Args:
         cells: (B, h, w, K) logits.
         winners: of all these cells, in their order.
         placement: where each of the B pictures lies on its grid.
-        labels: (B, H, W) their label maps.
+        present: (B, K) bool, whether a class is in their label maps.
 
     Returns:
         (B, K) float32; for a class that wins between cells only, its highest probability; not a number for
@@ -27,7 +27,6 @@ def class_scores(cells: Tensor, winners: CellWinners, placement: Placement, labe
     won = winners.classes.view_as(probabilities)
     counts = _sum_by_class(won, covered.expand_as(probabilities), cells.shape[-1])
     scores = _sum_by_class(won, probabilities, cells.shape[-1]) / counts
-    present = torch.stack([torch.bincount(one.flatten(), minlength=cells.shape[-1]) for one in labels]) > 0
     scores[~present] = torch.nan
     logits = winners.logits.view_as(probabilities)
     for picture, index in (present & scores.isnan()).nonzero().tolist():

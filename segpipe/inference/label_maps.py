@@ -59,8 +59,8 @@ def label_map(prediction: Prediction) -> LabelMap:
         return _label_with_fellows(view)
     cells = view.logits.detach().permute(1, 2, 0).contiguous()  # (h, w, K), which is how networks lay them out
     winners = find_winners(cells)
-    labels = _label_pixels(view, cells, winners)
-    return LabelMap(labels, class_scores(cells[None], winners, view.placement, labels[None])[0])
+    labels, present = _label_pixels(view, cells, winners)
+    return LabelMap(labels, class_scores(cells[None], winners, view.placement, present[None])[0])
 
 
 def _label_with_fellows(view: View) -> LabelMap:
@@ -89,24 +89,36 @@ def _label_fused(logits: Tensor, placement: Placement) -> list[LabelMap]:
     cells = logits.detach().permute(0, 2, 3, 1).contiguous()  # (B, h, w, K), which is how networks lay them out
     winners = find_winners(cells.flatten(0, 1))
     labels = fused_label_map(cells, placement)
-    return list(starmap(LabelMap, zip(labels, class_scores(cells, winners, placement, labels), strict=True)))
+    present = torch.stack([_count(one, cells.shape[-1]) for one in labels]) > 0
+    return list(starmap(LabelMap, zip(labels, class_scores(cells, winners, placement, present), strict=True)))
 
 
-def _label_pixels(view: View, cells: Tensor, winners: CellWinners) -> Tensor:
-    """(H, W) labels."""
+def _label_pixels(view: View, cells: Tensor, winners: CellWinners) -> tuple[Tensor, Tensor]:
+    """(H, W) labels, and (K,) bool whether a class is among them."""
     rows, columns = (split_axis(axis, cells.device) for axis in (view.placement.rows, view.placement.columns))
     tiles, blocks = find_mixed_tiles(winners.classes, rows, columns)
     if len(tiles) > MAX_MIXED_SHARE * len(rows) * len(columns):
-        return _label_map_in_strips(Prediction((view,), combine="logits")).labels
+        labels = _label_map_in_strips(Prediction((view,), combine="logits")).labels
+        return labels, _count(labels, view.num_classes) > 0
     labels = _stretch_winners(winners.classes.to(label_dtype(view.num_classes)), view.placement)
+    # Counting tiles by what wins in their first cell is much quicker than counting pixels.
+    first = winners.classes.index_select(0, rows.starts).index_select(1, columns.starts)
+    counts = _count(first, view.num_classes)
     if len(tiles):
+        counts -= _count(first[tiles.rows, tiles.columns], view.num_classes)
         candidates = find_candidates(
             cells.flatten(0, 1), winners, blocks, block_offsets(rows, columns, cells.shape[1]).flatten()
         )
         for row, column, found in label_tiles(cells, (rows, columns), tiles, candidates):
             pixels = row * labels.shape[1] + column
             labels.view(-1).scatter_(0, pixels.flatten(), found.flatten())
-    return labels
+            counts += _count(found, view.num_classes)
+    return labels, counts > 0
+
+
+def _count(classes: Tensor, num_classes: int) -> Tensor:
+    """(K,) how often each class occurs."""
+    return torch.bincount(classes.flatten(), minlength=num_classes)
 
 
 def _stretch_winners(classes: Tensor, placement: Placement) -> Tensor:
@@ -128,5 +140,4 @@ def _label_map_in_strips(prediction: Prediction) -> LabelMap:
         if prediction.combine == "logits":
             best = 1.0 / (strip - best[..., None]).exp_().sum(dim=-1)
         sums += torch.bincount(winners.flatten(), best.flatten().double(), prediction.num_classes)
-    counts = torch.bincount(labels.flatten(), minlength=prediction.num_classes)
-    return LabelMap(labels, (sums / counts).float())
+    return LabelMap(labels, (sums / _count(labels, prediction.num_classes)).float())
