@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from .runs import RESULTS
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "": ("inference", "--seconds", "8"),
+    "": ("inference", "--seconds", "20"),
     "-memory": ("inference", "--only", "memory", "--network", "b0", "--classes", "150", "--sizes", "2160x3840"),
     "-runtimes": ("runtimes",),
     "-label-maps": ("label_maps",),
