@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
 
+from .opening import open_pipeline
 from .printing import format_table, print_json, print_note
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def classify_pictures(
     from segpipe.pipelines import Failure
 
     results, skipped, error = [], [], None
-    for outcome in _outcomes(folder, sources, options):
+    for outcome in open_pipeline(Tasks.image_classification, folder, options).outcomes(sources):
         if not isinstance(outcome, Failure):
             results.append(outcome)
             if lines is not None:
@@ -51,23 +52,6 @@ def classify_pictures(
     if error is not None:
         raise error
     return 0 if results else 1
-
-
-def _outcomes(
-    folder: ModelFolder, sources: Sequence[str], options: argparse.Namespace
-) -> Iterator[Classification | Failure]:
-    from segpipe.pipelines import pipeline
-
-    classifier = pipeline(
-        Tasks.image_classification,
-        folder,
-        device=options.device,
-        dtype=options.dtype,
-        runtime=options.runtime,
-        overrides=options.set,
-        batch_size=options.batch_size,
-    )
-    return classifier.outcomes(sources)
 
 
 def _print(results: Sequence[Classification], skipped: Sequence[Failure], options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from .parsing import add_json
 from .printing import format_bytes, format_fields, print_json, print_note
 
 if TYPE_CHECKING:
+    from segpipe.data import SegmentationDataset
     from segpipe.evaluation import Scores
     from segpipe.exporters import Agreement, ExportReport
 
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from segpipe import export
     from segpipe.exporters import SAMPLES, format_for
 
+    dataset = None if options.data is None else _load_dataset(options)  # a mistake shows before the export
     report = export(
         options.model,
         options.path,
@@ -48,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         calibration=options.int8,
         samples=SAMPLES if options.samples is None else options.samples,
     )
-    scores = None if options.data is None else _evaluate(options, report)
+    scores = None if dataset is None else _evaluate(options, report, dataset)
     if options.json:
         print_json(_document(report, scores))
     else:
@@ -56,15 +58,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace, report: ExportReport) -> tuple[Scores, Scores]:
-    """The scores of the network on the processor, and those of the file."""
+def _load_dataset(options: argparse.Namespace) -> SegmentationDataset:
     from segpipe.data import load_dataset
+
+    name, root = options.data
+    return load_dataset(name, root, options.split, **parse_options(options.option))
+
+
+def _evaluate(options: argparse.Namespace, report: ExportReport, dataset: SegmentationDataset) -> tuple[Scores, Scores]:
+    """The scores of the network on the processor, and those of the file."""
     from segpipe.evaluation import evaluate
     from segpipe.models import open_folder
     from segpipe.pipelines import open_exported
 
-    name, root = options.data
-    dataset = load_dataset(name, root, options.split, **parse_options(options.option))
     folder = open_folder(options.model)
     exported = open_exported(report.path, folder, format=report.format, dtype="int8")
     before = evaluate(folder, dataset, device="cpu")

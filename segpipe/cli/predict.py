@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from segpipe.errors import InputError, SegpipeError
-from segpipe.hub import Hub, ModelFolder
+from segpipe.hub import Hub
 from segpipe.names import Tasks
 
+from .opening import add_execution_arguments, open_pipeline
 from .parsing import add_json
 from .printing import print_json, print_note
 from .summary import Summary
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EXAMPLES = """  segpipe predict street.jpg --model segformer-b0-camvid
   segpipe predict photos/ 'more/**/*.png' --model segformer-b2-ade20k --label-maps
   segpipe predict street.jpg --model segformer-b0-camvid --names
+  segpipe predict photos/ --model segformer-b0-camvid --runtime openvino --dtype int8 --calibration photos/
   segpipe predict https://example.org/street.jpg --model segformer-b0-cocostuff
   find . -name '*.jpg' | segpipe predict - --model ./my-model --jsonl -"""
 
@@ -37,18 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="NAME", help="see segpipe models list; or a folder")
     parser.add_argument("--revision", help="branch, tag or commit of the model")
     _add_output_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default 1")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="default: float32")
-    parser.add_argument(
-        "--runtime",
-        choices=("eager", "compiled", "onnxruntime", "openvino"),
-        default="eager",
-        help="what executes the network; the last two are exported on first use; default: eager",
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
-    )
+    add_execution_arguments(parser)
     parser.add_argument(
         "--on-error", choices=("raise", "skip"), default="raise", help="at a bad picture: stop (default), or go on"
     )
@@ -86,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
         with _opened(options.jsonl) as lines:
             return classify_pictures(folder, sources, options, lines)
-    segment = _load(folder, options)
+    segment = cast("ImageSegmentationPipeline", open_pipeline(Tasks.image_segmentation, folder, options))
     summary = Summary(options.model, str(segment.model.pixel_mean.device))
     with _opened(options.jsonl) as lines:
         try:
@@ -128,22 +119,6 @@ def _paths(options: argparse.Namespace, stem: str) -> dict[str, Path]:
     return {
         what: options.output / f"{stem}-{what.replace('_', '-')}.png" for what, is_wanted in wanted.items() if is_wanted
     }
-
-
-def _load(folder: ModelFolder, options: argparse.Namespace) -> ImageSegmentationPipeline:
-    from segpipe.pipelines import ImageSegmentationPipeline, pipeline
-
-    segment = pipeline(
-        Tasks.image_segmentation,
-        folder,
-        device=options.device,
-        dtype=options.dtype,
-        runtime=options.runtime,
-        overrides=options.set,
-        batch_size=options.batch_size,
-    )
-    assert isinstance(segment, ImageSegmentationPipeline)
-    return segment
 
 
 def _predict_all(

@@ -70,8 +70,8 @@ def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
     """InputError where int8 has no pictures to calibrate with, or pictures have no int8."""
     if dtype == torch.int8 and calibration is None:
         raise InputError(
-            "int8 needs pictures, from which the ranges of values are read. "
-            "Give calibration='FOLDER', with some 64 pictures like those to come; they need no labels."
+            "int8 needs pictures, from which the ranges of values are read. Give calibration='FOLDER' (--calibration "
+            "FOLDER on the command line), with some 64 pictures like those to come; they need no labels."
         )
     if dtype != torch.int8 and calibration is not None:
         raise InputError(f"calibration is for the dtype 'int8', not for {dtype}. Say dtype='int8', or leave it out.")

@@ -25,6 +25,18 @@ def test_predict_refuses_a_type_that_the_runtime_does_not_compute_in(capsys, tmp
     assert "'onnxruntime' computes in float32 or int8, not in bfloat16" in capsys.readouterr().err
 
 
+def test_predict_in_int8_needs_pictures_to_calibrate_with(capsys, street):
+    assert main(["predict", str(street), "--model", MODEL, "--runtime", "openvino", "--dtype", "int8"]) == 1
+    assert "--calibration FOLDER" in capsys.readouterr().err
+
+
+def test_a_data_set_that_is_not_there_is_told_before_anything_is_made(capsys, tmp_path):
+    arguments = ["export", MODEL, str(tmp_path / "street.onnx"), "--int8", str(tmp_path)]
+    assert main([*arguments, "--data", "camvid", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_options_for_int8_need_pictures(capsys, tmp_path):
     assert main(["export", MODEL, str(tmp_path / "street.onnx"), "--samples", "8"]) == 2
     assert "Give --int8 FOLDER, or leave them out." in capsys.readouterr().err
@@ -54,13 +66,19 @@ def test_the_report_says_what_was_checked(capsys, tmp_path):
 def test_predict_runs_the_exported_network(capsys, tmp_path):
     pytest.importorskip("openvino")
     pytest.importorskip("onnxscript")
-    street = tmp_path / "street.png"
+    street = tmp_path / "pictures/street.png"
+    street.parent.mkdir()
     Image.fromarray(draw_street_scene(1, (96, 128)).image).save(street)
-    for runtime in ("eager", "openvino"):
-        output = str(tmp_path / runtime)
-        arguments = ["predict", str(street), "--model", MODEL, "--runtime", runtime, "--output", output]
-        assert main([*arguments, "--label-maps"]) == 0
-    ours, theirs = (
-        np.asarray(Image.open(next((tmp_path / name).glob("*label-map.png")))) for name in ("eager", "openvino")
+    executions = {
+        "eager": [],
+        "exported": ["--runtime", "openvino"],
+        "int8": ["--runtime", "openvino", "--dtype", "int8", "--calibration", str(street.parent)],
+    }
+    for name, execution in executions.items():
+        arguments = ["predict", str(street), "--model", MODEL, "--label-maps", "--output", str(tmp_path / name)]
+        assert main([*arguments, *execution]) == 0
+    eager, exported, int8 = (
+        np.asarray(Image.open(tmp_path / name / "street-label-map.png")) for name in ("eager", "exported", "int8")
     )
-    assert (ours == theirs).mean() > 0.999
+    assert (exported == eager).mean() > 0.999
+    assert 0.95 < (int8 == eager).mean() < 1

@@ -1,0 +1,44 @@
+"""The pipeline that a command's options describe."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from segpipe.hub import ModelFolder
+
+if TYPE_CHECKING:
+    from segpipe.pipelines import Pipeline
+
+
+def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say how a network runs."""
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default: 1")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "int8"), help="default: float32")
+    parser.add_argument(
+        "--runtime",
+        choices=("eager", "compiled", "onnxruntime", "openvino"),
+        default="eager",
+        help="what executes the network; the last two are exported on first use; default: eager",
+    )
+    parser.add_argument("--calibration", metavar="FOLDER", help="for int8: pictures like those to come, without labels")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
+    )
+
+
+def open_pipeline(task: str, folder: ModelFolder, options: argparse.Namespace) -> Pipeline[Any]:
+    """The pipeline of a task with a model, run as the options of `add_execution_arguments` say."""
+    from segpipe.pipelines import pipeline
+
+    return pipeline(
+        task,
+        folder,
+        device=options.device,
+        dtype=options.dtype,
+        runtime=options.runtime,
+        calibration=options.calibration,
+        overrides=options.set,
+        batch_size=options.batch_size,
+    )
