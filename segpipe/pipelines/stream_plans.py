@@ -116,6 +116,12 @@ def apply_thread_count(threads: int | None) -> None:
         restoring.join()
 
 
+def leave_threads_to_workers() -> None:
+    """For a new thread that reads: what asks torch how many threads to take, such as a resize, takes one here."""
+    if _is_set_by_thread():
+        apply_thread_count(1)
+
+
 def _plan_single_pictures(options: PipelineOptions, *, workers: int, networks: int, threads: int) -> StreamPlan:
     readers = options.readers or 2
     return StreamPlan(

@@ -11,7 +11,7 @@ from threading import Semaphore
 from typing import Any, Generic, Protocol, TypeVar
 
 from .pictures import Failure, Picture
-from .stream_plans import StreamPlan, apply_thread_count
+from .stream_plans import StreamPlan, apply_thread_count, leave_threads_to_workers
 
 MAX_PIXELS = 200_000_000
 """Of decoded pictures that are on their way: no more are read until results have been taken."""
@@ -78,7 +78,7 @@ class Stream(Generic[Result]):
         self._buckets: dict[tuple[int, int], list[Place[Result]]] = {}  # read, and waiting for their like
         self._pixels, self._expected = 0, MAX_PIXELS // plan.readers
         self._network = Semaphore(plan.networks)
-        self._readers = ThreadPoolExecutor(plan.readers, "segpipe-read")
+        self._readers = ThreadPoolExecutor(plan.readers, "segpipe-read", initializer=leave_threads_to_workers)
         self._workers = ThreadPoolExecutor(plan.workers, "segpipe-work")
 
     def outcomes(self) -> Generator[Result | Failure, None, None]:
