@@ -17,14 +17,16 @@ from torch import Tensor
 
 from .bilinear import bilinear_weights
 
-STRIP_ROWS = 16
-"""Rows of a strip: few enough that it stays near the processor, many enough that few source rows are widened twice."""
+MOST_ROWS = 16
+"""The most rows of a strip: enough that few source rows are widened twice."""
+STRIP_BYTES = 1 << 24
+"""The most bytes of a strip, unless one row has more: of wide pictures it has fewer rows."""
 TILE_COLUMNS = 64
 """Columns resized at once: few enough that the matrix of a resize stays small."""
 
 
 class Band(NamedTuple):
-    """The part of one axis's resize that a tile needs: which source cells, with which weights (tile, source)."""
+    """The part of one axis's resize that gives n cells: which source cells it reads, with which weights (n, source)."""
 
     source: slice
     weights: Tensor
@@ -46,6 +48,11 @@ class Strip(NamedTuple):
     bands: tuple[Band, ...]
 
     @property
+    def num_rows(self) -> int:
+        """r."""
+        return self.rows.stop - self.rows.start
+
+    @property
     def num_sources(self) -> int:
         """How many rows of all levels it reads."""
         return sum(band.weights.shape[1] for band in self.bands)
@@ -63,18 +70,20 @@ def classify_strips(finest: Tensor, coarser: Sequence[Tensor], layers: FusionLay
         (B, K, h, w) logits, channels last in memory.
     """
     batch, height, width, _ = finest.shape
+    channels = len(layers.weight)
     logits = finest.new_empty(batch, height, width, len(layers.classifier_weight))
-    strips = _divide(height, [level.shape[1] for level in coarser])
     at_least_float = torch.promote_types(finest.dtype, torch.float32)  # small products are slow in half precision
-    widened = torch.empty(max(strip.num_sources for strip in strips), width, len(layers.weight), dtype=at_least_float)
-    workspace = torch.empty(min(height, STRIP_ROWS), width, len(layers.weight), dtype=at_least_float)
+    strips = _divide(height, [level.shape[1] for level in coarser], width * channels * at_least_float.itemsize)
+    most_rows, most_sources = max(strip.num_rows for strip in strips), max(strip.num_sources for strip in strips)
+    workspace = finest.new_empty(most_rows, width, channels, dtype=at_least_float)
+    widened = finest.new_empty(most_sources, width, channels, dtype=at_least_float)
     # The weights of a resize add up to 1, so a bias may come before it; in a matrix product it costs another pass.
     coarser = [*coarser[:-1], coarser[-1] + layers.bias]
     for picture in range(batch):
         levels = [level[picture] for level in coarser]
         for strip in strips:
-            resized = workspace[: strip.rows.stop - strip.rows.start]  # (r, w, E)
-            _resize_and_add(levels, strip, widened[: strip.num_sources], out=resized)
+            resized = workspace[: strip.num_rows]  # (r, w, E)
+            _sum_resized(levels, strip, widened[: strip.num_sources], out=resized)
             fused = resized.flatten(0, 1).to(finest.dtype)  # (r w, E)
             fused.addmm_(finest[picture, strip.rows].flatten(0, 1), layers.weight.T).relu_()
             classified = logits[picture, strip.rows].flatten(0, 1)  # (r w, K), a view
@@ -88,15 +97,15 @@ def slices(length: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
 
-def _divide(height: int, heights: Sequence[int]) -> list[Strip]:
-    """The strips of a fine grid of `height` rows, with coarser levels of `heights` rows."""
+def _divide(height: int, heights: Sequence[int], row_bytes: int) -> list[Strip]:
+    """The strips of a fine grid of `height` rows of so many bytes, with coarser levels of `heights` rows."""
     return [
         Strip(rows, tuple(_band(length, height, rows.start, rows.stop) for length in heights))
-        for rows in slices(height, STRIP_ROWS)
+        for rows in slices(height, max(1, min(MOST_ROWS, STRIP_BYTES // row_bytes)))
     ]
 
 
-def _resize_and_add(levels: Sequence[Tensor], strip: Strip, widened: Tensor, *, out: Tensor) -> None:
+def _sum_resized(levels: Sequence[Tensor], strip: Strip, widened: Tensor, *, out: Tensor) -> None:
     """The strip's rows of the sum of all levels, each resized bilinearly.
 
     Args:
