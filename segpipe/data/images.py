@@ -268,12 +268,19 @@ def _rgb_of(picture: Image.Image, name: str) -> np.ndarray:
 
 
 def _copy_pixels(picture: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8, a few rows at a time: Pillow hands pixels over in copies, slow ones where they are large."""
+    """(H, W, 3) uint8 of a picture in RGB, a few rows at a time.
+
+    At once Pillow would make two copies more of the whole picture. Parts are taken by `resize`, not by `crop`, on
+    which some versions put the process-wide pixel limit.
+    """
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    step = max(1, _COPIED_AT_ONCE // max(1, picture.width))
+    if not pixels.size:
+        return pixels
+    step = max(1, _COPIED_AT_ONCE // picture.width)
     for top in range(0, picture.height, step):
         bottom = min(top + step, picture.height)
-        pixels[top:bottom] = picture.crop((0, top, picture.width, bottom))
+        part = (0, top, picture.width, bottom)
+        pixels[top:bottom] = picture.resize((picture.width, bottom - top), Image.Resampling.NEAREST, box=part)
     return pixels
 
 

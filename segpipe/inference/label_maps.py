@@ -100,9 +100,11 @@ def _label_pixels(view: View, cells: Tensor, winners: CellWinners) -> tuple[Tens
     if len(tiles) > MAX_MIXED_SHARE * len(rows) * len(columns):
         labels = _label_map_in_strips(Prediction((view,), combine="logits")).labels
         return labels, _count(labels, view.num_classes) > 0
-    labels = _stretch_winners(winners.classes.to(label_dtype(view.num_classes)), view.placement)
-    # Counting tiles by what wins in their first cell is much quicker than counting pixels.
-    first = winners.classes.index_select(0, rows.starts).index_select(1, columns.starts)
+    classes = winners.classes.to(label_dtype(view.num_classes))
+    labels = _stretch_winners(classes, view.placement)
+    # What wins in the first cell of a tile that is not mixed, and each label of those that are: more than 0 where a
+    # class is present, and much quicker than counting pixels.
+    first = classes.index_select(0, rows.starts).index_select(1, columns.starts)
     counts = _count(first, view.num_classes)
     if len(tiles):
         counts -= _count(first[tiles.rows, tiles.columns], view.num_classes)

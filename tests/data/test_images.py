@@ -187,6 +187,7 @@ def test_pixel_limit_can_come_from_the_environment(monkeypatch):
 
 def test_pillows_own_limit_counts_where_its_readers_insist(monkeypatch, recwarn):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    monkeypatch.setattr("segpipe.data.images._COPIED_AT_ONCE", 40)
     for name in ("JPEG", "PNG", "BMP", "GIF"):
         assert read_image(encode(Image.new("RGB", (10, 10)), name)).shape == (10, 10, 3)
     for name in ("WEBP", "TIFF"):
@@ -194,6 +195,13 @@ def test_pillows_own_limit_counts_where_its_readers_insist(monkeypatch, recwarn)
             read_image(encode(Image.new("RGB", (10, 10)), name))
     assert Image.MAX_IMAGE_PIXELS == 10
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("copied_at_once", [1, 20, 91, 1000])
+def test_pillows_pixels_are_copied_in_parts(monkeypatch, copied_at_once):
+    monkeypatch.setattr("segpipe.data.images._COPIED_AT_ONCE", copied_at_once)
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 7, 3), dtype=np.uint8)
+    assert np.array_equal(read_image(Image.fromarray(pixels)), pixels)
 
 
 def test_byte_limit_holds_for_files_and_streams(tmp_path):

@@ -39,6 +39,8 @@ def assert_same_labels(result: LabelMap, reference):
     if different.any():
         best = reference.topk(2, dim=0).values
         assert (best[0] - best[1])[different].max() < 1e-5
+    present = torch.bincount(result.labels.flatten(), minlength=len(reference)) > 0
+    assert torch.equal(~result.scores.isnan(), present)
 
 
 SIZES = [((33, 47), (97, 131)), ((32, 32), (480, 640)), ((20, 31), (19, 30)), ((1, 1), (5, 7)), ((2, 40), (1, 333))]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
-from segpipe.inference.pillow_resizing import resize_with_pillow
+from segpipe.inference import pillow_resizing
 from segpipe.inference.resizing import resize_image, resized_size, scale_preprocessor
 
 SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
@@ -34,16 +34,33 @@ def test_each_library_is_the_one_named():
     assert np.abs(by_opencv.astype(int) - by_pillow).max() > 30
 
 
+# (before, after, whether bands are taken): Pillow 13 begins with the columns where many more rows than columns go.
+RESIZES = [
+    ((64, 97), (31, 40), True),
+    ((64, 97), (1, 1), True),
+    ((97, 64), (31, 20), True),
+    ((97, 64), (20, 40), False),
+    ((64, 97), (10, 90), False),
+    ((700, 5), (699, 3), False),
+    ((64, 97), (64, 40), False),
+    ((64, 97), (31, 200), False),
+    ((64, 97), (90, 300), False),
+]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("resampling", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
-@pytest.mark.parametrize("size", [(31, 40), (200, 97), (31, 200), (1, 1), (64, 97), (90, 300)])
-def test_bands_give_what_pillow_gives_in_one(monkeypatch, size, resampling, threads):
-    monkeypatch.setattr("segpipe.inference.pillow_resizing.LARGE_PIXELS", 1)
-    monkeypatch.setattr("segpipe.inference.pillow_resizing.BAND_PIXELS", 700)
+@pytest.mark.parametrize(("before", "after", "has_bands"), RESIZES)
+def test_bands_give_what_pillow_gives_in_one(monkeypatch, before, after, has_bands, resampling, threads):
+    monkeypatch.setattr(pillow_resizing, "LARGE_PIXELS", 1)
+    monkeypatch.setattr(pillow_resizing, "BAND_PIXELS", 700)
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
-    image = np.random.default_rng(0).integers(0, 256, (64, 97, 3), dtype=np.uint8)
-    expected = np.asarray(Image.fromarray(image).resize((size[1], size[0]), resampling))
-    assert np.array_equal(resize_with_pillow(image, size, resampling), expected)
+    parts, resize = [], pillow_resizing._resize
+    monkeypatch.setattr(pillow_resizing, "_resize", lambda *arguments: parts.append(1) or resize(*arguments))
+    image = np.random.default_rng(0).integers(0, 256, (*before, 3), dtype=np.uint8)[:, ::-1]
+    expected = np.asarray(Image.fromarray(image).resize((after[1], after[0]), resampling))
+    assert np.array_equal(pillow_resizing.resize_with_pillow(image, after, resampling), expected)
+    assert (len(parts) > 1) == has_bands
 
 
 def test_a_scale_multiplies_what_is_resized_to():
