@@ -279,8 +279,10 @@ def _copy_pixels(picture: Image.Image) -> np.ndarray:
     step = max(1, _COPIED_AT_ONCE // picture.width)
     for top in range(0, picture.height, step):
         bottom = min(top + step, picture.height)
-        part = (0, top, picture.width, bottom)
-        pixels[top:bottom] = picture.resize((picture.width, bottom - top), Image.Resampling.NEAREST, box=part)
+        part = picture.resize(
+            (picture.width, bottom - top), Image.Resampling.NEAREST, box=(0, top, picture.width, bottom)
+        )
+        pixels[top:bottom] = np.asarray(part)
     return pixels
 
 
