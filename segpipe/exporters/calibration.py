@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segpipe.configuration import Configuration
 from segpipe.data import SegmentationDataset
-from segpipe.data.sources import iterate_sources, read_source
+from segpipe.data.sources import is_many, iterate_sources, read_source
 from segpipe.errors import InputError
 from segpipe.inference import predict, resize_image
 from segpipe.inference.network import Network
@@ -57,6 +57,8 @@ def choose_pictures(pictures: Any, configuration: Configuration, samples: int = 
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise InputError(f"samples is {samples!r}; it must be a whole number, at least 1. Leave it out for {SAMPLES}.")
+    if _is_missing(pictures):
+        raise InputError(f"There is no folder {str(pictures)!r} of pictures to calibrate with. Check the path.")
     is_dataset = isinstance(pictures, SegmentationDataset)
     sources = [pair.image for pair in pictures.pairs] if is_dataset else list(iterate_sources(pictures))
     if not sources:
@@ -65,6 +67,13 @@ def choose_pictures(pictures: Any, configuration: Configuration, samples: int = 
     chosen = tuple(sources[place] for place in sorted(places))
     rest = [source for place, source in enumerate(sources) if place not in places]
     return Calibration(chosen, tuple(rest[place] for place in _spread(len(rest), samples)), configuration)
+
+
+def _is_missing(pictures: Any) -> bool:
+    """Whether it is a path to nothing, of which reading would say that a picture of this name is missing."""
+    if not isinstance(pictures, str | os.PathLike) or is_many(pictures) or "://" in os.fspath(pictures):
+        return False
+    return not os.path.exists(pictures)
 
 
 @torch.inference_mode()
