@@ -1,0 +1,97 @@
+"""The one way to read a file that somebody else may have written: its kind is checked and its size is bounded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+MakeError = Callable[[str], Exception]
+
+
+def open_regular(path: str | os.PathLike[str], *, error: MakeError) -> BinaryIO:
+    """Open a regular file for reading. Links to one are followed; a pipe or a device never blocks.
+
+    Args:
+        error: makes the exception to raise from a message, usually an error class.
+
+    Raises:
+        What `error` makes: there is no such file, it is not a regular file, it may not be read, or the path cannot
+        be one.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer. For regular files it changes nothing.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise error(f"There is no file {_shown(path)}. Check the path; {_place()}.") from None
+    except ValueError:  # a NUL character, or half of a surrogate pair
+        raise error(f"{_shown(path)!r} cannot be a path. Correct it.") from None
+    except OSError as reason:
+        raise error(_unreadable(path, reason)) from None
+    try:
+        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        if kind != stat.S_IFREG:
+            raise error(
+                f"{_shown(path)} is {_KINDS.get(kind, 'a special file')}; a regular file is needed. Check the path."
+            )
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(
+    path: str | os.PathLike[str], *, max_bytes: int, error: MakeError, too_large: MakeError | None = None
+) -> bytes:
+    """Read a whole regular file of at most `max_bytes`.
+
+    Args:
+        max_bytes: the bound, usually from `segpipe.limits.limit`.
+        error: see `open_regular`.
+        too_large: the same for a file over the bound. If None, `error` is used.
+    """
+    with open_regular(path, error=error) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            data = file.read(max_bytes + 1) if size <= max_bytes else b""
+        except OSError as reason:
+            raise error(_unreadable(path, reason)) from None
+    if max(size, len(data)) > max_bytes:
+        raise (too_large or error)(
+            f"{_shown(path)} has {max(size, len(data)):,} bytes or more; at most {max_bytes:,} are read. "
+            "Check that it is the right file; docs/limits.md says how to raise the limit."
+        )
+    return data
+
+
+def current_folder() -> Path | None:
+    """Return the current folder, or None where it was deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def _place() -> str:
+    folder = current_folder()
+    return "the current folder was deleted" if folder is None else f"the current folder is {folder}"
+
+
+def _unreadable(path: str | os.PathLike[str], reason: OSError) -> str:
+    why = reason.strerror or type(reason).__name__
+    return f"{_shown(path)} cannot be read: {why}. Check the path and its permissions."
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    return os.fsdecode(path)

@@ -1,0 +1,67 @@
+"""Bounds on everything that comes from outside: one table, each value of which an environment variable replaces.
+
+`docs/limits.md` shows the same table; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from segpipe.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound, its default and what it protects."""
+
+    name: str
+    default: int
+    unit: str
+    bounds: str
+    """What must not exceed it, in a phrase."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that replaces the default."""
+        return f"SEGPIPE_MAX_{self.name.upper()}"
+
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+_DOCUMENTS = (
+    Limit("configuration_bytes", 4 * MIB, "bytes", "a configuration.json or another JSON document of a model folder"),
+    Limit("configuration_depth", 64, "levels", "nested objects and lists of such a document"),
+)
+_HUB = (
+    Limit("manifest_bytes", 16 * MIB, "bytes", "a manifest.json"),
+    Limit("listing_bytes", 64 * MIB, "bytes", "one JSON answer of a server, after decompression"),
+)
+_IMAGES = (
+    Limit("image_pixels", 200_000_000, "pixels", "height × width of an image"),
+    Limit("image_bytes", 512 * MIB, "bytes", "an encoded image in a file or in memory"),
+    Limit("url_image_bytes", 64 * MIB, "bytes", "an encoded image that a URL answers with"),
+)
+_DATA = (Limit("annotation_bytes", 2 * GIB, "bytes", "a JSON file of annotations"),)
+_TRAINING = (Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),)
+
+LIMITS: dict[str, Limit] = {limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_IMAGES, *_DATA, *_TRAINING)}
+
+
+def limit(name: str) -> int:
+    """Return the value in force: the environment variable's, else the default.
+
+    Raises:
+        InputError: the variable does not hold a positive whole number.
+    """
+    entry = LIMITS[name]
+    text = os.environ.get(entry.variable, "").strip()
+    if not text:
+        return entry.default
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
+        raise InputError(
+            f"{entry.variable} is {text[:40]!r}; it must be a positive whole number of {entry.unit}, "
+            f"e.g. {entry.default}. Correct or unset it."
+        )
+    return int(text)

@@ -1,0 +1,58 @@
+"""Files from outside: their kind is looked at before a byte is read, and their size is bounded."""
+
+import os
+import socket
+
+import pytest
+
+from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
+from segpipe.files import open_regular, read_file
+
+
+def test_a_regular_file_is_read(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert read_file(path, max_bytes=3, error=InputError) == b"abc"
+
+
+def test_a_link_to_a_file_is_followed(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("a")
+    assert read_file(tmp_path / "link", max_bytes=3, error=InputError) == b"abc"
+
+
+def test_a_larger_file_is_refused_by_name(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abcd")
+    with pytest.raises(ImageTooLargeError, match=r"a has 4 bytes or more; at most 3"):
+        read_file(path, max_bytes=3, error=ImageDecodeError, too_large=ImageTooLargeError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a named pipe; a regular file is needed"):
+        read_file(tmp_path / "pipe", max_bytes=3, error=InputError)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs sockets in the file system")
+def test_a_socket_a_device_and_a_folder_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's path has at most 108 characters
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        for path in ("socket", "/dev/zero", tmp_path):
+            with pytest.raises(InputError):
+                open_regular(path, error=InputError)
+
+
+@pytest.mark.parametrize("path", ["missing", "a\0b", "\ud800", "x" * 5000])
+def test_what_cannot_be_opened_raises_the_given_error(path):
+    with pytest.raises(InputError):
+        open_regular(path, error=InputError)
+
+
+def test_a_deleted_current_folder_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(InputError, match="the current folder was deleted"):
+        open_regular("missing", error=InputError)
