@@ -61,6 +61,11 @@ class ShortSideResize(Section, tag="short_side", tag_field="mode", frozen=True, 
     """Pixels of the short side."""
     max_long_side: Pixels | None = None
     """Pixels that the long side must not exceed; null: no limit."""
+    multiple: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    """Then each side is resized up to a multiple of this, beyond `max_long_side` too; null: not at all.
+
+    32 is the `AlignedResize` of NVlabs' SegFormer: an image of 480×640 becomes 512×683, and that 512×704.
+    """
     library: Library = "opencv"
     """Whose bilinear filter; they differ when shrinking (Pillow's antialiases), so it is part of the model."""
 

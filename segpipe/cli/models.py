@@ -226,9 +226,10 @@ def _score_fields(configuration: Configuration) -> list[tuple[str, str]]:
 
 def _preprocessing(configuration: Configuration) -> str:
     match configuration.preprocessor.resize:
-        case ShortSideResize(size=size, max_long_side=longest, library=library):
+        case ShortSideResize(size=size, max_long_side=longest, multiple=multiple, library=library):
             limit = f", long side at most {longest}" if longest else ""
-            return f"short side to {size} pixels{limit} ({library})"
+            aligned = f", then each side up to a multiple of {multiple}" if multiple else ""
+            return f"short side to {size} pixels{limit}{aligned} ({library})"
         case ExactResize(size=(height, width), library=library):
             return f"resized to {height} × {width} ({library})"
         case CropResize(size=size, crop=(height, width)):

@@ -10,6 +10,7 @@ from segpipe.inference import pillow_resizing
 from segpipe.inference.resizing import resize_image, resized_size, scale_preprocessor
 
 SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
+ALIGNED = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048, multiple=32))
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,42 @@ SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
 )
 def test_short_side_keeps_the_ratio_within_the_long_side(size, expected):
     assert resized_size(size, SHORT) == expected
+
+
+# By hand, NVlabs' AlignedResize with img_scale (2048, 512): 640 · 512 / 480 = 682.67 → 683 → 22 · 32 = 704;
+# 100 · 2048 / 1000 = 204.8 → 205 → 7 · 32 = 224; 375 · 512 / 500 = 384 as it is.
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((480, 640), (512, 704)), ((640, 480), (704, 512)), ((512, 512), (512, 512)), ((100, 1000), (224, 2048))],
+)
+def test_an_aligned_resize_ends_at_the_next_multiple(size, expected):
+    assert resized_size(size, ALIGNED) == expected
+    assert resize_image(np.zeros((*size, 3), np.uint8), ALIGNED).shape == (*expected, 3)
+
+
+def test_an_aligned_resize_exceeds_the_long_side_if_that_is_no_multiple():
+    resize = ShortSideResize(size=100, max_long_side=200, multiple=32)
+    assert resized_size((50, 300), PreprocessorConfig(resize=resize)) == (64, 224)  # 33 × 200 before
+
+
+def test_an_aligned_resize_interpolates_twice_as_nvlabs_does():
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    fitted = cv2.resize(image, (53, 40), interpolation=cv2.INTER_LINEAR)  # 64 · 40 / 48 = 53.3
+    expected = cv2.resize(fitted, (64, 64), interpolation=cv2.INTER_LINEAR)
+    found = resize_image(image, PreprocessorConfig(resize=ShortSideResize(size=40, multiple=32)))
+    assert np.array_equal(found, expected)
+    assert not np.array_equal(found, cv2.resize(image, (64, 64), interpolation=cv2.INTER_LINEAR))
+
+
+def test_test_scales_are_aligned_after_scaling():
+    """NVlabs: img_scale (2048, 512) at 0.75 is (1536, 384); 480 × 640 fits as 384 × 512, 481 × 640 as 384 × 511."""
+    scaled = scale_preprocessor(ALIGNED, 0.75, (480, 640))
+    assert scaled.resize == ShortSideResize(size=384, max_long_side=1536, multiple=32)
+    assert resized_size((480, 640), scaled) == (384, 512)
+    assert resized_size((481, 600), scaled) == (384, 480)  # 600 · 384 / 481 = 479.0
+    assert resized_size((480, 600), scale_preprocessor(ALIGNED, 1.25, (480, 600))) == (640, 800)
+    assert resized_size((427, 640), scale_preprocessor(ALIGNED, 0.875, (427, 640))) == (448, 672)  # 671.5 → 672
+    assert resized_size((427, 650), scale_preprocessor(ALIGNED, 0.875, (427, 650))) == (448, 704)  # 682.0
 
 
 def test_no_resize_gives_the_same_array():
