@@ -26,6 +26,7 @@ CORE = [
     "safetensors>=0.4.3",
     "tqdm>=4.65",
     "msgspec>=0.18.6",
+    "pyyaml>=6.0",
 ]
 ONNX = ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"]
 EXTRAS = {

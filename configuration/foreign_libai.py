@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import ConfigurationError
+from segpipe.limits import limit
 
 from .codec import build_configuration, to_document
 from .foreign_fields import HEADS, MLP_RATIO, REDUCTIONS, EncoderShape, ForeignDocument, check_heads
 from .models import HeadConfig, MitConfig, ModelConfig, NormEps, SegformerConfig
 from .schema import Configuration, CropResize, InferenceConfig, PipelineConfig, PreprocessorConfig
-from .strict_yaml import parse_yaml
+from .strict_yaml import parse_yaml, read_text
 
 LIBAI_FILE = "config.yaml"
 NORM_EPS = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)
 _CLASSIFICATION = "SegformerForImageClassification"
 _SEGMENTATION = ("SegformerForSemanticSegmentation", "SegformerSegmentationLoadImageNetPretrain")
-MAX_BYTES = 2**20
 
 
 def is_libai_file(path: Path) -> bool:
     """Whether a file is a configuration of LiBai whose model is a SegFormer."""
-    return path.is_file() and path.stat().st_size <= MAX_BYTES and bool(_find_class(_read_text(path)))
+    if not path.is_file() or path.stat().st_size > limit("yaml_bytes"):
+        return False
+    section = _model_section(read_text(path))
+    return "_target_" in section and any(name in section for name in (_CLASSIFICATION, *_SEGMENTATION))
 
 
 def read_libai_configuration(path: Path) -> Configuration:
@@ -35,13 +38,12 @@ def read_libai_configuration(path: Path) -> Configuration:
     Raises:
         ConfigurationError: names the key that asks for something that segpipe does not have.
     """
-    text = _read_text(path)
-    found = _find_class(text)
-    if found is None:
+    section = parse_yaml(_model_section(read_text(path)), origin=str(path))
+    found = str(ForeignDocument(section, str(path)).get("model._target_")).rpartition(".")[2]
+    if found not in (_CLASSIFICATION, *_SEGMENTATION):
         raise ConfigurationError(
             f"{path}: model._target_ is none of LiBai's classes of SegFormer. Name the configuration of one."
         )
-    section = parse_yaml(_model_section(text), origin=str(path))
     configuration = configuration_from_libai(section, class_name=found, origin=str(path))
     return build_configuration(to_document(configuration), origin=f"{path} in segpipe's words")
 
@@ -68,25 +70,12 @@ def configuration_from_libai(document: Any, *, class_name: str, origin: str) -> 
         raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from error
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: this is no UTF-8 text: {error}. Save it as UTF-8.") from error
-
-
 def _model_section(text: str) -> str:
     """The lines of `model`. The rest names Python objects, which are nobody's to make."""
     lines = text.splitlines()
     start = next((index for index, line in enumerate(lines) if re.match(r"model:(\s|$)", line)), len(lines))
     following = (index for index in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[index]))
     return "\n".join(lines[start : next(following, len(lines))])
-
-
-def _find_class(text: str) -> str | None:
-    """The class that `model._target_` names, without its module; None where it is no SegFormer of LiBai's."""
-    found = re.search(r"_target_:\s*['\"]?[\w.]*?(\w+)['\"]?\s*[,}]?\s*$", _model_section(text), re.MULTILINE)
-    return found[1] if found and found[1] in (_CLASSIFICATION, *_SEGMENTATION) else None
 
 
 def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelConfig:

@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import ConfigurationError
-
-MAX_BYTES = 4 * 2**20
-MAX_DEPTH = 64
+from segpipe.files import read_file
+from segpipe.limits import limit
 
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file; ConfigurationError names the file and the place in it."""
-    if not path.is_file():
-        raise ConfigurationError(f"{path}: there is no such file; a JSON document is needed here. Check the path.")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ConfigurationError(_too_large(str(path), size))
-    return parse_json(path.read_bytes(), origin=str(path))
+    data = read_file(path, max_bytes=limit("configuration_bytes"), error=ConfigurationError)
+    return parse_json(data, origin=str(path))
 
 
 def parse_json(text: bytes | str, *, origin: str) -> Any:
     """The value of a JSON text.
 
     Stricter than `json.loads`: no byte order mark, no NaN or infinity (1e999 is one), no key twice,
-    nothing deeper than MAX_DEPTH, nothing over MAX_BYTES. Errors begin with `origin`.
+    nothing deeper than `configuration_depth`, nothing over `configuration_bytes` (see `segpipe.limits`). Errors begin
+    with `origin`.
     """
     source = _decode(text, origin=origin)
     _check_depth(source, origin=origin)
@@ -69,8 +65,11 @@ class _Repeated:
 
 def _decode(text: bytes | str, *, origin: str) -> str:
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if len(data) > MAX_BYTES:
-        raise ConfigurationError(_too_large(origin, len(data)))
+    if len(data) > limit("configuration_bytes"):
+        raise ConfigurationError(
+            f"{origin}: {len(data)} bytes; a configuration has at most {limit('configuration_bytes')}. "
+            "Weights and data do not belong into it: check that this is the right file."
+        )
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise ConfigurationError(
             f"{origin}: the text begins with a byte order mark; plain UTF-8 without one is needed. "
@@ -85,29 +84,22 @@ def _decode(text: bytes | str, *, origin: str) -> str:
         ) from error
 
 
-def _too_large(origin: str, size: int) -> str:
-    return (
-        f"{origin}: {size} bytes; a configuration has at most {MAX_BYTES}. "
-        "Weights and data do not belong into it: check that this is the right file."
-    )
-
-
 # A string (even one that never ends) or a bracket. Nothing here can backtrack.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(source: str, *, origin: str) -> None:
-    depth = 0
+    depth, deepest = 0, limit("configuration_depth")
     for match in _TOKEN.finditer(source):
         token = match.group()
         if token in "[{":
             depth += 1
         elif token in "]}":
             depth -= 1
-        if depth > MAX_DEPTH:
+        if depth > deepest:
             line = source.count("\n", 0, match.start()) + 1
             raise ConfigurationError(
-                f"{origin}: line {line}: brackets are nested deeper than {MAX_DEPTH}; a configuration needs about six. "
+                f"{origin}: line {line}: brackets are nested deeper than {deepest}; a configuration needs about six. "
                 "Check that this is the right file."
             )
 

@@ -33,6 +33,7 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 _DOCUMENTS = (
     Limit("configuration_bytes", 4 * MIB, "bytes", "a configuration.json or another JSON document of a model folder"),
     Limit("configuration_depth", 64, "levels", "nested objects and lists of such a document"),
+    Limit("yaml_bytes", 256 * KIB, "bytes", "a YAML file beside a checkpoint"),
 )
 _HUB = (
     Limit("manifest_bytes", 16 * MIB, "bytes", "a manifest.json"),

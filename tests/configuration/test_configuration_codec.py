@@ -19,7 +19,6 @@ from segpipe.configuration import (
     write_configuration,
 )
 from segpipe.configuration.codec import migrate
-from segpipe.configuration.strict_json import MAX_BYTES
 from segpipe.errors import ConfigurationError
 
 RECIPE = {
@@ -131,7 +130,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypat
         ('{"a": "\\ud800"}', ["a:", "surrogate"]),
         ("[" * 10_000 + "]" * 10_000, ["deeper than 64"]),
         ('{"a":' * 65 + "1" + "}" * 65, ["deeper than 64"]),
-        (" " * (MAX_BYTES + 1), [f"at most {MAX_BYTES}"]),
+        (" " * (4 * 2**20 + 1), [f"at most {4 * 2**20}"]),
         ('"' + '\\"' * 500_000, ["not JSON"]),
         ("", ["line 1, column 1"]),
         ("[1]", ["the document is a list", "JSON object"]),
@@ -154,12 +153,12 @@ def test_file_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> Non
     huge = tmp_path / "configuration.json"
     with huge.open("wb") as stream:
         stream.truncate(500 * 2**20)
-    with pytest.raises(ConfigurationError, match="524288000 bytes"):
+    with pytest.raises(ConfigurationError, match="524,288,000 bytes"):
         read_configuration(huge)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nothing\.json: there is no such file"):
+    with pytest.raises(ConfigurationError, match=r"no file .*nothing\.json"):
         read_configuration(tmp_path / "nothing.json")
 
 
