@@ -30,10 +30,11 @@ CORE = [
 ]
 ONNX = ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"]
 EXTRAS = {
+    "mat": ["scipy>=1.11"],
     "tensorboard": ["tensorboard>=2.10"],
     "onnx": ONNX,
     "openvino": ["openvino>=2024.5", *ONNX[:2]],
-    "test": ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"],
+    "test": ["pytest>=7.4", "scipy>=1.11", "ruff>=0.6", "mypy>=1.11"],
 }
 
 setup(

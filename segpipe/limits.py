@@ -44,7 +44,10 @@ _IMAGES = (
     Limit("image_bytes", 512 * MIB, "bytes", "an encoded image in a file or in memory"),
     Limit("url_image_bytes", 64 * MIB, "bytes", "an encoded image that a URL answers with"),
 )
-_DATA = (Limit("annotation_bytes", 2 * GIB, "bytes", "a JSON file of annotations"),)
+_DATA = (
+    Limit("annotation_bytes", 2 * GIB, "bytes", "a JSON file of annotations"),
+    Limit("matlab_bytes", 256 * MIB, "bytes", "a .mat file, and all that it unpacks to"),
+)
 _TRAINING = (Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),)
 
 LIMITS: dict[str, Limit] = {limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_IMAGES, *_DATA, *_TRAINING)}

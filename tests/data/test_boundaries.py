@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import random
 import struct
+import tracemalloc
+import zlib
 from dataclasses import replace
 from fnmatch import fnmatch
 
@@ -24,7 +27,7 @@ from segpipe.data.datasets.boundary_files import read_boundaries
 from segpipe.data.matlab import read_matlab
 from segpipe.data.preparing import prepare_dataset
 from segpipe.data.transforms import build_transforms
-from segpipe.errors import ImageDecodeError, InputError
+from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
 
 # scipy 1.17.1: savemat(…, {"depth": rows * 3 + columns (4 × 5, uint8), "dir_deg": that times 9, "deg_reduce": 2},
 # do_compression=True), without the first 124 bytes, which are a text.
@@ -230,30 +233,75 @@ def matlab_file(tmp_path, content=SCIPY, order=b"IM"):
 
 
 def test_arrays_that_scipy_wrote_are_read(tmp_path):
-    arrays = read_matlab(matlab_file(tmp_path))
+    arrays = read_matlab(matlab_file(tmp_path), ("depth", "dir_deg", "deg_reduce", "nothing"))
     np.testing.assert_array_equal(arrays["depth"], STEPS)
     np.testing.assert_array_equal(arrays["dir_deg"], STEPS * 9)
     assert arrays["deg_reduce"].tolist() == [[2]]
     assert arrays["depth"].dtype == np.uint8
+    assert sorted(arrays) == ["deg_reduce", "depth", "dir_deg"]
 
 
 def test_big_endian_and_uncompressed_arrays_are_read(tmp_path):
     parts = struct.pack(">IIII", 6, 8, 9, 0) + struct.pack(">IIii", 5, 8, 1, 3) + struct.pack(">HH4s", 1, 1, b"a\0\0\0")
     matrix = parts + struct.pack(">HH4s", 3, 2, b"\7\x08\x09\0")
-    arrays = read_matlab(matlab_file(tmp_path, struct.pack(">II", 14, len(matrix)) + matrix, b"MI"))
+    arrays = read_matlab(matlab_file(tmp_path, struct.pack(">II", 14, len(matrix)) + matrix, b"MI"), ("a",))
     assert arrays["a"].tolist() == [[7, 8, 9]]
 
 
 @pytest.mark.parametrize("content", [SCIPY[:60], b"\x0f\0\0\0\x08\0\0\0 garbage"])
 def test_a_damaged_file_is_refused_by_name(tmp_path, content):
     with pytest.raises(ImageDecodeError, match=r"x\.mat is truncated or damaged"):
-        read_matlab(matlab_file(tmp_path, content))
+        read_matlab(matlab_file(tmp_path, content), ("depth",))
 
 
 def test_other_files_are_no_matlab_files(tmp_path):
     (tmp_path / "x.mat").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
-    with pytest.raises(ImageDecodeError, match="no MATLAB file of level 5"):
-        read_matlab(tmp_path / "x.mat")
+    with pytest.raises(ImageDecodeError, match="not a MATLAB file of level 5"):
+        read_matlab(tmp_path / "x.mat", ("depth",))
+
+
+def tag(kind, content):
+    return struct.pack("<II", kind, len(content)) + content
+
+
+def test_an_element_that_unpacks_to_too_much_is_refused_without_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGPIPE_MAX_MATLAB_BYTES", str(2**20))
+    bomb = matlab_file(tmp_path, tag(15, zlib.compress(tag(14, bytes(64 * 2**20)))))
+    tracemalloc.start()
+    with pytest.raises(ImageTooLargeError, match="unpacks to more than 1,048,576 bytes"):
+        read_matlab(bomb, ("depth",))
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()
+
+
+def test_nested_cells_are_passed_over(tmp_path):
+    cell = b""
+    for _ in range(2000):
+        flags, called = tag(6, struct.pack("<II", 1, 0)), struct.pack("<II", 1, 5) + b"depth\0\0\0"
+        cell = tag(14, flags + tag(5, struct.pack("<ii", 1, 1)) + called + cell)
+    assert read_matlab(matlab_file(tmp_path, cell), ("depth",)) == {}
+
+
+def test_numbers_stored_as_another_type_are_passed_over(tmp_path):
+    """scipy 1.17 takes the type for an index and reads outside of its table, which ends the process."""
+    matrix = tag(6, struct.pack("<II", 6, 0)) + tag(5, struct.pack("<ii", 1, 8)) + tag(1, b"depthmap")
+    for kind in (0, 8, 255, 2**20 + 2, 2**31):
+        content = tag(14, matrix + tag(kind, bytes(8)))
+        assert read_matlab(matlab_file(tmp_path, content), ("depthmap",)) == {}
+    assert read_matlab(matlab_file(tmp_path, tag(14, matrix + tag(2, bytes(8)))), ("depthmap",))["depthmap"].size == 8
+
+
+def test_damaged_matlab_files_are_values_or_our_errors(tmp_path):
+    rng, refused = random.Random(0), 0
+    for _ in range(300):
+        damaged = bytearray(SCIPY)
+        for _ in range(3):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        try:
+            read_matlab(matlab_file(tmp_path, bytes(damaged)), ("depth", "dir_deg", "deg_reduce"))
+        except ImageDecodeError:
+            refused += 1
+    assert refused > 100
 
 
 # Samples

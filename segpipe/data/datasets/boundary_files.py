@@ -122,7 +122,7 @@ def read_boundaries(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def _read_openseg(path: Path) -> Mapping[str, np.ndarray]:
-    arrays = read_matlab(path)
+    arrays = read_matlab(path, _OPENSEG_ARRAYS)
     missing = [name for name in _OPENSEG_ARRAYS if name not in arrays]
     if missing:
         raise ImageDecodeError(
@@ -130,7 +130,12 @@ def _read_openseg(path: Path) -> Mapping[str, np.ndarray]:
             "openseg's dt_offset_generator."
         )
     depth, direction, step = (arrays[name] for name in _OPENSEG_ARRAYS)
-    angle = direction.astype(np.int16) * int(step.ravel()[0]) - 180
+    if step.size != 1 or not 1 <= step.item() <= 180:
+        raise ImageDecodeError(
+            f"{path} has deg_reduce {step.ravel()[:3].tolist()}; one number of degrees from 1 to 180 is needed. Make "
+            "it again with openseg's dt_offset_generator."
+        )
+    angle = direction.astype(np.int16) * int(step.item()) - 180
     return {DISTANCE: np.clip(depth, 0, 255).astype(np.uint8), ANGLE: angle}
 
 
