@@ -45,7 +45,9 @@ _IMAGES = (
     Limit("url_image_bytes", 64 * MIB, "bytes", "an encoded image that a URL answers with"),
 )
 _DATA = (
-    Limit("annotation_bytes", 2 * GIB, "bytes", "a JSON file of annotations"),
+    Limit("annotation_bytes", 2 * GIB, "bytes", "a JSON file of annotations, or a list of a data set's files"),
+    Limit("drawn_pixels", 8 * GIB, "pixels", "areas of the objects of one label, added up"),
+    Limit("polygon_crossings", 50_000_000, "crossings", "rows of pixels that the polygon edges of one label cross"),
     Limit("matlab_bytes", 256 * MIB, "bytes", "a .mat file, and all that it unpacks to"),
 )
 _TRAINING = (Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),)

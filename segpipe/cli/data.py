@@ -226,19 +226,25 @@ def _group_text(group: FindingGroup) -> str:
 
 
 _TITLES = {
+    "empty": "nothing to learn from",
+    "one-class": "a single class",
     "unreadable-picture": "pictures that cannot be read",
     "unreadable-label": "labels that cannot be read",
     "size": "labels of another size than their picture",
     "out-of-range": "labels with values that are no class",
+    "encoding": "labels that are encoded in another way",
     "ignored-class": "a class that is ignored",
     "all-ignored": "no labelled pixels",
     "leak": "pictures that are in two splits",
+    "no-mask": "objects without a mask",
+    "dropped": "parts of the annotations that are not used",
     "smoothed": "labels that were smoothed or compressed",
     "ignored-label": "labels with ignored pixels only",
     "orientation": "pictures whose label may not be turned with them",
     "duplicate": "pictures that are there twice",
     "missing-class": "classes that never occur",
     "unlisted-value": "values that are no class",
+    "left-out": "files that are left out",
 }
 
 

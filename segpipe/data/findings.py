@@ -8,35 +8,47 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
+    "empty",
+    "one-class",
     "unreadable-picture",
     "unreadable-label",
     "size",
     "out-of-range",
+    "encoding",
     "ignored-class",
     "all-ignored",
     "leak",
+    "no-mask",
+    "dropped",
     "smoothed",
     "ignored-label",
     "orientation",
     "duplicate",
     "missing-class",
     "unlisted-value",
+    "left-out",
 ]
 
 SEVERITIES: dict[Kind, Severity] = {
+    "empty": "error",
+    "one-class": "error",
     "unreadable-picture": "error",
     "unreadable-label": "error",
     "size": "error",
     "out-of-range": "error",
+    "encoding": "error",
     "ignored-class": "error",
     "all-ignored": "error",
     "leak": "error",
+    "no-mask": "warning",
+    "dropped": "warning",
     "smoothed": "warning",
     "ignored-label": "warning",
     "orientation": "warning",
     "duplicate": "warning",
     "missing-class": "warning",
     "unlisted-value": "note",
+    "left-out": "note",
 }
 """How bad each kind is, in the order of reports. error: training would fail, or teach or score something wrong."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segpipe.errors import InputError
+from segpipe.limits import limit
 
 _MAX_GROUPS = 13  # of five bits in an int64
 
@@ -48,11 +49,20 @@ def mask_to_counts(mask: np.ndarray) -> np.ndarray:
 
 def counts_to_mask(counts: Sequence[int] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W) uint8 of 0 and 1, from run lengths; they must fill the size exactly."""
-    lengths = np.asarray(counts, dtype=np.int64)
     height, width = size
-    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != height * width:
+    num_pixels = _num_pixels(height, width)
+    try:
+        lengths = np.asarray(counts, dtype=np.int64)
+    except (OverflowError, ValueError):  # over 64 bits, or lists in the list
         raise InputError(
-            f"These runs cover {lengths.sum()} pixels, a mask of {height} × {width} has {height * width}. "
+            "These run lengths are not whole numbers of pixels. Give `counts` as it was written."
+        ) from None
+    # Each run is compared first, so that the sum cannot wrap around.
+    is_run = lengths.ndim == 1 and bool(((lengths >= 0) & (lengths <= num_pixels)).all())
+    if not is_run or lengths.sum() != num_pixels:
+        covered = f"cover {lengths.sum()} pixels" if is_run else "are not all between 0 and the pixels of the mask"
+        raise InputError(
+            f"These runs {covered}, a mask of {height} × {width} has {num_pixels}. "
             "Give the size, (height, width), that was stored beside them."
         )
     values = np.arange(len(lengths), dtype=np.uint8) & 1
@@ -95,6 +105,16 @@ def decompress_counts(text: str) -> np.ndarray:
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
+
+
+def _num_pixels(height: int, width: int) -> int:
+    most = limit("image_pixels")
+    if min(height, width) < 0 or height * width > most:
+        raise InputError(
+            f"The mask has the size {height} × {width} (height × width); at most {most:,} pixels are decoded. "
+            "Correct the size; docs/limits.md says how to raise the limit."
+        )
+    return height * width
 
 
 def _runs(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

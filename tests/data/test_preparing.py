@@ -100,9 +100,11 @@ def test_cityscapes_coarse_labels_are_an_option(tmp_path):
     [
         (polygons(("cloud", box(0, 0, 1, 1), {})), "has a 'cloud'"),
         (polygons(("sky", [[0, 0]], {})), "sky of 1 points"),
-        ({"imgHeight": 4, "objects": []}, "no polygons.json"),
+        ({"imgHeight": 4, "objects": []}, "not a polygons.json"),
         (polygons(size=(0, 6)), "0 × 6"),
         (polygons(size=(10**6, 10**6)), "1000000 × 1000000"),
+        (polygons(("sky", [[0, 0], [1e300, 0], [0, 5]], {})), "a coordinate beyond"),
+        (polygons(("sky", [[0, 0], [1, 0]] * 200, {}), size=(1_000_000, 1)), "crossings of polygon edges"),
     ],
 )
 def test_cityscapes_outlines_that_cannot_be_are_named(tmp_path, outlines, message):

@@ -1,21 +1,25 @@
-"""What COCO's JSON files have in common: pictures, categories, and where their files are."""
+"""What COCO's JSON files have in common: pictures, categories, where their files are, and what is wrong with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
+from segpipe.log import get_logger
 
+from ..annotation_files import check_size
+from ..findings import SEVERITIES, Finding
 from ..labels import build_label_set
 from ..sources import PICTURE_SUFFIXES
 from .scanning import find_files
 
-T = TypeVar("T")
+logger = get_logger(__name__)
 
 
 class Image(msgspec.Struct):
@@ -33,14 +37,6 @@ class Category(msgspec.Struct):
     id: int
     name: str
     color: tuple[int, int, int] | None = None
-
-
-def read_document(path: Path, kind: type[T]) -> T:
-    """The file as `kind`; fields that it does not name are skipped. InputError says what is wrong and where."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not COCO's JSON: {error}. Write it again, or name another file.") from error
 
 
 def label_set_of(categories: Sequence[Category], path: Path, *, background: str | None = None) -> LabelSet:
@@ -62,7 +58,8 @@ def label_set_of(categories: Sequence[Category], path: Path, *, background: str 
 
 def background_id(ids: Sequence[int]) -> int:
     """The least number that is no category's id."""
-    return next(number for number in range(len(ids) + 1) if number not in set(ids))
+    known = set(ids)
+    return next(number for number in range(len(ids) + 1) if number not in known)
 
 
 def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
@@ -89,17 +86,50 @@ def image_folder(root: Path, split: str, images: str | None) -> Path:
     return found
 
 
-def picture_paths(images: Sequence[Image], folder: Path, document: Path) -> dict[int | str, str]:
-    """The path of each picture by its id; InputError lists those that are not in the folder."""
-    files = {path.relative_to(folder).as_posix(): str(path) for path in find_files(folder, PICTURE_SUFFIXES).values()}
-    missing = [image.file_name for image in images if image.file_name not in files]
-    if missing or not images:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+def picture_paths(images: Sequence[Image], folder: Path, document: Path) -> dict[str, str]:
+    """The path of each picture by its id as text.
+
+    Raises:
+        InputError: pictures that are not in the folder, an id or a file that is there twice, or an impossible size.
+    """
+    for image in images:
+        check_size(image.height, image.width, origin=f"{document}: {image.file_name}")
+    for what, values in (("id", [str(image.id) for image in images]), ("file", [each.file_name for each in images])):
+        twice = next((value for value, count in Counter(values).items() if count > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"{document} has two pictures with the {what} {twice!r}; each needs its own. Correct the JSON."
+            )
+    paths = paths_below(folder, [image.file_name for image in images], PICTURE_SUFFIXES, document)
+    return {str(image.id): path for image, path in zip(images, paths, strict=True)}
+
+
+def paths_below(folder: Path, names: Sequence[str], endings: Sequence[str], document: Path) -> list[str]:
+    """The files of these names in a folder. Names are looked up among its files, so none can lead out of it.
+
+    Raises:
+        InputError: a list of those that are not there.
+    """
+    files = {path.relative_to(folder).as_posix(): str(path) for path in find_files(folder, endings).values()}
+    missing = [name for name in names if name not in files]
+    if missing or not names:
         raise InputError(
-            f"{document} names {len(images)} pictures, {len(missing)} of which are not in {folder}: {shown or 'none'}. "
-            "All of them are needed. Add them, or give their folder below the root as images=."
+            f"{document} names {len(names)} pictures, {len(missing)} of which are not in {folder}: "
+            f"{listing(missing) or 'none'}. All of them are needed. Add them, or give their folder below the root as "
+            "images= or masks=."
         )
-    paths = {image.id: files[image.file_name] for image in images}
-    if len(paths) < len(images):
-        raise InputError(f"{document} has two pictures with one id; each needs its own. Correct the JSON.")
-    return paths
+    return [files[name] for name in names]
+
+
+def warn(document: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Log what was found in a document, one line each, and give it back."""
+    for finding in findings:
+        level = logging.INFO if SEVERITIES[finding.kind] == "note" else logging.WARNING
+        logger.log(level, "%s: %s. %s", document, finding.what, finding.fix)
+    return tuple(findings)
+
+
+def listing(names: Iterable[object]) -> str:
+    """The first names, and how many there are more."""
+    shown = list(dict.fromkeys(map(str, names)))
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

@@ -33,6 +33,7 @@ def concat(datasets: Sequence[SegmentationDataset]) -> SegmentationDataset:
         split=_joined([dataset.split for dataset in datasets]),
         labels=first.labels,
         pairs=tuple(pair for dataset in datasets for _ in range(dataset.times) for pair in dataset.pairs),
+        notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError
 
+from ..findings import Finding
 from ..images import read_image
 from ..labels import encode_label, read_label
 from ..sample import Sample
@@ -49,6 +50,7 @@ class SegmentationDataset(Sequence[Sample]):
         pairs: the files.
         times: how often the pairs are gone through.
         extras: gives what samples carry beside picture and label, see `with_boundaries`; None: nothing.
+        notes: what was found when the data set was opened, for `data check`.
     """
 
     name: str
@@ -57,6 +59,7 @@ class SegmentationDataset(Sequence[Sample]):
     pairs: tuple[Pair, ...]
     times: int = 1
     extras: ExtrasReader | None = None
+    notes: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs) * self.times

@@ -7,10 +7,33 @@ of 4 × 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from segpipe.errors import InputError
+
+from ..annotation_files import DrawingBudget
+
+FARTHEST = 1e9
+"""Coordinates beyond it cannot be meant, and would overflow."""
+_AT_ONCE = 1 << 18
+"""Crossings that are computed at a time."""
+
+
+class Window(NamedTuple):
+    """A part of a mask; pixels outside of it are 0."""
+
+    rows: slice
+    columns: slice
+    mask: np.ndarray
+    """(h, w) uint8 of 0 and 1, of the size of the part."""
+
+
+def has_area(points: Sequence[float]) -> bool:
+    """Whether these are three points or more that do not all lie on one row or one column."""
+    x, y = points[::2], points[1::2]
+    return len(points) >= 6 and len(points) % 2 == 0 and min(x) < max(x) and min(y) < max(y)
 
 
 def rasterise_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
@@ -20,20 +43,49 @@ def rasterise_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndar
         points: x1, y1, x2, y2, …, at least three points; they may lie outside the picture.
         size: (height, width).
     """
-    if len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
+    mask = np.zeros(size, np.uint8)
+    rows, columns, inside = polygon_window(points, size, DrawingBudget())
+    mask[rows, columns] = inside
+    return mask
+
+
+def polygon_window(points: Sequence[float], size: tuple[int, int], budget: DrawingBudget) -> Window:
+    """`rasterise_polygon` without what lies outside of the polygon's bounding box.
+
+    Args:
+        budget: pays for the pixels of the box and for the rows that edges cross.
+
+    Raises:
+        InputError: fewer than three points, a coordinate beyond `FARTHEST`, or a budget that is spent.
+    """
+    corners = np.asarray(points, np.float64)
+    if len(points) < 6 or len(points) % 2 or not (np.abs(corners) <= FARTHEST).all():
         raise InputError(
-            f"A polygon has {len(points)} numbers: {list(points[:6])}…; it needs x and y of three points or more. "
-            "Correct it, or leave it out."
+            f"A polygon has {len(points)} numbers: {list(points[:6])}…; it needs x and y of three points or more, "
+            f"each within ±{FARTHEST:.0e}. Correct it, or leave it out."
         )
     height, width = size
-    corners = np.asarray(points, np.float64).reshape(-1, 1, 2)
-    x, y = corners[..., 0], corners[..., 1]  # (N, 1)
-    next_x, next_y = np.roll(x, -1, axis=0), np.roll(y, -1, axis=0)
-    centres = np.arange(height) + 0.5  # (H,)
-    edges, rows = np.nonzero((y <= centres) != (next_y <= centres))  # which edges cross which row of centres
-    slope = (next_x - x)[edges, 0] / (next_y - y)[edges, 0]
-    crossings = x[edges, 0] + (centres[rows] - y[edges, 0]) * slope
-    columns = np.clip(np.ceil(crossings - 0.5), 0, width).astype(np.int64)  # the first centre right of the edge
-    toggles = np.zeros((height, width + 1), np.int64)
-    np.add.at(toggles, (rows, columns), 1)
-    return (np.cumsum(toggles[:, :width], axis=1) & 1).astype(np.uint8)
+    x, y = corners[::2], corners[1::2]  # (N,)
+    next_x, next_y = np.roll(x, -1), np.roll(y, -1)
+    first, last = (_first_centre(edge(y, next_y), height) for edge in (np.minimum, np.maximum))
+    top, bottom = int(first.min()), int(last.max())
+    left, right = (int(_first_centre(end, width)) for end in (x.min(), x.max()))
+    counts = np.cumsum(last - first)  # crossings of the edges up to each one with rows of centres
+    budget.spend("polygon_crossings", int(counts[-1]))
+    budget.spend("drawn_pixels", (bottom - top) * (right - left))
+    toggles = np.zeros((bottom - top, right - left + 1), np.uint8)
+    for start in range(0, int(counts[-1]), _AT_ONCE):
+        places = np.arange(start, min(start + _AT_ONCE, int(counts[-1])))
+        edges = np.searchsorted(counts, places, side="right")
+        rows = last[edges] - (counts[edges] - places)
+        slope = (next_x[edges] - x[edges]) / (next_y[edges] - y[edges])
+        crossings = x[edges] + (rows + 0.5 - y[edges]) * slope
+        columns = np.clip(np.ceil(crossings - 0.5), left, right).astype(np.int64) - left
+        np.bitwise_xor.at(toggles, (rows - top, columns), 1)
+    inside = np.bitwise_xor.accumulate(toggles[:, : right - left], axis=1)
+    return Window(slice(top, bottom), slice(left, right), inside)
+
+
+def _first_centre(places: np.ndarray, length: int) -> np.ndarray:
+    """The first pixels whose centres are not before these places, from 0 to `length`."""
+    return np.clip(np.ceil(places - 0.5), 0, length).astype(np.int64)

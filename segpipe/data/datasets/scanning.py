@@ -10,6 +10,8 @@ from pathlib import Path
 
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError, UnknownNameError
+from segpipe.files import read_file
+from segpipe.limits import limit
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
@@ -162,9 +164,10 @@ def pair_files(
 
 def read_names(path: Path) -> tuple[str, ...]:
     """The lines of a text file without blank ones; InputError where a name is there twice, or there is none."""
+    data = read_file(path, max_bytes=limit("annotation_bytes"), error=InputError)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
         raise InputError(f"The list {path} cannot be read: {error}. It is a text with one picture a line.") from error
     names = tuple(line for line in lines if line)
     twice = [name for name, count in Counter(names).items() if count > 1]

@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 
 from segpipe.errors import InputError
 
+from ..annotation_files import DrawingBudget, check_size, read_annotations
+from ..datasets.polygons import FARTHEST
 from ..datasets.scanning import find_files
-from ..images import MAX_PIXELS
 from ..labels import dataset_labels, encode_label, read_label
 from .finding import shown_content
 from .plans import Plan, Task
@@ -30,6 +31,9 @@ _NOTE = (
     "Class indices (train ids) as *_labelTrainIds.png. segpipe reads *_labelIds.png too and gives the same classes; "
     "other programs want these files, and so do folders with polygons alone."
 )
+
+
+_KIND = "a polygons.json of Cityscapes, with imgHeight, imgWidth and objects"
 
 
 class Shape(msgspec.Struct):
@@ -82,6 +86,7 @@ def draw_label_ids(annotation: Annotation, *, origin: str) -> np.ndarray:
     """
     picture = Image.new("L", (annotation.width, annotation.height), 0)
     drawer = ImageDraw.Draw(picture)
+    budget = DrawingBudget()
     for shape in annotation.objects:
         if shape.deleted or shape.label in ("license plate", "license plategroup"):
             continue
@@ -89,24 +94,18 @@ def draw_label_ids(annotation: Annotation, *, origin: str) -> np.ndarray:
             raise InputError(
                 f"{origin} has a {shape.label} of {len(shape.polygon)} points; two are needed. Correct it."
             )
+        if any(not -FARTHEST <= place <= FARTHEST for point in shape.polygon for place in point):
+            raise InputError(f"{origin} has a {shape.label} with a coordinate beyond ±{FARTHEST:.0e}. Correct it.")
+        # Pillow looks at each edge for each row.
+        budget.spend("polygon_crossings", len(shape.polygon) * annotation.height)
         drawer.polygon(shape.polygon, fill=_id_of(shape.label, origin))
     return np.array(picture)
 
 
 def read_annotation(path: Path) -> Annotation:
     """A *_polygons.json; InputError where it is none."""
-    try:
-        annotation = msgspec.json.decode(path.read_bytes(), type=Annotation)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is no polygons.json of Cityscapes: {error}. It has imgHeight, imgWidth and objects. Unpack it "
-            "again."
-        ) from error
-    if min(annotation.height, annotation.width) < 1 or annotation.height * annotation.width > MAX_PIXELS:
-        raise InputError(
-            f"{path} is for a picture of {annotation.height} × {annotation.width} (height × width); it needs 1 to "
-            f"{MAX_PIXELS} pixels. Unpack it again."
-        )
+    annotation = read_annotations(path, Annotation, _KIND)
+    check_size(annotation.height, annotation.width, origin=str(path))
     return annotation
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 
+from ..annotation_files import DrawingBudget, check_size, read_annotations
 from ..labels import dataset_labels, encode_label
 from ..rle import counts_to_mask, decode_mask
 from .finding import first_folder
@@ -93,7 +94,9 @@ def plan_pascal_context(root: Path) -> Plan:
 def draw_label(picture: Picture, masks: Sequence[Mask]) -> np.ndarray:
     """(H, W) uint8 class indices 0–59 of one picture; numbers that are no class are background."""
     raw = np.zeros((picture.height, picture.width), np.uint16)
+    budget = DrawingBudget()
     for mask in masks:
+        budget.spend("drawn_pixels", raw.size)
         raw[_decode(mask, picture) != 0] = mask.category_id if mask.category_id in RAW_IDS else 0
     return encode_label(raw, _label_set(), origin=picture.file_name)
 
@@ -109,12 +112,10 @@ def _find_document(root: Path, voc: Path) -> Path:
 
 
 def _read_document(path: Path) -> Document:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not PASCAL-Context's JSON: {error}. It has images and annos_segmentation. Fetch it again."
-        ) from error
+    document = read_annotations(path, Document, "PASCAL-Context's JSON, which has images and annos_segmentation")
+    for picture in document.images:
+        check_size(picture.height, picture.width, origin=f"{path}: {picture.file_name}")
+    return document
 
 
 def _stem(picture: Picture) -> str:
