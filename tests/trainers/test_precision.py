@@ -10,6 +10,8 @@ from segpipe.configuration import AdamW, LossScale, TrainConfig
 from segpipe.errors import UnknownNameError
 from segpipe.trainers.precision import amp_level, apply_layer_norm_precision, build_scaler, warn_of_slow_bfloat16
 
+EPS = torch.finfo(torch.float32).eps
+
 
 def train_config(**options):
     return TrainConfig(max_steps=1, batch_size=1, optimizer=AdamW(lr=0.1), **options)
@@ -77,8 +79,23 @@ def test_levels_are_what_the_configuration_says_of_precision(recipe, data_root, 
 def test_gelu_and_softmax_of_half_values_compute_in_float32():
     # Hence O1, which names both, and O2, which does not, are the same thing in torch.
     values = torch.randn(64, 128, generator=torch.Generator().manual_seed(0)).half()
-    assert torch.equal(functional.gelu(values), functional.gelu(values.float()).half())
-    assert torch.equal(values.softmax(-1), values.float().softmax(-1).half())
+    gelu, softmax = functional.gelu(values.double()), values.double().softmax(-1)
+    # 1 + erf(x / √2) of float32 is off by some of its eps whatever is left of it, so x (1 + erf(x / √2)) by as many x.
+    assert is_rounded_once(functional.gelu(values), gelu, slack=4 * EPS * values.double().abs())
+    # An exponential and the sum of 128 of them, relative to their quotient.
+    assert is_rounded_once(values.softmax(-1), softmax, slack=(128 + 8) * EPS * softmax)
+    # Such a bound finds what computes in half precision.
+    halves = values * (1 + (values * 0.5**0.5).erf()) * 0.5
+    assert not is_rounded_once(halves, gelu, slack=4 * EPS * values.double().abs())
+    exponentials = (values - values.amax(-1, keepdim=True)).exp()
+    assert not is_rounded_once(exponentials / exponentials.sum(-1, keepdim=True), softmax, slack=136 * EPS * softmax)
+
+
+def is_rounded_once(found, exact, slack):
+    """Whether half-precision values differ from exact ones by what rounding to half precision may do, and `slack`."""
+    half = torch.finfo(torch.float16)
+    rounding = (exact.abs() * half.eps / 2).clamp(min=half.smallest_normal * half.eps / 2)
+    return bool(((found.double() - exact).abs() <= rounding * (1 + half.eps) + slack).all())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
