@@ -37,7 +37,15 @@ _DOCUMENTS = (
 )
 _HUB = (
     Limit("manifest_bytes", 16 * MIB, "bytes", "a manifest.json"),
-    Limit("listing_bytes", 64 * MIB, "bytes", "one JSON answer of a server, after decompression"),
+    Limit("listing_bytes", 32 * MIB, "bytes", "one JSON answer of a server, after decompression"),
+    Limit("listed_files", 100_000, "files", "files that a server, a manifest or a folder lists for a model"),
+    Limit("model_files", 256, "files", "files that are fetched for a model"),
+    Limit("path_bytes", 1000, "bytes", "a path in a listing, a manifest or an archive, in UTF-8"),
+    Limit("path_part_bytes", 200, "bytes", "one part of such a path"),
+    Limit("path_depth", 32, "parts", "parts of such a path"),
+    Limit("download_bytes", 64 * GIB, "bytes", "a file that is downloaded"),
+    Limit("archive_files", 1_000_000, "files", "members of an archive"),
+    Limit("archive_bytes", 256 * GIB, "bytes", "all members of an archive, unpacked"),
 )
 _IMAGES = (
     Limit("image_pixels", 200_000_000, "pixels", "height × width of an image"),

@@ -8,27 +8,27 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from segpipe.errors import DownloadError, IntegrityError
+from segpipe.limits import limit
 from segpipe.log import get_logger
 
+from .bodies import Answer, body_length, is_packed
 from .manifest import FileEntry, git_sha1_of, sha256_of
 from .parts import Origin, Part, claim_part
 from .retries import Backoff, SlowError, TransientError
 from .sources import RemoteFile
 from .storage import storage_errors
-from .transport import Credentials, Transport, body_length, login_page_hint, shown_url
-
-if TYPE_CHECKING:
-    import requests
+from .transport import Credentials, Transport, login_page_hint, shown_url
 
 logger = get_logger(__name__)
 
 WRONG_BODIES = 2
 """How often a file is asked for again after it came with a wrong size or digest."""
 _ENOUGH_PROGRESS = 2**18
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_VERSION = re.compile(r"[\x20-\x7e]{1,200}")
 
 
 class CancelledError(DownloadError):
@@ -53,18 +53,18 @@ class Fetcher:
 
         When the rest fails, what arrived is kept for a later run, except bytes that are wrong.
         """
+        _require_possible(file)
         with storage_errors(self.folder, file.size):
             part = claim_part(self.folder, _origin(file))
-        try:
-            with storage_errors(part.path, file.size):
+            try:
                 self.report(part.size)
-            return part, self._fill(file, part)
-        except (DownloadError, IntegrityError, KeyboardInterrupt):
-            part.release()
-            raise
-        except BaseException:
-            part.discard()
-            raise
+                return part, self._fill(file, part)
+            except (DownloadError, IntegrityError, KeyboardInterrupt):
+                part.release()
+                raise
+            except BaseException:
+                part.discard()
+                raise
 
     def _fill(self, file: RemoteFile, part: Part) -> FileEntry:
         """Ask until the part is whole and right, or the attempts are used up."""
@@ -98,86 +98,109 @@ class Fetcher:
         what = f"{file.path} of {self.label}"
         with self.transport.open(
             file.url, what=what, credentials=self.credentials, headers=_range(part, offset), accept=(200, 206, 416)
-        ) as response:
-            self._prepare(response, file, part, offset)
-            self._write_body(response, file, part, what)
+        ) as answer:
+            self._prepare(answer, file, part, offset)
+            self._write_body(answer, file, part, what)
 
-    def _prepare(self, response: requests.Response, file: RemoteFile, part: Part, offset: int) -> None:
+    def _prepare(self, answer: Answer, file: RemoteFile, part: Part, offset: int) -> None:
         """Make the part end where the answer begins."""
-        status = response.status_code
+        status = answer.status
         if status == 416:
             self._restart(part)
             raise TransientError(f"{file.path}: the server has fewer than {offset:,} bytes of it.", retry_after=0.0)
-        if status == 206 and not _continues(response, file, offset):
+        if status == 206 and not _continues(answer, file, part.origin, offset):
             self._restart(part)
-            raise TransientError(f"{file.path}: the server sent another range than asked for.", retry_after=0.0)
+            raise TransientError(
+                f"{file.path}: the server sent another range than asked for, or one of another version.",
+                retry_after=0.0,
+            )
         if status == 200 and offset:
             # The server ignores ranges, or the file has changed: what follows is the whole file.
             self._restart(part)
-        if file.digest is None:
-            with storage_errors(part.path):
-                part.note(_announced(response, file, part.origin))
+        if status == 200 and file.digest is None:
+            part.note(_announced(answer, file, part.origin))
 
-    def _write_body(self, response: requests.Response, file: RemoteFile, part: Part, what: str) -> None:
+    def _write_body(self, answer: Answer, file: RemoteFile, part: Part, what: str) -> None:
         received = part.size
-        with storage_errors(part.path, file.size):
-            handle = part.append()
-        with handle:
-            for piece in self.transport.read_body(response, what=what):
+        expected = part.origin.size if file.size is None else file.size
+        with part.append() as handle:
+            for piece in answer.pieces():
                 self._require_needed(file)
                 received += len(piece)
-                if file.size is not None and received > file.size:
-                    raise IntegrityError(f"{what}: more than the {file.size:,} bytes it should have came.")
-                with storage_errors(part.path, file.size):
-                    _write_all(handle, piece)
+                if expected is None:
+                    _require_room(what, received)
+                elif received > expected:
+                    raise IntegrityError(f"{what}: more than the {expected:,} bytes it should have came.")
+                _write_all(handle, piece)
                 self.report(len(piece))
-            with storage_errors(part.path, file.size):
-                os.fsync(handle.fileno())
+            os.fsync(handle.fileno())
 
     def _require_needed(self, file: RemoteFile) -> None:
         if self.cancelled.is_set():
             raise CancelledError(f"{file.path} of {self.label} is not needed any more, another file failed.")
 
     def _restart(self, part: Part) -> None:
-        with storage_errors(part.path):
-            self.report(-part.size)
-            part.restart()
+        self.report(-part.size)
+        part.restart()
 
 
 def _origin(file: RemoteFile) -> Origin:
     return Origin(file.path, shown_url(file.url), file.size, file.digest)
 
 
+def _require_possible(file: RemoteFile) -> None:
+    if file.size is not None:
+        _require_room(file.path, file.size)
+
+
+def _require_room(what: str, size: int) -> None:
+    if size > limit("download_bytes"):
+        raise DownloadError(
+            f"{what} has {size:,} bytes or more; at most {limit('download_bytes'):,} are fetched. Check that it is the "
+            "right file; docs/limits.md says how to raise the limit."
+        )
+
+
 def _range(part: Part, offset: int) -> dict[str, str]:
+    """The headers that ask for the rest; none where nothing would tell whether it is the rest of the same bytes."""
     if not offset:
         return {}
-    etag = part.origin.etag
-    # If-Range makes the server send the whole file when it has changed; a digest sees that without it.
-    condition = {"If-Range": etag} if etag and part.origin.digest is None else {}
-    return {"Range": f"bytes={offset}-", **condition}
+    if part.origin.digest is not None:  # which will tell
+        return {"Range": f"bytes={offset}-"}
+    if part.origin.version is None:
+        return {}
+    # It makes the server send the whole file when it has changed.
+    return {"Range": f"bytes={offset}-", "If-Range": part.origin.version}
 
 
-def _continues(response: requests.Response, file: RemoteFile, offset: int) -> bool:
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if match is None or int(match[1]) != offset:
+def _continues(answer: Answer, file: RemoteFile, origin: Origin, offset: int) -> bool:
+    """Whether a partial answer is the range that was asked for, of the file that the part is of."""
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if match is None or is_packed(answer.headers):
         return False
-    return file.size is None or match[2] in ("*", str(file.size))
+    start, end = int(match[1]), int(match[2])
+    total = origin.size if match[3] == "*" else int(match[3])
+    expected = origin.size if file.size is None else file.size
+    if start != offset or start > end or (total is not None and end >= total) or expected not in (None, total):
+        return False
+    return not offset or file.digest is not None or _version(answer) == origin.version
 
 
-def _announced(response: requests.Response, file: RemoteFile, origin: Origin) -> Origin:
-    """The origin with the size and the strong ETag of an answer; a range may leave out the size told before."""
-    size = _total(response) if file.size is None else file.size
-    if size is None and response.status_code == 206:
-        size = origin.size
-    etag = response.headers.get("ETag", "")
-    return replace(origin, size=size, etag=etag if etag.startswith('"') else None)
+def _announced(answer: Answer, file: RemoteFile, origin: Origin) -> Origin:
+    """The origin with the size and the version of an answer with the whole file."""
+    size = body_length(answer.headers) if file.size is None else file.size
+    return replace(origin, size=size, version=_version(answer))
 
 
-def _total(response: requests.Response) -> int | None:
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if match and match[2] != "*":
-        return int(match[2])
-    return body_length(response)
+def _version(answer: Answer) -> str | None:
+    """What tells the bytes of an answer from those of any other version; None where nothing does.
+
+    A weak ETag stands for several versions that are as good as each other, a packed body is not the one that ranges are
+    counted in.
+    """
+    etag = answer.headers.get("ETag")
+    version = answer.headers.get("Last-Modified") if etag is None else etag if etag.startswith('"') else None
+    return version if version and _VERSION.fullmatch(version) and not is_packed(answer.headers) else None
 
 
 def _write_all(handle: BinaryIO, piece: bytes) -> None:

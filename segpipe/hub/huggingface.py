@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
-from segpipe.errors import DownloadError
-
+from .documents import Count, RevisionText, Sha256
 from .sources import Listing, RemoteFile
 from .transport import Credentials, Transport
 
@@ -29,22 +27,38 @@ class HuggingFaceSource:
     def list_files(self, transport: Transport, revision: str) -> Listing:
         what = f"The file list of {self.label}@{revision}"
         url = f"{self.endpoint}/api/models/{self.name}/revision/{quote(revision, safe='')}?blobs=true"
-        document = transport.fetch_json(url, what=what, credentials=self.credentials)
-        try:
-            commit = str(document["sha"])
-            files = tuple(self._file(entry, commit) for entry in document["siblings"])
-        except (KeyError, TypeError, AttributeError):
-            raise DownloadError(f"{what}: the answer has no list of files. Check HF_ENDPOINT.") from None
-        return Listing(files, commit)
+        answer = transport.fetch_json(
+            url, _Answer, what=what, credentials=self.credentials, advice="Check HF_ENDPOINT."
+        )
+        return Listing(tuple(self._file(entry, answer.sha) for entry in answer.siblings), answer.sha)
 
-    def _file(self, entry: dict[str, Any], commit: str) -> RemoteFile:
-        path = str(entry["rfilename"])
+    def _file(self, entry: _Entry, commit: str) -> RemoteFile:
         # By commit, not by branch: the branch may move between the list and the files.
-        url = f"{self.endpoint}/{self.name}/resolve/{quote(commit, safe='')}/{quote(path, errors='replace')}"
-        large = entry.get("lfs")
-        if large:
-            return RemoteFile(path, url, large["size"], sha256=str(large["sha256"]))
-        return RemoteFile(path, url, entry.get("size"), git_sha1=entry.get("blobId"))
+        address = f"{quote(commit, safe='')}/{quote(entry.rfilename)}"
+        url = f"{self.endpoint}/{self.name}/resolve/{address}"
+        if entry.lfs:
+            return RemoteFile(entry.rfilename, url, entry.lfs.size, sha256=entry.lfs.sha256)
+        return RemoteFile(entry.rfilename, url, entry.size, git_sha1=entry.blobId)
+
+
+@dataclass(frozen=True)
+class _Large:
+    size: Count
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class _Entry:
+    rfilename: str
+    size: Count | None = None
+    blobId: str | None = None
+    lfs: _Large | None = None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    sha: RevisionText
+    siblings: list[_Entry]
 
 
 def huggingface_credentials(token: str | None) -> Credentials:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segpipe.errors import ModelFolderError, UnsafePathError
+from segpipe.files import open_regular, read_file
+from segpipe.limits import limit
 
+from .documents import Count, Sha256, Text, decode_document
 from .paths import check_relative_paths
 from .storage import MANIFEST_NAME, write_atomically
 
 MANIFEST_VERSION = 1
-MAX_MANIFEST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class FileEntry:
 
     path: str
     """Relative, with forward slashes."""
-    size: int
-    sha256: str
+    size: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -95,30 +97,27 @@ def build_manifest(folder: Path, paths: Iterable[str]) -> Manifest:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of `folder`, None where there is none; ModelFolderError where it is not one."""
     path = folder / MANIFEST_NAME
-    try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ModelFolderError(f"{path} has more than {MAX_MANIFEST_BYTES:,} bytes. Seal or download it again.")
-        return parse_manifest(path.read_bytes(), str(path))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path):
         return None
+    return parse_manifest(read_file(path, max_bytes=limit("manifest_bytes"), error=ModelFolderError), str(path))
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """Decode a manifest; every path in it has passed the rule for safe paths."""
     try:
-        document = json.loads(data)
-        files = tuple(FileEntry(_text(f, "path"), _count(f, "size"), _sha256(f)) for f in document["files"])
-        version = _count(document, "format_version")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        document = decode_document(data, _Document)
+    except ValueError as error:
         raise ModelFolderError(
-            f"{where} is not a manifest ({type(error).__name__}: {error}). It needs format_version and files with "
-            "path, size and sha256. Seal or download the folder again."
+            f"{where} is not a manifest: {error}. It needs format_version and files with path, size and sha256. "
+            "Seal or download the folder again."
         ) from None
-    if version > MANIFEST_VERSION:
-        raise ModelFolderError(f"{where} has format_version {version}, this segpipe reads 1. Upgrade segpipe.")
-    check_relative_paths(entry.path for entry in files)
-    optional = (document.get(key) for key in ("source", "revision", "commit", "created"))
-    return Manifest(files, *(value if isinstance(value, str) else None for value in optional))
+    if document.format_version > MANIFEST_VERSION:
+        raise ModelFolderError(
+            f"{where} has format_version {document.format_version}, this segpipe reads 1. Upgrade segpipe."
+        )
+    check_relative_paths([entry.path for entry in document.files])
+    origin = (document.source, document.revision, document.commit, document.created)
+    return Manifest(tuple(document.files), *origin)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -163,34 +162,23 @@ def timestamp() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(frozen=True)
+class _Document:
+    """A manifest as JSON."""
+
+    format_version: Count
+    files: list[FileEntry]
+    source: Text | None = None
+    revision: Text | None = None
+    commit: Text | None = None
+    created: Text | None = None
+
+
 def _file_digest(path: Path, digest: Any) -> str:
-    buffer = bytearray(2**20)
-    view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
+    with open_regular(path, error=ModelFolderError) as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
     return str(digest.hexdigest())
-
-
-def _text(document: Any, key: str) -> str:
-    value = document[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is not a text")
-    return value
-
-
-def _count(document: Any, key: str) -> int:
-    value = document[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"{key} is not a count")
-    return value
-
-
-def _sha256(document: Any) -> str:
-    value = _text(document, "sha256")
-    if len(value) != 64 or set(value) - set("0123456789abcdef"):
-        raise ValueError("sha256 does not have 64 hexadecimal digits")
-    return value
 
 
 def _entry_problem(folder: Path, entry: FileEntry) -> Problem | None:

@@ -10,12 +10,16 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, BinaryIO
 
+from msgspec import Meta
+
+from segpipe.files import open_regular
 from segpipe.log import get_logger
 
+from .documents import Count, Text, read_note
 from .paths import file_key
 from .storage import open_new, write_atomically
 
@@ -25,16 +29,20 @@ ABANDONED_AFTER = 3600.0
 """Seconds without a write after which another machine's part counts as left behind."""
 
 
+VersionText = Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z")]
+"""It is sent back to the server, in a header."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """What the bytes of a part belong to. Parts are shared between runs only when this is equal."""
 
-    path: str
-    url: str
-    size: int | None = None
-    digest: str | None = None
-    etag: str | None = None
-    """Of the answer, where no digest is known beforehand."""
+    path: Text
+    url: Text
+    size: Count | None = None
+    digest: Text | None = None
+    version: VersionText | None = None
+    """The strong ETag of the answer, or its Last-Modified, where no digest is known beforehand."""
 
     def fits(self, other: Origin) -> bool:
         """Whether bytes fetched for `other` can be continued for this."""
@@ -42,7 +50,7 @@ class Origin:
             return False
         if self.digest is not None:
             return self.digest == other.digest
-        return self.url == other.url and other.etag is not None
+        return self.url == other.url and other.version is not None
 
 
 class Part:
@@ -67,7 +75,7 @@ class Part:
 
     def head(self) -> bytes:
         """The first bytes, to see what kind of file it is."""
-        with open(self.path, "rb") as file:
+        with open_regular(self.path, error=OSError) as file:
             return file.read(512)
 
     def note(self, origin: Origin) -> None:
@@ -101,12 +109,12 @@ def claim_part(folder: Path, origin: Origin) -> Part:
     folder.mkdir(parents=True, exist_ok=True)
     mine = _new_path(folder, origin)
     for path in sorted(folder.glob(f"{file_key(origin.path)}.*.part")):
-        found = _read_note(path)
-        if found is None or not origin.fits(found[0]) or not _is_left_behind(path, found[1]):
+        note = read_note(_note_path(path), _Note)
+        if note is None or not origin.fits(note.origin) or not _is_left_behind(path, note.owner):
             continue
         if _take(path, mine):
             part = Part(mine, origin)
-            part.note(found[0])
+            part.note(note.origin)
             logger.info("Going on with %s after %d bytes.", origin.path, part.size)
             return part
     part = Part(mine, origin)
@@ -118,8 +126,8 @@ def claim_part(folder: Path, origin: Origin) -> Part:
 def left_behind(folder: Path, older_than: float = 0.0) -> Iterator[Path]:
     """Parts, and their notes, that no living process works on and that are older than so many seconds."""
     for path in folder.glob("*.part"):
-        found = _read_note(path)
-        if _is_left_behind(path, found[1] if found else _Process("", -1, "")) and _age(path) >= older_than:
+        note = read_note(_note_path(path), _Note)
+        if _is_left_behind(path, note.owner if note else _Process("", 1, "")) and _age(path) >= older_than:
             yield path
     for path in folder.glob("*.part.json"):
         if not path.with_suffix("").exists() and _age(path) >= max(older_than, 60.0):
@@ -128,9 +136,17 @@ def left_behind(folder: Path, older_than: float = 0.0) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Process:
-    host: str
-    pid: int
-    started: str
+    host: Text
+    pid: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    started: Text
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What lies beside a part."""
+
+    origin: Origin
+    owner: _Process | None = None
 
 
 def _this_process() -> _Process:
@@ -198,14 +214,4 @@ def _take(path: Path, mine: Path) -> bool:
 
 
 def _write_note(part: Path, origin: Origin, owner: _Process | None) -> None:
-    document: dict[str, Any] = {**vars(origin), "owner": vars(owner) if owner else None}
-    write_atomically(_note_path(part), json.dumps(document).encode())
-
-
-def _read_note(part: Path) -> tuple[Origin, _Process | None] | None:
-    try:
-        document = json.loads(_note_path(part).read_bytes())
-        owner = document.pop("owner")
-        return Origin(**document), _Process(**owner) if owner else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    write_atomically(_note_path(part), json.dumps(asdict(_Note(origin, owner))).encode())

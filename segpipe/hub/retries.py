@@ -10,19 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from segpipe.errors import DownloadError, HubError, IntegrityError
+from segpipe.errors import DownloadError, HubError, InputError, IntegrityError
 from segpipe.log import get_logger
 
 logger = get_logger(__name__)
 
+LONGEST_TIME = 86400.0
+"""No limit is longer than a day, in seconds."""
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on a request. Times are in seconds."""
+    """Bounds on a request. Times are in seconds, at most a day."""
 
     connect_timeout: float = 10.0
+    """For each address of a host. Looking its name up is the operating system's business, and not bounded here."""
     read_timeout: float = 30.0
-    """Without a byte for this long, the request has failed."""
+    """Without a byte for this long, the request has failed. The status and all headers must have come by then."""
     attempts: int = 5
     """In a row without progress."""
     first_delay: float = 0.5
@@ -35,6 +39,10 @@ class Limits:
     min_speed: float = 1024.0
     """Bytes per second; a slower answer is given up and asked for again."""
     max_redirects: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "read_timeout", "slow_window", "deadline"):
+            check_seconds(name, getattr(self, name))
 
 
 class TransientError(DownloadError):
@@ -113,6 +121,15 @@ class Backoff:
         return longest * (0.5 + 0.5 * self.jitter())
 
 
+def check_seconds(name: str, seconds: float) -> float:
+    """Return a time in seconds if it is positive, and at most a day."""
+    if not 0 < seconds <= LONGEST_TIME:  # false for what is not a number, too
+        raise InputError(
+            f"{name} is {seconds!r}. It needs a positive number of seconds, at most {LONGEST_TIME:,.0f}, e.g. 30."
+        )
+    return seconds
+
+
 def parse_retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for (a number or a date), or None."""
     if not value:
@@ -136,3 +153,21 @@ def parse_count(value: str) -> int | None:
 
 def _times(attempts: int) -> str:
     return "one attempt" if attempts == 1 else f"{attempts} attempts"
+
+
+def innermost_reason(error: BaseException) -> str:
+    """The innermost cause of an error in words. Not str(error), which has the URL with its query."""
+    causes = raised_causes(error)
+    words = next((cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), None)
+    return words or type(causes[-1]).__name__
+
+
+def raised_causes(error: BaseException) -> list[BaseException]:
+    """The error and what it was raised for, outermost first."""
+    causes: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in causes:
+        causes.append(current)
+        wrapped = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
+        current = next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
+    return causes

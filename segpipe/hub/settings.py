@@ -10,6 +10,7 @@ from pathlib import Path
 from segpipe.errors import InputError
 
 from .references import has_secrets, without_secrets
+from .retries import check_seconds
 
 HUGGING_FACE = "https://huggingface.co"
 MODELSCOPE = "https://modelscope.cn"
@@ -107,10 +108,8 @@ def _seconds(name: str, default: float) -> float:
     try:
         seconds = default if value is None else float(value)
     except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise InputError(f"{name} is {value!r}. It needs a positive number of seconds, e.g. 30.")
-    return seconds
+        raise InputError(f"{name} is {value!r}. It needs a positive number of seconds, e.g. {default:g}.") from None
+    return check_seconds(name, seconds)
 
 
 def _endpoint(name: str, default: str) -> str:

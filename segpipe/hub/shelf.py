@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from segpipe.errors import CacheError, ModelFolderError, UnsafePathError
 from segpipe.log import get_logger
 
+from .documents import RevisionText, SnapshotName, read_note
 from .manifest import Manifest, find_missing, find_problems, read_manifest, write_manifest
 from .paths import file_key
 from .storage import atomic_folder, is_finished, remove_folder, storage_errors, write_atomically
@@ -43,11 +44,8 @@ class Shelf:
 
     def find(self, revision: str, weights_file: str | None = None) -> Path | None:
         """The whole snapshot of a revision, or None. Sizes are checked, digests are not; nothing is written."""
-        try:
-            name = json.loads(self._ref(revision, weights_file).read_bytes())["snapshot"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return self.whole(name) if isinstance(name, str) else None
+        note = read_note(self._ref(revision, weights_file), _Reference)
+        return None if note is None else self.whole(note.snapshot)
 
     def whole(self, name: str) -> Path | None:
         """The snapshot of that name, or None. Sizes are checked, digests are not."""
@@ -141,9 +139,17 @@ class Shelf:
 
     def _notes(self) -> Iterator[tuple[Path, str, str]]:
         for path in list_children(self.root / "refs"):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                document = json.loads(path.read_bytes())
-                yield path, str(document["revision"]), str(document["snapshot"])
+            note = read_note(path, _Reference)
+            if note is not None:
+                yield path, note.revision, note.snapshot
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A note of which snapshot a revision stood for."""
+
+    revision: RevisionText
+    snapshot: SnapshotName
 
 
 def touch(folder: Path) -> None:

@@ -56,7 +56,7 @@ def fetch_snapshot(
     """Store one revision of a model and return its folder. Nothing is written before the list has been checked."""
     listing = source.list_files(transport, wanted.revision)
     files = _pinned(select_files(listing, wanted.weights_file, source.label), wanted, source.label)
-    check_relative_paths(file.path for file in files)
+    check_relative_paths([file.path for file in files])
     stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
     missing = [file for file in files if file.path not in stored]
     check_free_space(shelf.root, sum(file.size or 0 for file in missing))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from segpipe.errors import DownloadError, ModelNotFoundError
+from segpipe.limits import limit
 
 from .transport import Credentials, Transport
 
@@ -93,7 +94,11 @@ class Source(Protocol):
 
 def select_files(listing: Listing, weights_file: str | None, label: str) -> tuple[RemoteFile, ...]:
     """The files that a model needs: configuration, card, licence and one weights file; never code."""
+    if len(listing.files) > limit("listed_files"):
+        raise _too_many(label, len(listing.files), "lists", "listed_files")
     small = [file for file in listing.files if _is_small(file.path) and file.path != weights_file]
+    if len(small) >= limit("model_files"):
+        raise _too_many(label, len(small) + 1, "needs", "model_files")
     return (*small, _select_weights(listing.files, weights_file, label))
 
 
@@ -102,6 +107,13 @@ def select_weights_name(names: Sequence[str]) -> str | None:
     usual = next((name for name in WEIGHT_FILES if name in names), None)
     lone = [name for name in names if "/" not in name and name.endswith(LONE_WEIGHTS)]
     return usual or (lone[0] if len(lone) == 1 else None)
+
+
+def _too_many(label: str, count: int, verb: str, name: str) -> DownloadError:
+    return DownloadError(
+        f"{label} {verb} {count:,} files; at most {limit(name):,} are taken. Check that it is the right model; "
+        f"docs/limits.md says how to raise the limit."
+    )
 
 
 def _is_hexadecimal(text: object, digits: int) -> bool:

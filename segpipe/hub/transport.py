@@ -1,37 +1,38 @@
-"""HTTP as the hub needs it: typed errors, checked redirects, retries, minimum speed, no socket when offline."""
+"""HTTP as the hub needs it: typed errors, checked redirects, retries, a deadline that holds, no socket when offline."""
 
 from __future__ import annotations
 
-import json
+import math
 import random
 import socket
-import sys
-import threading
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from segpipe.errors import AccessDeniedError, DownloadError, ModelNotFoundError, OfflineError
+from segpipe.limits import limit
 
+from .bodies import Answer, body_length
+from .documents import Document, decode_document
 from .retries import (
     Backoff,
     Limits,
-    ShortBodyError,
-    SlowError,
     TransientError,
     UnknownHostError,
-    parse_count,
+    check_seconds,
+    innermost_reason,
     parse_retry_after,
+    raised_causes,
 )
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     import requests
 
-CHUNK_BYTES = 2**18
-MAX_JSON_BYTES = 64 * 2**20
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
@@ -59,7 +60,7 @@ class Transport:
 
     Args:
         offline_reason: why no request may be made, e.g. "SEGPIPE_OFFLINE is set"; None when it may.
-        sleep, clock, jitter: for tests.
+        sleep, jitter: for tests.
     """
 
     def __init__(
@@ -68,39 +69,45 @@ class Transport:
         *,
         offline_reason: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.limits = limits or Limits()
         self.offline_reason = offline_reason
-        self.clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._local = threading.local()
 
     def backoff(self, sleep: Callable[[float], object] | None = None) -> Backoff:
         """A new count of attempts, which waits by `sleep`."""
-        return Backoff(self.limits, sleep or self._sleep, self.clock, self._jitter)
+        return Backoff(self.limits, sleep or self._sleep, jitter=self._jitter)
 
     def fetch(
-        self, url: str, *, what: str, credentials: Credentials | None = None, max_bytes: int = MAX_JSON_BYTES
+        self, url: str, *, what: str, credentials: Credentials | None = None, max_bytes: int | None = None
     ) -> bytes:
-        """The body behind a URL, with retries; DownloadError when it has more than `max_bytes`."""
+        """The body behind a URL, with retries; DownloadError when it has more than `max_bytes`, unpacked.
+
+        Args:
+            max_bytes: if None, `listing_bytes` of `segpipe.limits`.
+        """
+        most = limit("listing_bytes") if max_bytes is None else max_bytes
         backoff = self.backoff()
         while True:
             try:
-                return self._fetch_once(url, what, credentials, max_bytes, backoff.started + self.limits.deadline)
+                return self._fetch_once(url, what, credentials, most, backoff.started + self.limits.deadline)
             except TransientError as error:
                 backoff.pause(error)
 
-    def fetch_json(self, url: str, *, what: str, credentials: Credentials | None = None) -> Any:
-        """The JSON document behind a URL; a login page or the like is a DownloadError."""
+    def fetch_json(
+        self, url: str, kind: type[Document], *, what: str, credentials: Credentials | None = None, advice: str
+    ) -> Document:
+        """The JSON document behind a URL, decoded into `kind`; anything else, say a login page, is a DownloadError."""
         data = self.fetch(url, what=what, credentials=credentials)
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError):
-            hint = login_page_hint(data) or "Check the address."
-            raise DownloadError(f"{what}: {shown_url(url)} did not answer with JSON. {hint}") from None
+            return decode_document(data, kind)
+        except ValueError as error:
+            hint = login_page_hint(data) or advice
+            raise DownloadError(
+                f"{what}: the answer of {shown_url(url)} has no list of files ({error}). {hint}"
+            ) from None
 
     @contextmanager
     def open(
@@ -111,55 +118,44 @@ class Transport:
         credentials: Credentials | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (200,),
-    ) -> Iterator[requests.Response]:
-        """One request, redirects followed; the body is still to be read. Other statuses than `accept` raise."""
+        until: float = math.inf,
+    ) -> Iterator[Answer]:
+        """One request, redirects followed; the body is still to be read. Other statuses than `accept` raise.
+
+        Args:
+            until: a time of `time.monotonic` at which the connection is shut down, whatever it is doing.
+        """
         if self.offline_reason:
             raise OfflineError(f"{what} would need a request to {shown_url(url)} and {self.offline_reason}.")
-        response = self._follow(url, what, credentials, dict(headers or {}))
-        try:
-            if response.status_code not in accept:
-                raise _status_error(response, what, credentials)
-            yield response
-        finally:
-            response.close()
-
-    def read_body(self, response: requests.Response, *, what: str, until: float | None = None) -> Iterator[bytes]:
-        """The body in pieces as they arrive. Too slow, cut off or past `until` (a clock time): TransientError."""
-        expected = body_length(response)
-        received = 0
-        window_start, window_bytes = self.clock(), 0
-        while piece := _read_some(response, what):
-            received += len(piece)
-            window_bytes += len(piece)
-            yield piece
-            now = self.clock()
-            if until is not None and now > until:
-                raise TransientError(f"{what} took longer than {self.limits.deadline:g} s.", retry_after=float("inf"))
-            if now - window_start >= self.limits.slow_window:
-                if window_bytes < self.limits.min_speed * (now - window_start):
-                    raise SlowError(f"{what} arrives with less than {self.limits.min_speed:g} bytes a second.")
-                window_start, window_bytes = now, 0
-        if expected is not None and received < expected:
-            raise ShortBodyError(f"{what}: the answer ended after {received:,} of {expected:,} bytes.")
+        late = TransientError(f"{what} took longer than {self.limits.deadline:g} s.", retry_after=math.inf)
+        with Watchdog(until, late) as watchdog:
+            response = self._follow(url, what, credentials, dict(headers or {}), watchdog)
+            try:
+                if response.status_code not in accept:
+                    raise _status_error(response, what, credentials)
+                yield Answer(response, watchdog, self.limits, what)
+            finally:
+                response.close()
 
     def _fetch_once(self, url: str, what: str, credentials: Credentials | None, max_bytes: int, until: float) -> bytes:
         parts: list[bytes] = []
         size = 0
-        with self.open(url, what=what, credentials=credentials) as response:
-            for piece in self.read_body(response, what=what, until=until):
+        with self.open(url, what=what, credentials=credentials, until=until) as answer:
+            if (body_length(answer.headers) or 0) > max_bytes:
+                raise _too_large(what, url, max_bytes)
+            for piece in answer.pieces():
                 size += len(piece)
                 if size > max_bytes:
-                    raise DownloadError(f"{what}: {shown_url(url)} has more than {max_bytes:,} bytes, the limit here.")
+                    raise _too_large(what, url, max_bytes)
                 parts.append(piece)
         return b"".join(parts)
 
     def _follow(
-        self, url: str, what: str, credentials: Credentials | None, headers: dict[str, str]
+        self, url: str, what: str, credentials: Credentials | None, headers: dict[str, str], watchdog: Watchdog
     ) -> requests.Response:
-        session = self._session()
         for _ in range(self.limits.max_redirects + 1):
-            response = _get(session, url, what, headers=headers, credentials=credentials, limits=self.limits)
-            target = session.get_redirect_target(response) if response.status_code in _REDIRECTS else None
+            response = _ask(url, what, headers=headers, credentials=credentials, limits=self.limits, watchdog=watchdog)
+            target = _redirect_target(response)
             if target is None:
                 return response
             response.close()
@@ -170,28 +166,22 @@ class Transport:
             url = target
         raise DownloadError(f"{what}: more than {self.limits.max_redirects} redirects. Check the address.")
 
-    def _session(self) -> requests.Session:
-        """One per thread: a session is not made for sharing."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = _new_session()
-        return session
-
 
 def fetch_bytes(
     url: str,
     *,
     timeout: tuple[float, float] = (10.0, 30.0),
-    max_bytes: int = 100 * 2**20,
+    max_bytes: int | None = None,
     deadline: float = 60.0,
     offline: bool | None = None,
 ) -> bytes:
     """The bytes behind an http or https URL, e.g. a picture; DownloadError says why there are none.
 
     Args:
-        timeout: (to connect, without a byte), in seconds.
-        deadline: in seconds, looked at before each attempt and when bytes of the body come: a silent server adds at
-            most one timeout, headers that trickle in are not cut short.
+        timeout: (to connect to one address, without a byte), in seconds.
+        max_bytes: of the body, unpacked. If None, `url_image_bytes` of `segpipe.limits`.
+        deadline: over all attempts, in seconds, from the first connection on, whatever the server does. Looking its
+            name up is not included.
         offline: None: as SEGPIPE_OFFLINE says.
     """
     from .settings import read_settings
@@ -199,10 +189,12 @@ def fetch_bytes(
     reason = "SEGPIPE_OFFLINE is set" if read_settings(offline=offline).offline else None
     if _parts(url).scheme not in ("http", "https"):
         raise DownloadError(f"{shown_url(url)!r} is not a web address. It needs http:// or https://.")
+    check_seconds("deadline", deadline)
     connect, read = min(timeout[0], deadline), min(timeout[1], deadline)
     limits = replace(Limits(), connect_timeout=connect, read_timeout=read, deadline=deadline, attempts=3)
     transport = Transport(limits, offline_reason=reason)
-    return transport.fetch(url, what=f"The download of {shown_url(url)}", max_bytes=max_bytes)
+    most = limit("url_image_bytes") if max_bytes is None else max_bytes
+    return transport.fetch(url, what=f"The download of {shown_url(url)}", max_bytes=most)
 
 
 def shown_url(url: str) -> str:
@@ -215,13 +207,6 @@ def shown_url(url: str) -> str:
         return "a malformed URL"
 
 
-def body_length(response: requests.Response) -> int | None:
-    """Content-Length of a body that is not compressed on the way, or None."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        return None
-    return parse_count(response.headers.get("Content-Length", ""))
-
-
 def login_page_hint(head: bytes) -> str | None:
     """What to say when the bytes look like a web page instead of a file."""
     start = head[:512].lstrip().lower()
@@ -230,66 +215,66 @@ def login_page_hint(head: bytes) -> str | None:
     return None
 
 
-def _new_session() -> requests.Session:
-    from http.cookiejar import DefaultCookiePolicy
-
-    import requests
-
-    from segpipe import __version__
-
-    session = requests.Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    session.headers.update({"User-Agent": f"segpipe/{__version__} python/{python}", "Accept-Encoding": "identity"})
-    return session
-
-
-def _get(
-    session: requests.Session,
+def _ask(
     url: str,
     what: str,
     *,
-    headers: dict[str, str],
+    headers: Mapping[str, str],
     credentials: Credentials | None,
     limits: Limits,
+    watchdog: Watchdog,
 ) -> requests.Response:
     import requests
 
+    from .connections import send_request
+
+    host = urlsplit(url).hostname
+    silent = TransientError(f"{what}: no whole answer from {host} within {limits.read_timeout:g} s.")
+
+    def connected(connection: socket.socket) -> None:
+        watchdog.guard(connection)
+        watchdog.allow(limits.read_timeout, silent)
+
+    watchdog.allow(math.inf, silent)
     timeout = (limits.connect_timeout, limits.read_timeout)
     auth = credentials if credentials is not None and credentials.token else None
     try:
-        return session.get(url, headers=headers, auth=auth, timeout=timeout, stream=True, allow_redirects=False)
-    except requests.exceptions.SSLError as error:
-        raise DownloadError(
-            f"{what}: the certificate of {urlsplit(url).hostname} is not trusted ({_reason(error)}). "
-            "Behind a company's proxy, point REQUESTS_CA_BUNDLE at its certificate."
-        ) from None
-    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-        is_unknown = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
-        kind = UnknownHostError if is_unknown else TransientError
-        raise kind(f"{what}: no answer from {urlsplit(url).hostname} ({_reason(error)}).") from None
-    except (requests.exceptions.RequestException, ValueError) as error:  # ValueError: a malformed redirect
-        raise DownloadError(f"{what}: {shown_url(url)} cannot be asked ({type(error).__name__}).") from None
+        response = send_request(url, headers=headers, auth=auth, timeout=timeout, connected=connected)
+        # Headers that were cut off look like headers that have ended.
+        watchdog.check()
+        return response
+    except (requests.exceptions.RequestException, ValueError, OSError) as error:
+        watchdog.check()
+        raise _request_error(error, url, what) from None
 
 
-def _read_some(response: requests.Response, what: str) -> bytes:
-    """What has arrived, at most CHUNK_BYTES; b"" at the end. Does not wait for a full piece, so speed can be seen."""
-    import http.client
-
+def _request_error(error: Exception, url: str, what: str) -> DownloadError:
     import requests
-    import urllib3
 
-    raw = response.raw
-    read = getattr(raw, "read1", None) or raw.read
-    try:
-        return bytes(read(CHUNK_BYTES, decode_content=True))
-    except (urllib3.exceptions.HTTPError, http.client.HTTPException, requests.RequestException, OSError) as error:
-        causes = _causes(error)
-        if any(isinstance(cause, http.client.IncompleteRead) for cause in causes):
-            raise ShortBodyError(f"{what}: the answer ended before its announced end.") from None
-        raise TransientError(f"{what}: the connection broke ({_reason(error)}).") from None
-    except ValueError:  # http.client on a chunk header that was cut off
-        raise ShortBodyError(f"{what}: the answer ended inside a chunk.") from None
+    host = urlsplit(url).hostname
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in raised_causes(error)):
+        return DownloadError(
+            f"{what}: the certificate of {host} is not trusted ({innermost_reason(error)}). "
+            "Behind a company's proxy, point REQUESTS_CA_BUNDLE at its certificate."
+        )
+    if isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.Timeout)):
+        is_unknown = any(isinstance(cause, socket.gaierror) for cause in raised_causes(error))
+        kind = UnknownHostError if is_unknown else TransientError
+        return kind(f"{what}: no answer from {host} ({innermost_reason(error)}).")
+    return DownloadError(f"{what}: {shown_url(url)} cannot be asked ({type(error).__name__}).")
+
+
+def _too_large(what: str, url: str, max_bytes: int) -> DownloadError:
+    return DownloadError(
+        f"{what}: {shown_url(url)} has more than {max_bytes:,} bytes, the limit here. Check the address; "
+        "docs/limits.md says how to raise the limit."
+    )
+
+
+def _redirect_target(response: requests.Response) -> str | None:
+    """Where a redirect leads. http.client reads headers as Latin-1; addresses are UTF-8 more often."""
+    location = response.headers.get("Location") if response.status_code in _REDIRECTS else None
+    return None if location is None else location.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _check_redirect(url: str, target: str, what: str) -> None:
@@ -344,21 +329,3 @@ def _token_hint(credentials: Credentials | None) -> str:
     if credentials.token:
         return f" The token in {credentials.variable} was sent."
     return f" For a private model, set {credentials.variable}."
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in words. Not str(error): that has the URL with its query."""
-    causes = _causes(error)
-    words = next((cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), None)
-    return words or type(causes[-1]).__name__
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what it was raised for, outermost first."""
-    causes: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in causes:
-        causes.append(current)
-        wrapped = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
-        current = next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
-    return causes

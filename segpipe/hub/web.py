@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from segpipe.errors import ModelNotFoundError
+from segpipe.limits import limit
 
-from .manifest import MAX_MANIFEST_BYTES, parse_manifest
+from .manifest import parse_manifest
 from .sources import Listing, RemoteFile
 from .storage import MANIFEST_NAME
 from .transport import Credentials, Transport
@@ -63,7 +64,7 @@ class WeightsFileSource:
 
 def _read_listing(transport: Transport, base: str, label: str) -> Listing:
     url = f"{base}/{MANIFEST_NAME}"
-    data = transport.fetch(url, what=f"The manifest of {label}", max_bytes=MAX_MANIFEST_BYTES)
+    data = transport.fetch(url, what=f"The manifest of {label}", max_bytes=limit("manifest_bytes"))
     manifest = parse_manifest(data, url)
     files = [RemoteFile(f.path, f"{base}/{quote(f.path)}", f.size, sha256=f.sha256) for f in manifest.files]
     return Listing(tuple(files), manifest.id)

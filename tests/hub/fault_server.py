@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import socket
 import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -324,6 +327,66 @@ def trickle(pause: float = 0.02) -> Fault:
         handler.close_connection = True
 
     return answer
+
+
+def drip(head: bytes, endless: bytes, pause: float = 0.02, seconds: float = 8.0) -> Fault:
+    """Send `head` at once and then one byte of `endless` after the other, over and over, until the client hangs up."""
+
+    def answer(handler: Handler, body: bytes) -> None:
+        drip_into(handler.connection, head, endless, pause, seconds)
+        handler.close_connection = True
+
+    return answer
+
+
+def drip_into(connection: socket.socket, head: bytes, endless: bytes, pause: float, seconds: float) -> None:
+    """What `drip` sends, into any connection."""
+    end = time.monotonic() + seconds
+    try:
+        connection.sendall(head)
+        for value in itertools.cycle(endless):
+            if time.monotonic() > end:
+                return
+            connection.sendall(bytes([value]))
+            time.sleep(pause)
+    except OSError:
+        return
+
+
+@dataclass
+class Flood:
+    """Sends `head` and then `piece` without end, as fast as the client takes it; counts what it sent."""
+
+    head: bytes
+    piece: bytes = bytes(2**16)
+    sent: int = 0
+
+    def __call__(self, handler: Handler, body: bytes) -> None:
+        try:
+            handler.connection.sendall(self.head)
+            while self.sent < 2**30:
+                handler.connection.sendall(self.piece)
+                self.sent += len(self.piece)
+        except OSError:
+            pass
+        handler.close_connection = True
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that hands each connection to `talk`, before anything was read from it; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept() -> None:
+            try:
+                while True:
+                    connection, _ = listening.accept()
+                    threading.Thread(target=talk, args=(connection,), daemon=True).start()
+            except OSError:
+                return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listening.getsockname()[1]
 
 
 def stall_after(count: int, released: threading.Event) -> Fault:

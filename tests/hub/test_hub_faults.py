@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import logging
 import os
 import re
@@ -121,6 +122,178 @@ def test_without_a_digest_the_etag_decides_about_a_part(hub: Hub, server: FaultS
     assert part.path.read_bytes() == changed
     assert entry.size == len(changed)
     assert server.seen[-1].headers["if-range"].startswith('"')
+
+
+def fetch_without_digest(server: FaultServer, folder: Path, name: str = "a.pth"):
+    from segpipe.hub.fetching import Fetcher
+    from segpipe.hub.sources import RemoteFile
+    from segpipe.hub.transport import Transport
+
+    fetcher = Fetcher(Transport(FAST, sleep=lambda _: None), folder, "test")
+    return fetcher.fetch(RemoteFile(name, f"{server.url}/static/{name}"))
+
+
+def first_half(headers: dict[str, str]):
+    """The first half of the file with these headers, then the connection ends."""
+
+    def answer(handler: faults.Handler, body: bytes) -> None:
+        handler.send_response(200)
+        for key, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(key, value)
+        handler.end_headers()
+        handler.wfile.write(body[: len(body) // 2])
+        handler.wfile.flush()
+        faults._hang_up(handler)
+
+    return answer
+
+
+def rest_of_another(headers: dict[str, str], other: bytes, content_range: str = "bytes {start}-{end}/{total}"):
+    """The range that was asked for, of other bytes."""
+
+    def answer(handler: faults.Handler, body: bytes) -> None:
+        start = handler.range_start()
+        stated = content_range.format(start=start, end=len(other) - 1, total=len(other))
+        status = 206 if start else 200
+        handler.send(status, other[start:], {**headers, **({"Content-Range": stated} if start else {})})
+
+    return answer
+
+
+MONDAY, TUESDAY = "Mon, 01 Jun 2026 10:00:00 GMT", "Tue, 02 Jun 2026 10:00:00 GMT"
+VERSIONS = {
+    "another ETag": ({"ETag": '"v1"'}, {"ETag": '"v2"'}),
+    "no ETag any more": ({"ETag": '"v1"'}, {}),
+    "a date instead": ({"ETag": '"v1"'}, {"Last-Modified": MONDAY}),
+    "another date": ({"Last-Modified": MONDAY}, {"Last-Modified": TUESDAY}),
+    "no date any more": ({"Last-Modified": MONDAY}, {}),
+    "an ETag instead": ({"Last-Modified": MONDAY}, {"ETag": '"v1"', "Last-Modified": MONDAY}),
+    "weak ETags": ({"ETag": 'W/"v1"'}, {"ETag": 'W/"v1"'}),
+    "weak ETags of one date": (
+        {"ETag": 'W/"v1"', "Last-Modified": MONDAY},
+        {"ETag": 'W/"v2"', "Last-Modified": MONDAY},
+    ),
+    "nothing": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("case", VERSIONS)
+@pytest.mark.parametrize("is_later_run", [False, True])
+def test_two_versions_of_a_file_are_never_joined(server: FaultServer, tmp_path: Path, case: str, is_later_run: bool):
+    before, after = VERSIONS[case]
+    server.static["a.pth"], new = WEIGHTS, WEIGHTS[::-1]
+    server.fail("a.pth", first_half(before))
+    if is_later_run:  # the first one gave up, and left half of the file with its note
+        server.fail("a.pth", *[faults.status(503)] * (FAST.attempts - 1))
+        with pytest.raises(DownloadError):
+            fetch_without_digest(server, tmp_path)
+    server.static["a.pth"] = new
+    server.fail_always("a.pth", rest_of_another(after, new))
+    part, entry = fetch_without_digest(server, tmp_path)
+    assert part.path.read_bytes() == new
+    assert entry.size == len(new)
+
+
+@pytest.mark.parametrize("version", [{"ETag": '"v1"'}, {"Last-Modified": MONDAY}])
+@pytest.mark.parametrize("is_later_run", [False, True])
+def test_the_same_version_is_continued(server: FaultServer, tmp_path: Path, version: dict, is_later_run: bool):
+    server.static["a.pth"] = WEIGHTS
+    server.fail("a.pth", first_half(version))
+    if is_later_run:
+        server.fail("a.pth", *[faults.status(503)] * (FAST.attempts - 1))
+        with pytest.raises(DownloadError):
+            fetch_without_digest(server, tmp_path)
+    server.fail("a.pth", rest_of_another(version, WEIGHTS))
+    part, _ = fetch_without_digest(server, tmp_path)
+    assert part.path.read_bytes() == WEIGHTS
+    asked = server.seen[-1].headers
+    assert asked["range"] == f"bytes={len(WEIGHTS) // 2}-"
+    assert asked["if-range"] in version.values()
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [
+        "bytes 0-{end}/{total}",
+        "bytes {start}-{end}/999999",
+        "bytes {start}-{total}/{total}",
+        "bytes {start}-5/{total}",
+        "bytes */{total}",
+        "pages {start}-{end}/{total}",
+        "bytes {start}-{end}",
+        "bytes {start}-{end}/{total}, bytes 0-1/2",
+    ],
+)
+def test_a_range_that_cannot_be_the_rest_starts_the_file_again(server: FaultServer, tmp_path: Path, content_range: str):
+    version = {"ETag": '"v1"'}
+    server.static["a.pth"] = WEIGHTS
+    server.fail("a.pth", first_half(version), rest_of_another(version, WEIGHTS[::-1], content_range))
+    part, _ = fetch_without_digest(server, tmp_path)
+    assert part.path.read_bytes() == WEIGHTS
+    assert server.seen[-1].headers.get("range") is None
+
+
+def test_a_packed_range_is_not_joined(server: FaultServer, tmp_path: Path):
+    version = {"ETag": '"v1"'}
+    server.static["a.pth"] = WEIGHTS
+    server.fail("a.pth", first_half(version), rest_of_another({**version, "Content-Encoding": "gzip"}, WEIGHTS))
+    part, _ = fetch_without_digest(server, tmp_path)
+    assert part.path.read_bytes() == WEIGHTS
+
+
+ORIGIN = {"path": "a.pth", "url": "URL", "size": None, "digest": None, "version": '"v1"'}
+FORGED_NOTES = [
+    "",
+    "[" * 100_000,
+    "[]",
+    "{}",
+    json.dumps({"origin": 5, "owner": None}),
+    "x" * 200_000,
+    *(
+        json.dumps({"origin": ORIGIN | change, "owner": None})
+        for change in (
+            {"version": "a\r\nHost: evil"},
+            {"version": "\xe9"},
+            {"version": ["v1"]},
+            {"size": 10**30},
+            {"size": -1},
+            {"size": True},
+            {"path": 5},
+            {"url": None},
+        )
+    ),
+    *(
+        json.dumps({"origin": ORIGIN, "owner": owner})
+        for owner in (
+            {"host": "h", "pid": -1, "started": ""},
+            {"host": "h", "pid": 2**70, "started": ""},
+            {"host": "h", "pid": "1", "started": ""},
+            {"host": "h", "pid": 1},
+            [],
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("note", FORGED_NOTES, ids=range(len(FORGED_NOTES)))
+def test_a_forged_note_beside_a_part_is_ignored(server: FaultServer, tmp_path: Path, note: str):
+    server.static["a.pth"] = WEIGHTS
+    (tmp_path / "a.pth.1-abc.part").write_bytes(b"evil" * 100)
+    (tmp_path / "a.pth.1-abc.part.json").write_text(note.replace("URL", f"{server.url}/static/a.pth"))
+    part, _ = fetch_without_digest(server, tmp_path)
+    assert part.path.read_bytes() == WEIGHTS
+    assert [seen.headers.get("range") for seen in server.seen] == [None]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_special_files_among_the_parts_are_passed_over(server: FaultServer, tmp_path: Path):
+    server.static["a.pth"] = WEIGHTS
+    os.mkfifo(tmp_path / "a.pth.1-abc.part")
+    os.mkfifo(tmp_path / "a.pth.1-abc.part.json")
+    (tmp_path / "a.pth.2-abc.part").mkdir()
+    (tmp_path / "a.pth.2-abc.part.json").mkdir()
+    part, _ = fetch_without_digest(server, tmp_path)
+    assert part.path.read_bytes() == WEIGHTS
 
 
 def capped_range(handler: faults.Handler, body: bytes) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from segpipe.errors import IntegrityError
 from segpipe.hub import Limits, Settings, Transport, read_settings
+from segpipe.hub.bodies import body_length
 from segpipe.hub.fetching import Fetcher
 from segpipe.hub.progress import Progress
 from segpipe.hub.sources import RemoteFile
-from segpipe.hub.transport import body_length
 from segpipe.log import get_logger
 
 from .archives import Archive, check_space, unpack
@@ -84,8 +84,8 @@ def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
 
 def _announced_size(transport: Transport, archive: Archive) -> int | None:
     """What the server says; the body is not read."""
-    with transport.open(archive.url, what=archive.name) as response:
-        return body_length(response)
+    with transport.open(archive.url, what=archive.name) as answer:
+        return body_length(answer.headers)
 
 
 def _transport(settings: Settings) -> Transport:
