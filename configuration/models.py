@@ -13,7 +13,7 @@ MAX_CLASSES = 65534
 Classes = Annotated[int, Meta(ge=1, le=MAX_CLASSES)]
 # The limits keep a document from asking for more memory than any machine has.
 Channels = Annotated[int, Meta(ge=1, le=16384)]
-Blocks = Annotated[int, Meta(ge=1, le=512)]
+Blocks = Annotated[int, Meta(ge=1, le=128)]
 Factor = Annotated[int, Meta(ge=1, le=256)]
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)

@@ -47,6 +47,12 @@ _HUB = (
     Limit("archive_files", 1_000_000, "files", "members of an archive"),
     Limit("archive_bytes", 256 * GIB, "bytes", "all members of an archive, unpacked"),
 )
+_WEIGHTS = (
+    Limit("model_parameters", 1_000_000_000, "numbers", "the weights of a network that a configuration describes"),
+    Limit("weights_bytes", 16 * GIB, "bytes", "a file of weights"),
+    Limit("weights_header_bytes", 16 * MIB, "bytes", "the header of a safetensors file"),
+    Limit("weights_ratio", 100, "times", "the content of a compressed .npz over the size of its file"),
+)
 _IMAGES = (
     Limit("image_pixels", 200_000_000, "pixels", "height × width of an image"),
     Limit("image_bytes", 512 * MIB, "bytes", "an encoded image in a file or in memory"),
@@ -60,7 +66,9 @@ _DATA = (
 )
 _TRAINING = (Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),)
 
-LIMITS: dict[str, Limit] = {limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_IMAGES, *_DATA, *_TRAINING)}
+LIMITS: dict[str, Limit] = {
+    limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_WEIGHTS, *_IMAGES, *_DATA, *_TRAINING)
+}
 
 
 def limit(name: str) -> int:

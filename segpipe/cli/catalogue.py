@@ -65,12 +65,9 @@ def has_weights(configuration: Configuration) -> bool:
 
 
 def _counted_parameters(model: ModelConfig) -> int:
-    import torch
+    from segpipe.models import build_outline
 
-    from segpipe.models import build_model
-
-    with torch.device("meta"):  # shapes only, no memory
-        return sum(parameter.numel() for parameter in build_model(model).parameters())
+    return sum(parameter.numel() for parameter in build_outline(model).parameters())
 
 
 def _bundled_path(source: str) -> Path:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
-from segpipe.models import SegpipeNetwork, build_model, own_tensors
+from segpipe.models import SegpipeNetwork, build_loaded, own_tensors
 from segpipe.models.comparison import Difference, measure_difference
 
 from .label_maps import label_map
@@ -44,8 +44,7 @@ class Alignment:
 
 def load_unfolded(folder: ModelFolder, *, device: str | torch.device = "cpu") -> SegpipeNetwork:
     """A network in evaluation mode whose weights are not multiplied out, so that each part gives what it says."""
-    network = build_model(folder.configuration.model)
-    network.load_state_dict(own_tensors(folder), strict=False)
+    network = build_loaded(folder.configuration.model, own_tensors(folder), origin=str(folder.weights))
     return network.eval().to(device)
 
 

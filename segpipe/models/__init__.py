@@ -1,14 +1,15 @@
 """Networks: shapes and key maps, loading and converting weights. They know no pictures, data sets or devices."""
 
 from .bilinear import bilinear_weights
-from .building import MODELS, build_model, model_type
+from .building import MODELS, build_loaded, build_model, build_outline, model_type
 from .contract import BoundaryOutput, SegmentationModel, SegpipeNetwork
 from .conversion import ARCHITECTURES, convert, open_checkpoint
 from .dialects import DIALECTS, WRITTEN_DIALECTS, detect_dialect, translate, write_dialect
 from .encoders import convert_encoder, encoder_tensors
 from .foreign_files import convert_back, own_tensors
 from .loading import load_model, open_folder
-from .weights import apply_tensors, fit_tensors, read_tensors, write_tensors
+from .weight_files import read_tensors
+from .weights import apply_tensors, fit_tensors, write_tensors
 
 __all__ = [
     "ARCHITECTURES",
@@ -20,7 +21,9 @@ __all__ = [
     "SegpipeNetwork",
     "apply_tensors",
     "bilinear_weights",
+    "build_loaded",
     "build_model",
+    "build_outline",
     "convert",
     "convert_back",
     "convert_encoder",

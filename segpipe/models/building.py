@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
 from segpipe.configuration import ModelConfig
+from segpipe.errors import ConfigurationError
+from segpipe.limits import limit
 from segpipe.registry import Registry
 
 from .contract import SegpipeNetwork
@@ -13,6 +19,7 @@ from .mit import MitClassifier
 from .segformer import Segformer
 from .segmenter import Segmenter
 from .unept import Unept
+from .weights import fit_tensors
 
 MODELS: Registry[Callable[[Any], SegpipeNetwork]] = Registry("model type")
 MODELS.register("segformer")(Segformer)
@@ -27,5 +34,64 @@ def model_type(config: ModelConfig) -> str:
 
 
 def build_model(config: ModelConfig) -> SegpipeNetwork:
-    """A network with freshly initialised weights."""
+    """A network with freshly initialised weights.
+
+    Raises:
+        ConfigurationError: see `build_outline`; nothing was allocated.
+    """
+    build_outline(config)
+    return _build(config)
+
+
+def build_loaded(config: ModelConfig, tensors: Mapping[str, Tensor], *, origin: str) -> SegpipeNetwork:
+    """A network with these weights; memory for it is taken once all of them fit.
+
+    Raises:
+        ConfigurationError: see `build_outline`.
+        WeightMismatchError: see `fit_tensors`.
+    """
+    fitted = fit_tensors(build_outline(config), tensors, origin=origin)
+    network = _build(config)
+    network.load_state_dict(fitted, strict=False)
+    return network
+
+
+def build_outline(config: ModelConfig) -> SegpipeNetwork:
+    """A network on torch's meta device: its modules, shapes and sizes, without memory for weights.
+
+    Raises:
+        ConfigurationError: the network has more numbers than `model_parameters` (see `segpipe.limits`), or its numbers
+            contradict one another.
+    """
+    try:
+        with torch.device("meta"), _WithoutValues():
+            network = _build(config)
+    except (RuntimeError, ZeroDivisionError, AssertionError) as error:  # sizes that overflow, or that do not divide
+        raise ConfigurationError(
+            f"model: no network has these numbers: {str(error).splitlines()[0] or type(error).__name__}. Correct the "
+            "channels, heads and sizes of the section."
+        ) from error
+    count = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+    most = limit("model_parameters")
+    if count > most:
+        raise ConfigurationError(
+            f"model: the network would have {count:,} numbers; at most {most:,} are allowed. Make channels, blocks, "
+            "classes or image_size smaller; docs/limits.md says how to raise the limit."
+        )
+    return network
+
+
+def _build(config: ModelConfig) -> SegpipeNetwork:
     return MODELS.get(model_type(config))(config)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Skip what only sets values, for which torch would import 900 modules on the meta device, and compute tables."""
+
+    _SETTERS = frozenset({"uniform_", "normal_", "erfinv_", "mul_", "add_", "clamp_", "fill_", "zero_", "copy_"})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, named = getattr(func, "__name__", ""), kwargs or {}
+        if name in self._SETTERS:
+            return args[0] if args else named["tensor"]
+        return func(*args, **({**named, "device": "cpu"} if name == "arange" else named))

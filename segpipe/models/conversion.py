@@ -21,7 +21,7 @@ from .dialects.segformer import SEGFORMER_FAMILY
 from .dialects.segmenter import SEGMENTER_FAMILY
 from .dialects.unept import UNEPT_FAMILY
 from .loading import write_model_folder
-from .weights import read_meta, read_tensors
+from .weight_files import read_meta, read_tensors
 
 # The first that recognises a checkpoint describes it; UN-EPT's may have Segmenter's encoder.
 FAMILIES: tuple[Family, ...] = (SEGFORMER_FAMILY, UNEPT_FAMILY, SEGMENTER_FAMILY)

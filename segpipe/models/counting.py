@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segpipe.configuration import ModelConfig
 
-from .building import build_model
+from .building import build_outline
 from .contract import SegmentationModel, SegpipeNetwork
 from .segformer import Segformer
 
@@ -71,9 +71,8 @@ def saved_bytes(network: nn.Module) -> int:
 
 def count_macs(config: ModelConfig, size: tuple[int, int]) -> MacCount:
     """Multiply-accumulates of a network for one picture of (height, width), from shapes alone: nothing is computed."""
-    with torch.device("meta"):
-        network = build_model(config).eval()
-        images = torch.empty(1, 3, *size)
+    network = build_outline(config).eval()
+    images = torch.empty(1, 3, *size, device="meta")
     if isinstance(network, SegmentationModel):
         network.apply_folding()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -16,7 +16,8 @@ from .contract import SegpipeNetwork
 from .dialects import detect_dialect, translate
 from .loading import open_folder
 from .vit import Grid, Resampling, VitTrunk, resize_positions
-from .weights import fit_tensors, read_tensors, write_tensors
+from .weight_files import read_tensors
+from .weights import fit_tensors, mistyped_tensors, write_tensors
 
 logger = get_logger(__name__)
 
@@ -97,7 +98,13 @@ def _read_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
     tensors = read_tensors(path)
     dialect = detect_dialect(tensors, origin=str(path))
     ours = translate(tensors, dialect)
-    return {key.removeprefix(ENCODER): tensor for key, tensor in ours.items() if key.startswith(ENCODER)}, dialect
+    encoder = {key.removeprefix(ENCODER): tensor for key, tensor in ours.items() if key.startswith(ENCODER)}
+    mistyped = mistyped_tensors(encoder)
+    if mistyped:
+        raise WeightMismatchError(
+            f"{path} has no floating numbers for {', '.join(mistyped[:3])}. Save them as float32, e.g. tensor.float()."
+        )
+    return encoder, dialect
 
 
 def _resampling(dialect: str, otherwise: Resampling) -> Resampling:

@@ -14,13 +14,14 @@ from segpipe.errors import InputError
 from segpipe.hub import ModelFolder, atomic_folder
 from segpipe.log import get_logger
 
-from .building import build_model
+from .building import build_outline
 from .conversion import open_checkpoint
 from .dialects import translate
 from .dialects.rules import Tensors
 from .dialects.segformer import NORM_EPS
 from .dialects.writing import write_dialect
-from .weights import fit_tensors, read_tensors, write_tensors
+from .weight_files import read_tensors
+from .weights import fit_tensors, write_tensors
 
 logger = get_logger(__name__)
 
@@ -80,9 +81,8 @@ def _write_huggingface_folder(source: str | Path, target: Path) -> Path:
 def own_tensors(folder: ModelFolder) -> Tensors:
     """A folder's tensors in our names and in our shapes, all accounted for."""
     weights = folder.require_weights()
-    with torch.device("meta"):
-        model = build_model(folder.configuration.model)
-    return fit_tensors(model, translate(read_tensors(weights), folder.dialect), origin=str(weights))
+    outline = build_outline(folder.configuration.model)
+    return fit_tensors(outline, translate(read_tensors(weights), folder.dialect), origin=str(weights))
 
 
 def _wrapped(tensors: Tensors, dialect: str, configuration: Configuration) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from segpipe.hub.manifest import read_manifest
 from segpipe.hub.shelf import touch
 from segpipe.log import get_logger
 
-from .building import build_model
+from .building import build_loaded, build_outline
 from .contract import SegmentationModel, SegpipeNetwork
 from .dialects import translate
-from .weights import apply_tensors, fit_tensors, read_tensors, write_tensors
+from .weight_files import read_tensors
+from .weights import fit_tensors, write_tensors
 
 logger = get_logger(__name__)
 
@@ -31,10 +32,9 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
         device: where it shall run.
     """
     folder = open_folder(source)
-    model = build_model(folder.configuration.model)
     weights = folder.require_weights()
     tensors = translate(read_tensors(weights), folder.dialect)
-    apply_tensors(model, tensors, origin=str(weights))
+    model = build_loaded(folder.configuration.model, tensors, origin=str(weights))
     model.eval().to(device)
     if isinstance(model, SegmentationModel):
         model.apply_folding()
@@ -71,9 +71,7 @@ def write_model_folder(source: ModelFolder, path: Path) -> ModelFolder:
     """Write a folder in our own format from one in any dialect; its network is built to check that all fits."""
     assert source.weights is not None
     tensors = translate(read_tensors(source.weights), source.dialect)
-    with torch.device("meta"):
-        model = build_model(source.configuration.model)
-    fitted = fit_tensors(model, tensors, origin=str(source.weights))
+    fitted = fit_tensors(build_outline(source.configuration.model), tensors, origin=str(source.weights))
     write_tensors(fitted, path / "model.safetensors")
     return seal_folder(path, source.configuration, name=source.name, revision=source.revision)
 

@@ -107,8 +107,8 @@ class MaskTransformer(nn.Module):
         self.embed = nn.Linear(encoder_dim, dim)
         self.blocks = transformer_blocks(block, config.depth, config.drop_path_rate)
         self.norm = nn.LayerNorm(dim, eps=config.output_norm_eps)
-        self.patch_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
-        self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.patch_projection = nn.Parameter(torch.empty(dim, dim).normal_(std=dim**-0.5))
+        self.class_projection = nn.Parameter(torch.empty(dim, dim).normal_(std=dim**-0.5))
         self.classifier = ClassTokens(dim, num_classes, config.output_norm_eps)
         self.apply(initialise_linear)
 

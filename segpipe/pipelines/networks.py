@@ -12,13 +12,12 @@ from segpipe.exporters import choose_pictures, keep_export
 from segpipe.hub import ModelFolder
 from segpipe.inference.network import Network
 from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
-from segpipe.models import SegpipeNetwork, build_model, load_model
+from segpipe.models import SegpipeNetwork, build_outline, load_model
 
 
 def outline_of(folder: ModelFolder) -> SegpipeNetwork:
     """The folder's network without memory for weights: its class, sizes and classes."""
-    with torch.device("meta"):
-        return build_model(folder.configuration.model).eval()
+    return build_outline(folder.configuration.model).eval()
 
 
 def open_network(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from segpipe.errors import UnknownDialectError
+from segpipe.errors import CorruptWeightsError, UnknownDialectError
 
 from .rules import DialectRules, Tensors
 from .segformer import SEGFORMER_DIALECTS
@@ -41,4 +41,10 @@ def detect_dialect(keys: Iterable[str], *, origin: str) -> str:
 
 def translate(tensors: Mapping[str, Tensor], dialect: str) -> Tensors:
     """A foreign state dict in our names; keys that no rule knows keep theirs and are reported when loading."""
-    return DIALECTS[dialect].apply(tensors)
+    try:
+        return DIALECTS[dialect].apply(tensors)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:  # shapes that cannot be cut or joined
+        raise CorruptWeightsError(
+            f"The tensors have the names of {dialect} and shapes that it does not have: {str(error).splitlines()[0]}. "
+            "Check that the file is whole."
+        ) from error

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segpipe.configuration import Configuration, LabelSet
+from segpipe.configuration.foreign_fields import distinct_names, ignore_index_for
 from segpipe.errors import InputError
 
-from ..weights import CheckpointMeta
+from ..weight_files import CheckpointMeta
 from .rules import Tensors
 
 
@@ -37,7 +38,11 @@ class Checkpoint:
         names, palette = self.meta.names, self.meta.palette
         if not names or len(names) > num_classes:
             return None
-        return LabelSet(names=names, palette=palette if palette is not None and len(palette) == len(names) else None)
+        if palette is not None and (
+            len(palette) != len(names) or not 0 <= min(map(min, palette)) <= max(map(max, palette)) < 256
+        ):
+            palette = None
+        return LabelSet(names=distinct_names(names), palette=palette, ignore_index=ignore_index_for(len(names)))
 
     def count(self, pattern: str) -> int:
         """How many different numbers a pattern's group finds in the keys, as the blocks of a stage."""
