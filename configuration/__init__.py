@@ -21,6 +21,7 @@ from .models import (
 )
 from .overrides import override
 from .presets import load_preset, preset_names
+from .procedure import describe_inference, describe_multiscale, describe_preprocessing, describe_scores
 from .schema import (
     FORMAT_VERSION,
     Configuration,
@@ -189,6 +190,10 @@ __all__ = [
     "Warmup",
     "WeightsConfig",
     "decode_configuration",
+    "describe_inference",
+    "describe_multiscale",
+    "describe_preprocessing",
+    "describe_scores",
     "encode_configuration",
     "json_schema",
     "load_preset",

@@ -10,6 +10,7 @@ from segpipe.names import nearest_name
 
 from .codec import build_configuration, json_values
 from .explain import Key, chosen_struct, format_path, keys_of, parse_path, structs_of, type_at, value_at
+from .procedure import keep_scores
 from .schema import Configuration
 from .strict_json import parse_json
 
@@ -19,6 +20,8 @@ _KINDS = {type(None): "null", dict: "an object", list: "a list"}
 
 def override(configuration: Configuration, changes: Iterable[str] | Mapping[str, Any]) -> Configuration:
     """A configuration with some values changed, checked as a whole after the last change.
+
+    Published scores that were measured another way than the changed configuration works are left out.
 
     Args:
         configuration: stays as it is.
@@ -32,7 +35,7 @@ def override(configuration: Configuration, changes: Iterable[str] | Mapping[str,
     document = json_values(configuration)
     for path, value in _pairs(changes):
         _apply_change(document, _parse(path), value)
-    return build_configuration(document, origin=ORIGIN)
+    return keep_scores(configuration, build_configuration(document, origin=ORIGIN))
 
 
 def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:

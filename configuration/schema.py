@@ -105,6 +105,9 @@ class PreprocessorConfig(Section, frozen=True, kw_only=True):
     """How the picture is resized before the network sees it; null: not at all."""
 
 
+Scales = Annotated[tuple[Annotated[float, Meta(gt=0.0, le=16.0)], ...], Meta(min_length=1, max_length=32)]
+
+
 class InferenceConfig(Section, frozen=True, kw_only=True):
     """From a network to a label map."""
 
@@ -120,7 +123,7 @@ class InferenceConfig(Section, frozen=True, kw_only=True):
     keep: the network sees it as it is (mmsegmentation); pad: with zeros up to the window (UN-EPT);
     enlarge: resized until the window fits in (Segmenter).
     """
-    scales: Annotated[tuple[Annotated[float, Meta(gt=0.0, le=16.0)], ...], Meta(min_length=1, max_length=32)] = (1.0,)
+    scales: Scales = (1.0,)
     """Scales at which the picture is seen: factors of what the preprocessor resizes to."""
     flip: bool = False
     """See the mirrored picture too."""
@@ -157,10 +160,17 @@ class PublishedScores(Section, frozen=True, kw_only=True):
     """Mean intersection over union."""
     miou_multiscale: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     """The same with several scales and mirrored views."""
+    multiscale: Scales | None = None
+    """The `inference.scales` of `miou_multiscale`, with `inference.flip`."""
     pixel_accuracy: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     """Share of the labelled pixels that are right."""
+    reported_by: Name | None = None
+    """Who measured the figures, as the `preprocessor` and the `inference` of this document do it.
+
+    Null: as `how` says, whatever this document does.
+    """
     how: str | None = None
-    """How the figures were measured."""
+    """What else is to know about the figures."""
 
 
 class WeightsConfig(Section, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import torch
 from foreign_checkpoints import hugging_face_repository, modelscope_repository
 
 from segpipe import load_model, pipeline
-from segpipe.configuration import load_preset
+from segpipe.configuration import ExactResize, load_preset
 from segpipe.models import build_model
 
 TASK = "image-segmentation"
@@ -76,13 +76,28 @@ def test_a_preset_downloads_converts_caches_and_runs_on_a_url(hubs, web_server, 
     ("name", "preset"),
     [(f"modelscope:{MODELSCOPE_ID}", "segformer-b0-cocostuff"), (f"hf:{HUGGING_FACE_ID}", "segformer-b0-ade20k")],
 )
-def test_a_repository_by_its_own_name_is_the_preset(hubs, name, preset):
+def test_a_repository_by_its_own_name_is_the_network_of_the_preset(hubs, name, preset):
     """What their configuration files say agrees with what our presets say."""
     theirs, ours = pipeline(TASK, name), load_preset(preset)
     assert theirs.configuration.model == ours.model
-    assert theirs.configuration.preprocessor == ours.preprocessor
-    assert theirs.configuration.inference == ours.inference
     assert theirs.labels == ours.labels
+
+
+def test_modelscopes_own_folder_is_run_as_the_preset_is(hubs):
+    theirs, ours = pipeline(TASK, f"modelscope:{MODELSCOPE_ID}").configuration, load_preset("segformer-b0-cocostuff")
+    assert (theirs.preprocessor, theirs.inference) == (ours.preprocessor, ours.inference)
+
+
+def test_hugging_faces_own_folder_is_run_as_its_processor_does_and_the_preset_as_its_score_was_measured(hubs):
+    theirs, ours = pipeline(TASK, f"hf:{HUGGING_FACE_ID}"), pipeline(TASK, "segformer-b0-ade20k")
+    assert theirs.configuration.preprocessor.resize == ExactResize(size=(512, 512), library="pillow")
+    assert theirs.configuration.inference.upsampling == "one-step"
+    assert ours.configuration.preprocessor == load_preset("segformer-b0-ade20k").preprocessor
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    assert not np.array_equal(theirs(pixels).label_map, ours(pixels).label_map)
+    changes = ['preprocessor.resize={"mode":"exact","size":[512,512]}', "inference.upsampling=one-step"]
+    as_theirs = pipeline(TASK, "segformer-b0-ade20k", overrides=changes)
+    assert np.array_equal(as_theirs(pixels).label_map, theirs(pixels).label_map)
 
 
 def test_a_bare_name_asks_modelscope(hubs, web_server):

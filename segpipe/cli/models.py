@@ -9,10 +9,10 @@ from typing import Any
 
 from segpipe.configuration import (
     Configuration,
-    CropResize,
-    ExactResize,
-    ShortSideResize,
     TrainConfig,
+    describe_inference,
+    describe_preprocessing,
+    describe_scores,
     load_preset,
     preset_names,
     to_document,
@@ -183,10 +183,10 @@ def _info_fields(configuration: Configuration, place: Path | None) -> list[tuple
     kind = f"{_tag(model)} {model.variant}"
     fields = [
         ("network", f"{kind}, {_millions(configuration)} parameters, {model.num_classes} outputs"),
-        ("preprocessing", _preprocessing(configuration)),
+        ("preprocessing", describe_preprocessing(configuration)),
     ]
     if configuration.task == Tasks.image_segmentation:
-        fields.append(("inference", _inference(configuration)))
+        fields.append(("inference", describe_inference(configuration.inference)))
     if weights is not None:
         revision = f"@{weights.revision}" if weights.revision else ""
         source = f"{weights.source}{revision}" if weights.source else "none; it is trained from scratch"
@@ -213,37 +213,7 @@ def _recipe(train: TrainConfig) -> str:
 
 def _score_fields(configuration: Configuration) -> list[tuple[str, str]]:
     scores = configuration.weights.scores if configuration.weights else None
-    if scores is None:
-        return []
-    figures = [
-        ("mIoU", scores.miou),
-        ("mIoU with several scales and mirrored views", scores.miou_multiscale),
-        ("pixel accuracy", scores.pixel_accuracy),
-    ]
-    said = ", ".join(f"{name} {figure:.1f} %" for name, figure in figures if figure is not None)
-    return [("scores", f"{f'{said} on {scores.dataset}. ' if said else ''}{scores.how or ''}".strip())]
-
-
-def _preprocessing(configuration: Configuration) -> str:
-    match configuration.preprocessor.resize:
-        case ShortSideResize(size=size, max_long_side=longest, multiple=multiple, library=library):
-            limit = f", long side at most {longest}" if longest else ""
-            aligned = f", then each side up to a multiple of {multiple}" if multiple else ""
-            return f"short side to {size} pixels{limit}{aligned} ({library})"
-        case ExactResize(size=(height, width), library=library):
-            return f"resized to {height} × {width} ({library})"
-        case CropResize(size=size, crop=(height, width)):
-            return f"short side to {size} pixels, the middle {height} × {width} of it (pillow)"
-    return "none, pictures keep their size"
-
-
-def _inference(configuration: Configuration) -> str:
-    inference = configuration.inference
-    text = "the whole picture at once"
-    if inference.mode == "slide" and inference.window and inference.stride:
-        text = f"windows of {inference.window[0]} × {inference.window[1]}, step {inference.stride[0]}"
-    scales = f", scales {', '.join(f'{scale:g}' for scale in inference.scales)}" if inference.scales != (1.0,) else ""
-    return f"{text}{scales}{', also mirrored' if inference.flip else ''}, {inference.upsampling} upsampling"
+    return [("scores", describe_scores(scores))] if scores else []
 
 
 def _class_cells(configuration: Configuration) -> list[str]:

@@ -10,7 +10,7 @@ from .folder import CARD_NAME
 from .storage import write_atomically
 
 if TYPE_CHECKING:
-    from segpipe.configuration import Configuration
+    from segpipe.configuration import Configuration, PublishedScores
 
 _MAX_LABELS = 200
 _TAGS = {"image-segmentation": "semantic-segmentation"}
@@ -76,13 +76,32 @@ def _scores(configuration: Configuration) -> str:
         ("pixel accuracy", scores.pixel_accuracy),
     ]
     table = [f"| {label} | {value:.2f} |" for label, value in rows if value is not None]
-    how = f"\n\n{_plain(scores.how)}" if scores.how else ""
-    return (
-        "\n".join(
-            [f"## Scores\n\nOn {_plain(scores.dataset)}, in percent.\n\n| score | value |", "| --- | --- |", *table]
+    return "\n\n".join(
+        part
+        for part in (
+            "## Scores",
+            f"On {_plain(scores.dataset)}, in percent.",
+            "\n".join(["| score | value |", "| --- | --- |", *table]),
+            _plain(_how_measured(configuration, scores)),
         )
-        + how
+        if part
     )
+
+
+def _how_measured(configuration: Configuration, scores: PublishedScores) -> str:
+    from segpipe.configuration import describe_inference, describe_multiscale, describe_preprocessing
+
+    if scores.reported_by is None:
+        return scores.how or ""
+    several = describe_multiscale(scores)
+    sentences = [
+        f"As reported by {scores.reported_by}.",
+        f"Preprocessing: {describe_preprocessing(configuration)}.",
+        f"Inference: {describe_inference(configuration.inference)}.",
+        f"Several scales: {several}." if several else "",
+        scores.how or "",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _origin(configuration: Configuration) -> str:
