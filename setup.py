@@ -17,7 +17,7 @@ PACKAGES = [
 ]
 
 CORE = [
-    "torch>=2.6",
+    "torch>=2.10",  # older ones open pickles unsafely even with weights_only: CVE-2026-24747
     "numpy>=1.24",
     "opencv-python>=4.8",
     "pillow>=10.1",

@@ -22,7 +22,7 @@ from .printing import format_bytes
 
 OPENCV_BUILDS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 REQUIRED = {
-    "torch": "2.6",
+    "torch": "2.10",
     "numpy": "1.24",
     "pillow": "10.1",
     "requests": "2.31",
@@ -30,6 +30,7 @@ REQUIRED = {
     "safetensors": "0.4.3",
     "tqdm": "4.65",
     "msgspec": "0.18.6",
+    "pyyaml": "6.0",
 }
 """Oldest versions, as setup.py has them; a test compares."""
 COMPILERS = ("g++", "clang++", "c++", "cl")
@@ -38,7 +39,6 @@ RUNTIME_PACKAGES = {
     "openvino": ("onnx", "onnxscript", "openvino"),
 }
 """What each runtime needs; the first ones export."""
-SAFE_PICKLES = "2.10"
 LITTLE_SPACE = 2 * 10**9
 PROXIES = (
     "HTTP_PROXY",
@@ -84,15 +84,6 @@ def examine_versions() -> Section:
         if version is None or _numbers(version) < _numbers(oldest):
             state = "not installed" if version is None else f"{version}, older than {oldest}"
             findings.append(Finding("broken", f'{package} is {state}. Run pip install "{package}>={oldest}".'))
-    torch = _installed("torch")
-    if torch is not None and _numbers(torch) < _numbers(SAFE_PICKLES):
-        findings.append(
-            Finding(
-                "warning",
-                f"torch {torch} cannot open .pt, .pth and .bin files safely, so segpipe refuses them; "
-                f'safetensors work. Run pip install --upgrade "torch>={SAFE_PICKLES}".',
-            )
-        )
     return Section("versions", tuple(facts), tuple(findings))
 
 

@@ -81,14 +81,13 @@ def test_two_builds_of_opencv_are_reported_with_the_command_that_keeps_one(tmp_p
     assert finding.severity == "warning"
 
 
-def test_an_old_torch_is_warned_about_and_a_very_old_one_is_broken(tmp_path, monkeypatch):
-    fake_distribution(tmp_path / "site", "torch", "2.7.1+cu126")
+def test_a_torch_that_is_too_old_is_broken(tmp_path, monkeypatch):
+    fake_distribution(tmp_path / "site", "torch", "2.9.1+cu126")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    assert importlib.metadata.version("torch") == "2.7.1+cu126"
-    assert [finding.severity for finding in examine_versions().findings] == ["warning"]
-    fake_distribution(tmp_path / "older", "torch", "2.5.1")
-    monkeypatch.syspath_prepend(str(tmp_path / "older"))
-    assert [finding.severity for finding in examine_versions().findings] == ["broken", "warning"]
+    assert importlib.metadata.version("torch") == "2.9.1+cu126"
+    [finding] = examine_versions().findings
+    assert finding.severity == "broken"
+    assert 'torch is 2.9.1+cu126, older than 2.10. Run pip install "torch>=2.10"' in finding.sentence
 
 
 @pytest.mark.parametrize(
