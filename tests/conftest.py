@@ -28,3 +28,14 @@ def web_server() -> Iterator[FaultServer]:
 
     with FaultServer() as server:
         yield server
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For what is compared bit for bit: sums in several threads may be rounded differently from run to run."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

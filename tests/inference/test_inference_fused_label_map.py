@@ -28,9 +28,12 @@ def noise(*shape, dtype=torch.float32):
 
 
 def assert_same_but_for_rounding(labels, logits):
-    """Where labels differ from the argmax of (B, K, H, W), the two classes are as good as equal."""
+    """Where labels differ from the argmax of (B, K, H, W), the two classes are as good as equal.
+
+    Two logits of each side have 7 roundings of half an eps of the largest one.
+    """
     found = logits.gather(1, labels[:, None].long())[:, 0]
-    assert (logits.amax(dim=1) - found).max() <= 1e-5
+    assert (logits.amax(dim=1) - found).max() <= 16 * torch.finfo(torch.float32).eps * logits.abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

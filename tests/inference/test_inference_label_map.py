@@ -11,6 +11,8 @@ from segpipe.errors import NumericalError
 from segpipe.inference import LabelMap, Placement, Prediction, View, label_map, place_picture
 from segpipe.inference.placement import Axis
 
+EPS = torch.finfo(torch.float32).eps
+
 
 def dense(logits, size, resized, padded, upsampling):
     """(K, h, w) → (K, H, W) as the peers do it."""
@@ -34,11 +36,14 @@ def noise(num_classes, grid, seed):
     return torch.randn(num_classes, *grid, generator=torch.Generator().manual_seed(seed)) * 4
 
 
-def assert_same_labels(result: LabelMap, reference):
-    different = result.labels.long() != reference.argmax(dim=0)
-    if different.any():
-        best = reference.topk(2, dim=0).values
-        assert (best[0] - best[1])[different].max() < 1e-5
+def assert_same_labels(result: LabelMap, reference, roundings=32):
+    """The same labels, but where the best class of the reference is ahead by rounding alone.
+
+    An interpolated logit is made of 4 products and 3 sums, twice that after two steps, each of which rounds by half an
+    eps of the largest logit at most. Two logits of the result and two of the reference are compared: 32 roundings.
+    """
+    found = reference.gather(0, result.labels.long()[None])[0]
+    assert (reference.amax(dim=0) - found).max() <= roundings * EPS * reference.abs().max()
     present = torch.bincount(result.labels.flatten(), minlength=len(reference)) > 0
     assert torch.equal(~result.scores.isnan(), present)
 
@@ -113,7 +118,8 @@ def test_tiles_of_any_size_equal_dense_argmax_in_float64(size, logits):
     values = logits(7, (9, 12), seed=4)
     placement = place_picture(size, (9, 12), (9, 12), (9, 12), upsampling="one-step")
     result = label_map(Prediction((View(values, placement),)))
-    assert_same_labels(result, dense(values.double(), size, None, None, "one-step"))
+    # Our positions are float32's, so a weight of either axis is off by half an eps of up to 12 cells.
+    assert_same_labels(result, dense(values.double(), size, None, None, "one-step"), roundings=32 + 4 * 12)
 
 
 def test_half_precision_is_read_as_it_is():
@@ -152,7 +158,9 @@ def test_views_are_averaged_as_the_dense_way_does(combine):
     ]
     full = [dense(values, size, None, None, "one-step") for values in (first, second)]
     expected = sum(values.softmax(0) for values in full) if combine == "probabilities" else sum(full)
-    assert_same_labels(label_map(Prediction(tuple(views), combine)), expected / 2)
+    # A probability changes by half of what all logits do at most, and these reach 32.
+    roundings = 32 if combine == "logits" else 32 * 32
+    assert_same_labels(label_map(Prediction(tuple(views), combine)), expected / 2, roundings)
 
 
 def test_windows_are_averaged_where_they_overlap():

@@ -193,6 +193,7 @@ def test_backward_reaches_every_parameter(kind, distilled):
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_maps_can_be_computed_again_for_the_backward_pass():
     model = tiny().train()
     for block in (*model.encoder.blocks, *model.head.blocks):

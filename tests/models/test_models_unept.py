@@ -127,6 +127,7 @@ def boundary_shapes(output):
     return [(2, 2, *grid), (2, 8, *grid)]
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_activation_checkpointing_leaves_gradients_as_they_are(encoder):
     plain, frugal = tiny(encoder).train(), tiny(encoder).train()

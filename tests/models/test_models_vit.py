@@ -109,6 +109,7 @@ def test_attention_maps_are_those_of_transformers(layer):
 
 
 @pytest.mark.peer
+@pytest.mark.usefixtures("one_thread")
 def test_checkpointed_blocks_give_the_same_gradients_between_the_maps():
     encoder = our_encoder(their_model()).train()
     images, sums = torch.randn(1, 3, 32, 32), []

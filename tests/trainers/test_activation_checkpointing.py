@@ -26,15 +26,6 @@ def loss_of(model):
     return model(images).square().mean()
 
 
-@pytest.fixture
-def one_thread():
-    """Sums in several threads may be rounded differently from run to run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_loss_and_gradients_are_the_same_to_the_bit_with_dropped_blocks():
     plain, checkpointed = network(False), network(True)
