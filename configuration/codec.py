@@ -16,6 +16,7 @@ from segpipe.log import get_logger
 
 from .explain import explain
 from .schema import FORMAT_VERSION, Configuration
+from .sizes import oversized
 from .strict_json import parse_json, read_json
 
 logger = get_logger(__name__)
@@ -41,9 +42,13 @@ def build_configuration(document: Any, *, origin: str) -> Configuration:
     """The configuration that a parsed JSON document describes, migrated and checked."""
     migrated = migrate(document, origin=origin)
     try:
-        return msgspec.convert(migrated, Configuration)
+        configuration = msgspec.convert(migrated, Configuration)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{origin}: {explain(error, migrated)}") from error
+    problem = oversized(configuration)
+    if problem is not None:
+        raise ConfigurationError(f"{origin}: {problem}")
+    return configuration
 
 
 def encode_configuration(configuration: Configuration) -> bytes:

@@ -9,13 +9,15 @@ from msgspec import Meta
 from .fields import Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Section, Share
 from .transforms import TransformConfig
 
+Times = Annotated[int, Meta(ge=1, le=1000)]
+
 
 class SplitConfig(Section, frozen=True, kw_only=True):
     """One split of a data set."""
 
     split: Name
     """Name of the split, as the data set knows it: train, val, …"""
-    times: Positive = 1
+    times: Times = 1
     """How often each picture comes in an epoch, to outweigh what is mixed in."""
 
 
@@ -28,7 +30,7 @@ class MixedDataConfig(Section, frozen=True, kw_only=True):
     """Folder of the data set; null: given when training."""
     split: Name = "train"
     """Which of its splits."""
-    times: Positive = 1
+    times: Times = 1
     """How often each picture comes in an epoch."""
 
 
@@ -123,7 +125,7 @@ class BoundaryLoss(Section, tag="boundary", tag_field="type", frozen=True, kw_on
     """Of the direction to the inside, in eight bins, at pixels that the network takes for a boundary."""
     refined_factor: NonNegativeFloat = 1.0
     """Of the classes where boundary pixels take those of their neighbour in the network's direction."""
-    width: Positive = 5
+    width: Annotated[int, Meta(ge=1, le=1024)] = 5
     """A boundary's pixels are no farther from it."""
     maps: BoundaryMapSource = "any"
     """Where distances and directions come from.
@@ -301,7 +303,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     """Passes over the data; this or max_steps."""
     batch_size: Positive
     """Pictures per step over all processes."""
-    workers: NonNegative = 4
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 4
     """Loader processes per training process."""
     seed: NonNegative = 42
     """Decides the order of the pictures, each transform and new weights."""
@@ -367,7 +369,7 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
     """With `every_epochs`: evaluate after each of so many first passes besides."""
     last_share: Share = 0.0
     """With `every_epochs`: evaluate after each pass in this last share of the run besides."""
-    batch_size: Positive = 1
+    batch_size: Annotated[int, Meta(ge=1, le=4096)] = 1
     """Pictures at a time."""
     best: Literal["miou", "pixel_accuracy", "mean_accuracy", "acc1", "acc5"] = "miou"
     """The score that decides which checkpoint is the best; acc1 and acc5 are those of image-classification."""

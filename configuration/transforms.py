@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .fields import Byte, Interval, Positive, PositiveFloat, Section, Share, Size, check_interval
+from .fields import Byte, Interval, PositiveFloat, Section, Share, Size, check_interval
 
 Degrees = Annotated[float, Meta(ge=-360.0, le=360.0)]
 Shear = Annotated[float, Meta(ge=-80.0, le=80.0)]
 Factor = Annotated[float, Meta(ge=0.0, le=100.0)]
+Multiple = Annotated[int, Meta(ge=1, le=4096)]
+Shift = Annotated[int, Meta(ge=-65536, le=65536)]
 LabelValue = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -64,7 +66,7 @@ class AlignedResize(Transform, tag="aligned_resize", frozen=True, kw_only=True):
 
     size: Size
     """(short side, long side) that the picture must fit into, before it is aligned."""
-    multiple: Positive = 32
+    multiple: Multiple = 32
     """Both sides are resized up to a multiple of it."""
 
 
@@ -139,7 +141,7 @@ class Pad(Transform, tag="pad", frozen=True, kw_only=True):
 class PadToMultiple(Transform, tag="pad_to_multiple", frozen=True, kw_only=True):
     """Pad right and bottom to a multiple: the picture with `value`, the label with ignore_index."""
 
-    multiple: Positive = 32
+    multiple: Multiple = 32
     """Both sides become a multiple of it."""
     value: Byte | None = None
     """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
@@ -174,7 +176,7 @@ class Affine(Transform, tag="affine", frozen=True, kw_only=True):
 
     angle: Degrees = 0.0
     """Degrees, clockwise."""
-    translate: tuple[int, int] = (0, 0)
+    translate: tuple[Shift, Shift] = (0, 0)
     """(down, right) in pixels."""
     scale: PositiveFloat = 1.0
     """Factor."""

@@ -55,6 +55,11 @@ _WEIGHTS = (
 )
 _IMAGES = (
     Limit("image_pixels", 200_000_000, "pixels", "height × width of an image"),
+    Limit("resized_pixels", 100_000_000, "pixels", "height × width of an image that a configuration enlarges"),
+    Limit("windows", 20_000, "windows", "sliding windows over one image, at all scales"),
+    Limit(
+        "seen_pixels", 2_000_000_000, "pixels", "what the network sees of one image: windows, scales, mirrored views"
+    ),
     Limit("image_bytes", 512 * MIB, "bytes", "an encoded image in a file or in memory"),
     Limit("url_image_bytes", 64 * MIB, "bytes", "an encoded image that a URL answers with"),
 )
@@ -64,7 +69,10 @@ _DATA = (
     Limit("polygon_crossings", 50_000_000, "crossings", "rows of pixels that the polygon edges of one label cross"),
     Limit("matlab_bytes", 256 * MIB, "bytes", "a .mat file, and all that it unpacks to"),
 )
-_TRAINING = (Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),)
+_TRAINING = (
+    Limit("batch_pixels", 2**36, "pixels", "the images of one training step, over all processes"),
+    Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),
+)
 
 LIMITS: dict[str, Limit] = {
     limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_WEIGHTS, *_IMAGES, *_DATA, *_TRAINING)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, ShortSideResize
 from segpipe.errors import InputError
+from segpipe.limits import limit
 
 from .pillow_resizing import resize_with_pillow
 
@@ -60,9 +61,24 @@ def scale_preprocessor(config: PreprocessorConfig, scale: float, size: Size) -> 
     return PreprocessorConfig(resize=scaled)
 
 
+def check_enlarged(old: Size, new: Size) -> None:
+    """Refuse to make an image larger than `resized_pixels`, see `segpipe.limits`.
+
+    Raises:
+        InputError: the new size is over the limit and larger than the old one.
+    """
+    if new[0] * new[1] > max(old[0] * old[1], limit("resized_pixels")):
+        raise InputError(
+            f"The image of {old[0]} × {old[1]} pixels would be enlarged to {new[0]:,} × {new[1]:,}; at most "
+            f"{limit('resized_pixels'):,} pixels are allowed. Choose a smaller size or scale, or a limit for the long "
+            "side; docs/limits.md says how to raise the limit."
+        )
+
+
 def _resize_bilinear(image: np.ndarray, size: Size, resize: ShortSideResize | ExactResize) -> np.ndarray:
     if size == image.shape[:2]:
         return image
+    check_enlarged(image.shape[:2], size)
     if resize.library == "opencv":
         from segpipe.extras import import_opencv
 
@@ -76,6 +92,7 @@ def _crop_middle(image: np.ndarray, resize: CropResize) -> np.ndarray:
     short = min(image.shape[:2])
     height, width = (int(resize.size * side / short) for side in image.shape[:2])
     if (height, width) != image.shape[:2]:
+        check_enlarged(image.shape[:2], (height, width))
         image = resize_with_pillow(image, (height, width), Image.Resampling[resize.filter.upper()])
     top, left = (round((side - wanted) / 2) for side, wanted in zip((height, width), resize.crop, strict=True))
     return np.ascontiguousarray(image[top : top + resize.crop[0], left : left + resize.crop[1]])

@@ -16,6 +16,7 @@ from segpipe.configuration import InferenceConfig
 
 from .network import Network
 from .placement import Axis, Placement, Size, place_picture
+from .resizing import check_enlarged
 from .views import Mosaic, View
 
 WINDOW_BATCH = 8
@@ -56,6 +57,21 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     """The first pixel of each window along an axis; the last window is moved back to end with the picture."""
     last = max(length - window, 0)
     return [*range(0, last, stride), last]
+
+
+def count_windows(length: int, window: int, stride: int) -> int:
+    """How many starts `window_starts` has."""
+    return -(-max(length - window, 0) // stride) + 1
+
+
+def frame_size(size: Size, window: Size, small_picture: Literal["keep", "pad", "enlarge"]) -> Size:
+    """(h, w) of the picture that windows are laid over: enlarged, its ratio kept, where that is the rule."""
+    height, width = size
+    if small_picture != "enlarge" or (height >= window[0] and width >= window[1]):
+        return size
+    if window[0] * width >= window[1] * height:  # the height needs the larger factor
+        return window[0], max(window[1], int(width / height * window[0]))
+    return max(window[0], int(height / width * window[1])), window[1]
 
 
 def share_windows(axis: Axis, starts: list[int], frame: int, length: int) -> list[Axis]:
@@ -106,13 +122,10 @@ def _size_of(maps: Tensor) -> Size:
 
 def _fit_window(pixels: Tensor, window: Size, small_picture: Literal["keep", "pad", "enlarge"]) -> Tensor:
     """Enlarge a picture (3, h, w) that a window does not fit into, where that is the rule; the ratio is kept."""
-    height, width = _size_of(pixels)
-    if small_picture != "enlarge" or (height >= window[0] and width >= window[1]):
+    size = frame_size(_size_of(pixels), window, small_picture)
+    if size == _size_of(pixels):
         return pixels
-    if window[0] * width >= window[1] * height:  # the height needs the larger factor
-        size = window[0], max(window[1], int(width / height * window[0]))
-    else:
-        size = max(window[0], int(height / width * window[1])), window[1]
+    check_enlarged(_size_of(pixels), size)
     return functional.interpolate(pixels[None].float(), size=size, mode="bilinear", align_corners=False)[0]
 
 
@@ -122,6 +135,7 @@ def _pad(pixels: Tensor, window: Size, model: Network) -> Tensor:
     if height >= window[0] and width >= window[1]:
         return pixels
     size = max(height, window[0]), max(width, window[1])
+    check_enlarged((height, width), size)
     padded = model.pixel_mean.view(3, 1, 1).repeat(1, *size)
     padded[:, :height, :width] = pixels
     return padded
