@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -28,6 +29,10 @@ def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
     return f"There is no {kind} {name!r}.{hint} Known: {listing}."
 
 
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~&$]|^[#>+\-=]")
+"""What has a meaning in Markdown anywhere, or as the first character of a line."""
+
+
 def printable(text: str) -> str:
     """Return text for a terminal: control characters and invalid Unicode as escapes, line breaks and tabs as they are.
 
@@ -36,6 +41,26 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text)
+
+
+def printable_line(text: str) -> str:
+    """Return text for a table or a list: like `printable`, with line breaks and tabs as escapes, too."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def markdown_text(text: str) -> str:
+    """Return text for one paragraph or one table cell of a Markdown file, where it is shown as it is.
+
+    It cannot hold a link, an image, HTML, emphasis or code, nor end its line.
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(printable(text).split())).replace("<", "&lt;")
+
+
+def markdown_code(text: str) -> str:
+    """Return text as a code span of a Markdown file, whose fence is longer than any in the text."""
+    line = printable_line(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
 
 
 def _escaped(letter: str) -> str:

@@ -15,6 +15,7 @@ import torch
 
 import segpipe
 from segpipe.evaluation import AnyScores
+from segpipe.names import markdown_text, printable_line
 
 from .checkpoint import Progress
 from .curves import CURVES
@@ -43,9 +44,10 @@ def training_text(
     sections = [
         "\n## Training",
         f"{progress.step} steps, {progress.samples} samples of {parts.num_samples} pictures"
-        f"{f' of {config.dataset.type}' if config.dataset else ''}; the weights are those of step {taken}.\n"
+        f"{f' of {markdown_text(config.dataset.type)}' if config.dataset else ''}; "
+        f"the weights are those of step {taken}.\n"
         "The recipe is the section `train` of configuration.json.",
-        f"    {command(sys.argv)}",
+        f"    {printable_line(command(sys.argv))}",
         f"segpipe {segpipe.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}.",
         run_table(
@@ -118,6 +120,6 @@ def _percent(share: float | None) -> str:
 def _scores_text(scores: AnyScores) -> str:
     means = ", ".join(f"{TITLES[key]} {_percent(share)} %" for key, share in scores.means.items())
     iou = scores.by_class.get("iou")
-    rows = [f"| {name} | {_percent(share)} |" for name, share in (iou or {}).items()]
+    rows = [f"| {markdown_text(name)} | {_percent(share)} |" for name, share in (iou or {}).items()]
     table = ["", "| class | IoU % |", "| --- | --- |", *rows] if iou else []
     return "\n".join(["## Scores on the evaluation data", "", f"{means}.", *table])

@@ -18,7 +18,7 @@ from segpipe.configuration import (
 
 from .catalogue import find_configuration
 from .parsing import add_action, add_actions, add_json
-from .printing import print_json
+from .printing import print_json, print_json_text
 
 EXAMPLES = """  segpipe config schema > segpipe.schema.json
   segpipe config show segformer-b0-camvid --set train.batch_size=4 > my.json
@@ -49,7 +49,7 @@ def print_schema(options: argparse.Namespace) -> int:
 def show_configuration(options: argparse.Namespace) -> int:
     """A whole document, with changes."""
     configuration = override(find_configuration(options.name), options.set)
-    print(encode_configuration(configuration).decode(), end="")
+    print_json_text(encode_configuration(configuration).decode().rstrip("\n"))
     return 0
 
 

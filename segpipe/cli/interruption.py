@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from .printing import print_message
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
 def note_interruption() -> int:
     """Say that it was interrupted; the exit code."""
-    print("segpipe: interrupted.", file=sys.stderr)
+    print_message("interrupted.")
     return INTERRUPTED
 
 

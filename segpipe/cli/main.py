@@ -17,7 +17,9 @@ from segpipe.errors import SegpipeError
 from segpipe.names import unknown_name_message
 
 from .interruption import imports_end_at_once, note_interruption
-from .parsing import add_verbose, new_parser
+from .parsing import Parser, add_verbose, new_parser
+from .printing import print_message, print_note
+from .streams import printable_streams
 
 VERBS = {
     "demo": "segment a drawn street scene, or a picture of yours; needs no network",
@@ -45,9 +47,14 @@ OK, ERROR, USAGE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 fine, 1 error, 2 wrong usage, 75 stopped and can go on, 130 Ctrl-C."""
+    with printable_streams():
+        return _guarded(list(sys.argv[1:] if argv is None else argv))
+
+
+def _guarded(arguments: list[str]) -> int:
     try:
         with imports_end_at_once():
-            code = _run(list(sys.argv[1:] if argv is None else argv))
+            code = _run(arguments)
             sys.stdout.flush()
             return code
     except SystemExit as stop:  # argparse, after --help, --version and usage errors
@@ -70,7 +77,7 @@ def _run(arguments: list[str]) -> int:
         return USAGE
     verb = arguments[start]
     if verb not in VERBS:
-        print(f"segpipe: {unknown_name_message('verb', verb, VERBS)}", file=sys.stderr)
+        print_message(unknown_name_message("verb", verb, VERBS))
         return USAGE
     module = importlib.import_module(f"segpipe.cli.{verb}")
     parser = new_parser(f"segpipe {verb}", VERBS[verb], module.EXAMPLES)
@@ -83,7 +90,7 @@ def _run(arguments: list[str]) -> int:
 def _top_parser() -> argparse.ArgumentParser:
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {verb:{width}}  {summary}" for verb, summary in VERBS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="segpipe",
         usage="segpipe [-v] VERB …",
         description="Semantic segmentation: from a model's name and a picture to its label map.",
@@ -106,7 +113,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        print(f"segpipe: {level}{record.getMessage()}", file=sys.stderr)
+        print_message(f"{level}{record.getMessage()}")
 
 
 @contextmanager
@@ -129,8 +136,12 @@ def _log_on_stderr(verbosity: int) -> Iterator[None]:
 
 def _report(error: Exception) -> int:
     if os.environ.get("SEGPIPE_DEBUG", "0") not in ("", "0"):
-        traceback.print_exc()
-    print(f"segpipe: {_sentence(error)}", file=sys.stderr)
+        print_note(traceback.format_exc())
+    print_message(_sentence(error))
+    try:
+        sys.stdout.flush()
+    except (SegpipeError, OSError):
+        _close_stdout()
     return ERROR
 
 

@@ -9,9 +9,17 @@ from typing import Any
 Action = Callable[[argparse.Namespace], int]
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser without colours, which Python 3.14 adds and our streams would show as escapes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.color = False
+
+
 def new_parser(prog: str, summary: str, examples: str) -> argparse.ArgumentParser:
     """A parser of one verb, with -v; the examples stand below the help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"examples:\n{examples}" if examples else None,

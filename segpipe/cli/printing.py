@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -11,13 +12,21 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from segpipe.names import printable_line
+
+_NOT_FOR_TERMINALS = re.compile(r"[^\x20-\x7e\n]")
 Align = Literal["left", "right"]
 
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout; numbers that JSON does not have become null."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(_without_nan(document), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
+    print_json_text(json.dumps(_without_nan(document), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
+
+
+def print_json_text(text: str) -> None:
+    """JSON on stdout; what is not for a terminal is escaped as JSON does it, so the document stays the same."""
+    print(_NOT_FOR_TERMINALS.sub(_json_escape, text))
 
 
 def print_note(text: str) -> None:
@@ -25,8 +34,14 @@ def print_note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def print_message(text: str) -> None:
+    """What went wrong, on stderr. Further lines are indented, so that none of them looks like another message."""
+    print("segpipe: " + text.replace("\n", "\n  "), file=sys.stderr)
+
+
 def format_table(rows: Sequence[Sequence[str]], aligns: Sequence[Align]) -> str:
     """Indented lines whose columns stand under one another; the first row is the header."""
+    rows = [[printable_line(cell) for cell in row] for row in rows]
     widths = [max(columns_of(row[column]) for row in rows) for column in range(len(aligns))]
     lines = []
     for row in rows:
@@ -37,6 +52,7 @@ def format_table(rows: Sequence[Sequence[str]], aligns: Sequence[Align]) -> str:
 
 def format_fields(fields: Sequence[tuple[str, str]]) -> str:
     """Indented names with their values to the right, wrapped at the terminal's width."""
+    fields = [(printable_line(name), printable_line(value)) for name, value in fields]
     width = max((columns_of(name) for name, _ in fields), default=0)
     indent = " " * (width + 4)
     lines = []
@@ -48,6 +64,7 @@ def format_fields(fields: Sequence[tuple[str, str]]) -> str:
 
 def format_columns(cells: Sequence[str]) -> str:
     """Short texts in as many columns as the terminal holds, ordered downwards."""
+    cells = [printable_line(cell) for cell in cells]
     width = max((columns_of(cell) for cell in cells), default=0) + 2
     num_columns = max(1, min(len(cells), (terminal_width() - 2) // width))
     num_rows = math.ceil(len(cells) / num_columns)
@@ -84,6 +101,11 @@ def columns_of(text: str) -> int:
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
     )
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    letter = match[0]
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1]
 
 
 def _padded(text: str, width: int, align: Align) -> str:

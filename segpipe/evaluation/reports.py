@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Sequence
 
+from segpipe.names import printable_line
+
 from .scores import Scores
 
 
 def mmseg_tables(scores: Scores) -> str:
     """mmsegmentation's two ASCII tables, IoU and accuracy of each class and the means, in percent with two digits."""
-    rows = [[name, _percent(scores.iou[name]), _percent(scores.accuracy[name])] for name in scores.iou]
+    rows = [[printable_line(name), _percent(scores.iou[name]), _percent(scores.accuracy[name])] for name in scores.iou]
     means = [_percent(value) for value in (scores.pixel_accuracy, scores.miou, scores.mean_accuracy)]
     classes, summary = _boxed([["Class", "IoU", "Acc"], *rows]), _boxed([["aAcc", "mIoU", "mAcc"], means])
     return f"per class results:\n\n{classes}\nSummary:\n\n{summary}"

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.names import printable_line
+
 POLICY = (
     "Counts are summed over all pictures before anything is divided. Pixels labelled with the ignore index are left "
     "out; a labelled pixel whose prediction is no class counts against its class. A class is left out of the mean of "
@@ -95,7 +97,7 @@ class Scores:
             columns["boundary IoU"] = self.boundary_iou
             means.append(self.boundary_miou)
         rows = [["class", *columns]]
-        rows += [[name, *(_percent(column[name]) for column in columns.values())] for name in self.iou]
+        rows += [[printable_line(name), *(_percent(column[name]) for column in columns.values())] for name in self.iou]
         rows += [["mean", *(_percent(mean) for mean in means)]]
         return f"{_aligned(rows)}\npixel accuracy {_percent(self.pixel_accuracy)}"
 

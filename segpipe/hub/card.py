@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.names import markdown_code, markdown_text
+
 from .folder import CARD_NAME
 from .storage import write_atomically
 
@@ -27,7 +29,7 @@ def card_text(configuration: Configuration, name: str) -> str:
     """Markdown with the front matter that ModelScope and Hugging Face read."""
     sections = (
         _front_matter(configuration),
-        f"# {_plain(name)}",
+        f"# {markdown_text(name)}",
         _summary(configuration),
         _usage(configuration, name),
         _scores(configuration),
@@ -53,7 +55,8 @@ def _front_matter(configuration: Configuration) -> str:
 def _summary(configuration: Configuration) -> str:
     model = configuration.model
     kind = type(model).__struct_config__.tag
-    return f"{kind} {model.variant} with {model.num_classes} classes, for {configuration.task}, in segpipe's format."
+    size = f"{markdown_text(model.variant)} with {model.num_classes} classes"
+    return f"{kind} {size}, for {configuration.task}, in segpipe's format."
 
 
 def _usage(configuration: Configuration, name: str) -> str:
@@ -80,9 +83,9 @@ def _scores(configuration: Configuration) -> str:
         part
         for part in (
             "## Scores",
-            f"On {_plain(scores.dataset)}, in percent.",
+            f"On {markdown_text(scores.dataset)}, in percent.",
             "\n".join(["| score | value |", "| --- | --- |", *table]),
-            _plain(_how_measured(configuration, scores)),
+            markdown_text(_how_measured(configuration, scores)),
         )
         if part
     )
@@ -108,21 +111,16 @@ def _origin(configuration: Configuration) -> str:
     weights = configuration.weights
     if weights is None or weights.source is None:
         return ""
-    revision = f" at revision `{_plain(weights.revision)}`" if weights.revision else ""
-    licence = _plain(weights.licence) if weights.licence else "not stated; ask the owner of the source"
-    return f"## Source and licence\n\nWeights from `{_plain(weights.source)}`{revision}. Licence: {licence}."
+    revision = f" at revision {markdown_code(weights.revision)}" if weights.revision else ""
+    licence = markdown_text(weights.licence) if weights.licence else "not stated; ask the owner of the source"
+    return f"## Source and licence\n\nWeights from {markdown_code(weights.source)}{revision}. Licence: {licence}."
 
 
 def _labels(configuration: Configuration) -> str:
     if configuration.labels is None:
         return ""
     names = configuration.labels.names
-    rows = [f"| {index} | {_plain(label)} |" for index, label in enumerate(names[:_MAX_LABELS])]
+    rows = [f"| {index} | {markdown_text(label)} |" for index, label in enumerate(names[:_MAX_LABELS])]
     rest = f"\n\nand {len(names) - _MAX_LABELS} more, see configuration.json." if len(names) > _MAX_LABELS else ""
     ignored = f"Label value {configuration.labels.ignore_index} is ignored."
     return "\n".join([f"## Classes\n\n{ignored}\n\n| index | class |", "| --- | --- |", *rows]) + rest
-
-
-def _plain(text: str) -> str:
-    """Text that cannot end a table cell, a line of code or a paragraph."""
-    return " ".join(text.replace("|", "\\|").replace("`", "'").replace("<", "&lt;").split())

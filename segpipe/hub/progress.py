@@ -7,12 +7,14 @@ import threading
 from types import TracebackType
 from typing import Any
 
+from segpipe.names import printable_line
+
 
 class Progress:
     """Counts bytes from several threads; shows them when it is switched on and stderr is a terminal."""
 
     def __init__(self, title: str, total: int | None, is_wanted: bool) -> None:
-        self._title = title
+        self._title = printable_line(title)
         self._total = total
         self._is_shown = is_wanted and sys.stderr is not None and sys.stderr.isatty()
         self._lock = threading.Lock()

@@ -200,3 +200,19 @@ def test_manifest_id_depends_on_names_and_bytes_alone(tmp_path: Path):
     assert second is not None
     assert third is not None
     assert first.id == second.id != third.id
+
+
+EVIL = "x|\\|`<b>[a](http://evil)\n\n# head\x1b[2J\u202e"
+
+
+def test_a_card_shows_hostile_names_as_text():
+    labels = {"names": [EVIL, "b"]}
+    weights = {"source": EVIL, "revision": EVIL, "licence": EVIL, "scores": {"dataset": EVIL, "miou": 1, "how": EVIL}}
+    text = card_text(configuration_with(labels=labels, weights=weights), EVIL)
+    assert text.encode()
+    assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("#")] == [
+        *("x\\|\\\\\\|\\`&lt;b>\\[a\\](http://evil)", "Use", "the", "Scores", "Source", "Classes")
+    ]
+    row = next(line for line in text.splitlines() if line.startswith("| 0 |"))
+    assert row.replace("\\\\", "").replace("\\|", "").count("|") == 3
