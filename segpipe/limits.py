@@ -60,6 +60,16 @@ _IMAGES = (
     Limit(
         "seen_pixels", 2_000_000_000, "pixels", "what the network sees of one image: windows, scales, mirrored views"
     ),
+    Limit("image_side", 65_535, "pixels", "the longer side of an image"),
+    Limit(
+        "heavy_image_pixels",
+        64_000_000,
+        "pixels",
+        "height × width of an image whose decoder needs much memory: JPEG 2000, AVIF, an animated WebP",
+    ),
+    Limit("jpeg_scan_pixels", 4_000_000_000, "pixels", "height × width × number of scans of a JPEG"),
+    Limit("image_pieces", 4_000_000, "pieces", "chunks, blocks and runs of an encoded image"),
+    Limit("tiff_pages", 10_000, "pages", "directories of a TIFF"),
     Limit("image_bytes", 512 * MIB, "bytes", "an encoded image in a file or in memory"),
     Limit("url_image_bytes", 64 * MIB, "bytes", "an encoded image that a URL answers with"),
 )

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say how a network runs."""
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default: 1")
+    parser.add_argument(
+        "--alpha", choices=("auto", "keep", "drop"), default="auto", help="of pictures: whether it is put on white"
+    )
+    parser.add_argument(
+        "--bit-depth", type=_bit_depth, metavar="BITS", help="that images of 16 bits use, 8 to 16; or min-max"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "int8"), help="default: float32")
     parser.add_argument(
@@ -41,4 +47,10 @@ def open_pipeline(task: str, folder: ModelFolder, options: argparse.Namespace) -
         calibration=options.calibration,
         overrides=options.set,
         batch_size=options.batch_size,
+        alpha=options.alpha,
+        bit_depth=options.bit_depth,
     )
+
+
+def _bit_depth(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text

@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from segpipe.errors import ImageDecodeError, ImageError, ImageTooLargeError, InputError
 from segpipe.extras import import_opencv
-from segpipe.log import get_logger
+from segpipe.files import read_file
+from segpipe.limits import limit
+
+from .decoding_work import check_size, check_tiff_scans, check_work
+from .eight_bits import BitDepth, Mapping8, build_mapping, check_bit_depth, warn_once
+from .formats import describe_unreadable, open_encoded, picture_format
+from .rgb import (
+    orientation_of,
+    rgb_of_bands,
+    rgb_of_pillow,
+    take_rows,
+    takes_many_values,
+    turn_upright,
+    warn_of_dropped_alpha,
+    warn_of_kept_alpha,
+)
+from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages, read_samples
+
+__all__ = ["Alpha", "BitDepth", "ChannelOrder", "Reading", "is_tensor", "picture_format", "read_image"]
 
 cv2 = import_opencv()
 
-logger = get_logger(__name__)
-
-MAX_PIXELS = 200_000_000
-"""Default pixel limit; the variable SEGPIPE_MAX_IMAGE_PIXELS replaces it."""
-MAX_BYTES = 512 * 2**20
-"""Default limit of an encoded picture: 512 MiB."""
-_COPIED_AT_ONCE = 1 << 17
-"""Pixels that stay in the caches while they are copied."""
-
 ChannelOrder = Literal["rgb", "bgr"]
+Alpha = Literal["auto", "keep", "drop"]
+
+
+class Reading(NamedTuple):
+    """What the samples of an image mean, where its file leaves it open.
+
+    Attributes:
+        alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
+            values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
+            declares none; drop takes the colours alone.
+        bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
+            range of each image to 0–255; None takes the high byte.
+    """
+
+    alpha: Alpha = "auto"
+    bit_depth: BitDepth = None
+
+    def check(self) -> None:
+        """Refuse other values with an InputError."""
+        if self.alpha not in ("auto", "keep", "drop"):
+            raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
+        check_bit_depth(self.bit_depth)
+
+
+DEFAULT_READING = Reading()
 
 
 def read_image(
@@ -47,27 +69,35 @@ def read_image(
     max_pixels: int | None = None,
     max_bytes: int | None = None,
     name: str | None = None,
+    alpha: Alpha = "auto",
+    bit_depth: BitDepth = None,
 ) -> np.ndarray:
     """Read one picture into RGB pixels, upright.
 
-    Files and bytes may be JPEG, PNG, WebP, BMP, TIFF or GIF; the content decides, not the suffix. Then:
+    Files and bytes may be JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000 or AVIF; the content decides, not the suffix.
+    Then:
 
     - EXIF orientation is applied, to files as well as to Pillow images;
-    - transparency is composited on white, as a viewer shows it;
-    - grey, palette, 1-bit, YCbCr and CMYK become RGB; 16 bits become 8 by their high byte, as Pillow reads colours;
-    - of an animation or a multi-page file the first frame is read; ICC profiles are ignored;
-    - the size in the header is checked before any pixel is decoded. Pillow's own limit counts for WebP and TIFF
-      only, whose readers insist on it.
+    - transparency is composited on white, as a viewer shows it; bands of a TIFF that are not alpha are left out;
+    - grey, palette, 1-bit, YCbCr and CMYK become RGB; 16 bits become 8 by their high byte, and where the data uses
+      fewer of them a warning gives the range;
+    - of an animation the first frame is read, of a TIFF the first page that is neither a reduced copy nor a mask; ICC
+      profiles are ignored;
+    - the size and the work are checked before any pixel is decoded, see docs/limits.md. Pillow's own limit counts for
+      WebP and TIFF only, whose readers insist on it.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Tensors may also be (1 | 3 | 4, H, W), and where both
-    readings fit, channels come first. Values are uint8, or floats in 0–1, which are scaled by 255 and rounded.
+    readings fit, channels come first. Values are uint8, or floats in 0–1, which are scaled by 255 and rounded, or
+    uint16, which are read as files of 16 bits are.
 
     Args:
         source: path, bytes, open binary file, Pillow image, NumPy array or torch tensor.
         channel_order: of arrays and tensors; "bgr" is what OpenCV reads.
-        max_pixels: limit of height × width; None: SEGPIPE_MAX_IMAGE_PIXELS, else `MAX_PIXELS`.
-        max_bytes: limit of the encoded size; None: `MAX_BYTES`.
-        name: what messages call the picture; None: its path or kind.
+        max_pixels: limit of height × width. If None, `limit("image_pixels")`.
+        max_bytes: limit of the encoded size. If None, `limit("image_bytes")`.
+        name: what messages call the picture. If None, its path or kind.
+        alpha: see `Reading`.
+        bit_depth: see `Reading`.
 
     Returns:
         (H, W, 3) uint8, RGB, C-contiguous. It may be the very array that was given, or a view of it.
@@ -79,27 +109,21 @@ def read_image(
     """
     if channel_order not in ("rgb", "bgr"):
         raise InputError(f"channel_order is {channel_order!r}; it must be 'rgb' or, for OpenCV arrays, 'bgr'.")
+    reading = Reading(alpha, bit_depth)
+    reading.check()
     if isinstance(source, np.ndarray):
-        return _from_array(source, channel_order, name or "the array")
+        return _from_array(source, channel_order, name or "the array", reading)
     if is_tensor(source):
-        return _from_array(_array_of_tensor(source), channel_order, name or "the tensor")
+        return _from_array(_array_of_tensor(source), channel_order, name or "the tensor", reading)
 
-    pixel_limit = _default_max_pixels() if max_pixels is None else max_pixels
+    pixel_limit = limit("image_pixels") if max_pixels is None else max_pixels
     if isinstance(source, Image.Image):
         name = name or getattr(source, "filename", "") or "the Pillow image"
-        _check_pixels(source, pixel_limit, name)
-        return _from_pillow(source, name)
+        check_size(source.height, source.width, pixel_limit, name)
+        return _from_pillow(source, reading, name)
     name = name or _name_of(source)
-    data = _read_bytes(source, MAX_BYTES if max_bytes is None else max_bytes, name)
-    return _decode(data, pixel_limit, name)
-
-
-def picture_format(data: bytes) -> str | None:
-    """The format that encoded data begins like ("JPEG", "PNG", …); None: no picture that `read_image` knows."""
-    for format_name, prefixes, _ in _FORMATS:
-        if data.startswith(prefixes) and (format_name != "WEBP" or data[8:12] == b"WEBP"):
-            return format_name
-    return None
+    data = _read_bytes(source, limit("image_bytes") if max_bytes is None else max_bytes, name)
+    return _decode(data, pixel_limit, reading, name)
 
 
 def is_tensor(source: object) -> bool:
@@ -108,41 +132,19 @@ def is_tensor(source: object) -> bool:
     return torch is not None and isinstance(source, torch.Tensor)
 
 
-# Opened by their own classes: Image.open would add Pillow's process-wide pixel limit and warning to ours.
-_FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[io.BytesIO], Image.Image]], ...] = (
-    ("JPEG", (b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
-    ("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
-    ("WEBP", (b"RIFF",), WebPImagePlugin.WebPImageFile),
-    ("BMP", (b"BM",), BmpImagePlugin.BmpImageFile),
-    ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
-    ("GIF", (b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
-)
-
-
-def _default_max_pixels() -> int:
-    text = os.environ.get("SEGPIPE_MAX_IMAGE_PIXELS", "")
-    if not text:
-        return MAX_PIXELS
-    if not text.isdecimal() or int(text) == 0:
-        raise InputError(
-            f"SEGPIPE_MAX_IMAGE_PIXELS is {text!r}; it must be a whole number of pixels, e.g. {MAX_PIXELS}."
-        )
-    return int(text)
-
-
 def _name_of(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fsdecode(source)
     return str(getattr(source, "name", "the data"))
 
 
-def _read_bytes(source: Any, limit: int, name: str) -> bytes:
+def _read_bytes(source: Any, max_bytes: int, name: str) -> bytes:
+    if isinstance(source, (str, os.PathLike)):
+        return read_file(source, max_bytes=max_bytes, error=ImageDecodeError, too_large=ImageTooLargeError)
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
-    elif isinstance(source, (str, os.PathLike)):
-        data = _read_file(Path(source), limit, name)
     elif hasattr(source, "read"):
-        data = source.read(limit + 1)
+        data = source.read(max_bytes + 1)
     else:
         raise InputError(
             f"A picture cannot be read from {type(source).__name__}. "
@@ -150,45 +152,27 @@ def _read_bytes(source: Any, limit: int, name: str) -> bytes:
         )
     if not isinstance(data, bytes):
         raise InputError(f"{name} is open as text. Open it in binary mode, open(path, 'rb').")
-    if len(data) > limit:
-        raise _too_many_bytes(len(data), limit, name)
+    if len(data) > max_bytes:
+        raise ImageTooLargeError(
+            f"{name} has {len(data)} bytes or more; at most {max_bytes} are read. Raise max_bytes if the picture is "
+            "trusted."
+        )
     return data
 
 
-def _read_file(path: Path, limit: int, name: str) -> bytes:
+def _decode(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.ndarray:
+    if picture_format(data) is None:
+        raise ImageDecodeError(describe_unreadable(data, name))
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageDecodeError(f"{name} is a folder; a picture is one file. Name a file in it.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageDecodeError(f"{name} is not a regular file. Read it yourself and give its bytes.")
-        if status.st_size > limit:
-            raise _too_many_bytes(status.st_size, limit, name)
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageDecodeError(
-            f"There is no file {name}. Check the path; the current folder is {Path.cwd()}."
-        ) from error
-    except OSError as error:
-        raise ImageDecodeError(
-            f"{name} cannot be read: {error.strerror}. Check the path and its permissions."
-        ) from error
-
-
-def _too_many_bytes(size: int, limit: int, name: str) -> ImageTooLargeError:
-    return ImageTooLargeError(
-        f"{name} has {size} bytes or more; at most {limit} are read. Raise max_bytes if the picture is trusted."
-    )
-
-
-def _decode(data: bytes, limit: int, name: str) -> np.ndarray:
-    if not data:
-        raise ImageDecodeError(f"{name} is empty (0 bytes). Fetch or write it again.")
-    try:
-        picture = _open(data, name)
-        _check_pixels(picture, limit, name)
-        pixels = _decode_jpeg(data, picture)
-        return _from_pillow(picture, name) if pixels is None else _upright(pixels, picture)
+        if picture_format(data) == "TIFF":
+            return _decode_tiff(data, max_pixels, reading, name)
+        picture = open_encoded(data, name)
+        check_size(picture.height, picture.width, max_pixels, name)
+        check_work(data, picture, name)
+        pixels = _decode_jpeg(data, picture) if picture.format != "WEBP" else _decode_webp(data, picture, reading)
+        if pixels is None and picture.format == "PNG" and data[24] == 16:
+            pixels = _decode_deep_png(data, picture, reading, name)
+        return _from_pillow(picture, reading, name) if pixels is None else _upright(pixels, picture)
     except (ImageError, MemoryError):
         raise
     except InputError as error:
@@ -201,26 +185,6 @@ def _decoding_failed(error: Exception, name: str) -> ImageError:
     if isinstance(error, Image.DecompressionBombError):
         return ImageTooLargeError(f"{name} is over Pillow's own limit: {error} Raise PIL.Image.MAX_IMAGE_PIXELS.")
     return ImageDecodeError(f"{name} is truncated or damaged and cannot be decoded: {error}. Fetch or write it again.")
-
-
-def _open(data: bytes, name: str) -> Image.Image:
-    """The picture with its header read and no pixel decoded."""
-    found = picture_format(data)
-    for format_name, _, opener in _FORMATS:
-        if format_name == found:
-            return opener(io.BytesIO(data))
-    raise ImageDecodeError(
-        f"{name} is not a picture: it begins with {data[:12]!r}. Give JPEG, PNG, WebP, BMP, TIFF or GIF."
-    )
-
-
-def _check_pixels(picture: Image.Image, limit: int, name: str) -> None:
-    width, height = picture.size
-    if width * height > limit:
-        raise ImageTooLargeError(
-            f"{name} is {height} × {width} (height × width), {width * height} pixels; at most {limit} are decoded. "
-            "Raise max_pixels or SEGPIPE_MAX_IMAGE_PIXELS if the picture is trusted."
-        )
 
 
 def _decode_jpeg(data: bytes, picture: Image.Image) -> np.ndarray | None:
@@ -239,91 +203,138 @@ def _decode_jpeg(data: bytes, picture: Image.Image) -> np.ndarray | None:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if color == cv2.IMREAD_COLOR else pixels
 
 
-def _from_pillow(picture: Image.Image, name: str) -> np.ndarray:
+def _decode_webp(data: bytes, picture: Image.Image, reading: Reading) -> np.ndarray | None:
+    """(H, W, 3) by OpenCV, which decodes a still into the result; Pillow's animation decoder takes five times that."""
+    if getattr(picture, "is_animated", False):
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.shape[:2] != (picture.height, picture.width):
+        return None
+    return _rgb_of_opencv(pixels, reading, "WebP")
+
+
+def _decode_deep_png(data: bytes, picture: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
+    """(H, W, 3) of colours of 16 bits, of which Pillow keeps the high byte; None: not for it."""
+    if picture.mode.startswith("I"):
+        return None
+    picture.load()  # OpenCV does not tell of damage
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (picture.height, picture.width)
+    if not is_usual or values.ndim != 3 or "transparency" in picture.info:
+        return None
+    return _rgb_of_opencv(values, reading, name)
+
+
+def _rgb_of_opencv(values: np.ndarray, reading: Reading, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of BGR or BGRA."""
+    has_alpha = values.shape[2] == 4 and reading.alpha != "drop"
+    bands = values[:, :, 2::-1], values[:, :, 3] if has_alpha else None
+    mapping = build_mapping(values[:, :, :3], reading.bit_depth, name)
+    return rgb_of_bands(bands, mapping, partial(_alpha_to_8_bits, bits=8 * values.itemsize))
+
+
+def _decode_tiff(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.ndarray:
+    pages = full_pages(data, name)
+    page = pages[0]
+    if len(pages) > 1:
+        warn_once("pages", f"{name} is a TIFF of {len(pages)} pages; the first is read.")
+    check_size(page.height, page.width, max_pixels, name)
+    check_page(page, data, name)
+    check_tiff_scans(data, page, name)
+    num_colors = 3 if page.photometric == RGB else 1
+    is_simple = 0 < page.bits <= 8 and page.value(339, 1) == 1 and not page.extra_samples
+    if is_simple or page.photometric > RGB or page.compression not in LOSSLESS or page.bands < num_colors:
+        return _from_pillow(open_encoded(begin_with(data, page), name), reading, name)
+    if num_colors == 1 and page.bands > 2:
+        raise ImageDecodeError(
+            f"{name} is a TIFF of {page.describe()}: nothing says which bands are red, green and blue. Write those as "
+            "RGB, such as gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB IN OUT, or read them and give the array."
+        )
+    pixels = _rgb_of_tiff(data, page, reading, name)
+    return turn_upright(pixels, page.value(274, 1))
+
+
+def _rgb_of_tiff(data: bytes, page: Page, reading: Reading, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a TIFF with extra samples or more than 8 bits."""
+    num_colors = 3 if page.photometric == RGB else 1
+    place = _place_of_alpha(page.extra_samples, reading)
+    samples = read_samples(data, page, name, bands=num_colors + (0 if place is None else place + 1))
+    colors, alpha = samples[:, :, :num_colors], None if place is None else samples[:, :, num_colors + place]
+    depth = reading.bit_depth if isinstance(reading.bit_depth, int) and page.bits > 8 else page.bits
+    alpha_mapping = partial(_alpha_to_8_bits, bits=depth)
+    if alpha is not None and reading.alpha == "auto" and _takes_many_values(alpha, alpha_mapping):
+        warn_of_dropped_alpha(name)
+        alpha = None
+    mapping = build_mapping(colors, reading.bit_depth, name, declared_bits=min(page.bits, 16))
+    if page.photometric == WHITE_IS_ZERO:
+        white = 2 ** min(page.bits, 16) - 1
+        straight = mapping
+        mapping = lambda part: straight((white - part).astype(part.dtype))  # noqa: E731
+    is_premultiplied = place is not None and page.extra_samples[place] == 1
+    return rgb_of_bands((colors, alpha), mapping, alpha_mapping, is_premultiplied=is_premultiplied)
+
+
+def _place_of_alpha(kinds: tuple[int, ...], reading: Reading) -> int | None:
+    """The place of alpha among the extra samples."""
+    if reading.alpha == "drop" or not kinds:
+        return None
+    declared = next((place for place, kind in enumerate(kinds) if kind in (1, 2)), None)
+    return 0 if declared is None and reading.alpha == "keep" else declared
+
+
+def _takes_many_values(alpha: np.ndarray, mapping: Mapping8) -> bool:
+    return takes_many_values(alpha.shape[0], alpha.shape[1], lambda top, bottom: mapping(alpha[top:bottom]))
+
+
+def _alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
+    if alpha.dtype == np.uint8:
+        return alpha
+    if alpha.dtype.kind == "f":
+        return np.rint(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return (np.clip(alpha, 0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
+
+
+def _from_pillow(picture: Image.Image, reading: Reading, name: str) -> np.ndarray:
     """(H, W, 3) uint8, upright. A picture that was not loaded yet is loaded, else left as it is."""
     try:
         picture.load()
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # see _decode
         raise _decoding_failed(error, name) from error
     try:
-        return _upright(_rgb_of(picture, name), picture)
+        return _upright(_rgb_of(picture, reading, name), picture)
     except (ImageError, InputError):
         raise
     except ValueError as error:
         raise ImageDecodeError(f"{name} has Pillow's mode {picture.mode}: {error}. Convert it to RGB.") from error
 
 
-def _rgb_of(picture: Image.Image, name: str) -> np.ndarray:
-    if picture.mode.startswith("I"):
-        return _from_array(_to_8_bits(np.asarray(picture), name), "rgb", name)
-    if picture.mode == "F":
-        return _from_array(np.asarray(picture), "rgb", name)
-    if picture.has_transparency_data:
-        return _composite_on_white(np.asarray(picture.convert("RGBA")))
-    if picture.mode in ("L", "1"):
-        return cv2.cvtColor(np.asarray(picture.convert("L")), cv2.COLOR_GRAY2RGB)
-    return _copy_pixels(picture if picture.mode == "RGB" else picture.convert("RGB"))
+def _rgb_of(picture: Image.Image, reading: Reading, name: str) -> np.ndarray:
+    if picture.mode[0] in "IF":
+        values = np.asarray(picture)[:, :, None]
+        mapping = build_mapping(values, reading.bit_depth, name)
+        return rgb_of_bands((values, None), mapping, mapping)
+    has_alpha = picture.has_transparency_data and _composites(picture, reading, name)
+    return rgb_of_pillow(picture, has_alpha=has_alpha)
 
 
-def _copy_pixels(picture: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8 of a picture in RGB, a few rows at a time.
-
-    At once Pillow would make two copies more of the whole picture. Parts are taken by `resize`, not by `crop`, on
-    which some versions put the process-wide pixel limit.
-    """
-    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    if not pixels.size:
-        return pixels
-    step = max(1, _COPIED_AT_ONCE // picture.width)
-    for top in range(0, picture.height, step):
-        bottom = min(top + step, picture.height)
-        part = picture.resize(
-            (picture.width, bottom - top), Image.Resampling.NEAREST, box=(0, top, picture.width, bottom)
-        )
-        pixels[top:bottom] = np.asarray(part)
-    return pixels
-
-
-def _to_8_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """(H, W) integers in 0–65535 → uint8. The high byte: of 16-bit colours Pillow has kept no more."""
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageDecodeError(
-            f"{name} holds integers from {values.min()} to {values.max()}; at most 16 bits, 0 to 65535, are a picture. "
-            "Scale it to 8 bits and give the array."
-        )
-    return (values >> 8).astype(np.uint8)
-
-
-def _composite_on_white(rgba: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8 → (H, W, 3) uint8; the alpha is straight, not premultiplied."""
-    colors, alpha = rgba[:, :, :3], rgba[:, :, 3:].astype(np.uint16)
-    if alpha.min() == 255:
-        return np.ascontiguousarray(colors)
-    return ((colors * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-# EXIF 2.32, tag 0x0112: what brings the stored picture upright. 1, and whatever is no orientation, changes nothing.
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda pixels: cv2.flip(pixels, 1),
-    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
-    4: lambda pixels: cv2.flip(pixels, 0),
-    5: cv2.transpose,
-    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
-    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
-    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
-}
+def _composites(picture: Image.Image, reading: Reading, name: str) -> bool:
+    """Whether what Pillow takes for alpha is."""
+    if picture.format != "TIFF" or picture.mode != "RGBA" or reading.alpha != "auto":
+        return reading.alpha != "drop"
+    kinds = getattr(picture, "tag_v2", {}).get(338, (0,))
+    if not set(kinds) & {1, 2}:
+        return False
+    alpha = picture.getchannel("A")
+    if takes_many_values(alpha.height, alpha.width, lambda top, bottom: np.asarray(take_rows(alpha, top, bottom))):
+        warn_of_dropped_alpha(name)
+        return False
+    return True
 
 
 def _upright(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
-    try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception as error:  # damaged metadata spoil no pixels
-        logger.debug("EXIF data cannot be read, the picture is taken as upright: %s", error)
-        return pixels
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return pixels if turn is None else turn(pixels)
+    return turn_upright(pixels, orientation_of(picture))
 
 
 def _array_of_tensor(tensor: Any) -> np.ndarray:
@@ -336,17 +347,27 @@ def _array_of_tensor(tensor: Any) -> np.ndarray:
     return np.moveaxis(array, 0, 2) if has_channels_first else array
 
 
-def _from_array(array: np.ndarray, channel_order: ChannelOrder, name: str) -> np.ndarray:
+def _from_array(array: np.ndarray, channel_order: ChannelOrder, name: str, reading: Reading) -> np.ndarray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
         raise InputError(
             f"{name} has shape {array.shape}; one picture is (H, W), (H, W, 3) or (H, W, 4). {_advice(array)}"
         )
-    pixels = np.ascontiguousarray(_to_uint8(array, name))
+    has_alpha = array.ndim == 3 and array.shape[2] == 4
+    colors = array[:, :, :3] if has_alpha else array
+    pixels = np.ascontiguousarray(_to_uint8(colors, name, reading))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    if pixels.shape[2] == 4:
-        pixels = _composite_on_white(pixels)
+    if has_alpha and reading.alpha != "drop":
+        pixels = _composite_array(pixels, array[:, :, 3], name, reading)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
+
+
+def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: Reading) -> np.ndarray:
+    bits = reading.bit_depth if isinstance(reading.bit_depth, int) else 16
+    mapping = partial(_alpha_to_8_bits, bits=bits)
+    if reading.alpha == "auto" and _takes_many_values(alpha, mapping):
+        warn_of_kept_alpha(name)
+    return rgb_of_bands((pixels, alpha), lambda part: part, mapping)
 
 
 def _advice(array: np.ndarray) -> str:
@@ -359,18 +380,15 @@ def _advice(array: np.ndarray) -> str:
     return "Reshape it."
 
 
-def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+def _to_uint8(array: np.ndarray, name: str, reading: Reading) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype != np.uint16 and array.dtype.kind != "f":
         raise InputError(
-            f"{name} has dtype {array.dtype}; pictures are uint8 in 0–255 or float in 0–1. "
-            "Scale the values (16 bits: array >> 8) and convert with .astype('uint8')."
+            f"{name} has dtype {array.dtype}; pictures are uint8 in 0–255, uint16, or float in 0–1. "
+            "Scale the values and convert with .astype('uint8')."
         )
-    low, high = float(array.min()), float(array.max())  # nan when any value is
-    if not (low >= 0.0 and high <= 1.0):
-        raise InputError(
-            f"{name} holds floats from {low:g} to {high:g}; float pictures are in 0–1, before normalisation. "
-            "Values in 0–255: convert to uint8."
-        )
-    return np.rint(array * 255.0).astype(np.uint8)
+    try:
+        return build_mapping(array, reading.bit_depth, name)(array)
+    except ImageDecodeError as error:
+        raise InputError(str(error)) from None

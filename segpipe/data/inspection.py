@@ -13,7 +13,6 @@ from segpipe.errors import SegpipeError
 
 from .datasets import Pair
 from .findings import Finding
-from .images import read_image
 from .labels import encode_label
 
 _NO_VALUE = -1
@@ -91,7 +90,7 @@ def digest_picture(pair: Pair) -> bytes | None:
 
 def _read_picture(pair: Pair) -> np.ndarray | Finding:
     try:
-        return read_image(pair.image)
+        return pair.read_image()
     except SegpipeError as error:
         return Finding("unreadable-picture", pair.image, str(error), _REPLACE)
 

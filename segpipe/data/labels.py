@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from PIL import BmpImagePlugin, Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image
 
 from segpipe.configuration import LabelSet
 from segpipe.configuration.strict_json import read_json
-from segpipe.errors import ConfigurationError, ImageDecodeError, ImageTooLargeError, InputError, UnknownNameError
+from segpipe.errors import (
+    ConfigurationError,
+    ImageDecodeError,
+    ImageError,
+    ImageTooLargeError,
+    InputError,
+    UnknownNameError,
+)
 from segpipe.extras import import_opencv
+from segpipe.files import read_file
+from segpipe.limits import limit
 from segpipe.names import unknown_name_message
 
-from .images import MAX_PIXELS, picture_format
+from .decoding_work import check_size
+from .formats import describe_unreadable, open_encoded, picture_format
+from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages, read_samples
 
 cv2 = import_opencv()
 
@@ -64,10 +74,11 @@ def read_label(path: str | os.PathLike[str], *, colors: ColorTable | None = None
     """The raw values (H, W) of a label file: uint8, uint16 or int32.
 
     Pillow's modes L, P (the indices, not the colours), I;16, I and 1 hold values. Colours (RGB) are refused unless
-    `colors` says what they mean. Grey PNGs of 2 and 4 bits give the stored values, which Pillow would stretch.
+    `colors` says what they mean. Values are those that are stored, whatever a viewer would make of them: those of 2 and
+    4 bits are not stretched, those of a TIFF whose zero is white are not inverted.
 
     Raises:
-        ImageDecodeError: missing, damaged, JPEG or WebP, or colours without a meaning.
+        ImageDecodeError: missing, damaged, compressed with loss, of several pages, or colours without a meaning.
     """
     picture, bits = _open_label(path)
     if picture.mode in ("RGB", "RGBA") and colors is not None:
@@ -204,42 +215,103 @@ def _encoding_table(labels: LabelSet) -> np.ndarray:
     return table
 
 
-# Their own classes, as in images.py: Image.open would add Pillow's process-wide pixel limit.
-_OPENERS: Mapping[str, Callable[[io.BytesIO], Image.Image]] = {
-    "PNG": PngImagePlugin.PngImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
+_FORMATS = ("PNG", "TIFF", "BMP")
 
 
 def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     """The decoded file and, of a PNG, the bits per value; of other formats 0."""
     name = os.fsdecode(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageDecodeError(f"The label {name} cannot be read: {error.strerror}. Check the path.") from error
+    data = read_file(path, max_bytes=limit("image_bytes"), error=ImageDecodeError, too_large=ImageTooLargeError)
     found = picture_format(data)
-    if found is None or found not in _OPENERS:
-        raise ImageDecodeError(_no_label(found, name))
+    if found not in _FORMATS:
+        raise ImageDecodeError(_no_label(data, found, name))
     try:
-        picture = _OPENERS[found](io.BytesIO(data))
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ImageTooLargeError(
-                f"{name} is {picture.height} × {picture.width} (height × width); at most {MAX_PIXELS} pixels are "
-                "decoded. Cut it into parts."
-            )
+        if found == "TIFF":
+            return _open_tiff(data, name), 0
+        picture = open_encoded(_without_grey_ramp(data) if found == "BMP" else data, name)
+        check_size(picture.height, picture.width, limit("image_pixels"), name)
+        _check_frames(getattr(picture, "n_frames", 1), name)
         picture.load()
-    except (ImageTooLargeError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # on broken data Pillow's readers raise nearly anything
         raise ImageDecodeError(f"The label {name} is truncated or damaged: {error}. Write it again.") from error
+    if found == "PNG" and data[24] == 16 and picture.mode in ("RGB", "RGBA"):
+        raise _deep_colors(name)
     return picture, data[24] if found == "PNG" else 0
 
 
-def _no_label(found: str | None, name: str) -> str:
+def _without_grey_ramp(data: bytes) -> bytes:
+    """A BMP whose indices Pillow reads: it takes 4 bits with a palette of 0, 1, 2, … grey for 8 bits of grey."""
+    palette = 14 + int.from_bytes(data[14:18], "little")
+    is_indexed = data[28:30] == b"\4\0" and len(data) > palette + 4
+    return data[:palette] + b"\1\2\3" + data[palette + 3 :] if is_indexed else data
+
+
+def _open_tiff(data: bytes, name: str) -> Image.Image:
+    """A TIFF's stored values as a Pillow image of mode L, P, I;16, I or RGB."""
+    pages = full_pages(data, name)
+    _check_frames(len(pages), name)
+    page = pages[0]
+    check_size(page.height, page.width, limit("image_pixels"), name)
+    check_page(page, data, name)
+    if page.compression not in LOSSLESS:
+        how = LOSSY.get(page.compression, f"by method {page.compression}")
+        raise ImageDecodeError(
+            f"{name} is a TIFF compressed as {how}, which changes values; a label needs a compression that keeps them. "
+            "Make it again, from what it was made from, as PNG."
+        )
+    if page.photometric == RGB and page.bits > 8:
+        raise _deep_colors(name)
+    if page.photometric > PALETTE or page.bands > (4 if page.photometric == RGB else 2):
+        raise ImageDecodeError(f"{name} is a TIFF of {page.describe()}; a label is one band of values or RGB.")
+    samples = read_samples(data, page, name, bands=3 if page.photometric == RGB else min(page.bands, 2))
+    return _picture_of_samples(samples, page, name)
+
+
+def _picture_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Image:
+    if page.photometric == RGB:
+        return Image.fromarray(samples)
+    if samples.shape[2] == 2:
+        return Image.new("LA", (page.width, page.height))  # its mode says what is wrong
+    values = samples[:, :, 0]
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
+        raise ImageDecodeError(f"{name} holds fractions; a label holds whole numbers. Round it and save it as PNG.")
+    if values.dtype not in (np.uint8, np.uint16):
+        if values.min() < -(2**31) or values.max() >= 2**31:
+            raise ImageDecodeError(
+                f"{name} holds values from {values.min()} to {values.max()}; those of a label have at most 31 bits. "
+                "Number its classes from 0 and save it as PNG."
+            )
+        values = values.astype(np.int32)
+    picture = Image.fromarray(np.ascontiguousarray(values))
+    if page.photometric == PALETTE and picture.mode == "L":
+        picture.putpalette(_palette_of(page), "RGB")
+    return picture
+
+
+def _palette_of(page: Page) -> bytes:
+    """RGB of a TIFF's colour map, whose numbers have 16 bits; some programs write 8."""
+    colors = np.array(page.tags.get(320, ()), np.uint16)
+    colors = colors[: len(colors) // 3 * 3].reshape(3, -1)[:, :256]
+    scaled = colors if colors.size and colors.max() < 256 else colors >> 8
+    return scaled.astype(np.uint8).T.tobytes()
+
+
+def _check_frames(count: int, name: str) -> None:
+    if count > 1:
+        raise ImageDecodeError(
+            f"{name} holds {count} images; a label is one, and nothing says which. Save the one that counts as PNG."
+        )
+
+
+def _deep_colors(name: str) -> ImageDecodeError:
+    return ImageDecodeError(f"{name} has colours of 16 bits; those of a label have 8. Save it as PNG of 8 bits.")
+
+
+def _no_label(data: bytes, found: str | None, name: str) -> str:
     if found is None:
-        return f"{name} is no picture, or an empty one; a label is a PNG, TIFF or BMP of class values. Write it again."
+        return f"{describe_unreadable(data, name)} A label is a PNG, TIFF or BMP of class values."
     return (
         f"{name} is a {found}, whose compression or palette changes values; a label needs a format that keeps them. "
         "Make it again, from what it was made from, as PNG."

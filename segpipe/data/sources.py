@@ -7,7 +7,9 @@ import binascii
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, unquote_to_bytes, urlsplit, urlunsplit
@@ -17,15 +19,26 @@ import numpy as np
 from PIL import Image
 
 from segpipe.errors import DownloadError, ImageDecodeError, ImageFetchError, ImageTooLargeError, InputError
+from segpipe.files import current_folder, open_regular
+from segpipe.limits import limit
+from segpipe.log import get_logger
 from segpipe.names import nearest_name
 
-from .images import MAX_BYTES, ChannelOrder, is_tensor, picture_format, read_image
+from .formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, describe_unreadable, foreign_format, picture_format
+from .images import Alpha, BitDepth, ChannelOrder, is_tensor, read_image
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
+logger = get_logger(__name__)
+
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
+    *(".jp2", ".j2k", ".jpf", ".jpx", ".avif"),
+)
 """What is taken from folders and patterns, in lower or upper case."""
-MAX_URL_BYTES = 64 * 2**20
-"""Default limit of what a URL may answer: 64 MiB."""
 LONGEST_PATH = 4096
+
+_RAW_SUFFIXES = (".dng", ".cr2", ".nef", ".nrw", ".arw", ".pef", ".srw")
+"""TIFFs, of which the first image is a thumbnail."""
+_ENCODED = "the encoded picture"
 
 Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64"]
 
@@ -38,6 +51,8 @@ def read_source(
     max_bytes: int | None = None,
     timeout: tuple[float, float] = (10.0, 30.0),
     deadline: float = 60.0,
+    alpha: Alpha = "auto",
+    bit_depth: BitDepth = None,
 ) -> np.ndarray:
     """Read one picture, wherever it is, into (H, W, 3) uint8 RGB.
 
@@ -49,9 +64,11 @@ def read_source(
         source: one picture.
         channel_order: of arrays and tensors.
         max_pixels: see `read_image`.
-        max_bytes: limit of the encoded size; None: `MAX_URL_BYTES` for URLs, else `read_image`'s.
+        max_bytes: limit of the encoded size. If None, `limit("url_image_bytes")` for URLs, else `read_image`'s.
         timeout: seconds to connect and between two pieces of an answer.
         deadline: seconds for a download; one timeout may come on top, see `segpipe.hub.fetch_bytes`.
+        alpha: see `segpipe.data.images.Reading`.
+        bit_depth: the same.
 
     Raises:
         ImageFetchError: the URL did not answer, or not with a picture.
@@ -61,18 +78,19 @@ def read_source(
         raise InputError(f"{_shown(source)} is several pictures; one is needed. Read them with iterate_sources.")
     if isinstance(source, os.PathLike) and not os.path.exists(source):
         raise _unknown_text(os.fsdecode(source))
+    read = partial(read_image, max_pixels=max_pixels, max_bytes=max_bytes, alpha=alpha, bit_depth=bit_depth)
     if not isinstance(source, str):
-        return read_image(source, channel_order=channel_order, max_pixels=max_pixels, max_bytes=max_bytes)
+        return read(source, channel_order=channel_order)
 
     kind = _kind_of(source)
     name = describe_source(source, 0)
     if kind == "url":
         data = _fetch(source, name, timeout=timeout, deadline=deadline, max_bytes=max_bytes)
     elif kind in ("data-uri", "base64"):
-        data, name = _decode_text(source, kind, MAX_BYTES if max_bytes is None else max_bytes), "the encoded picture"
+        data, name = _decode_text(source, kind, limit("image_bytes") if max_bytes is None else max_bytes), _ENCODED
     else:
-        return read_image(_path_of(source, kind), max_pixels=max_pixels, max_bytes=max_bytes, name=name)
-    return read_image(data, max_pixels=max_pixels, max_bytes=max_bytes, name=name)
+        return read(_path_of(source, kind), name=name)
+    return read(data, name=name)
 
 
 def describe_source(source: Any, index: int) -> str:
@@ -111,6 +129,7 @@ def iterate_sources(source: Any) -> Iterator[Any]:
 
     Folders give the picture files directly in them, sorted by name, without hidden ones; for sub-folders give a pattern
     such as "folder/**/*.jpg". Patterns give their picture files, sorted. Iterables are taken lazily, in their order.
+    A warning counts files that hold images or films and are not read, such as HEIC.
     """
     if not is_many(source):
         yield source
@@ -157,11 +176,42 @@ def _matches(pattern: str) -> list[str]:
     """The picture files that a pattern matches, sorted; empty when the text is no pattern."""
     if len(pattern) > LONGEST_PATH or "\0" in pattern or not glob.has_magic(pattern):
         return []
-    return [path for path in sorted(glob.glob(pattern, recursive=True)) if _is_picture_file(Path(path))]
+    return _split_readable(sorted(glob.glob(pattern, recursive=True)))[0]
 
 
-def _is_picture_file(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _split_readable(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
+    """Return the picture files, and how many others of each format hold images or films that are not read."""
+    files: list[str] = []
+    passed_by: Counter[str] = Counter()
+    for path in paths:
+        suffix = os.path.splitext(path)[1].lower()
+        if os.path.basename(path).startswith(".") or not os.path.isfile(path):
+            continue
+        if suffix in PICTURE_SUFFIXES:
+            files.append(path)
+        elif suffix in FOREIGN_SUFFIXES:
+            found = _content_of(path, suffix)
+            files += [path] if found is None else []
+            passed_by.update([] if found is None else [found])
+    return files, passed_by
+
+
+def _content_of(path: str, suffix: str) -> str | None:
+    """Return what a file is that cannot be read, or None for one that can, such as a JPEG with the name of a HEIC."""
+    try:
+        with open_regular(path, error=ImageDecodeError) as file:
+            start = file.read(BYTES_LOOKED_AT)
+    except (ImageDecodeError, OSError):
+        start = b""
+    if picture_format(start) is not None and suffix not in _RAW_SUFFIXES:
+        return None
+    foreign = foreign_format(start)
+    name = suffix[1:].upper() if foreign is None else foreign[0]
+    return name.removeprefix("a camera's ").removeprefix("an ").removeprefix("a ")
+
+
+def _listed(passed_by: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in passed_by.most_common())
 
 
 def _is_base64_picture(text: str) -> bool:
@@ -181,7 +231,9 @@ def _unknown_text(text: str) -> ImageDecodeError | InputError:
     if len(text) > LONGEST_PATH:
         return ImageDecodeError(f"{_shown(text)} is no URL and no path, and not base64 of a picture.")
     if not text or glob.has_magic(text):
-        return ImageDecodeError(f"{text!r} matches no picture. Check the pattern; the current folder is {Path.cwd()}.")
+        passed_by = _split_readable(glob.glob(text, recursive=True))[1] if "\0" not in text else None
+        others = f", only {_listed(passed_by)}, which is not read" if passed_by else ""
+        return ImageDecodeError(f"{text!r} matches no picture{others}. Check the pattern. {_place()}")
     return ImageDecodeError(f"There is no picture {text!r}.{_hint(Path(text))} Check the path or the URL.")
 
 
@@ -192,7 +244,12 @@ def _hint(path: Path) -> str:
     except (OSError, ValueError):
         return f" The folder {path.parent} does not exist either."
     nearest = nearest_name(path.name, names)
-    return f" Did you mean {str(path.parent / nearest)!r}?" if nearest else f" The current folder is {Path.cwd()}."
+    return f" Did you mean {str(path.parent / nearest)!r}?" if nearest else f" {_place()}"
+
+
+def _place() -> str:
+    folder = current_folder()
+    return "The current folder was deleted." if folder is None else f"The current folder is {folder}."
 
 
 def _shown(source: Any) -> str:
@@ -214,23 +271,23 @@ def _without_secrets(url: str) -> str:
 def _fetch(url: str, name: str, *, timeout: tuple[float, float], deadline: float, max_bytes: int | None) -> bytes:
     from segpipe.hub.transport import fetch_bytes
 
-    limit = MAX_URL_BYTES if max_bytes is None else max_bytes
+    bound = limit("url_image_bytes") if max_bytes is None else max_bytes
     try:
-        data = fetch_bytes(url, timeout=timeout, max_bytes=limit, deadline=deadline)
+        data = fetch_bytes(url, timeout=timeout, max_bytes=bound, deadline=deadline)
     except (DownloadError, ValueError) as error:  # ValueError: a URL that urllib cannot take apart
         raise ImageFetchError(f"{name} could not be fetched: {error}") from error
     if picture_format(data) is None:
         raise ImageFetchError(
-            f"{name} answered, but not with a picture: {len(data)} bytes that begin with {data[:24]!r}. "
+            f"{name} answered, but not with a picture. {describe_unreadable(data, 'The answer')} "
             "Give the URL of the picture itself, not of a page that shows it."
         )
     return data
 
 
-def _decode_text(text: str, kind: Kind, limit: int) -> bytes:
+def _decode_text(text: str, kind: Kind, max_bytes: int) -> bytes:
     """The bytes of a data URI (RFC 2397) or of base64 text, with or without line breaks."""
-    if len(text) > limit * 4 // 3 + 4096:
-        raise ImageTooLargeError(f"The encoded picture has {len(text)} characters; at most {limit} bytes are read.")
+    if len(text) > max_bytes * 4 // 3 + 4096:
+        raise ImageTooLargeError(f"The encoded picture has {len(text)} characters; at most {max_bytes} bytes are read.")
     header, payload = "base64", text
     if kind == "data-uri":
         header, comma, payload = text.partition(",")
@@ -247,16 +304,26 @@ def _decode_text(text: str, kind: Kind, limit: int) -> bytes:
 
 
 def _path_of(text: str, kind: Kind) -> str:
-    return url2pathname(urlsplit(text).path) if kind == "file-url" else text
+    if kind != "file-url":
+        return text
+    parts = urlsplit(text)
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise InputError(
+            f"{_shown(text)} names the host {parts.netloc.rpartition('@')[2]!r}; a file URL is read on this machine "
+            "only. Write file:///path, or an http URL."
+        )
+    return url2pathname(parts.path)
 
 
 def _files_of(text: str) -> list[str]:
-    if not os.path.isdir(text):
-        return _matches(text)
-    files = [str(path) for path in sorted(Path(text).iterdir()) if _is_picture_file(path)]
+    paths = map(str, Path(text).iterdir()) if os.path.isdir(text) else glob.glob(text, recursive=True)
+    files, passed_by = _split_readable(sorted(paths))
+    if files and passed_by:
+        logger.warning("%s: passed by, since segpipe does not read them: %s.", text, _listed(passed_by))
     if not files:
+        others = f"; it holds {_listed(passed_by)}, which is not read" if passed_by else ""
         raise InputError(
-            f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}). "
+            f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}){others}. "
             f"For its sub-folders give the pattern {os.path.join(text, '**', '*')!r}."
         )
     return files

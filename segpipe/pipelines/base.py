@@ -126,6 +126,8 @@ class Pipeline(Generic[Result]):
                 max_bytes=options.max_bytes,
                 timeout=options.timeout,
                 deadline=options.deadline,
+                alpha=options.alpha,
+                bit_depth=options.bit_depth,
             )
         except (ImageError, InputError) as error:
             return Failure(name, error)

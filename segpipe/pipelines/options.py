@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from segpipe.data.images import ChannelOrder
+from segpipe.data.images import Alpha, BitDepth, ChannelOrder, Reading
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
@@ -25,6 +25,8 @@ class PipelineOptions:
         keep_image: whether results hold their picture, which overlays need; False saves memory in long lists.
         max_pixels: pictures with more are refused before they are decoded; None: 200 million.
         max_bytes: larger files and answers are refused; None: 512 MiB, and 64 MiB from URLs.
+        alpha: what is composited on white: auto, keep or drop, see `segpipe.data.images.Reading`.
+        bit_depth: the bits that images of more than 8 bits use, or "min-max"; None takes the high byte of 16.
         timeout: seconds to connect, and between two pieces of an answer.
         deadline: seconds for a whole download.
         readers: threads that read and resize pictures ahead of the network; None: 2 where it computes on the CPU, else
@@ -37,6 +39,8 @@ class PipelineOptions:
     keep_image: bool = True
     max_pixels: int | None = None
     max_bytes: int | None = None
+    alpha: Alpha = "auto"
+    bit_depth: BitDepth = None
     timeout: tuple[float, float] = (10.0, 30.0)
     deadline: float = 60.0
     readers: int | None = None
@@ -54,6 +58,7 @@ class PipelineOptions:
         _require(
             "timeout", self.timeout, "two numbers of seconds above 0", is_pair and all(map(_is_time, self.timeout))
         )
+        Reading(self.alpha, self.bit_depth).check()
         _require("deadline", self.deadline, "a number of seconds above 0", _is_time(self.deadline))
 
 

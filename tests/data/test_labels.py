@@ -182,7 +182,7 @@ def test_colours_without_a_palette_are_refused_with_a_fix(tmp_path):
         read_label(tmp_path / "grey.png")
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"", "empty"), (b"hello", "no picture")])
+@pytest.mark.parametrize(("data", "message"), [(b"", "empty"), (b"hello", "of no known format")])
 def test_files_that_are_no_pictures_are_refused(tmp_path, data, message):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ImageDecodeError, match=message):
@@ -198,7 +198,7 @@ def test_a_truncated_label_is_refused(tmp_path):
 
 
 def test_a_missing_label_is_named(tmp_path):
-    with pytest.raises(ImageDecodeError, match=r"gone\.png cannot be read"):
+    with pytest.raises(ImageDecodeError, match=r"no file .*gone\.png"):
         read_label(tmp_path / "gone.png")
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import PngImagePlugin
 
 from segpipe.configuration import LabelSet
 from segpipe.configuration.training import BoundaryMapSource
 from segpipe.errors import ImageDecodeError, InputError
+from segpipe.files import read_file
+from segpipe.limits import limit
 from segpipe.log import get_logger
 
 from ..boundaries import ANGLE, DISTANCE, BoundaryMaps, compute_boundary_maps
+from ..decoding_work import check_size
+from ..formats import open_encoded
 from ..matlab import read_matlab
 from .dataset import Pair, SegmentationDataset
 
@@ -105,8 +107,10 @@ def read_boundaries(path: Path) -> Mapping[str, np.ndarray]:
     """The extras in a file of ours (.png) or of openseg's (.mat); ImageDecodeError where it is neither, or damaged."""
     if path.suffix == ".mat":
         return _read_openseg(path)
+    data = read_file(path, max_bytes=limit("image_bytes"), error=ImageDecodeError)
     try:
-        picture = PngImagePlugin.PngImageFile(io.BytesIO(path.read_bytes()))
+        picture = open_encoded(data, str(path))
+        check_size(picture.height, picture.width, limit("image_pixels"), str(path))
         picture.load()
     except Exception as error:  # on broken data Pillow's reader raises nearly anything
         raise ImageDecodeError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from segpipe.configuration import LabelSet
 
-from ..images import read_image
+from ..images import DEFAULT_READING, Reading, read_image
 from ..sample import Sample
 
 
@@ -39,6 +39,7 @@ class ClassificationDataset(Sequence[Sample]):
         paths: (N,) bytes, relative to the root.
         classes: (N,) class indices.
         times: how often the pictures are gone through.
+        reading: what their samples mean.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ClassificationDataset(Sequence[Sample]):
     paths: np.ndarray
     classes: np.ndarray
     times: int = 1
+    reading: Reading = DEFAULT_READING
 
     def __len__(self) -> int:
         return len(self.paths) * self.times
@@ -61,7 +63,8 @@ class ClassificationDataset(Sequence[Sample]):
             chosen = np.arange(len(self))[index] % max(len(self.paths), 1)
             return replace(self, paths=self.paths[chosen], classes=self.classes[chosen], times=1)
         pair = self.pair(operator.index(index))
-        return Sample(read_image(pair.image), None, pair.image, class_index=pair.class_index)
+        image = read_image(pair.image, **self.reading._asdict())
+        return Sample(image, None, pair.image, class_index=pair.class_index)
 
     def pair(self, index: int) -> ClassifiedPicture:
         """The file and the class of one sample; IndexError past the end, negative places count from it."""

@@ -13,7 +13,7 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError
 
 from ..findings import Finding
-from ..images import read_image
+from ..images import DEFAULT_READING, Reading, read_image
 from ..labels import encode_label, read_label
 from ..sample import Sample
 
@@ -30,6 +30,12 @@ class Pair(NamedTuple):
     """Path of the label, or what else `read` understands."""
     read: LabelReader = read_label
     """What gives the label's raw values."""
+    reading: Reading = DEFAULT_READING
+    """What the image's samples mean."""
+
+    def read_image(self) -> np.ndarray:
+        """Return the image's pixels (H, W, 3)."""
+        return read_image(self.image, **self.reading._asdict())
 
 
 ExtrasReader = Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]]
@@ -84,7 +90,7 @@ class SegmentationDataset(Sequence[Sample]):
         return f"SegmentationDataset({self.name} {self.split}: {len(self)} samples, {len(self.labels.names)} classes)"
 
     def _read(self, pair: Pair) -> Sample:
-        image = read_image(pair.image)
+        image = pair.read_image()
         raw = pair.read(pair.label)
         if raw.shape != image.shape[:2]:
             raise ImageDecodeError(_sizes_differ(image, raw, pair))

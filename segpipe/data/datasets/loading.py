@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from segpipe.configuration import DatasetConfig, MixedDataConfig
@@ -12,6 +13,8 @@ from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
+from ..images import Alpha, BitDepth, Reading
+from .classification import ClassificationDataset
 from .combining import concat, repeat, subset_classes
 from .dataset import SegmentationDataset
 
@@ -25,6 +28,8 @@ def load_dataset(
     split: str = "train",
     *,
     classes: Sequence[str] | None = None,
+    alpha: Alpha = "auto",
+    bit_depth: BitDepth = None,
     **options: Any,
 ) -> SegmentationDataset:
     """Open a data set that lies in a folder. Files are listed, not decoded.
@@ -36,6 +41,8 @@ def load_dataset(
         root: its folder.
         split: train, val, …; training and validation are understood.
         classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
+        alpha: how images are read, see `segpipe.data.images.Reading`; a pipeline takes the same option.
+        bit_depth: the same.
         options: of this data set; all but the COCO ones take `split_file`, a text with the pictures to use.
 
     Raises:
@@ -44,7 +51,7 @@ def load_dataset(
     """
     builder = DATASETS.get(name)
     _check_options(name, builder, options)
-    dataset: SegmentationDataset = builder(root, split, **options)
+    dataset: SegmentationDataset = _with_reading(builder(root, split, **options), Reading(alpha, bit_depth))
     return dataset if classes is None else subset_classes(dataset, classes)
 
 
@@ -75,6 +82,16 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
     return (concat([train, *mixed]) if mixed else train), evaluation
 
 
+def _with_reading(dataset: Any, reading: Reading) -> Any:
+    """The data set with images read so."""
+    reading.check()
+    if reading == Reading():
+        return dataset
+    if isinstance(dataset, ClassificationDataset):
+        return replace(dataset, reading=reading)
+    return replace(dataset, pairs=tuple(pair._replace(reading=reading) for pair in dataset.pairs))
+
+
 def _mixed_root(config: MixedDataConfig, index: int) -> str:
     if config.root is not None:
         return config.root
@@ -93,4 +110,5 @@ def _check_options(name: str, builder: Callable[..., SegmentationDataset], optio
     known = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     unknown = next((option for option in options if option not in known), None)
     if unknown is not None:
-        raise InputError(unknown_name_message(f"option of the data set {name}", unknown, [*known, "classes"]))
+        known += ["classes", "alpha", "bit_depth"]
+        raise InputError(unknown_name_message(f"option of the data set {name}", unknown, known))
