@@ -175,6 +175,11 @@ def numbered_names(count: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(count))
 
 
+def with_nothing(name: str) -> tuple[str, str]:
+    """The names of two classes for a network with one output: nothing, and what it finds."""
+    return ("background" if name == "nothing" else "nothing"), name
+
+
 def ignore_index_for(count: int, wanted: int = 255) -> int:
     """The wanted value where it is no class, else the next free one that labels of 16 bits can hold."""
     return wanted if wanted >= count else 65535

@@ -17,6 +17,7 @@ from .foreign_fields import (
     ignore_index_for,
     known_labels,
     numbered_names,
+    with_nothing,
 )
 from .models import MAX_CLASSES, HeadConfig, MitConfig, ModelConfig, NormEps, SegformerConfig
 from .schema import (
@@ -45,12 +46,17 @@ def configuration_from_huggingface(
 ) -> Configuration:
     """The configuration that the two documents describe; an empty preprocessor document means that library's defaults.
 
-    Logits go straight to the picture's size (one-step), as `post_process_semantic_segmentation` does.
+    Logits go straight to the picture's size (one-step), as `post_process_semantic_segmentation` does. With one label,
+    that library trains a sigmoid: here it becomes the second of two classes, see `segpipe.models.dialects.binary`.
     """
     model, pictures = ForeignDocument(config, origin), ForeignDocument(preprocessor, preprocessor_origin)
     model.require("model_type", ("segformer",), default=None)
     _check_architecture(model)
     names = _class_names(model)
+    if len(names) == 1 and _architecture(model) == _CLASSIFICATION:
+        raise model.error("id2label", "one label makes the classifier a regression of one number", "Use another model")
+    if len(names) == 1:
+        names = with_nothing(names[0])
     is_classification = _architecture(model) == _CLASSIFICATION
     try:
         return Configuration(

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from segpipe.errors import ConfigurationError
+
 from .fields import Byte, Name, Pixels, Section, Size
 from .models import MAX_CLASSES, Dialect, ModelConfig
 from .training import DatasetConfig, EvaluationConfig, ParallelConfig, TrainConfig
@@ -232,6 +234,11 @@ class Configuration(Section, frozen=True, kw_only=True):
             raise ValueError(
                 "`preprocessor.resize` is 'center_crop', which leaves pixels without a class; segmentation needs "
                 "'short_side' or 'exact'"
+            )
+        if self.model.num_classes < 2:
+            raise ConfigurationError(
+                "`model.num_classes` is 1: with one output every pixel, or image, has the same class and score 1. Give "
+                "what is not the class a name too, e.g. ['background', 'road'], and the network 2 outputs"
             )
         if self.labels is not None and len(self.labels.names) > self.model.num_classes:
             raise ValueError(

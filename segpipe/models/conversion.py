@@ -11,7 +11,7 @@ import msgspec
 from segpipe.configuration import Configuration, LabelSet, load_preset
 from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file
 from segpipe.configuration.foreign_segmenter import VARIANT_FILE
-from segpipe.errors import InputError, UnknownNameError
+from segpipe.errors import InputError, SegpipeError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder, atomic_folder, is_model_folder
 from segpipe.names import unknown_name_message
 
@@ -112,7 +112,12 @@ def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
             f"{checkpoint.path} has the tensors of another network than {checkpoint.architecture}: they are those of "
             f"{family.architectures[0]} or its like. Leave architecture out, or name another file."
         )
-    return family.describe(checkpoint)
+    try:
+        return family.describe(checkpoint)
+    except ValueError as error:  # what a configuration of ours does not allow
+        if isinstance(error, SegpipeError):
+            raise
+        raise InputError(f"{checkpoint.path}: {error}. Convert it with a preset that says what it is.") from error
 
 
 def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] | None) -> Configuration:

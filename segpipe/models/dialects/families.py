@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segpipe.configuration import Configuration, LabelSet
-from segpipe.configuration.foreign_fields import distinct_names, ignore_index_for
+from segpipe.configuration.foreign_fields import distinct_names, ignore_index_for, with_nothing
 from segpipe.errors import InputError
 
 from ..weight_files import CheckpointMeta
+from .binary import is_binary
 from .rules import Tensors
 
 
@@ -35,9 +36,12 @@ class Checkpoint:
 
     def labels(self, num_classes: int) -> LabelSet | None:
         """The class names that the file has, where they fit."""
-        names, palette = self.meta.names, self.meta.palette
+        is_one_output = is_binary(self.tensors)
+        names, palette = self.meta.names or (("class 1",) if is_one_output else ()), self.meta.palette
         if not names or len(names) > num_classes:
             return None
+        if len(names) == 1 and is_one_output:
+            names, palette = with_nothing(names[0]), ((0, 0, 0), *palette) if palette is not None else None
         if palette is not None and (
             len(palette) != len(names) or not 0 <= min(map(min, palette)) <= max(map(max, palette)) < 256
         ):

@@ -28,6 +28,7 @@ from segpipe.errors import InputError
 from segpipe.names import Tasks
 
 from ..mit import VARIANTS, Shape
+from .binary import binary_as_two_classes
 from .families import Checkpoint, Family
 from .rules import DialectRules, Tensors
 
@@ -116,7 +117,8 @@ SEGFORMER_DIALECTS: dict[str, DialectRules] = {
             (r"^decode_head\.fusion_conv\.bn\.", "head.norm."),
             (r"^decode_head\.conv_seg\.", "head.classifier."),
         ),
-        reshape=split_attention,
+        # Its decode head compares one output with 0.3 where its configuration names no threshold.
+        reshape=binary_as_two_classes(split_attention, 0.3),
     ),
     "huggingface": DialectRules(
         signature=r"(^|\.)(patch_embeddings\.0\.proj|stages\.0\.patch_embeddings\.proj)\.weight$",
@@ -147,7 +149,8 @@ SEGFORMER_DIALECTS: dict[str, DialectRules] = {
             (r"^decode_head\.batch_norm\.", "head.norm."),
             (r"^decode_head\.classifier\.", "head.classifier."),
         ),
-        reshape=split_attention,
+        # Its loss for one label is a binary cross-entropy.
+        reshape=binary_as_two_classes(split_attention, 0.5),
     ),
     "libai": DialectRules(
         signature=r"^(segformer\.)?patch_embeds\.0\.proj\.weight$",
