@@ -195,7 +195,8 @@ def _build_resize(pictures: ForeignDocument) -> ShortSideResize | ExactResize | 
         return ExactResize(size=(_side(pictures, "size.height"), _side(pictures, "size.width")), library="pillow")
     if isinstance(size, dict) and "shortest_edge" in size:
         longest = _side(pictures, "size.longest_edge") if size.get("longest_edge") is not None else None
-        return ShortSideResize(size=_side(pictures, "size.shortest_edge"), max_long_side=longest, library="pillow")
+        shortest = _side(pictures, "size.shortest_edge")
+        return ShortSideResize(size=shortest, max_long_side=longest, rounding="down", library="pillow")
     raise pictures.error(
         "size", f"{size!r} is not supported; an integer, height and width, or shortest_edge is", "Correct it"
     )

@@ -70,6 +70,7 @@ def segmenter_inference(window: int, stride: int) -> InferenceConfig:
         window=(window, window),
         stride=(stride, stride),
         small_picture="enlarge",
+        scale_rounding="down",
         upsampling="two-step",
     )
 

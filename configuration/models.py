@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from .fields import PositiveFloat, Section, Share, Size
 
@@ -67,6 +68,8 @@ class HeadConfig(Section, frozen=True, kw_only=True):
 
 
 Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
+LEVEL_STRIDE = 32
+"""Pixels per cell of SegFormer's coarsest level; at sides of other sizes the levels shift against each other."""
 
 
 class SegformerConfig(Section, tag="segformer", frozen=True, kw_only=True):
@@ -267,3 +270,10 @@ class UneptConfig(Section, tag="unept", frozen=True, kw_only=True):
 
 
 ModelConfig = SegformerConfig | MitConfig | SegmenterConfig | UneptConfig
+
+
+def pad_to_levels(model: ModelConfig) -> ModelConfig:
+    """Return a SegFormer that pads images to a multiple of `LEVEL_STRIDE`, and any other network unchanged."""
+    if isinstance(model, SegformerConfig) and model.size_multiple % LEVEL_STRIDE:
+        return replace(model, size_multiple=LEVEL_STRIDE)
+    return model

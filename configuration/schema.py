@@ -54,6 +54,7 @@ class LabelSet(Section, frozen=True, kw_only=True):
 
 
 Library = Literal["opencv", "pillow"]
+Rounding = Literal["nearest", "down"]
 
 
 class ShortSideResize(Section, tag="short_side", tag_field="mode", frozen=True, kw_only=True):
@@ -67,6 +68,11 @@ class ShortSideResize(Section, tag="short_side", tag_field="mode", frozen=True, 
     """Then each side is resized up to a multiple of this, beyond `max_long_side` too; null: not at all.
 
     32 is the `AlignedResize` of NVlabs' SegFormer: an image of 480×640 becomes 512×683, and that 512×704.
+    """
+    rounding: Rounding = "nearest"
+    """nearest: both sides become the nearest whole number of pixels (mmcv); down: the long side is cut (Hugging Face).
+
+    An image of 97×131 whose short side becomes 256 is 256×346 by the one and 256×345 by the other.
     """
     library: Library = "opencv"
     """Whose bilinear filter; they differ when shrinking (Pillow's antialiases), so it is part of the model."""
@@ -127,6 +133,11 @@ class InferenceConfig(Section, frozen=True, kw_only=True):
     """
     scales: Scales = (1.0,)
     """Scales at which the picture is seen: factors of what the preprocessor resizes to."""
+    scale_rounding: Rounding = "nearest"
+    """How the sides of an image that is not resized become whole numbers at a scale, before the ratio is fitted in.
+
+    nearest: mmsegmentation 1.x, where 257×301 at 0.5 is 129×151; down: mmsegmentation 0.x, where it is 128×150.
+    """
     flip: bool = False
     """See the mirrored picture too."""
     combine: Literal["probabilities", "logits"] = "probabilities"

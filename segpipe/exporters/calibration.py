@@ -100,6 +100,7 @@ class _Witness:
 
     def __init__(self, network: Network) -> None:
         self.num_classes, self.pixel_mean, self.input_size = network.num_classes, network.pixel_mean, network.input_size
+        self.best_multiple = network.best_multiple
         self.looks: list[tuple[Tensor, Tensor]] = []
         self._network = network
 

@@ -13,6 +13,7 @@ from segpipe.errors import InputError
 from segpipe.limits import LIMITS, limit
 
 from .network import Network
+from .padding import padded_size
 from .placement import Size, place_picture
 from .resizing import check_enlarged, resize_image, resized_size, scale_preprocessor
 from .views import Mosaic, Prediction, View
@@ -63,7 +64,8 @@ def _check_work(model: Network, size: Size, preprocessor: PreprocessorConfig, co
 def _scaled(image: np.ndarray, preprocessor: PreprocessorConfig, config: InferenceConfig) -> Iterator[Tensor]:
     """(3, h, w) uint8 at each scale, resized from the picture itself."""
     for scale in config.scales:
-        resized = resize_image(image, scale_preprocessor(preprocessor, scale, image.shape[:2]))
+        size, rounding = image.shape[:2], config.scale_rounding
+        resized = resize_image(image, scale_preprocessor(preprocessor, scale, size, rounding=rounding))
         yield torch.tensor(resized).permute(2, 0, 1)
 
 
@@ -74,4 +76,4 @@ def _see(model: Network, pixels: Tensor, size: Size, config: InferenceConfig) ->
     resized = (pixels.shape[1], pixels.shape[2])
     logits = model(pixels[None])[0]
     grid = (logits.shape[1], logits.shape[2])
-    return View(logits, place_picture(size, resized, model.input_size(resized), grid, upsampling=config.upsampling))
+    return View(logits, place_picture(size, resized, padded_size(model, resized), grid, upsampling=config.upsampling))

@@ -13,10 +13,12 @@ class Network(Protocol):
     Attributes:
         num_classes: K.
         pixel_mean: (3,) in 0–255 units, what is zero after normalisation; pictures go to the device that it is on.
+        best_multiple: the network scores higher where both sides of its input are multiples of it.
     """
 
     num_classes: int
     pixel_mean: Tensor
+    best_multiple: int
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB 0–255, uint8 or float → (B, K, h, w) logits."""

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, ShortSideResize
+from segpipe.configuration.schema import Rounding
 from segpipe.errors import InputError
 from segpipe.limits import limit
 
@@ -24,7 +25,7 @@ def resized_size(size: Size, config: PreprocessorConfig) -> Size:
         return resize.size
     if isinstance(resize, CropResize):
         return resize.crop
-    return _round_up(_fit_short_side(size, resize.size, resize.max_long_side), resize.multiple or 1)
+    return _round_up(_fit_resize(size, resize), resize.multiple or 1)
 
 
 def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
@@ -36,22 +37,25 @@ def resize_image(image: np.ndarray, config: PreprocessorConfig) -> np.ndarray:
         return _crop_middle(image, resize)
     if isinstance(resize, ShortSideResize) and resize.multiple is not None:
         # NVlabs' AlignedResize interpolates twice, and its scores were measured so.
-        image = _resize_bilinear(image, _fit_short_side(image.shape[:2], resize.size, resize.max_long_side), resize)
+        image = _resize_bilinear(image, _fit_resize(image.shape[:2], resize), resize)
         return _resize_bilinear(image, _round_up(image.shape[:2], resize.multiple), resize)
     return _resize_bilinear(image, resized_size(image.shape[:2], config), resize)
 
 
-def scale_preprocessor(config: PreprocessorConfig, scale: float, size: Size) -> PreprocessorConfig:
-    """Preprocessing at another scale of a picture of (H, W).
+def scale_preprocessor(
+    config: PreprocessorConfig, scale: float, size: Size, *, rounding: Rounding = "nearest"
+) -> PreprocessorConfig:
+    """Return the preprocessing of an image of (H, W) at another scale.
 
-    What the picture is resized to is multiplied and cut to whole pixels, as mmsegmentation's test-time
-    augmentation does; without a resize the picture's own size is.
+    What a resize asks for is multiplied and cut to whole pixels, as mmsegmentation 0.x does. Without a resize, the
+    image keeps its ratio and fits into its own size times the scale, which is rounded as `rounding` says.
     """
     resize = config.resize
     if scale == 1.0:
         return config
     if resize is None:
-        return PreprocessorConfig(resize=ExactResize(size=_scale_size(size, scale), library="opencv"))
+        short, long = sorted(_scale_size(size, scale, rounding))
+        return PreprocessorConfig(resize=ExactResize(size=_fit_short_side(size, short, long), library="opencv"))
     if isinstance(resize, CropResize):
         raise InputError("A picture that is cropped for classification is seen at one scale. Leave the scales out.")
     if isinstance(resize, ExactResize):
@@ -89,8 +93,7 @@ def _resize_bilinear(image: np.ndarray, size: Size, resize: ShortSideResize | Ex
 
 def _crop_middle(image: np.ndarray, resize: CropResize) -> np.ndarray:
     """Resized and cropped as torchvision does: the long side is cut to whole pixels, half offsets go to the even."""
-    short = min(image.shape[:2])
-    height, width = (int(resize.size * side / short) for side in image.shape[:2])
+    height, width = _fit_cutting_down(image.shape[:2], resize.size, None)
     if (height, width) != image.shape[:2]:
         check_enlarged(image.shape[:2], (height, width))
         image = resize_with_pillow(image, (height, width), Image.Resampling[resize.filter.upper()])
@@ -98,8 +101,14 @@ def _crop_middle(image: np.ndarray, resize: CropResize) -> np.ndarray:
     return np.ascontiguousarray(image[top : top + resize.crop[0], left : left + resize.crop[1]])
 
 
-def _scale_size(size: Size, scale: float) -> Size:
-    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+def _scale_size(size: Size, scale: float, rounding: Rounding = "down") -> Size:
+    half = 0.5 if rounding == "nearest" else 0.0
+    return max(1, int(size[0] * scale + half)), max(1, int(size[1] * scale + half))
+
+
+def _fit_resize(size: Size, resize: ShortSideResize) -> Size:
+    fit = _fit_short_side if resize.rounding == "nearest" else _fit_cutting_down
+    return fit(size, resize.size, resize.max_long_side)
 
 
 def _fit_short_side(size: Size, short: int, long: int | None) -> Size:
@@ -108,6 +117,19 @@ def _fit_short_side(size: Size, short: int, long: int | None) -> Size:
     if long is not None:
         factor = min(factor, long / max(size))
     height, width = (max(1, int(side * factor + 0.5)) for side in size)
+    return height, width
+
+
+def _fit_cutting_down(size: Size, short: int, long: int | None) -> Size:
+    """Keep the ratio; the long side is cut to whole pixels, as torchvision and Hugging Face do with `shortest_edge`."""
+    exact: float = short
+    if long is not None and max(size) / min(size) * short > long:
+        exact = long * min(size) / max(size)
+        short = round(exact)
+    if short == min(size):
+        return size
+    # The factors in this order: another one rounds 345.0 to 344.99….
+    height, width = (max(1, short if side == min(size) else int(exact * side / min(size))) for side in size)
     return height, width
 
 

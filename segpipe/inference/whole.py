@@ -11,6 +11,7 @@ import torch
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 
 from .network import Network
+from .padding import padded_size
 from .placement import place_picture
 from .resizing import resize_image
 from .views import Prediction, View, views_of_batch
@@ -55,7 +56,7 @@ def predict_images(model: Network, images: Sequence[PreparedImage], config: Infe
     batch = _stack_pixels(images, model.pixel_mean.device)
     logits = [model(part) for part in batch.split(1 if batch.device.type == "cpu" else len(batch))]
     resized = images[0].input_size
-    padded, grid = model.input_size(resized), (logits[0].shape[-2], logits[0].shape[-1])
+    padded, grid = padded_size(model, resized), (logits[0].shape[-2], logits[0].shape[-1])
     placements = {
         size: place_picture(size, resized, padded, grid, upsampling=config.upsampling)
         for size in {image.size for image in images}

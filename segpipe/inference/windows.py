@@ -15,6 +15,7 @@ from torch.nn import functional
 from segpipe.configuration import InferenceConfig
 
 from .network import Network
+from .padding import padded_size
 from .placement import Axis, Placement, Size, place_picture
 from .resizing import check_enlarged
 from .views import Mosaic, View
@@ -44,7 +45,7 @@ def see_windows(model: Network, pixels: Tensor, size: Size, config: InferenceCon
     logits = list(_run_windows(model, frame, grid, config.window))
     seen = (min(config.window[0], frame.shape[-2]), min(config.window[1], frame.shape[-1]))
     one = place_picture(
-        grid.window, grid.window, model.input_size(seen), _size_of(logits[0]), upsampling=config.upsampling
+        grid.window, grid.window, padded_size(model, seen), _size_of(logits[0]), upsampling=config.upsampling
     )
     rows = share_windows(one.rows, grid.tops, grid.frame[0], size[0])
     columns = share_windows(one.columns, grid.lefts, grid.frame[1], size[1])

@@ -54,6 +54,11 @@ class SegpipeNetwork(nn.Module):
 
     Normalisation, and after it the zero pad on the right and at the bottom, live here, so that
     training, evaluation, pipelines and exports cannot disagree about them.
+
+    Attributes:
+        size_multiple: images are padded to a multiple of it.
+        min_size: images are padded to at least this.
+        best_multiple: the network scores higher where both sides are multiples of it.
     """
 
     pixel_mean: Tensor
@@ -65,6 +70,7 @@ class SegpipeNetwork(nn.Module):
         self.num_classes = config.num_classes
         self.size_multiple = config.size_multiple
         self.min_size = 1
+        self.best_multiple = 1
         # Not persistent: the configuration says them, and a checkpoint must not say something else.
         self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean, dtype=torch.float32), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(config.pixel_std, dtype=torch.float32), persistent=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from segpipe.configuration import SegformerConfig
+from segpipe.configuration.models import LEVEL_STRIDE
 
 from .contract import NetworkStage, SegmentationModel
 from .decode_heads import ConvHead, MLPHead
@@ -23,6 +24,7 @@ class Segformer(SegmentationModel):
         self.encoder = MixTransformer(shape, config.encoder)
         self.head = HEADS[config.head.type](shape.dims, channels, config.num_classes, config.head.dropout)
         self.min_size = self.encoder.min_size
+        self.best_multiple = LEVEL_STRIDE
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 4 of the padded picture."""

@@ -105,5 +105,64 @@ def test_a_scale_multiplies_what_is_resized_to():
     assert scale_preprocessor(SHORT, 0.75, (480, 640)).resize == ShortSideResize(size=384, max_long_side=1536)
     exact = PreprocessorConfig(resize=ExactResize(size=(101, 50)))
     assert scale_preprocessor(exact, 1.75, (480, 640)).resize.size == (176, 87)
-    assert resized_size((481, 640), scale_preprocessor(PreprocessorConfig(), 0.5, (481, 640))) == (240, 320)
     assert scale_preprocessor(SHORT, 1.0, (480, 640)) is SHORT
+
+
+# By hand. 257 · 0.5 = 128.5, 301 · 0.5 = 150.5. 1.x rounds them to 129 × 151, into which the image fits at 151 / 301 as
+# 128.9 × 151; 0.x cuts them to 128 × 150, into which it fits at 128 / 257 as 128 × 149.9. 75 · 1.75 = 131.25 and
+# 101 · 1.75 = 176.75: in 1.x 131 × 177, which fits at 131 / 75 as 131 × 176.4; in 0.x 131 × 176 and the same.
+# 10 · 0.75 = 7.5 and 1000 · 0.75 = 750: in 1.x 8 × 750, at 750 / 1000 7.5 → 8; in 0.x 7 × 750, at 7 / 10 7 × 700.
+@pytest.mark.parametrize(
+    ("size", "scale", "rounding", "expected"),
+    [
+        ((257, 301), 0.5, "nearest", (129, 151)),
+        ((257, 301), 0.5, "down", (128, 150)),
+        ((75, 101), 1.75, "nearest", (131, 176)),
+        ((75, 101), 1.75, "down", (131, 176)),
+        ((10, 1000), 0.75, "nearest", (8, 750)),
+        ((10, 1000), 0.75, "down", (7, 700)),
+        ((3, 5), 0.01, "nearest", (1, 1)),
+    ],
+)
+def test_a_scale_of_an_image_that_is_not_resized_is_rounded_as_mmsegmentation_does(size, scale, rounding, expected):
+    scaled = scale_preprocessor(PreprocessorConfig(), scale, size, rounding=rounding)
+    assert scaled.resize == ExactResize(size=expected, library="opencv")
+
+
+# By hand, `shortest_edge` 256: 131 · 256 / 97 = 345.7 → 345. With `longest_edge` 300 the short side is
+# 300 · 97 / 131 = 222.1 → 222 and the long one 222.1 · 131 / 97 = 300.0.
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [
+        ((97, 131), None, (256, 345)),
+        ((131, 97), None, (345, 256)),
+        ((256, 345), None, (256, 345)),
+        ((97, 131), 300, (222, 300)),
+        ((97, 131), 400, (256, 345)),
+    ],
+)
+def test_hugging_faces_shortest_edge_cuts_the_long_side(size, longest, expected):
+    resize = ShortSideResize(size=256, max_long_side=longest, rounding="down", library="pillow")
+    assert resized_size(size, PreprocessorConfig(resize=resize)) == expected
+    nearest = ShortSideResize(size=256, library="pillow")
+    assert resized_size((97, 131), PreprocessorConfig(resize=nearest)) == (256, 346)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("longest", [None, 640, 300, 257])
+def test_shortest_edge_is_that_of_live_transformers(longest):
+    pytest.importorskip("transformers")
+    from transformers.image_transforms import get_resize_output_image_size, get_size_with_aspect_ratio
+
+    random = np.random.default_rng(0)
+    sides = {*range(1, 60), *range(250, 260), *random.integers(1, 3000, 40).tolist()}
+    for size in [(height, width) for height in sides for width in sides]:
+        short = int(random.integers(1, 257))
+        resize = ShortSideResize(size=short, max_long_side=longest, rounding="down")
+        if longest is None:
+            image = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (*size, 3), (0, 0, 0))
+            theirs = get_resize_output_image_size(image, short, False, input_data_format="channels_last")
+        else:
+            theirs = get_size_with_aspect_ratio(size, short, longest)
+        if min(theirs) > 0:
+            assert resized_size(size, PreprocessorConfig(resize=resize)) == tuple(theirs), (size, short)

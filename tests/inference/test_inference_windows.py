@@ -160,6 +160,11 @@ def test_padded_pictures_have_zeros_after_normalisation(size):
     assert_same_labels(predict(model, image, NO_RESIZE, config), (total / count)[0, :, : size[0], : size[1]])
 
 
+# (width, height) by hand, mmsegmentation 1.x: 50.5 × 37.5 is rounded to 51 × 38, into which 101 × 75 fits as 51 × 37.9;
+# 176.75 × 131.25 to 177 × 131, into which it fits as 176.4 × 131.
+SCALED = {0.5: (51, 38), 1.0: (101, 75), 1.75: (176, 131)}
+
+
 @pytest.mark.parametrize("mode", ["whole", "slide"])
 @pytest.mark.parametrize("combine", ["probabilities", "logits"])
 @torch.inference_mode()
@@ -172,7 +177,7 @@ def test_scales_and_mirrored_pictures_are_averaged_as_mmsegmentation_does(mode, 
     )  # fmt: skip
     total = torch.zeros(5, *size)
     for scale in config.scales:
-        resized = cv2.resize(image, (int(101 * scale), int(75 * scale)), interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(image, SCALED[scale], interpolation=cv2.INTER_LINEAR)
         for mirrored in (False, True):
             pixels = tensor(resized[:, ::-1].copy() if mirrored else resized)
             logits = at_input_size(model, pixels) if mode == "whole" else None

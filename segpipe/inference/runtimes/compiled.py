@@ -35,6 +35,7 @@ class CompiledNetwork:
         self.network = network
         self.num_classes = network.num_classes
         self.pixel_mean = network.pixel_mean
+        self.best_multiple = network.best_multiple
         self._run: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
         self._is_warm = False
         self._lock = threading.Lock()

@@ -41,6 +41,7 @@ class ExportedNetwork:
     ) -> None:
         self.session = session
         self.num_classes = outline.num_classes
+        self.best_multiple = outline.best_multiple
         self.pixel_mean = torch.tensor(pixel_mean, dtype=torch.float32)
         self._outline, self._pixels = outline, pixels
 

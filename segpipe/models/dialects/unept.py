@@ -105,6 +105,7 @@ def describe_unept(checkpoint: Checkpoint) -> Configuration:
             window=(side, side),
             stride=(max(side // 3, 1), max(side // 3, 1)),
             small_picture="pad",
+            scale_rounding="down",
             upsampling="two-step",
         ),
         pipeline=PipelineConfig(type=Tasks.image_segmentation),
