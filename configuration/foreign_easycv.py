@@ -29,7 +29,6 @@ from .schema import (
 
 NORM_EPS = NormEps(patch=1e-6, reduction=1e-6, block=1e-6, stage=1e-6)
 SHORT_SIDE, LONG_SIDE = 512, 2048
-SIZE_MULTIPLE = 32
 Rgb = tuple[float, float, float]
 _NAME_PLACES = ("CLASSES", "dataset.train.data_source.classes", "dataset.val.data_source.classes")
 
@@ -96,7 +95,7 @@ def _build_model(source: ForeignDocument) -> SegformerConfig:
         encoder=shape.encoder(drop_path_rate=source.share("model.backbone.drop_path_rate", 0.1), norm_eps=NORM_EPS),
         pixel_mean=mean,
         pixel_std=std,
-        size_multiple=SIZE_MULTIPLE,
+        size_multiple=_size_divisor(source),
     )
 
 
@@ -164,6 +163,12 @@ def _build_resize(source: ForeignDocument) -> ShortSideResize:
     return ShortSideResize(size=min(scale), max_long_side=max(scale), library="opencv")
 
 
+def _size_divisor(source: ForeignDocument) -> int:
+    """What a step of the validation pipeline pads to; 1 without one, since neither network nor head pads."""
+    step = next((step for step in _test_steps(source) if step.get("size_divisor")), {})
+    return ForeignDocument(step, f"{source.origin}: dataset.val.pipeline").integer("size_divisor", 1)
+
+
 def _pixel_statistics(source: ForeignDocument) -> tuple[Rgb, Rgb]:
     step = next((step for step in _test_steps(source) if str(step.get("type", "")).endswith("Normalize")), {})
     normalize = ForeignDocument(step, f"{source.origin}: dataset.val.pipeline")
@@ -187,9 +192,9 @@ def _test_steps(source: ForeignDocument) -> list[dict[str, Any]]:
 def _build_inference(source: ForeignDocument) -> InferenceConfig:
     source.require("model.test_cfg.mode", ("whole", "slide"), default="whole")
     if source.get("model.test_cfg.mode", "whole") == "whole":
-        return InferenceConfig(upsampling="two-step")
+        return InferenceConfig(scale_rounding="down", upsampling="two-step")
     window, stride = _pair(source, "model.test_cfg.crop_size"), _pair(source, "model.test_cfg.stride")
-    return InferenceConfig(mode="slide", window=window, stride=stride, upsampling="two-step")
+    return InferenceConfig(mode="slide", window=window, stride=stride, scale_rounding="down", upsampling="two-step")
 
 
 def _pair(source: ForeignDocument, path: str) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from segpipe.configuration import (
     preset_names,
     read_configuration,
 )
+from segpipe.configuration.models import pad_to_levels
 from segpipe.configuration.training import ParallelConfig
 from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset
 from segpipe.errors import ConfigurationError, InputError
@@ -42,6 +43,7 @@ def configure_run(
     if folder is None and cfg_file is None:
         raise InputError("A trainer needs a configuration. Give model, or cfg_file.")
     configuration = read_configuration(Path(cfg_file)) if cfg_file else folder.configuration  # type: ignore[union-attr]
+    configuration = _padded_to_levels(configuration)
     if modify is not None:
         configuration = modify(configuration)
         if not isinstance(configuration, Configuration):
@@ -61,6 +63,21 @@ def configure_run(
             "Set parallel to null."
         )
     return configuration
+
+
+def _padded_to_levels(configuration: Configuration) -> Configuration:
+    """What a run makes pads images to whole cells of its coarsest level, whatever the weights' own code does."""
+    model = pad_to_levels(configuration.model)
+    if model == configuration.model:
+        return configuration
+    logger.info(
+        "The run pads images to multiples of %d, which the model that it begins with does not. Compare its scores with "
+        "those of that model at model.size_multiple=%d; with model.size_multiple=%d among the options it does not pad",
+        model.size_multiple,
+        model.size_multiple,
+        configuration.model.size_multiple,
+    )
+    return msgspec.structs.replace(configuration, model=model)
 
 
 def data_changes(train: Any, evaluation: Any) -> dict[str, Any]:

@@ -110,10 +110,12 @@ def refusal(folder: Path, name: str, document: Any, preprocessor: Any = None) ->
     return str(caught.value)
 
 
-def test_modelscope_b0_folder_equals_its_preset(tmp_path: Path) -> None:
+def test_modelscope_b0_folder_equals_its_preset_but_for_the_padding_that_the_models_page_names(tmp_path: Path) -> None:
     found = read(tmp_path, "configuration.json", easycv_document())
     preset = load_preset("segformer-b0-cocostuff")
-    for section in ("model", "labels", "preprocessor", "inference", "pipeline"):
+    assert (found.model.size_multiple, preset.model.size_multiple) == (1, 32)
+    assert override(found, ["model.size_multiple=32"]).model == preset.model
+    for section in ("labels", "preprocessor", "inference", "pipeline"):
         assert getattr(found, section) == getattr(preset, section)
 
 
@@ -126,7 +128,14 @@ def test_modelscope_variant_follows_from_width_and_layers(tmp_path: Path, layers
     document["model"]["backbone"] |= {"embed_dims": 64, "num_layers": layers}
     document["model"]["decode_head"]["channels"] = 256 if variant == "b1" else 768
     found = read(tmp_path, "configuration.json", document)
-    assert found.model == load_preset(f"segformer-{variant}-cocostuff").model
+    assert override(found, ["model.size_multiple=32"]).model == load_preset(f"segformer-{variant}-cocostuff").model
+
+
+def test_modelscope_padding_is_what_the_folders_own_pipeline_pads_to(tmp_path: Path) -> None:
+    document = easycv_document()
+    steps = document["dataset"]["val"]["pipeline"]
+    steps.append({"type": "MMMultiScaleFlipAug", "transforms": [{"type": "MMPad", "size_divisor": 16}]})
+    assert read(tmp_path, "configuration.json", document).model.size_multiple == 16
 
 
 def test_modelscope_b5_scale_is_taken_from_its_pipeline(tmp_path: Path) -> None:
@@ -217,7 +226,7 @@ def test_hugging_face_folder_without_preprocessor_has_that_librarys_defaults(tmp
         ({"do_resize": False, "resample": 3}, None),
         ({"size": 640}, ExactResize(size=(640, 640), library="pillow")),
         ({"size": {"height": 256, "width": 512}}, ExactResize(size=(256, 512), library="pillow")),
-        ({"size": {"shortest_edge": 384}}, ShortSideResize(size=384, library="pillow")),
+        ({"size": {"shortest_edge": 384}}, ShortSideResize(size=384, rounding="down", library="pillow")),
         ({"size": None, "do_pad": None}, ExactResize(size=(512, 512), library="pillow")),
     ],
 )
@@ -345,7 +354,9 @@ def test_real_hugging_face_folder_equals_the_camvid_preset() -> None:
     preset = load_preset("segformer-b0-camvid")
     assert foreign is not None
     assert foreign.dialect == "huggingface"
-    # The preset also brings pictures of other sizes to the size that it was trained on, and drops no paths.
-    assert override(foreign.configuration, ["model.encoder.drop_path_rate=0"]).model == preset.model
+    # The preset also brings pictures of other sizes to the size that it was trained on, pads, and drops no paths.
+    changes = ["model.encoder.drop_path_rate=0", "model.size_multiple=32"]
+    assert foreign.configuration.model.size_multiple == 1
+    assert override(foreign.configuration, changes).model == preset.model
     for section in ("labels", "inference"):
         assert getattr(foreign.configuration, section) == getattr(preset, section)

@@ -55,15 +55,19 @@ class Procedure:
         return PreprocessorConfig(resize=resize)
 
     def inference(self) -> InferenceConfig:
-        """All of them bring logits to the network's input first and average probabilities over scales and flips."""
+        """All of them bring logits to the network's input first and average probabilities over scales and flips.
+
+        Their test-time augmentation is that of mmsegmentation 0.x, which cuts scaled sides to whole pixels.
+        """
         if self.window is None:
-            return InferenceConfig(upsampling="two-step")
+            return InferenceConfig(scale_rounding="down", upsampling="two-step")
         side, step = self.window
         return InferenceConfig(
             mode="slide",
             window=(side, side),
             stride=(step, step),
             small_picture=self.small,
+            scale_rounding="down",
             upsampling="two-step",
         )
 

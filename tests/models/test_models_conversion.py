@@ -5,9 +5,10 @@ import torch
 from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 
 from segpipe import ModelFolder, convert, load_model
-from segpipe.configuration import HeadConfig, MitConfig, SegformerConfig
+from segpipe.configuration import HeadConfig, MitConfig, SegformerConfig, ShortSideResize
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.models import build_model
+from segpipe.models import build_model, write_tensors
+from segpipe.models.dialects import write_dialect
 
 
 def network(config):
@@ -85,3 +86,24 @@ def test_an_encoder_alone_is_no_model(tmp_path):
     torch.save(encoder, tmp_path / "mit.pth")
     with pytest.raises(InputError, match="without the classifier"):
         convert(tmp_path / "mit.pth", tmp_path / "mine")
+
+
+# mmsegmentation does not pad, NVlabs resizes up to a multiple of 32, Hugging Face and LiBai do neither, and ours pad.
+@pytest.mark.parametrize(
+    ("dialect", "size_multiple", "resize"),
+    [
+        ("mmseg", 1, ShortSideResize(size=512, max_long_side=2048)),
+        ("nvlabs", 1, ShortSideResize(size=512, max_long_side=2048, multiple=32)),
+        ("huggingface", 1, None),
+        ("libai", 1, None),
+        ("segpipe", 32, None),
+    ],
+)
+def test_a_bare_checkpoint_is_padded_and_resized_as_its_own_code_does(tmp_path, dialect, size_multiple, resize):
+    head = "conv" if dialect == "mmseg" else "mlp"
+    model = build_model(SegformerConfig(num_classes=3, head=HeadConfig(type=head)))
+    path = tmp_path / "weights.safetensors"
+    write_tensors(write_dialect(model.state_dict(), dialect) if dialect != "segpipe" else model.state_dict(), path)
+    configuration = convert(path, tmp_path / "folder").configuration
+    assert configuration.model.size_multiple == size_multiple
+    assert configuration.preprocessor.resize == resize

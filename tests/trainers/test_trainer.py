@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from segpipe import build_trainer, load_dataset, pipeline
+from segpipe.configuration import override
 from segpipe.errors import ConfigurationError, InputError, NumericalError
 from segpipe.trainers.checkpoint import list_checkpoints, load_checkpoint, load_newest
 from segpipe.trainers.run_log import read_log
@@ -230,6 +231,22 @@ def test_other_classes_start_the_classifier_afresh_and_keep_the_rest(data_root, 
     original = load_model("segformer-b0-camvid").state_dict()
     own = run.model.state_dict()
     assert all(torch.equal(own[key], original[key]) for key in original if not key.startswith("head.classifier."))
+
+
+def wish_16(configuration):
+    return override(configuration, ["model.size_multiple=16"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [({}, 32), ({"cfg_options": {"model.size_multiple": 1}}, 1), ({"cfg_modify_fn": wish_16}, 16)],
+)
+def test_what_is_trained_pads_to_a_multiple_of_32_but_where_the_user_says_otherwise(
+    recipe, data_root, tmp_path, arguments, expected
+):
+    run = trainer(recipe, data_root, tmp_path / "run", **arguments)  # the recipe says 1, as foreign models do
+    assert run.model.size_multiple == run.parts.configuration.model.size_multiple == expected
+    assert run.model.best_multiple == 32
 
 
 def test_from_scratch_takes_no_weights(data_root, tmp_path):

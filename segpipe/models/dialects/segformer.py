@@ -23,7 +23,7 @@ from segpipe.configuration import (
     ShortSideResize,
 )
 from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file, read_libai_configuration
-from segpipe.configuration.models import Variant
+from segpipe.configuration.models import LEVEL_STRIDE, Variant
 from segpipe.errors import InputError
 from segpipe.names import Tasks
 
@@ -32,7 +32,7 @@ from .binary import binary_as_two_classes
 from .families import Checkpoint, Family
 from .rules import DialectRules, Tensors
 
-MMCV_RESIZE = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048, library="opencv"))
+MMCV_RESIZE = ShortSideResize(size=512, max_long_side=2048, library="opencv")
 
 
 def split_attention(tensors: Tensors) -> Tensors:
@@ -203,7 +203,7 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
             preprocessor=PreprocessorConfig(resize=CropResize()),
             pipeline=PipelineConfig(type=Tasks.image_classification),
         )
-    is_mmcv = checkpoint.dialect in ("mmseg", "nvlabs")
+    resize, size_multiple, inference = _pipeline_of(checkpoint.dialect)
     return Configuration(
         model=SegformerConfig(
             variant=variant,
@@ -213,13 +213,26 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
                 channels=checkpoint.length("head.fuse.weight") or None,
             ),
             encoder=encoder,
-            size_multiple=32 if is_mmcv else 1,
+            size_multiple=size_multiple,
         ),
         labels=labels,
-        preprocessor=MMCV_RESIZE if is_mmcv else PreprocessorConfig(),
-        inference=InferenceConfig(upsampling="two-step" if is_mmcv else "one-step"),
+        preprocessor=PreprocessorConfig(resize=resize),
+        inference=inference,
         pipeline=PipelineConfig(type=Tasks.image_segmentation),
     )
+
+
+def _pipeline_of(dialect: str) -> tuple[ShortSideResize | None, int, InferenceConfig]:
+    """Resize, `size_multiple` and inference of the implementation whose names the tensors have.
+
+    mmsegmentation does not pad; NVlabs resizes up to the multiple; neither do Hugging Face and LiBai pad. Our own pads.
+    """
+    if dialect == "mmseg":
+        return MMCV_RESIZE, 1, InferenceConfig(upsampling="two-step")
+    if dialect == "nvlabs":
+        aligned = replace(MMCV_RESIZE, multiple=LEVEL_STRIDE)
+        return aligned, 1, InferenceConfig(scale_rounding="down", upsampling="two-step")
+    return None, LEVEL_STRIDE if dialect == "segpipe" else 1, InferenceConfig(upsampling="one-step")
 
 
 def _describe_libai(checkpoint: Checkpoint, path: Path) -> Configuration:
