@@ -246,13 +246,13 @@ class Configuration(Section, frozen=True, kw_only=True):
                 "`preprocessor.resize` is 'center_crop', which leaves pixels without a class; segmentation needs "
                 "'short_side' or 'exact'"
             )
-        if self.model.num_classes < 2:
-            raise ConfigurationError(
-                "`model.num_classes` is 1: with one output every pixel, or image, has the same class and score 1. Give "
-                "what is not the class a name too, e.g. ['background', 'road'], and the network 2 outputs"
-            )
         if self.labels is not None and len(self.labels.names) > self.model.num_classes:
             raise ValueError(
                 f"`labels.names` has {len(self.labels.names)} names and `model.num_classes` is "
                 f"{self.model.num_classes}; the network needs at least one output per name"
+            )
+        if self.model.num_classes == 1:
+            raise ConfigurationError(
+                "`model.num_classes` is 1: with one output every pixel, or image, has the same class and score 1. Give "
+                "what is not the class a name too, e.g. ['background', 'road'], and the network 2 outputs"
             )
