@@ -131,8 +131,8 @@ def test_drop_path_grows_linearly_over_the_blocks():
 
 def test_a_feed_forward_network_computes_what_gelu_gave_again_instead_of_keeping_it():
     torch.manual_seed(0)
-    network, kept = MixFFN(8, 32), []
-    features = torch.randn(1, 16, 16, 8, requires_grad=True)
+    network, kept = MixFFN(8, 32).double(), []
+    features = torch.randn(1, 16, 16, 8, dtype=torch.float64, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         result = network(features)
     wide = {tensor.data_ptr() for tensor in kept if tensor.numel() == 16 * 16 * 32}

@@ -14,7 +14,7 @@ def randomised(module):
     torch.manual_seed(0)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return module.eval()
+    return module.eval().double()  # in which what is computed otherwise differs by 1e-15
 
 
 def relative_error(ours, theirs):
@@ -27,22 +27,22 @@ def test_strips_add_what_the_mix_ffn_gives(monkeypatch, size, strip_rows):
     monkeypatch.setattr("segpipe.models.strip_ffn.STRIP_ROWS", strip_rows)
     monkeypatch.setattr("segpipe.models.strip_ffn.STRIP_BYTES", 1)
     mlp = randomised(MixFFN(8, 32))
-    features, normed = torch.randn(2, *size, 8), torch.randn(2, *size, 8)
+    features, normed = torch.randn(2, 2, *size, 8, dtype=torch.float64).unbind()
     with torch.no_grad():
         expected = features + mlp(normed)
         apply_strip_ffn(features, normed, mlp.fc1, mlp.depthwise, mlp.fc2)
-    assert relative_error(features, expected) < 2e-6
+    assert relative_error(features, expected) < 1e-12
 
 
 @pytest.mark.parametrize("size", [(8, 12), (96, 136)])  # the larger one in strips
 def test_a_block_gives_the_same_with_and_without_gradients(size):
     eps = NormEps()
     block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=8, eps=eps), 0.1))
-    features = torch.randn(2, *size, 32)
+    features = torch.randn(2, *size, 32, dtype=torch.float64)
     before = features.clone()
     expected = block(features)
     with torch.inference_mode():
-        assert relative_error(block(features), expected) < 2e-6
+        assert relative_error(block(features), expected) < 1e-12
     assert torch.equal(features, before)
 
 
@@ -52,16 +52,16 @@ def test_adapters_and_hooks_of_a_layer_are_not_passed_by():
             return super().forward(features) + 1.0
 
     block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
-    features, seen = torch.randn(1, 8, 8, 32), []
+    features, seen = torch.randn(1, 8, 8, 32, dtype=torch.float64), []
     with torch.inference_mode():
         before = block(features)
         handle = block.mlp.fc2.register_forward_hook(lambda *_: seen.append(1))
-        assert relative_error(block(features), before) < 2e-6
+        assert relative_error(block(features), before) < 1e-12
         handle.remove()
-        adapter = Adapter(64, 32)
+        adapter = Adapter(64, 32).double()
         adapter.load_state_dict(block.mlp.fc2.state_dict())
         block.mlp.fc2 = adapter
-        torch.testing.assert_close(block(features), before + 1.0, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(block(features), before + 1.0, rtol=1e-10, atol=1e-10)
     assert seen == [1]
 
 
@@ -76,7 +76,7 @@ def test_whole_parts_may_be_watched_and_replaced(part):
             return 2 * self.inner(features)
 
     block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
-    features, seen = torch.randn(1, 8, 8, 32), []
+    features, seen = torch.randn(1, 8, 8, 32, dtype=torch.float64), []
     handle = getattr(block, part).register_forward_hook(lambda *_: seen.append(1))
     with torch.inference_mode():
         block(features)
@@ -84,7 +84,7 @@ def test_whole_parts_may_be_watched_and_replaced(part):
         setattr(block, part, Wrapper(getattr(block, part)))
         without = block(features)
     assert len(seen) == (2 if part == "drop_path" else 1)
-    torch.testing.assert_close(without, block(features).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(without, block(features).detach(), rtol=1e-10, atol=1e-10)
 
 
 def test_pictures_are_normalised_channel_by_channel_and_stay_as_they_are():

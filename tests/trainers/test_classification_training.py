@@ -241,7 +241,7 @@ def test_the_objective_is_torchs_smoothed_cross_entropy_summed_over_pictures():
     config = SoftCrossEntropyLoss(smoothing=0.1)
     loss = ClassificationObjective(config, 4)(lambda images: logits, batch, np.random.default_rng(0))
     expected = functional.cross_entropy(logits, classes, label_smoothing=0.1)
-    assert float(loss.mean()) == pytest.approx(float(expected), rel=1e-6)
+    assert float(loss.mean()) == pytest.approx(float(expected), rel=1e-5)
     assert float(loss.weight) == 5.0
     assert soft_targets(classes, 4, 0.1)[0].tolist() == pytest.approx([0.925, 0.025, 0.025, 0.025])
 
@@ -253,7 +253,7 @@ def test_hard_targets_take_class_weights_as_torch_does(classifier_recipe, shapes
     batch = Batch(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), classes, ("",) * 4)
     loss = objective(lambda images: logits, batch, np.random.default_rng(0))
     expected = functional.cross_entropy(logits, classes, torch.tensor([1.0, 2.0, 0.5]))
-    assert float(loss.mean()) == pytest.approx(float(expected), rel=1e-6)
+    assert float(loss.mean()) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(

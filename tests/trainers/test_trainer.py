@@ -171,7 +171,7 @@ def test_two_processes_train_as_one_with_the_whole_batch(recipe, data_root, tmp_
     assert all(torch.allclose(one[key].float(), two[key].float(), rtol=1e-5, atol=1e-6) for key in one)
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("one", "two")]
     losses = [[line["loss"] for line in log if line["event"] == "step"] for log in logs]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_a_run_goes_on_with_another_number_of_processes(recipe, data_root, tmp_path):
