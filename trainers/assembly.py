@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_tensors, read_tensors, translate
 
 from .callbacks import Callback
+from .data_check import check_data as look_at_data
 from .engine import LocalEngine
 from .freezing import apply_freezing
 from .optimizers import build_optimizer
@@ -61,6 +63,7 @@ def build_local_trainer(
     device: str | torch.device | None = None,
     launcher: str | None = None,
     callbacks: Sequence[Callback] = (),
+    check_data: bool = True,
 ) -> Trainer:
     """A trainer for the network of a configuration, on this machine's devices.
 
@@ -83,6 +86,8 @@ def build_local_trainer(
         device: None: a GPU if there is one, by local rank.
         launcher: ModelScope's: "pytorch" or "slurm" insist on having been started so; None finds out.
         callbacks: called in this order after steps, evaluations and checkpoints and at the end, see `Callback`.
+        check_data: look at some labels of both data sets before the first step, for some seconds, and stop where
+            `segpipe data check` would call them wrong.
     """
     distributed.check_launcher(launcher)
     chosen_device = _device(device)
@@ -106,7 +111,8 @@ def build_local_trainer(
         network.load_state_dict(encoder_tensors(encoder_weights, network), strict=False)
     data = train_data, eval_data
     parts = _assemble(configuration, network, chosen_task, data, Path(work_dir), device=chosen_device)
-    return Trainer(replace(parts, callbacks=(ResultsText(), *callbacks)))
+    check = partial(look_at_data, train_data, eval_data) if check_data else None
+    return Trainer(replace(parts, callbacks=(ResultsText(), *callbacks), check_data=check))
 
 
 def _open_model(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:

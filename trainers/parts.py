@@ -37,6 +37,7 @@ class TrainerParts:
         work_dir: where everything is written.
         max_steps: optimiser steps of the run.
         callbacks: called in this order while the run goes on.
+        check_data: called before the first step; raises where the data cannot be right. If None, nothing is checked.
     """
 
     configuration: Configuration
@@ -48,3 +49,4 @@ class TrainerParts:
     work_dir: Path
     max_steps: int
     callbacks: Sequence[Callback] = ()
+    check_data: Callable[[], None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -33,6 +34,7 @@ from .checkpoint import (
     save_checkpoint,
     with_score,
 )
+from .engine import StepReport
 from .evaluation_times import is_evaluation_step
 from .parts import TrainerParts
 from .results import find_result, take_best, write_result
@@ -57,6 +59,7 @@ class Trainer:
         self.progress = Progress()
         self._should_stop = False
         self._last_scores: AnyScores | None = None
+        self._samples_without_loss = 0
         self._saved_best: int | None = None
         """The best step that the last checkpoint knows."""
 
@@ -88,7 +91,7 @@ class Trainer:
 
         Raises:
             ConfigurationError: when the work directory holds a run with another configuration, or of a newer segpipe.
-            InputError: when another run works in the directory.
+            InputError: when another run works in the directory, or the data cannot be right.
             NumericalError: when a loss or gradient is not finite; it names the pictures and the last checkpoint.
             SegpipeError: when another process of the run or a loader worker is gone, nothing can be written, or the
                 processes see different work directories.
@@ -106,6 +109,8 @@ class Trainer:
         with sole_run(work_dir), stop_signals(self._stop):
             self.progress = resume(self.parts)
             self._saved_best = self.progress.best_step
+            if self.progress.step == 0 and self.parts.check_data is not None:
+                self.parts.check_data()
             was_over = self.is_over and not self.progress.is_evaluation_due
             if not was_over:
                 with RunLog(work_dir / LOG, total=self.parts.max_steps, start=self.progress.step) as log:
@@ -195,11 +200,26 @@ class Trainer:
             raise NumericalError(f"{error} {last}") from error
         samples = self.progress.samples + self.config.batch_size * self.config.accumulate
         self.progress = replace(self.progress, step=step + 1, samples=samples)
+        self._check_learning(report)
         if self.is_due(self.config.log_every) or report.is_skipped:
             values = {"step": step + 1, "epoch": samples / self.parts.num_samples, "lr": rate, **vars(report)}
             log.write("step", values)
         for callback in self.parts.callbacks:
             callback.on_step(self, report)
+
+    def _check_learning(self, report: StepReport) -> None:
+        """Stop where the labels of a whole pass, or of a whole run, have given neither loss nor gradient."""
+        if report.loss or report.grad_norm:
+            self._samples_without_loss = 0
+            return
+        self._samples_without_loss += self.config.batch_size * self.config.accumulate
+        is_whole_run = self.is_over and self._samples_without_loss == self.progress.samples
+        if self._samples_without_loss >= self.parts.num_samples or is_whole_run:
+            raise InputError(
+                f"The labels of {self._samples_without_loss} samples in a row gave a loss of 0 and no gradient: they "
+                "hold nothing but ignored pixels, or there is a single class, and nothing is learnt. Look at them with "
+                "segpipe data check."
+            )
 
     def _evaluate_and_note(self, log: RunLog) -> None:
         if self.parts.evaluate is None:
@@ -214,6 +234,11 @@ class Trainer:
         self.progress = replace(self.progress, is_evaluation_due=False)
         evaluation = self.parts.configuration.evaluation
         key = evaluation.best if evaluation else next(iter(scores.means))
+        if math.isnan(scores.means[key]):
+            raise InputError(
+                "The labels to evaluate on hold nothing but ignored pixels, so there is no score. Look at them with "
+                "segpipe data check, or train without data to evaluate on."
+            )
         before = self.progress.best_step
         self.progress = with_score(self.progress, scores.means[key])
         log.write("evaluation", {"step": self.progress.step, **scores.means, **scores.by_class})

@@ -16,7 +16,7 @@ from .printing import format_bytes, format_table, print_json, print_note
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration
     from segpipe.data import Sample, SegmentationDataset
-    from segpipe.data.findings import Finding, FindingGroup, Report
+    from segpipe.data.findings import FindingGroup, Report
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
@@ -215,43 +215,16 @@ def _percent(share: float) -> str:
 
 
 def _group_text(group: FindingGroup) -> str:
-    lines = [f"{group.severity}: {_TITLES.get(group.kind, group.kind)} ({group.total})"]
+    from segpipe.data.findings import TITLES
+
+    lines = [f"{group.severity}: {TITLES[group.kind]} ({group.total})"]
     fixes = list(dict.fromkeys(finding.fix for finding in group.findings))
     for fix in fixes:
-        lines += [f"  {_finding_text(finding)}" for finding in group.findings if finding.fix == fix]
+        lines += [f"  {finding}" for finding in group.findings if finding.fix == fix]
         lines.append(f"  → {fix}")
     if group.total > len(group.findings):
         lines.append(f"  … and {group.total - len(group.findings)} more; --limit {group.total} shows all")
     return "\n".join(lines)
-
-
-_TITLES = {
-    "empty": "nothing to learn from",
-    "one-class": "a single class",
-    "unreadable-picture": "pictures that cannot be read",
-    "unreadable-label": "labels that cannot be read",
-    "size": "labels of another size than their picture",
-    "out-of-range": "labels with values that are no class",
-    "encoding": "labels that are encoded in another way",
-    "ignored-class": "a class that is ignored",
-    "all-ignored": "no labelled pixels",
-    "leak": "pictures that are in two splits",
-    "no-mask": "objects without a mask",
-    "dropped": "parts of the annotations that are not used",
-    "smoothed": "labels that were smoothed or compressed",
-    "ignored-label": "labels with ignored pixels only",
-    "orientation": "pictures whose label may not be turned with them",
-    "duplicate": "pictures that are there twice",
-    "missing-class": "classes that never occur",
-    "unlisted-value": "values that are no class",
-    "left-out": "files that are left out",
-}
-
-
-def _finding_text(finding: Finding) -> str:
-    if finding.file is None or finding.file in finding.what:
-        return finding.what
-    return f"{finding.file}: {finding.what}"
 
 
 def _verdict(reports: Sequence[Report], num_failures: int) -> str:

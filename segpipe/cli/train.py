@@ -91,6 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tensorboard", action="store_true", help="also write curves for TensorBoard, to DIR/tensorboard"
     )
     parser.add_argument(
+        "--skip-data-check", action="store_true", help="no look at some labels of both splits before the first step"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="two steps and one evaluation of two pictures; leaves nothing behind"
     )
 
@@ -110,7 +113,8 @@ def run(options: argparse.Namespace) -> int:
         os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     if read_ranks().rank != 0:  # what the first process says is said once
         logging.getLogger("segpipe").setLevel(logging.ERROR)
-    logging.getLogger("segpipe.trainers.run_log").setLevel(logging.INFO)  # a line now and then where there is no bar
+    for told in ("run_log", "data_check"):  # a line now and then where there is no bar, and of the look at the labels
+        logging.getLogger(f"segpipe.trainers.{told}").setLevel(logging.INFO)
     folder = _folder(options)
     data = _open_data(_configuration(options, folder), options)
     trainer = _build(options, folder, data)
@@ -209,6 +213,7 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         encoder_weights=options.encoder_weights,
         device=options.device,
         callbacks=_callbacks(options),
+        check_data=not options.skip_data_check,
     )
     return trainer
 

@@ -25,6 +25,8 @@ Kind = Literal[
     "orientation",
     "duplicate",
     "missing-class",
+    "shifted",
+    "instances",
     "unlisted-value",
     "left-out",
 ]
@@ -47,10 +49,37 @@ SEVERITIES: dict[Kind, Severity] = {
     "orientation": "warning",
     "duplicate": "warning",
     "missing-class": "warning",
+    "shifted": "warning",
+    "instances": "warning",
     "unlisted-value": "note",
     "left-out": "note",
 }
 """How bad each kind is, in the order of reports. error: training would fail, or teach or score something wrong."""
+
+TITLES: dict[Kind, str] = {
+    "empty": "nothing to learn from",
+    "one-class": "a single class",
+    "unreadable-picture": "pictures that cannot be read",
+    "unreadable-label": "labels that cannot be read",
+    "size": "labels of another size than their picture",
+    "out-of-range": "labels with values that are no class",
+    "encoding": "labels that are encoded in another way",
+    "ignored-class": "a class that is ignored",
+    "all-ignored": "no labelled pixels",
+    "leak": "pictures that are in two splits",
+    "no-mask": "objects without a mask",
+    "dropped": "parts of the annotations that are not used",
+    "smoothed": "labels that were smoothed or compressed",
+    "ignored-label": "labels with ignored pixels only",
+    "orientation": "pictures whose label may not be turned with them",
+    "duplicate": "pictures that are there twice",
+    "missing-class": "classes that never occur",
+    "shifted": "values that look shifted by one",
+    "instances": "labels that look like numbers of objects",
+    "unlisted-value": "values that are no class",
+    "left-out": "files that are left out",
+}
+"""What the findings of a kind are, for people."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +93,9 @@ class Finding:
     """What is wrong, with its value."""
     fix: str
     """What to do."""
+
+    def __str__(self) -> str:
+        return self.what if self.file is None or self.file in self.what else f"{self.file}: {self.what}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -13,7 +14,8 @@ from segpipe.errors import SegpipeError
 
 from .datasets import Pair
 from .findings import Finding
-from .labels import encode_label
+from .labels import encode_label, without_raw_ids
+from .sample import Sample
 
 _NO_VALUE = -1
 """What readers of JSON annotations give where there is no object: ignored on purpose."""
@@ -80,6 +82,34 @@ def inspect_pair(pair: Pair, labels: LabelSet) -> Inspection:
     except SegpipeError as error:
         return Inspection(pair, (*findings, _unreadable_label(pair, error)), digest)
     return _count(pair, raw, encoded, labels, Inspection(pair, tuple(findings), digest))
+
+
+def inspect_sample(dataset: Any, index: int) -> Inspection:
+    """The same for a sample of any data set, whose label is encoded already or is one class."""
+    try:
+        sample: Sample = dataset[index]
+    except Exception as error:  # a data set of a third party may raise anything
+        pair = Pair(f"sample {index}", f"sample {index}")
+        what = str(error) or type(error).__name__
+        return Inspection(pair, (Finding("unreadable-picture", None, what, _REPLACE),))
+    pair, num_classes = Pair(sample.name, sample.name), len(dataset.labels.names)
+    if sample.class_index is not None:
+        return _classified(pair, sample.class_index, num_classes)
+    if sample.label is None:
+        return Inspection(pair, (Finding("unreadable-label", pair.label, "there is no label", _REPLACE),))
+    label, classes = np.asarray(sample.label), without_raw_ids(dataset.labels)
+    findings = tuple(_compare_sizes(pair, sample.image, label)) if label.shape != sample.image.shape[:2] else ()
+    try:
+        encoded = encode_label(label, classes, origin=pair.label)
+    except SegpipeError as error:
+        return Inspection(pair, (*findings, _unreadable_label(pair, error)))
+    return _count(pair, label, encoded, classes, Inspection(pair, findings))
+
+
+def _classified(pair: Pair, index: int, num_classes: int) -> Inspection:
+    if not 0 <= index < num_classes:
+        return Inspection(pair, pixels=np.zeros(num_classes, np.int64), strays=(Stray(index, 1, 0, 0),))
+    return Inspection(pair, pixels=np.bincount([index], minlength=num_classes))
 
 
 def digest_picture(pair: Pair) -> bytes | None:

@@ -1,12 +1,18 @@
-"""Checking data sets before the first training step: files, values, classes, and pictures that are there twice."""
+"""Checking data sets before the first training step: files, values, classes, and pictures that are there twice.
+
+`check_dataset` and `check_datasets` read everything; `look_at` reads some labels in seconds, by the same rules.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +20,8 @@ from segpipe.configuration import LabelSet
 
 from .datasets import Pair, SegmentationDataset
 from .findings import ClassCount, Finding, Report, group_findings
-from .inspection import Inspection, Stray, digest_picture, inspect_pair
+from .inspection import Inspection, digest_picture, inspect_pair, inspect_sample
+from .label_rules import missing_classes, odd_meanings, odd_values
 
 Progress = Callable[[int, int], object]
 """Called with the number of pictures read and that of all, on the thread of the caller."""
@@ -49,8 +56,9 @@ def check_dataset(
     read = _Counter(total, progress)
     inspections = read.map(partial(inspect_pair, labels=dataset.labels), dataset.pairs, readers)
     digests = [(other, read.map(digest_picture, other.pairs, readers)) for other in others]
-    leaks = [leak for other, theirs in digests for leak in _leaks(inspections, other, theirs)]
-    return _report(dataset, inspections, leaks, limit)
+    twice = [leak for other, theirs in digests for leak in _leaks(inspections, other, theirs)]
+    twice += _duplicates(inspections)
+    return _report(dataset, inspections, twice, limit)
 
 
 def check_datasets(
@@ -66,10 +74,77 @@ def check_datasets(
     before: list[tuple[SegmentationDataset, list[bytes | None]]] = []
     for dataset in datasets:
         inspections = read.map(partial(inspect_pair, labels=dataset.labels), dataset.pairs, readers)
-        leaks = [leak for other, theirs in before for leak in _leaks(inspections, other, theirs)]
-        reports.append(_report(dataset, inspections, leaks, limit))
+        twice = [leak for other, theirs in before for leak in _leaks(inspections, other, theirs)]
+        twice += _duplicates(inspections)
+        reports.append(_report(dataset, inspections, twice, limit))
         before.append((dataset, [seen.picture_digest for seen in inspections]))
     return tuple(reports)
+
+
+LOOKED_AT = 24
+"""Labels that `look_at` reads."""
+LOOKED_AT_MOST = 240
+"""The same where those hold no class, or hardly any, so that more of them decide."""
+SECONDS = 5.0
+"""How long `look_at` reads at most; a file that is being read is read to its end."""
+
+
+def look_at(dataset: Any, *, seconds: float = SECONDS) -> Report:
+    """Check some labels, spread over the data set: what can be said of it in seconds.
+
+    Each folder with labels has its turn, so that of data that was joined all parts are looked at. Pictures that are
+    there twice are not looked for.
+
+    Args:
+        dataset: a `SegmentationDataset`, or any data set that the loader takes.
+        seconds: after which no further label is read.
+
+    Returns:
+        What was found; `num_pictures` says how many were read. Nothing is raised for what is wrong with the data.
+    """
+    inspect, places = _inspector(dataset)
+    until = time.monotonic() + seconds
+    readers = min(4, os.cpu_count() or 1)
+    seen: list[Inspection] = []
+    with ThreadPoolExecutor(readers, thread_name_prefix="segpipe-look") as executor:
+        while True:
+            seen += executor.map(inspect, itertools.islice(places, readers))
+            report = _report(dataset, seen, (), limit=3)
+            is_late = time.monotonic() > until or len(seen) >= LOOKED_AT_MOST
+            is_enough = len(seen) >= LOOKED_AT and not _may_change(report)
+            if is_late or is_enough or len(seen) == _num_pairs(dataset):
+                return report
+
+
+def _inspector(dataset: Any) -> tuple[Callable[[int], Inspection], Iterator[int]]:
+    """What inspects the pair of a place, and all places, in the order in which they are worth a look."""
+    if not isinstance(dataset, SegmentationDataset):
+        return partial(inspect_sample, dataset), iter(_spread(range(len(dataset))))
+    folders: dict[str, list[int]] = {}
+    for index, pair in enumerate(dataset.pairs):
+        folders.setdefault(os.path.dirname(pair.label), []).append(index)
+    rounds = itertools.zip_longest(*(_spread(folders[name]) for name in _spread(sorted(folders))))
+    places = (place for places in rounds for place in places if place is not None)
+    return lambda place: inspect_pair(dataset.pairs[place], dataset.labels), places
+
+
+def _spread(items: Sequence[_Result]) -> Iterator[_Result]:
+    """All items in an order whose every beginning is spread over the whole: in steps of the golden ratio."""
+    count = len(items)
+    step = max(1, round(count * 0.618))
+    while math.gcd(step, count) > 1:
+        step += 1
+    return (items[place * step % count] for place in range(count))
+
+
+def _may_change(report: Report) -> bool:
+    """Whether the errors so far are such that further labels could take them back."""
+    errors = {group.kind for group in report.groups if group.severity == "error"}
+    return bool(errors) and errors <= {"all-ignored", "ignored-class", "encoding"}
+
+
+def _num_pairs(dataset: Any) -> int:
+    return len(dataset.pairs) if isinstance(dataset, SegmentationDataset) else len(dataset)
 
 
 class _Counter:
@@ -93,24 +168,34 @@ class _Counter:
         return results
 
 
-def _report(
-    dataset: SegmentationDataset, inspections: Sequence[Inspection], leaks: Sequence[Finding], limit: int
-) -> Report:
-    labels = dataset.labels
+def _report(dataset: Any, inspections: Sequence[Inspection], twice: Sequence[Finding], limit: int) -> Report:
+    labels: LabelSet = dataset.labels
+    name, split = getattr(dataset, "name", type(dataset).__name__), getattr(dataset, "split", "")
     readable = [seen.pixels for seen in inspections if seen.pixels is not None]
     counts = np.array(readable, np.int64).reshape(-1, len(labels.names))  # (labels, K)
     classes = tuple(
         ClassCount(name, int(pixels), int(pictures))
         for name, pixels, pictures in zip(labels.names, counts.sum(0), (counts > 0).sum(0), strict=True)
     )
-    findings = [finding for seen in inspections for finding in seen.findings]
-    findings += leaks
-    findings += _duplicates(inspections)
-    findings += _values(inspections, labels, dataset.name)
+    findings = [*_basics(inspections, labels), *getattr(dataset, "notes", ())]
+    findings += [finding for seen in inspections for finding in seen.findings]
+    findings += twice
+    findings += odd_values(inspections, labels, name)
     if readable:
-        findings += _whole(inspections, classes, labels)
+        enough = 0 if len(inspections) == _num_pairs(dataset) else LOOKED_AT
+        findings += missing_classes(inspections, classes, labels, enough=enough)
+        findings += odd_meanings(inspections, counts, labels, name)
     ignored = sum(seen.ignored for seen in inspections)
-    return Report(dataset.name, dataset.split, len(inspections), group_findings(findings, limit), classes, ignored)
+    return Report(name, split, len(inspections), group_findings(findings, limit), classes, ignored)
+
+
+def _basics(inspections: Sequence[Inspection], labels: LabelSet) -> Iterator[Finding]:
+    """What makes a data set useless whatever is in its files."""
+    if not inspections:
+        yield Finding("empty", None, "there are no samples", "Check the folder, the split and the options.")
+    if len(labels.names) == 1:
+        what = f"{labels.names[0]!r} is the only class, which every pixel has whatever a network says"
+        yield Finding("one-class", None, what, "Give two names or more; what is not the class is one too: background.")
 
 
 def _leaks(
@@ -139,86 +224,3 @@ def _duplicates(inspections: Sequence[Inspection]) -> Iterator[Finding]:
         label = "the same label" if seen.label_digest == earlier.label_digest else "another label"
         what = f"the same picture as {earlier.pair.image}, with {label}"
         yield Finding("duplicate", seen.pair.image, what, "Keep one of the two, the one with the right label.")
-
-
-_VOID_VALUES = {
-    "ade20k": frozenset({0}),
-    "camvid": frozenset({11}),
-    "pascal-context-59": frozenset({0}),
-    "street-scenes": frozenset({11}),
-}
-"""Raw values that these data sets publish as no class: they are ignored as they should be."""
-
-
-def _values(inspections: Sequence[Inspection], labels: LabelSet, name: str) -> list[Finding]:
-    """Raw values that are no class. With `raw_ids` that may be meant, so they are listed by value, as notes."""
-    if labels.raw_ids is not None:
-        return _unlisted_values(inspections, _VOID_VALUES.get(name, frozenset()))
-    return [_out_of_range(seen, labels) for seen in inspections if seen.strays]
-
-
-def _out_of_range(seen: Inspection, labels: LabelSet) -> Finding:
-    num_classes = len(labels.names)
-    shown = "; ".join(_shown(stray) for stray in seen.strays[:3])
-    more = f"; and {len(seen.strays) - 3} more values" if len(seen.strays) > 3 else ""
-    what = f"{shown}{more}; classes are 0 to {num_classes - 1}, and {labels.ignore_index} is ignored"
-    starts_at_one = seen.strays[0].value == num_classes
-    fix = f"If the values begin at 1, give raw_ids 1 to {num_classes}. " if starts_at_one else ""
-    return Finding("out-of-range", seen.pair.label, what, f"{fix}{_FIX_RANGE}")
-
-
-_FIX_RANGE = "Add the missing class names, list the values of the classes as raw_ids, or correct the label."
-
-
-def _unlisted_values(inspections: Sequence[Inspection], void: frozenset[int]) -> list[Finding]:
-    found: dict[int, list[tuple[str, Stray]]] = {}
-    for seen in inspections:
-        for stray in () if seen.is_smoothed else seen.strays:
-            found.setdefault(stray.value, []).append((seen.pair.label, stray))
-    return [_unlisted(places) for value, places in sorted(found.items()) if value not in void]
-
-
-def _unlisted(places: Sequence[tuple[str, Stray]]) -> Finding:
-    file, first = places[0]
-    pixels = sum(stray.pixels for _, stray in places)
-    what = (
-        f"the value {first.value} is no class and is ignored: {pixels} pixels in {len(places)} labels, here first at "
-        f"row {first.row}, column {first.column}"
-    )
-    return Finding("unlisted-value", file, what, "If it should be one, add its name and the value to raw_ids.")
-
-
-def _shown(stray: Stray) -> str:
-    return f"value {stray.value} on {stray.pixels} pixels, first at row {stray.row}, column {stray.column}"
-
-
-def _whole(inspections: Sequence[Inspection], classes: Sequence[ClassCount], labels: LabelSet) -> list[Finding]:
-    """What only all labels together show."""
-    present = [index for index, count in enumerate(classes) if count.pixels]
-    values = labels.raw_ids or tuple(range(len(classes)))
-    has_void = any(seen.void for seen in inspections)
-    has_strays = any(seen.strays and not seen.is_smoothed for seen in inspections)
-    if not present:
-        return [Finding("all-ignored", None, "no pixel of any label is a class", _FIX_ALL_IGNORED)]
-    if [values[index] for index in present] == [0] and has_void and not has_strays:
-        return [_ignored_class(classes[present[0]].name, labels)]
-    missing = [count.name for count in classes if not count.pixels]
-    if not missing:
-        return []
-    listed = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-    what = f"{len(missing)} of {len(classes)} classes never occur: {listed}"
-    return [Finding("missing-class", None, what, _FIX_MISSING)]
-
-
-_FIX_ALL_IGNORED = "Check names and raw_ids against the values in the label files."
-_FIX_MISSING = "Check names and raw_ids against the values in the label files, or give `classes` to leave others out."
-
-
-def _ignored_class(only: str, labels: LabelSet) -> Finding:
-    ignored = labels.ignore_index
-    what = f"the labels hold only 0 and {ignored}, and {ignored} is ignored: nothing but {only!r} would be learnt"
-    fix = (
-        f"If {ignored} is a class, did you mean raw_ids 0, {ignored}? Give two names and "
-        f'"raw_ids": [0, {ignored}] in the label set (labels.json of a folder).'
-    )
-    return Finding("ignored-class", None, what, fix)

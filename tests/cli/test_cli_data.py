@@ -102,9 +102,14 @@ def test_options_that_cannot_be_are_refused(pairs):
 
 
 def test_options_reach_the_data_set(toy, capsys):
-    assert main(["data", "check", "folder", str(toy), "--option", "classes=road", "--json"]) == 0
+    assert main(["data", "check", "folder", str(toy), "--option", "classes=road,sky", "--json"]) == 0
     train = json.loads(capsys.readouterr().out)["splits"][0]
-    assert train["classes"] == [{"name": "road", "pixels": 16, "pictures": 2}]
+    assert train["classes"][0] == {"name": "road", "pixels": 16, "pictures": 2}
+
+
+def test_a_single_class_is_an_error(toy, capsys):
+    assert main(["data", "check", "folder", str(toy), "--option", "classes=road"]) == 1
+    assert "'road' is the only class" in capsys.readouterr().out
 
 
 def test_show_writes_the_same_page_for_the_same_seed(toy, capsys, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import LabelSet
-from segpipe.data import Pair, SegmentationDataset, repeat
+from segpipe.data import Pair, SegmentationDataset, concat, repeat, subset_classes
 from segpipe.data.findings import SEVERITIES, Finding, group_findings
 from segpipe.data.labels import dataset_labels
-from segpipe.data.linter import check_dataset, check_datasets
+from segpipe.data.linter import LOOKED_AT, LOOKED_AT_MOST, check_dataset, check_datasets, look_at
 
 CLASSES = LabelSet(names=("sky", "road", "car"))
 BASE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 1, 1]], np.uint8)  # 4 sky, 6 road, 2 car
@@ -248,4 +249,84 @@ def test_an_error_of_the_progress_callback_stops_the_check(tmp_path):
 
 def test_an_empty_data_set_is_reported_as_such():
     report = check_dataset(dataset_of())
-    assert (report.num_pictures, report.is_ok, report.groups) == (0, True, ())
+    assert (report.num_pictures, report.is_ok, only_finding(report).kind) == (0, False, "empty")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "kinds"),
+    [
+        ("cityscapes", [[0, 1, 2, 8, 10, 13, 18, 255]], ["encoding"]),  # train ids in place of label ids
+        ("cityscapes", [[0, 4, 7, 8, 11, 21, 23, 26, 255]], []),
+        ("cityscapes", [[7, 21, 90]], ["out-of-range"]),
+        ("ade20k", [[0, 1, 150]], []),
+        ("ade20k", [[0, 1, 149, 255]], ["shifted"]),  # made smaller by one
+        ("ade20k", [[0, 1, 200]], ["out-of-range"]),  # full ADE20K's numbers
+        ("coco-stuff164k", [[0, 89, 181, 255]], []),
+        ("coco-stuff164k", [[0, 11, 160]], ["out-of-range"]),  # class indices: raw id 11 was given to nothing
+        ("camvid", [[0, 11, 12]], ["out-of-range"]),
+        ("camvid+street-scenes", [[0, 10, 11]], []),
+        ("pascal-voc", [[0, 15, 33]], ["out-of-range"]),
+    ],
+)
+def test_labels_of_a_published_data_set_hold_its_values(tmp_path, name, rows, kinds):
+    labels = dataset_labels(name.partition("+")[0])
+    report = check_dataset(SegmentationDataset(name, "train", labels, (put_pair(tmp_path, "a", rows),)))
+    assert [group.kind for group in report.groups if group.kind not in ("missing-class", "unlisted-value")] == kinds
+
+
+def test_masks_of_0_and_1_with_raw_ids_0_and_255_are_another_encoding(tmp_path):
+    labels = LabelSet(names=("no", "yes"), raw_ids=(0, 255), ignore_index=254)
+    report = check_dataset(dataset_of(put_pair(tmp_path, "a", [[0, 0, 1]]), labels=labels))
+    assert report.groups[0].kind == "encoding"
+    assert "such as 1, which is no class" in report.groups[0].findings[0].what
+
+
+def test_numbers_of_objects_are_not_taken_for_classes(tmp_path):
+    names = tuple(f"class {index}" for index in range(21))
+    rows = [[0, *range(1, 2 + index % 4), 255] for index in range(8)]
+    pairs = [put_pair(tmp_path, f"p{index}", [row], level=index) for index, row in enumerate(rows)]
+    kinds = [group.kind for group in check_dataset(dataset_of(*pairs, labels=LabelSet(names=names))).groups]
+    assert kinds == ["missing-class", "instances"]
+    pairs[3] = put_pair(tmp_path, "classes", [[0, 2, 15]], level=50)
+    kinds = [group.kind for group in check_dataset(dataset_of(*pairs, labels=LabelSet(names=names))).groups]
+    assert kinds == ["missing-class"]
+
+
+def test_a_single_class_is_an_error(tmp_path):
+    pair = put_pair(tmp_path, "a", [[0, 0]])
+    assert only_finding(check_dataset(dataset_of(pair, labels=LabelSet(names=("fire",))))).kind == "one-class"
+
+
+def test_a_look_reads_some_labels_spread_over_the_set(tmp_path):
+    good, bad = put_pair(tmp_path, "good"), put_pair(tmp_path, "bad", BASE + 3, level=3)
+    report = look_at(dataset_of(*[good] * 250, *[bad] * 250))
+    assert (report.num_pictures, report.is_ok) == (LOOKED_AT, False)
+    assert 8 <= report.groups[0].total <= 16  # of either half about twelve
+    assert look_at(dataset_of(good)).groups == check_dataset(dataset_of(good)).groups
+
+
+def test_a_look_goes_on_while_only_further_labels_can_tell(tmp_path):
+    """Nine of ten labels are ignored: the first 24 may all be, and yet the data is good."""
+    empty, good = put_pair(tmp_path, "empty", np.full((2, 3), 255)), put_pair(tmp_path, "good")
+    report = look_at(dataset_of(*[empty] * 480, *[good] * 2))
+    assert report.num_pictures > LOOKED_AT
+    assert report.is_ok or report.num_pictures == LOOKED_AT_MOST
+    assert [group.kind for group in look_at(dataset_of(*[empty] * 500)).groups] == ["all-ignored", "ignored-label"]
+
+
+def test_a_look_ends_when_its_time_is_over(tmp_path):
+    assert look_at(dataset_of(*[put_pair(tmp_path, "a")] * 99), seconds=0).num_pictures <= 4
+
+
+def test_of_a_part_of_the_labels_missing_classes_are_said_when_nearly_all_are(tmp_path):
+    pair = put_pair(tmp_path, "a")  # three classes
+    for num_names, kinds in ((12, []), (150, ["missing-class"])):
+        labels = LabelSet(names=tuple(map(str, range(num_names))))
+        assert [group.kind for group in look_at(dataset_of(*[pair] * 99, labels=labels)).groups] == kinds
+
+
+def test_joined_data_keeps_the_notes_of_its_parts(tmp_path):
+    note = Finding("no-mask", "a.json", "one object has a box alone", "Draw it")
+    parts = [dataset_of(put_pair(tmp_path, "a")), replace(dataset_of(put_pair(tmp_path, "b", level=2)), notes=(note,))]
+    for dataset in (concat(parts), repeat(parts[1], 2), parts[1][:1], subset_classes(parts[1], ["road", "sky", "car"])):
+        assert check_dataset(dataset).groups[0].findings == (note,)

@@ -47,11 +47,16 @@ def load_dataset(
 
     Raises:
         UnknownNameError: no such data set, split or class; the nearest one is named.
-        InputError: the folder does not hold the data set, or files do not fit together.
+        InputError: the folder does not hold the data set, files do not fit together, or there is no sample.
     """
     builder = DATASETS.get(name)
     _check_options(name, builder, options)
     dataset: SegmentationDataset = _with_reading(builder(root, split, **options), Reading(alpha, bit_depth))
+    if len(dataset) == 0:
+        raise InputError(
+            f"{name} {split} in {root} has no samples; at least one is needed. Check the folder, the split and the "
+            "options."
+        )
     return dataset if classes is None else subset_classes(dataset, classes)
 
 

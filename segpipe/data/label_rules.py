@@ -1,0 +1,185 @@
+"""What the values of many labels show together: values that are no class, classes without a pixel, another encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from segpipe.configuration import LabelSet
+
+from .findings import ClassCount, Finding
+from .inspection import Inspection, Stray
+from .labels import dataset_labels
+
+_VOID_VALUES: dict[str, frozenset[int]] = {
+    "ade20k": frozenset({0}),
+    "camvid": frozenset({11}),
+    "cityscapes": frozenset({*range(7), 9, 10, 14, 15, 16, 18, 29, 30}),
+    "coco-stuff164k": frozenset(),
+    "pascal-context": frozenset(),
+    "pascal-context-59": frozenset({0}),
+    "pascal-voc": frozenset(),
+    "street-scenes": frozenset({11}),
+}
+"""Raw values that these data sets publish as no class: they are ignored as they should be. They have no others."""
+
+
+def odd_values(inspections: Sequence[Inspection], labels: LabelSet, name: str) -> list[Finding]:
+    """Raw values that are no class.
+
+    With `raw_ids` that may be meant, so they are listed by value, as notes; but the data sets that are published have
+    no values of which nobody knows.
+    """
+    if labels.raw_ids is None:
+        return [_out_of_range(seen, labels) for seen in inspections if seen.strays]
+    parts = name.split("+")
+    if not all(part in _VOID_VALUES for part in parts):
+        return _unlisted_values(inspections, frozenset())
+    void = frozenset().union(*(_VOID_VALUES[part] for part in parts))
+    known = void.union(*(_published_ids(part) for part in parts))
+    foreign = [(seen, [stray for stray in seen.strays if stray.value not in known]) for seen in inspections]
+    found = [_foreign(seen, strays, name) for seen, strays in foreign if strays and not seen.is_smoothed]
+    return found + [each for each in _unlisted_values(inspections, void) if not found]
+
+
+def _published_ids(name: str) -> tuple[int, ...]:
+    labels = dataset_labels("camvid" if name == "street-scenes" else name)
+    return labels.raw_ids or tuple(range(len(labels.names)))
+
+
+def _foreign(seen: Inspection, strays: Sequence[Stray], name: str) -> Finding:
+    shown = "; ".join(_shown(stray) for stray in strays[:3])
+    what = f"{shown}, and {len(strays)} such values in all: the labels of {name} have none of these"
+    return Finding(
+        "out-of-range", seen.pair.label, what, f"Check that these are the labels of {name}, and that release."
+    )
+
+
+def _out_of_range(seen: Inspection, labels: LabelSet) -> Finding:
+    num_classes = len(labels.names)
+    shown = "; ".join(_shown(stray) for stray in seen.strays[:3])
+    more = f"; and {len(seen.strays) - 3} more values" if len(seen.strays) > 3 else ""
+    what = f"{shown}{more}; classes are 0 to {num_classes - 1}, and {labels.ignore_index} is ignored"
+    starts_at_one = seen.strays[0].value == num_classes
+    fix = f"If the values begin at 1, give raw_ids 1 to {num_classes}. " if starts_at_one else ""
+    return Finding("out-of-range", seen.pair.label, what, f"{fix}{_FIX_RANGE}")
+
+
+_FIX_RANGE = "Add the missing class names, list the values of the classes as raw_ids, or correct the label."
+
+
+def _unlisted_values(inspections: Sequence[Inspection], void: frozenset[int]) -> list[Finding]:
+    found: dict[int, list[tuple[str, Stray]]] = {}
+    for seen in inspections:
+        for stray in () if seen.is_smoothed else seen.strays:
+            found.setdefault(stray.value, []).append((seen.pair.label, stray))
+    return [_unlisted(places) for value, places in sorted(found.items()) if value not in void]
+
+
+def _unlisted(places: Sequence[tuple[str, Stray]]) -> Finding:
+    file, first = places[0]
+    pixels = sum(stray.pixels for _, stray in places)
+    what = (
+        f"the value {first.value} is no class and is ignored: {pixels} pixels in {len(places)} labels, here first at "
+        f"row {first.row}, column {first.column}"
+    )
+    return Finding("unlisted-value", file, what, "If it should be one, add its name and the value to raw_ids.")
+
+
+def _shown(stray: Stray) -> str:
+    return f"value {stray.value} on {stray.pixels} pixels, first at row {stray.row}, column {stray.column}"
+
+
+def missing_classes(
+    inspections: Sequence[Inspection], classes: Sequence[ClassCount], labels: LabelSet, *, enough: int
+) -> list[Finding]:
+    """Classes without a pixel, which only all labels together show, or many of them.
+
+    Args:
+        enough: 0 where these are all labels. Of a part, at least as many labels are needed to say that classes are
+            missing, and then more than three quarters of the classes must be.
+    """
+    present = [index for index, count in enumerate(classes) if count.pixels]
+    values = labels.raw_ids or tuple(range(len(classes)))
+    has_void = any(seen.void for seen in inspections)
+    has_strays = any(seen.strays and not seen.is_smoothed for seen in inspections)
+    if not present:
+        return [_all_ignored(inspections, labels)]
+    if [values[index] for index in present] == [0] and has_void and not has_strays:
+        return [_ignored_class(classes[present[0]].name, labels)]
+    missing = [count.name for count in classes if not count.pixels]
+    if not missing or (enough and (len(inspections) < enough or 4 * len(present) >= len(classes))):
+        return []
+    listed = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+    where = "never occur" if not enough else f"do not occur in the {len(inspections)} labels that were looked at"
+    what = f"{len(missing)} of {len(classes)} classes {where}: {listed}"
+    return [Finding("missing-class", None, what, _FIX_MISSING)]
+
+
+def _all_ignored(inspections: Sequence[Inspection], labels: LabelSet) -> Finding:
+    values = {stray.value for seen in inspections for stray in seen.strays}
+    values |= {labels.ignore_index for seen in inspections if seen.void}
+    held = ", ".join(map(str, sorted(values)[:10])) or "none that is a class"
+    what = f"no pixel of any label is a class; the values are {held}, and {labels.ignore_index} is ignored"
+    return Finding("all-ignored", None, what, _FIX_ALL_IGNORED)
+
+
+def odd_meanings(
+    inspections: Sequence[Inspection], counts: np.ndarray, labels: LabelSet, name: str
+) -> Iterator[Finding]:
+    """Labels that are readable and hold classes, but not those that are meant."""
+    num_classes, raw_ids = len(labels.names), labels.raw_ids
+    if raw_ids is not None:
+        present = {raw_ids[index] for index in np.flatnonzero(counts.sum(0))}
+        strays = {stray.value for seen in inspections if not seen.is_smoothed for stray in seen.strays}
+        above = [value for value in raw_ids if value >= num_classes]
+        if strays and max(present | strays) < num_classes and 2 * len(above) >= num_classes:
+            what = (
+                f"the labels hold values up to {max(present | strays)} alone, such as {min(strays)}, which is no "
+                f"class, and none of the {len(above)} classes whose values are {min(above)} or more"
+            )
+            yield Finding("encoding", None, what, _FIX_ENCODING)
+    if name == "ade20k" and any(seen.void for seen in inspections):
+        what = f"there are pixels of {labels.ignore_index}, which the published labels, 0 to 150, do not have"
+        yield Finding("shifted", None, what, _FIX_SHIFTED)
+    if raw_ids is None and num_classes >= 10 and _are_numbered(counts):
+        what = f"each of {len(counts)} labels holds 1, 2, … up to the number of its objects, as numbers of objects do"
+        yield Finding("instances", None, what, _FIX_INSTANCES)
+
+
+_FIX_ENCODING = (
+    "They look like class indices (train ids) already: leave raw_ids out, or give the files the name of such labels, "
+    "e.g. *_labelTrainIds.png."
+)
+_FIX_SHIFTED = (
+    "If they were made smaller by one before (0 to 149, and 255), every class is taken for the one before it: take the "
+    "original labels, or a folder with the names of the classes."
+)
+_FIX_INSTANCES = "Take the labels of classes instead, e.g. SegmentationClass and not SegmentationObject."
+
+
+def _are_numbered(counts: np.ndarray) -> bool:
+    """Whether the classes in each of eight labels or more are 1, 2, …, n without a gap, for n of 3 and more in one.
+
+    Args:
+        counts: (labels, K) pixels of each class.
+    """
+    objects = counts[:, 1:] > 0
+    numbers = objects.sum(1)
+    has_gap = (objects[:, 1:] > objects[:, :-1]).any()
+    return len(counts) >= 8 and not has_gap and bool((numbers >= 2).mean() >= 0.5) and bool(numbers.max() >= 3)
+
+
+_FIX_ALL_IGNORED = "Check names and raw_ids against the values in the label files."
+_FIX_MISSING = "Check names and raw_ids against the values in the label files, or give `classes` to leave others out."
+
+
+def _ignored_class(only: str, labels: LabelSet) -> Finding:
+    ignored = labels.ignore_index
+    what = f"the labels hold only 0 and {ignored}, and {ignored} is ignored: nothing but {only!r} would be learnt"
+    fix = (
+        f"If {ignored} is a class, did you mean raw_ids 0, {ignored}? Give two names and "
+        f'"raw_ids": [0, {ignored}] in the label set (labels.json of a folder).'
+    )
+    return Finding("ignored-class", None, what, fix)

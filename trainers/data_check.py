@@ -1,0 +1,80 @@
+"""A quick look at the labels before the first step: what `segpipe data check` calls an error stops a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segpipe import distributed
+from segpipe.data import SegmentationDataset
+from segpipe.data.findings import TITLES, Report
+from segpipe.data.linter import look_at
+from segpipe.errors import InputError
+from segpipe.log import get_logger
+
+logger = get_logger(__name__)
+
+
+def check_data(train: Any, evaluation: Any) -> None:
+    """Look at some labels of both data sets; the main process does, and all hear what it found.
+
+    Raises:
+        InputError: in all processes, labels that cannot be trained or evaluated on.
+    """
+    error = ""
+    if distributed.is_main():
+        try:
+            error = _look(train, evaluation)
+        except Exception as unexpected:  # the others wait for an answer
+            error = f"The data cannot be looked at: {type(unexpected).__name__}: {unexpected}. {SWITCH}"
+    error = distributed.gather_texts(error)[0]
+    if error:
+        raise InputError(error)
+
+
+SWITCH = "To train on it as it is, leave this look out: --skip-data-check, or check_data=False of build_trainer."
+
+
+def _look(train: Any, evaluation: Any) -> str:
+    """What is wrong, or an empty text; warnings are logged."""
+    _warn_of_shared_pictures(train, evaluation)
+    for dataset in (train, evaluation):
+        if dataset is None:
+            continue
+        report = look_at(dataset)
+        total = len(dataset.pairs) if isinstance(dataset, SegmentationDataset) else len(dataset)
+        where = f"{report.name} {report.split}".strip()
+        looked = f"{report.num_pictures:,} of {total:,} labels"
+        if not report.is_ok:
+            return _text(report, looked, where)
+        logger.info("Looked at %s of %s: no errors", looked, where)
+        for group in report.groups:
+            first = group.findings[0]
+            if group.severity == "warning" and first not in getattr(dataset, "notes", ()):  # said when it was opened
+                logger.warning(
+                    "%s: %s (%d in %s). %s %s", where, TITLES[group.kind], group.total, looked, first, first.fix
+                )
+    return ""
+
+
+def _text(report: Report, looked: str, where: str) -> str:
+    lines = [f"{where} cannot be right; found in {looked}:"]
+    for group in report.groups:
+        if group.severity == "error":
+            first = group.findings[0]
+            more = f" (and {group.total - 1} more)" if group.total > 1 else ""
+            lines.append(f"  {TITLES[group.kind]}: {first}{more}\n    → {first.fix}")
+    return "\n".join([*lines, f"segpipe data check reads all of it. {SWITCH}"])
+
+
+def _warn_of_shared_pictures(train: Any, evaluation: Any) -> None:
+    if not (isinstance(train, SegmentationDataset) and isinstance(evaluation, SegmentationDataset)):
+        return
+    shared = {pair.image for pair in train.pairs} & {pair.image for pair in evaluation.pairs}
+    if shared:
+        logger.warning(
+            "%d of %d pictures to evaluate on are trained on as well, such as %s: the scores will be too good. Choose "
+            "another split or another file of annotations.",
+            len(shared),
+            len({pair.image for pair in evaluation.pairs}),
+            min(shared),
+        )
