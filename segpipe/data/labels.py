@@ -29,6 +29,7 @@ from segpipe.names import unknown_name_message
 
 from .decoding_work import check_size
 from .formats import describe_unreadable, open_encoded, picture_format
+from .palettes import check_palette
 from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages, read_samples
 
 cv2 = import_opencv()
@@ -70,15 +71,22 @@ def encode_label(raw: np.ndarray, labels: LabelSet, *, origin: str) -> np.ndarra
     return table[np.where((values >= 0) & (values <= _MAX_RAW), values, _MAX_RAW + 1)]
 
 
-def read_label(path: str | os.PathLike[str], *, colors: ColorTable | None = None) -> np.ndarray:
+def read_label(
+    path: str | os.PathLike[str], *, colors: ColorTable | None = None, classes: LabelSet | None = None
+) -> np.ndarray:
     """The raw values (H, W) of a label file: uint8, uint16 or int32.
 
     Pillow's modes L, P (the indices, not the colours), I;16, I and 1 hold values. Colours (RGB) are refused unless
     `colors` says what they mean. Values are those that are stored, whatever a viewer would make of them: those of 2 and
     4 bits are not stretched, those of a TIFF whose zero is white are not inverted.
 
+    Args:
+        colors: what the colours of RGB files mean.
+        classes: the classes whose colours a palette file must not contradict. If None, palettes are not looked at.
+
     Raises:
-        ImageDecodeError: missing, damaged, compressed with loss, of several pages, or colours without a meaning.
+        ImageDecodeError: missing, damaged, compressed with loss, of several pages, colours without a meaning, or a
+            palette that contradicts the classes.
     """
     picture, bits = _open_label(path)
     if picture.mode in ("RGB", "RGBA") and colors is not None:
@@ -86,6 +94,8 @@ def read_label(path: str | os.PathLike[str], *, colors: ColorTable | None = None
     if picture.mode not in ("L", "P", "1", "I") and not picture.mode.startswith("I;16"):
         raise _no_values(picture, os.fsdecode(path))
     values = np.asarray(picture)
+    if picture.mode == "P" and classes is not None:
+        check_palette(picture, values, classes, origin=os.fsdecode(path))
     if picture.mode == "1":
         return values.astype(np.uint8)
     if picture.mode.startswith("I;16"):

@@ -50,6 +50,7 @@ def build_folder(
     ignore_colors: Sequence[Color] = (),
     images: str | None = None,
     labels: str | None = None,
+    read: str | None = None,
     split_file: AnyPath | None = None,
 ) -> SegmentationDataset:
     """Pictures in images/ and masks of the same names in labels/, masks/ or annotations/.
@@ -58,8 +59,8 @@ def build_folder(
     the folders. Without either, `split="all"` is every picture.
 
     Masks hold class indices, or `label_set.raw_ids`; palette PNGs by their indices. Colour masks (RGB) are read by
-    `label_set.palette`. With `palette` it is always the colours that count, in palette PNGs too. Colours are compared
-    exactly.
+    `label_set.palette`; a palette PNG that draws a class in another class's colour is refused. With `palette` it is
+    always the colours that count, in palette PNGs too. Colours are compared exactly.
 
     Args:
         root: the folder.
@@ -71,18 +72,20 @@ def build_folder(
         ignore_colors: colours of pixels that are no class.
         images: folder of the pictures below the root; None: images, imgs or img.
         labels: folder of the masks below the root; None: labels, masks or annotations.
+        read: "colors" to read palette PNGs by their colours, "indices" by their values, whatever colours these have.
+            If None, by their values, where the colours do not contradict them.
         split_file: a list of pictures, one a line.
     """
     classes = _label_set(existing_folder(root), label_set, names, palette)
-    read = _reader(classes, palette, ignore_colors)
+    reader = _reader(classes, palette, ignore_colors, read)
     layouts = [
         layout
         for pictures in (_IMAGES if images is None else (images,))
         for masks in (_LABELS if labels is None else (labels,))
-        for layout in _layouts(pictures, masks, split, classes, read)
+        for layout in _layouts(pictures, masks, split, classes, reader)
     ]
     dataset = build_from_layouts(Path(root).expanduser().resolve().name, root, split, layouts, split_file=split_file)
-    if classes.raw_ids is None and read is read_label:
+    if classes.raw_ids is None and reader is read_label:
         _warn_of_strays(dataset)
     return dataset
 
@@ -127,16 +130,23 @@ def _label_set(
     )
 
 
-def _reader(classes: LabelSet, palette: Sequence[Color] | None, ignored: Sequence[Color]) -> LabelReader:
-    if palette is not None:
-        return functools.partial(read_color_label, colors=build_color_table(classes, palette, ignored))
-    if classes.palette is None or len(set(classes.palette)) < len(classes.palette):
-        if ignored:
-            raise InputError(
-                "ignore_colors is given without colours of the classes. Give palette, one colour per class."
-            )
-        return read_label  # no colours, or the same one for two classes
-    return functools.partial(read_label, colors=build_color_table(classes, classes.palette, ignored))
+def _reader(
+    classes: LabelSet, palette: Sequence[Color] | None, ignored: Sequence[Color], read: str | None
+) -> LabelReader:
+    if read not in (None, "colors", "indices"):
+        raise InputError(f"read is {read!r}; it must be 'colors' or 'indices'. Leave it out for indices, checked.")
+    colors = classes.palette if palette is None else palette
+    is_ambiguous = colors is None or (palette is None and len(set(colors)) < len(colors))  # one colour for two classes
+    if is_ambiguous and (ignored or read == "colors"):
+        given = "ignore_colors is" if ignored else "read=colors is"
+        raise InputError(f"{given} given without colours of the classes. Give palette, one colour per class.")
+    if is_ambiguous:
+        return read_label if read is None else functools.partial(read_label, classes=None)
+    assert colors is not None
+    table = build_color_table(classes, colors, ignored)
+    if read == "colors" or (read is None and palette is not None):
+        return functools.partial(read_color_label, colors=table)
+    return functools.partial(read_label, colors=table, classes=classes if read is None else None)
 
 
 def _layouts(images: str, labels: str, split: str, classes: LabelSet, read: LabelReader) -> list[Layout]:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from segpipe.configuration import LabelSet
@@ -45,7 +46,7 @@ class Layout:
         label_set: what the values in these label files mean.
         image_endings: what names of pictures end in.
         label_endings: what names of labels end in.
-        read: what reads a label.
+        read: what reads a label. `read_label` alone also compares palettes with the label set's.
         lists: text files that name the pictures of the split, one a line; the first that exists counts.
         needs_list: whether the layout holds only where there is such a file, because its folders mix the splits.
         needs_all: whether a later layout counts where pictures have no label here, because labels of this kind may be
@@ -159,7 +160,10 @@ def pair_files(
     unused = len(labels) - len(images)
     if unused:
         logger.info("%d labels in %s belong to no picture of this split", unused, folder / layout.labels)
-    return tuple(Pair(str(path), str(labels[key]), layout.read) for key, path in images.items())
+    read = layout.read
+    if read is read_label:
+        read = partial(read_label, classes=layout.label_set)
+    return tuple(Pair(str(path), str(labels[key]), read) for key, path in images.items())
 
 
 def read_names(path: Path) -> tuple[str, ...]:
