@@ -17,10 +17,10 @@ import segpipe
 from segpipe.evaluation import AnyScores
 from segpipe.names import markdown_text, printable_line
 
-from .checkpoint import Progress
 from .curves import CURVES
 from .main_score import TITLES, main_score
 from .parts import TrainerParts
+from .progress import Progress
 
 MOST_ROWS = 20
 """Of the table of the run; longer runs show this many of their evaluations."""
@@ -75,7 +75,7 @@ def run_table(log: Sequence[Mapping[str, Any]]) -> str:
     """
     steps = {line["step"]: line for line in log if line["event"] == "step"}
     key = main_score(log)
-    scores = {line["step"]: line[key] for line in log if line["event"] == "evaluation"}
+    scores = {line["step"]: line[key] for line in log if line["event"] == "evaluation" and key in line}
     best = max((score for score in scores.values() if score == score), default=None)
     chosen = _spread(sorted(scores or steps), [step for step, score in scores.items() if score == best])
     if not chosen:
@@ -102,14 +102,14 @@ def _spread(steps: Sequence[int], best: Sequence[int]) -> list[int]:
 
 
 def _loss(steps: Mapping[int, Mapping[str, Any]], before: int, step: int) -> str:
-    losses = [line["loss"] for number, line in steps.items() if before < number <= step]
+    losses = [line["loss"] for number, line in steps.items() if before < number <= step and "loss" in line]
     known = [loss for loss in losses if loss == loss]
     return f"{sum(known) / len(known):.4f}" if known else "–"
 
 
 def _rate(steps: Mapping[int, Mapping[str, Any]], step: int) -> str:
     """Of the last logged step up to this one."""
-    last = max((number for number in steps if number <= step), default=None)
+    last = max((number for number, line in steps.items() if number <= step and "lr" in line), default=None)
     return "–" if last is None else f"{steps[last]['lr']:.3g}"
 
 

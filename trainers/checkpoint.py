@@ -1,4 +1,4 @@
-"""The resumable state of a run on disk: written whole, verified when read, the last ones and the best kept."""
+"""The resumable state of a run on disk: written whole or not at all, the last ones and the best kept."""
 
 from __future__ import annotations
 
@@ -8,31 +8,24 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from segpipe import __version__, distributed
-from segpipe.errors import (
-    CacheError,
-    ConfigurationError,
-    CorruptWeightsError,
-    InputError,
-    ModelFolderError,
-    SegpipeError,
-    WeightsError,
-)
+from segpipe import distributed
+from segpipe.errors import CacheError, InputError, SegpipeError
 from segpipe.hub import atomic_folder
-from segpipe.hub.manifest import build_manifest, check_folder, read_manifest, write_manifest
-from segpipe.hub.storage import fsync_folder, remove_folder
+from segpipe.hub.manifest import build_manifest, write_manifest
+from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
 from segpipe.log import get_logger
-from segpipe.models import read_tensors, write_tensors
+from segpipe.models import write_tensors
+
+from .progress import Progress
 
 logger = get_logger(__name__)
 
@@ -44,27 +37,12 @@ WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
 PROGRESS = "progress.json"
 CONFIGURATION = "configuration.json"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        step: optimiser steps done.
-        samples: samples consumed over all processes; the loader goes on from there.
-        best_score: the best evaluation so far, None before the first.
-        best_step: when it was.
-        worse_evaluations: evaluations in a row since then without a better score.
-        is_evaluation_due: whether the run was stopped during this step's evaluation, which then comes first.
-    """
-
-    step: int = 0
-    samples: int = 0
-    best_score: float | None = None
-    best_step: int | None = None
-    worse_evaluations: int = 0
-    is_evaluation_due: bool = False
+_ASIDE = "damaged-"
+_NAME = re.compile("step-[0-9]{8,16}")
+_ADVICE = (
+    "Older checkpoints are as they were. Make room there, or make it writable, and start the run again: "
+    "it goes on from the last one."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +72,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
         CacheError: where the disk refuses; older checkpoints are as they were.
     """
     final = _save(checkpoint, folder)
-    older = [path for path in list_checkpoints(folder) if _step_of(path) < checkpoint.progress.step]
+    older = [path for path in list_checkpoints(folder) if step_of(path) < checkpoint.progress.step]
     _remove(older[: max(0, len(older) + 1 - keep)])
     return final
 
@@ -115,21 +93,9 @@ def save_best(best: Snapshot, folder: Path, *, counted_on: int | None) -> Path:
     return final
 
 
-def load_best(folder: Path, step: int | None) -> Snapshot | None:
-    """The best weights if they are whole and of this step, else None."""
-    path = folder / _name(step or 0)
-    if step is None or not path.is_dir():
-        return None
-    try:
-        return _read(path)
-    except (ModelFolderError, WeightsError, OSError) as error:
-        logger.warning("Passing over the best weights %s: %s", path.name, error)
-        return None
-
-
 def keep_best(folder: Path, steps: Collection[int | None]) -> None:
     """Remove the best weights of all other steps."""
-    _remove(path for path in list_checkpoints(folder) if _step_of(path) not in steps)
+    _remove(path for path in list_checkpoints(folder) if step_of(path) not in steps)
 
 
 def prepare_work_dir(work_dir: Path) -> None:
@@ -163,82 +129,84 @@ def check_shared(work_dir: Path, found: str) -> None:
         )
 
 
-def load_newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose digests are right; damaged ones are passed over with a warning.
-
-    ConfigurationError where it is whole and from a newer segpipe: going back behind it would lose its steps.
-    """
-    for path in reversed(list_checkpoints(folder)):
-        try:
-            return load_checkpoint(path)
-        except ConfigurationError:
-            raise
-        except (ModelFolderError, WeightsError, OSError, ValueError) as error:
-            logger.warning("Passing over the checkpoint %s: %s", path.name, error)
-    return None
-
-
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify one checkpoint."""
-    whole = _read(path)
-    manifest = read_manifest(path)
-    optimizer = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
-    return Checkpoint(**vars(whole), optimizer=optimizer, id=manifest.id if manifest else "")
-
-
 def set_aside_newer(folder: Path, step: int) -> None:
     """Rename the checkpoints after a step, which were passed over, to `damaged-step-N`: the run counts without them."""
     for path in list_checkpoints(folder):
-        if _step_of(path) > step:
-            aside = path.with_name(f"damaged-{path.name}")
+        if step_of(path) > step:
+            aside = path.with_name(f"{_ASIDE}{path.name}")
             try:
                 remove_folder(aside)
                 path.rename(aside)
             except OSError as error:  # saving counts without it, too
                 logger.warning("Could not rename the damaged checkpoint %s: %s", path, error)
                 continue
-            logger.warning("The checkpoint %s is damaged; it is kept as %s, remove it at will", path, aside.name)
+            logger.info("The checkpoint %s is kept as %s", path, aside.name)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first, whole ones only."""
-    found = folder.glob("step-*") if folder.is_dir() else ()
-    whole = (path for path in found if re.fullmatch(r"step-\d{8,}", path.name) and (path / "manifest.json").is_file())
-    return sorted(whole, key=_step_of)
+    """Whatever stands at the name of a checkpoint, oldest first, whether it can be read or not.
+
+    Raises:
+        CacheError: there is something else than a folder, or it may not be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    except FileNotFoundError:
+        if not folder.is_symlink():
+            return []
+        raise CacheError(
+            f"{folder} links to a folder that is not there. Make it available, or remove the link."
+        ) from None
+    except OSError as error:
+        raise CacheError(
+            f"{folder} cannot be read: {error.strerror or error}. It should be the folder of the run's checkpoints. "
+            "Make it readable, or choose another work_dir."
+        ) from None
+    return sorted(found, key=step_of)
 
 
-def with_score(progress: Progress, score: float) -> Progress:
-    """Progress after an evaluation; a score that is not a number is never the best."""
-    is_best = score == score and (progress.best_score is None or score > progress.best_score)
-    if not is_best:
-        return replace(progress, worse_evaluations=progress.worse_evaluations + 1)
-    return replace(progress, best_score=score, best_step=progress.step, worse_evaluations=0)
+def finish_replacement(folder: Path) -> None:
+    """Give checkpoints their name that a kill left whole under the name they are written by."""
+    for fresh in folder.glob(".fresh-step-*"):
+        final = fresh.with_name(fresh.name.removeprefix(".fresh-"))
+        if is_finished(fresh) and not os.path.lexists(final):
+            with refusals_explained(final, _ADVICE):
+                os.rename(fresh, final)
 
 
-def _name(step: int) -> str:
+def list_set_aside(folder: Path) -> list[Path]:
+    """The checkpoints that `set_aside_newer` renamed."""
+    return sorted(folder.glob(f"{_ASIDE}step-*"))
+
+
+def name_of(step: int) -> str:
+    """What the checkpoint of a step is called."""
     return f"step-{step:08d}"
 
 
-def _step_of(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name says."""
     return int(path.name.removeprefix("step-"))
 
 
 def _save(snapshot: Snapshot, folder: Path) -> Path:
     """Write a snapshot's folder; one of the same step stays until the new one is whole."""
-    final = folder / _name(snapshot.progress.step)
-    fresh = final.with_name(f".fresh-{final.name}")
-    with _refusals_explained(final):
-        if not final.exists():
-            with atomic_folder(final) as path:
-                _write(snapshot, path)
-            return final
-        remove_folder(fresh)  # left by a kill
-        with atomic_folder(fresh) as path:
-            _write(snapshot, path)
-        remove_folder(final)
-        os.rename(fresh, final)
-        fsync_folder(folder)
+    final = folder / name_of(snapshot.progress.step)
+    with refusals_explained(final, _ADVICE), replaced_folder(final) as path:
+        _write(snapshot, path)
     return final
+
+
+@contextmanager
+def replaced_folder(final: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the place of `final` when the block ends well; until then the old one stays."""
+    fresh = final.with_name(f".fresh-{final.name}")
+    remove_folder(fresh)  # left by a kill
+    with atomic_folder(fresh) as path:
+        yield path
+    remove_folder(final)
+    os.rename(fresh, final)
+    fsync_folder(final.parent)
 
 
 def _write(snapshot: Snapshot, folder: Path) -> None:
@@ -247,61 +215,47 @@ def _write(snapshot: Snapshot, folder: Path) -> None:
     (folder / PROGRESS).write_text(json.dumps(vars(snapshot.progress)), encoding="utf-8")
     (folder / CONFIGURATION).write_bytes(snapshot.configuration)
     if isinstance(snapshot, Checkpoint):
-        torch.save(snapshot.optimizer, folder / OPTIMIZER)
+        _save_pickle(snapshot.optimizer, folder / OPTIMIZER)
         names.append(OPTIMIZER)
     write_manifest(folder, build_manifest(folder, names))
 
 
-def _read(path: Path) -> Snapshot:
-    """The verified weights of a folder, with its progress and configuration."""
-    problems = check_folder(path)
-    if problems:
-        raise CorruptWeightsError(f"{path} is damaged: {'; '.join(map(str, problems[:3]))}. Use an older one.")
-    return Snapshot(
-        progress=_read_progress(path / PROGRESS),
-        model=read_tensors(path / WEIGHTS),
-        configuration=(path / CONFIGURATION).read_bytes(),
-    )
-
-
-def _read_progress(path: Path) -> Progress:
-    """Its bytes are those that were written, so what is not understood comes from another version."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    try:
-        progress = msgspec.convert(document, Progress)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(_other_version(path, str(error))) from error
-    unknown = sorted(document.keys() - {field.name for field in fields(Progress)})
-    if unknown:
-        raise ConfigurationError(_other_version(path, f"it has the key {unknown[0]!r}"))
-    return progress
-
-
-def _other_version(path: Path, reason: str) -> str:
-    return (
-        f"{path} was written by another version of segpipe: {reason}, which this version, {__version__}, does not "
-        "know. Upgrade segpipe: pip install --upgrade segpipe; or choose another work_dir."
-    )
-
-
 @contextmanager
-def _refusals_explained(final: Path) -> Iterator[None]:
+def refusals_explained(final: Path, advice: str) -> Iterator[None]:
+    """CacheError where the disk refuses to write the folder `final`; it names the path, the reason and `advice`."""
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.match("PytorchStreamWriter|Parent directory", str(error)):
-            raise  # only these are torch.save's words for what the disk refuses
+    except (OSError, SafetensorError) as error:
         origin = error.__cause__ if isinstance(error, CacheError) and error.__cause__ else error
         reason = getattr(origin, "strerror", None) or str(origin).strip(". ")
-        raise CacheError(
-            f"The checkpoint {final} cannot be written: {reason}. Older ones are as they were. "
-            "Make room there, or make it writable, and start the run again: it goes on from the last one."
-        ) from error
+        raise CacheError(f"{final} cannot be written: {reason}; {free_space_text(final)}. {advice}") from error
+
+
+def free_space_text(path: Path) -> str:
+    """How much is free on the disk of a path that may not exist, as a phrase."""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            return f"its disk has {shutil.disk_usage(place).free / 2**20:,.1f} MiB free"
+    return "its folder is gone"
+
+
+def _save_pickle(content: Mapping[str, Any], path: Path) -> None:
+    """Write a pickle of tensors and plain values. OSError where the disk refuses, for which torch has other words."""
+    with open(path, "xb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            refusal = error.__context__
+            while refusal is not None and not isinstance(refusal, OSError):
+                refusal = refusal.__context__
+            if refusal is None:
+                raise
+            raise refusal from None
 
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         try:
-            shutil.rmtree(path)
+            remove_folder(path)
         except OSError as error:  # the next save tries again
             logger.warning("Could not remove the old checkpoint %s: %s", path, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segpipe.hub.storage import write_atomically
+from segpipe.log import get_logger
+
 from .drawing import BLUE, GREEN, LEFT, ORANGE, RIGHT, WIDTH, Curve, Point, Ticks, draw_page
 from .main_score import TITLES, main_score
-from .run_log import LOG, counted_lines, read_log
+from .run_log import LOG, counted_lines, read_log_if_there
+
+logger = get_logger(__name__)
 
 __all__ = [
     "BLUE",
@@ -32,13 +38,20 @@ CURVES = "curves.png"
 
 
 def write_curves(work_dir: Path) -> Path | None:
-    """Draw `work_dir/curves.png` from `work_dir/log.jsonl` and give its path; None where no step was logged."""
-    log = work_dir / LOG
-    curves = read_curves(read_log(log)) if log.is_file() else ()
+    """Draw `work_dir/curves.png` from `work_dir/log.jsonl` and return its path.
+
+    None where no step was logged, or with a warning where it cannot be written.
+    """
+    curves = read_curves(read_log_if_there(work_dir / LOG))
     if not curves:
         return None
-    path = work_dir / CURVES
-    Image.fromarray(draw_curves(curves)).save(path, format="PNG")
+    path, content = work_dir / CURVES, io.BytesIO()
+    Image.fromarray(draw_curves(curves)).save(content, format="PNG")
+    try:
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        logger.warning("Cannot write %s: %s. The run goes on without it.", path, error.strerror or error)
+        return None
     return path
 
 

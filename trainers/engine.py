@@ -130,9 +130,15 @@ class LocalEngine:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "average": average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a state back that `state_dict` gave."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        """Take a state back that `state_dict` gave, see `check_engine_state`.
+
+        What the recipe says stays: the optimiser's groups, and how the loss scale grows.
+        """
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
+        scale = self.scaler.state_dict()
+        taken: dict[str, Any] = {key: state["scaler"][key] for key in ("scale", "_growth_tracker") if key in scale}
+        self.scaler.load_state_dict({**scale, **taken})
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 

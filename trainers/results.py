@@ -13,24 +13,30 @@ import torch
 
 from segpipe import distributed
 from segpipe.configuration import Configuration
+from segpipe.errors import CorruptWeightsError, SegpipeError
 from segpipe.evaluation import AnyScores
-from segpipe.hub import ModelFolder, atomic_folder, seal_folder
+from segpipe.hub import ModelFolder, seal_folder
 from segpipe.hub.card import card_text
-from segpipe.hub.manifest import check_folder
-from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
 from segpipe.models import read_tensors, write_tensors
 
 from .card import training_text
-from .checkpoint import BEST, Progress, check_shared, load_best
+from .checkpoint import BEST, Snapshot, check_shared, refusals_explained, replaced_folder
+from .checkpoint_reading import find_damage, load_best
 from .curves import write_curves
+from .engine_state import check_weights
 from .parts import TrainerParts
-from .run_log import LOG, counted_lines, read_log
+from .progress import Progress
+from .run_log import LOG, counted_lines, read_log_if_there
 
 logger = get_logger(__name__)
 
 FOLDER = "model"
 WEIGHTS = "model.safetensors"
+_ADVICE = (
+    "The run itself is saved. Make room there, or make it writable, and start the run again: it trains no further and "
+    "writes the folder."
+)
 
 
 def take_best(parts: TrainerParts, progress: Progress) -> Progress:
@@ -38,7 +44,7 @@ def take_best(parts: TrainerParts, progress: Progress) -> Progress:
 
     The model stays as it is where nothing was evaluated, and where the best weights are gone.
     """
-    best = load_best(parts.work_dir / BEST, progress.best_step)
+    best = _load_best(parts, progress)
     check_shared(parts.work_dir, "no best weights" if best is None else f"the best ones of step {progress.best_step}")
     if best is not None:
         parts.engine.model.load_state_dict(dict(best.model))
@@ -46,6 +52,17 @@ def take_best(parts: TrainerParts, progress: Progress) -> Progress:
         logger.warning("The weights of the best step %s are gone; those of the last are taken", progress.best_step)
         return replace(progress, best_score=None, best_step=None)
     return progress
+
+
+def _load_best(parts: TrainerParts, progress: Progress) -> Snapshot | None:
+    best = load_best(parts.work_dir / BEST, progress.best_step)
+    try:
+        if best is not None:
+            check_weights(parts.engine.model, best.model, origin=str(parts.work_dir / BEST))
+    except CorruptWeightsError as error:
+        logger.warning("Passing over the best weights: %s", error)
+        return None
+    return best
 
 
 def find_result(parts: TrainerParts) -> ModelFolder | None:
@@ -74,9 +91,7 @@ def write_result(
         scores = parts.evaluate(should_stop)  # every process takes its share
     final = parts.work_dir / FOLDER
     if distributed.is_main():
-        if final.exists():
-            remove_folder(final)
-        with atomic_folder(final) as path:
+        with refusals_explained(final, _ADVICE), replaced_folder(final) as path:
             write_tensors(parts.engine.model.state_dict(), path / WEIGHTS)
             _write_record(parts, progress, scores, path)
             seal_folder(path, _without_root(parts.configuration), name=str(final))
@@ -85,7 +100,10 @@ def write_result(
 
 
 def _has_weights(folder: Path, model: torch.nn.Module) -> bool:
-    if check_folder(folder) or not (folder / WEIGHTS).is_file():
+    try:
+        if find_damage(folder) or not (folder / WEIGHTS).is_file():
+            return False
+    except SegpipeError:
         return False
     written, own = read_tensors(folder / WEIGHTS), model.state_dict()
     return written.keys() == own.keys() and all(torch.equal(written[key], own[key].cpu()) for key in own)
@@ -97,8 +115,8 @@ def _write_record(parts: TrainerParts, progress: Progress, scores: AnyScores | N
     for path in (curves, log):
         if path is not None and path.is_file():
             shutil.copyfile(path, folder / path.name)
-    lines = counted_lines(read_log(log)) if log.is_file() else []
-    name = parts.work_dir.resolve().name
+    lines = counted_lines(read_log_if_there(log))
+    name = Path(os.path.abspath(parts.work_dir)).name
     text = card_text(parts.configuration, name) + training_text(parts, progress, scores, lines)
     (folder / "README.md").write_text(text, encoding="utf-8")
 

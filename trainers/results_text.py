@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe import distributed
+from segpipe.errors import InputError
 from segpipe.evaluation import AnyScores, Scores
 from segpipe.evaluation.reports import mmseg_tables
+from segpipe.files import read_file
+from segpipe.limits import limit
 from segpipe.log import get_logger
 
 from .callbacks import Callback
-from .run_log import LOG, counted_lines, read_log
+from .run_log import LOG, counted_lines, read_log_if_there
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -35,6 +38,9 @@ class ResultsText(Callback):
     mAcc, in percent. A resumed run takes back the blocks of the steps that it does again.
     """
 
+    def __init__(self) -> None:
+        self._is_failing = False
+
     def on_evaluation(self, trainer: Trainer, scores: AnyScores) -> None:
         if not distributed.is_main():
             return
@@ -44,13 +50,17 @@ class ResultsText(Callback):
         table = mmseg_tables(scores) if isinstance(scores, Scores) else scores.table()
         try:
             add_block(trainer.parts.work_dir / RESULTS, step, f"{first}\n{table}\n\n")
-        except OSError as error:  # the scores are in the log as well
-            logger.warning("Cannot write %s: %s. Training goes on without it.", RESULTS, error.strerror or error)
+        except (OSError, InputError) as error:  # the scores are in the log as well
+            reason = error.strerror if isinstance(error, OSError) else error
+            if not self._is_failing:
+                logger.warning("Cannot write %s: %s. Training goes on without it.", RESULTS, reason or error)
+            self._is_failing = True
 
 
 def add_block(path: Path, step: int, block: str) -> None:
     """Put a block at the end of the file, where no block of this step or a later one stays."""
-    before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    data = read_file(path, max_bytes=limit("run_state_bytes"), error=InputError) if os.path.lexists(path) else b""
+    before = data.decode("utf-8", errors="replace")
     kept = _blocks_before(before, step)
     if kept == before:
         with open(path, "a", encoding="utf-8") as file:
@@ -70,9 +80,9 @@ def _blocks_before(text: str, step: int) -> str:
 def _mean_loss(log: Path, step: int) -> str:
     """Over the logged steps since the evaluation before that of this step; a dash where there is none."""
     losses: list[float] = []
-    for line in counted_lines(read_log(log)):
+    for line in counted_lines(read_log_if_there(log)):
         if line["event"] == "evaluation" and line["step"] < step:
             losses = []
-        elif line["event"] == "step" and math.isfinite(line["loss"]):
+        elif line["event"] == "step" and math.isfinite(line.get("loss", math.nan)):
             losses.append(line["loss"])
     return f"{sum(losses) / len(losses):.4f}" if losses else "–"

@@ -11,11 +11,23 @@ from typing import Any
 from segpipe import distributed
 from segpipe.configuration import Configuration, decode_configuration
 from segpipe.configuration.codec import to_document
-from segpipe.errors import ConfigurationError
+from segpipe.errors import ConfigurationError, CorruptWeightsError
 from segpipe.log import get_logger
 
-from .checkpoint import BEST, CHECKPOINTS, Progress, check_shared, keep_best, load_newest, set_aside_newer
+from .checkpoint import (
+    BEST,
+    CHECKPOINTS,
+    Checkpoint,
+    check_shared,
+    finish_replacement,
+    keep_best,
+    set_aside_newer,
+)
+from .checkpoint_reading import load_newest
+from .engine_state import check_engine_state, check_weights
 from .parts import TrainerParts
+from .progress import Progress
+from .run_log import LOG, read_log_if_there
 
 logger = get_logger(__name__)
 
@@ -26,31 +38,67 @@ _MAY_CHANGE = re.compile(
 
 
 def resume(parts: TrainerParts) -> Progress:
-    """Put the newest checkpoint into the engine; where it stood, or the start where there is none.
+    """Put the newest checkpoint into the engine; return where it stood, or the start where the run has left none.
 
     What a later run of another course left is put out of the way: newer checkpoints, and other steps' best weights.
 
     Raises:
         ConfigurationError: the checkpoint is of a run with another configuration, or of a newer segpipe.
+        CorruptWeightsError: there are checkpoints, and none of them can be read.
         SegpipeError: the processes of the run see different checkpoints.
     """
     place = parts.work_dir / CHECKPOINTS
-    checkpoint = load_newest(place)
+    if distributed.is_main():
+        finish_replacement(place)
+    distributed.barrier()
+    checkpoint = load_newest(place, lambda found: _check_belongs(found, parts))
     found = "none" if checkpoint is None else f"that of step {checkpoint.progress.step} ({checkpoint.id})"
     check_shared(parts.work_dir, found)
     progress = Progress()
     if checkpoint is not None:
-        # Decoded first: an older version of segpipe did not write the fields that have come since.
-        begun_with = decode_configuration(checkpoint.configuration, origin=f"{parts.work_dir}: its checkpoint")
-        check_same_run(begun_with, parts.configuration, parts.work_dir)
         parts.engine.model.load_state_dict(dict(checkpoint.model))
         parts.engine.load_state_dict(dict(checkpoint.optimizer))
         progress = checkpoint.progress
         logger.info("Resuming at step %s", progress.step)
     if distributed.is_main():
+        if checkpoint is None:
+            _say_that_a_run_was_here(parts.work_dir)
         set_aside_newer(place, progress.step)
         keep_best(parts.work_dir / BEST, {progress.best_step})
     return progress
+
+
+def _check_belongs(checkpoint: Checkpoint, parts: TrainerParts) -> None:
+    """Raise an error unless the run can go on from a checkpoint; nothing is changed.
+
+    Raises:
+        ConfigurationError: it is of a run with another configuration.
+        CorruptWeightsError: its tensors or numbers are not this run's.
+    """
+    origin = f"{parts.work_dir}: its checkpoint"
+    # Decoded first: an older version of segpipe did not write the fields that have come since.
+    begun_with = decode_configuration(checkpoint.configuration, origin=origin)
+    check_same_run(begun_with, parts.configuration, parts.work_dir)
+    progress, config = checkpoint.progress, parts.configuration.train
+    assert config is not None
+    if progress.samples != progress.step * config.batch_size * config.accumulate or progress.step > parts.max_steps:
+        raise CorruptWeightsError(
+            f"{origin} says {progress.samples} samples in {progress.step} steps; the run has {parts.max_steps} steps "
+            f"of {config.batch_size * config.accumulate}. Use an older checkpoint."
+        )
+    check_weights(parts.engine.model, checkpoint.model, origin=origin)
+    check_engine_state(parts.engine, checkpoint.optimizer, origin=origin)
+
+
+def _say_that_a_run_was_here(work_dir: Path) -> None:
+    """A run may have ended before its first checkpoint, or somebody removed them: training begins, but says so."""
+    steps = [line["step"] for line in read_log_if_there(work_dir / LOG) if line.get("step", 0) > 0]
+    if steps:
+        logger.warning(
+            "%s holds the log of a run that came to step %s and no checkpoint of it: training begins afresh there",
+            work_dir,
+            max(steps),
+        )
 
 
 def check_same_run(begun_with: Configuration, now: Configuration, work_dir: Path) -> None:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
 import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import msgspec
+
 from segpipe import distributed
+from segpipe.errors import InputError
+from segpipe.files import read_file
+from segpipe.limits import limit
 from segpipe.log import get_logger
 
+from .progress import MOST_STEPS
+
 logger = get_logger(__name__)
+
+MOST_NUMBER = 1e30
+"""No number of a log that is read is greater, so that sums and products of them are finite."""
 
 LOG = "log.jsonl"
 """Its name in a work directory and in a model folder."""
@@ -37,6 +50,7 @@ class RunLog:
     def __init__(self, path: Path, *, total: int, start: int) -> None:
         self._is_main = distributed.is_main()
         self._path = path
+        self._is_failing = False
         self._file: TextIO | None = _open_for_lines(path) if self._is_main else None
         self._total = total
         self._start = self._done = start
@@ -55,7 +69,8 @@ class RunLog:
     ) -> None:
         self._bar.close()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
     def advance(self) -> None:
         """One step is done."""
@@ -65,15 +80,21 @@ class RunLog:
     def write(self, event: str, values: Mapping[str, Any]) -> None:
         """One line: {"event": …, "time": seconds since 1970, …}.
 
-        Numbers also go behind the progress bar, or to the logger where stderr is no terminal and there is no bar.
+        Numbers also go behind the progress bar, or to the logger where stderr is no terminal and there is no bar. Where
+        the disk refuses a line, the run goes on without it, and the first time says so.
         """
         if self._file is None:
             return
         line = {"event": event, "time": round(time.time(), 3), **values}
-        if not self._path.exists():
-            self._begin_again()
-        self._file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            if not self._path.exists():
+                self._begin_again()
+            self._file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+            self._file.flush()
+        except (OSError, InputError) as error:
+            if not self._is_failing:
+                logger.warning("Cannot write %s: %s. Training goes on without these lines.", self._path, error)
+            self._is_failing = True
         shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
         if self._bar.disable:
             numbers = ", ".join(f"{key} {value}" for key, value in shown.items())
@@ -92,20 +113,35 @@ class RunLog:
         """Somebody deleted the file, which would take further lines and show them to nobody."""
         logger.warning("%s was deleted during the run; it begins anew, without its earlier lines", self._path)
         assert self._file is not None
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _open_for_lines(self._path)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; those that were cut off by a kill are left out. A number that is null becomes NaN."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(_with_nan(json.loads(text)))
-        except ValueError:
-            continue
-    return lines
+    """Read the lines of a run's log as if a stranger had written it. A number that is null becomes NaN.
+
+    Lines that a kill cut off, and those that are not a run's, are left out, and so are values that are not numbers,
+    texts or numbers by name. Each line has an event and a step, which is 0 where the file says none.
+
+    Raises:
+        InputError: it cannot be read, or has more bytes than `limit("run_state_bytes")`.
+    """
+    data = read_file(path, max_bytes=limit("run_state_bytes"), error=InputError)
+    lines = (_read_line(text) for text in data.split(b"\n"))
+    return [line for line in lines if line is not None]
+
+
+def read_log_if_there(path: Path) -> list[dict[str, Any]]:
+    """Read a log as `read_log` does; an empty list, with a warning, where it cannot be read."""
+    if not os.path.lexists(path):
+        return []
+    try:
+        return read_log(path)
+    except InputError as error:
+        logger.warning("%s", error)
+        return []
 
 
 def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -123,13 +159,28 @@ def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def _open_for_lines(path: Path) -> TextIO:
-    """Append to a file; a last line that was cut off stays alone in its line."""
-    file = open(path, "a+b")  # noqa: SIM115
-    if file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
+    """Append to a file; a last line that was cut off stays alone in its line. InputError where that cannot be done."""
+    try:
+        file = open(path, "a+b", opener=_open_regular)  # noqa: SIM115
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+    except OSError as error:
+        raise InputError(
+            f"The log {path} cannot be written: {error.strerror or error}. It must be a regular file, old or new, that "
+            "you may write to. Move it away, or choose another work_dir."
+        ) from error
     return io.TextIOWrapper(file, encoding="utf-8")
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open for writing without waiting for the reader of a named pipe. OSError for what is not a regular file."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "It is not a regular file", path)
 
 
 def _finite(value: Any) -> Any:
@@ -138,7 +189,31 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _with_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_nan(member) for key, member in value.items()}
-    return math.nan if value is None else value
+def _read_line(text: bytes) -> dict[str, Any] | None:
+    try:
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    event, step = document.get("event"), document.get("step", 0)
+    if not isinstance(event, str) or type(step) is not int or not 0 <= step <= MOST_STEPS:
+        return None
+    line = {"event": event, "step": step}
+    for key, value in document.items():
+        read = value if key in line or isinstance(value, str) else _read_value(value)
+        if read is not None:
+            line[key] = read
+    return line
+
+
+def _read_value(value: Any) -> int | float | dict[str, float] | None:
+    """A number, NaN for null, or a flat mapping of them; None for all else."""
+    if value is None:
+        return math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if abs(value) <= MOST_NUMBER else None
+    if not isinstance(value, dict):
+        return None
+    members = {key: _read_value(member) for key, member in value.items()}
+    return {key: member for key, member in members.items() if isinstance(member, int | float)}

@@ -25,18 +25,17 @@ from .checkpoint import (
     BEST,
     CHECKPOINTS,
     Checkpoint,
-    Progress,
     Snapshot,
     keep_best,
     list_checkpoints,
     prepare_work_dir,
     save_best,
     save_checkpoint,
-    with_score,
 )
 from .engine import StepReport
 from .evaluation_times import is_evaluation_step
 from .parts import TrainerParts
+from .progress import Progress, with_score
 from .results import find_result, take_best, write_result
 from .resumption import resume
 from .run_log import LOG, RunLog

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -356,19 +357,20 @@ def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Names
 
 def _score_table(trainer: Trainer) -> str | None:
     """The scores of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
-    from segpipe.trainers.run_log import LOG, read_log
+    from segpipe.trainers.run_log import LOG, read_log_if_there
 
-    lines = read_log(trainer.parts.work_dir / LOG)
+    lines = read_log_if_there(trainer.parts.work_dir / LOG)
     found = [line for line in lines if line["event"] == "evaluation" and line["step"] == trainer.progress.best_step]
     if not found:
         return None
     best = found[-1]  # a step that was done again is there twice
     header = f"Step {best['step']:,}, on the evaluation data"
     if "iou" not in best:
-        rows = [(title, _percent(best[key])) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
+        rows = [(title, _percent(best.get(key, math.nan))) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
         return f"{header}\n{format_table([('score', '%'), *rows], ('left', 'right'))}"
     rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
-    table = format_table([("class", "IoU %"), *rows, ("mean", _percent(best["miou"]))], ("left", "right"))
+    mean = _percent(best.get("miou", math.nan))
+    table = format_table([("class", "IoU %"), *rows, ("mean", mean)], ("left", "right"))
     return f"{header}\n{table}"
 
 

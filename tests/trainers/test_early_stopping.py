@@ -8,7 +8,8 @@ from runs import build, train_in_processes
 
 from segpipe.errors import ConfigurationError
 from segpipe.trainers import Callback
-from segpipe.trainers.checkpoint import Progress, list_checkpoints, with_score
+from segpipe.trainers.checkpoint import list_checkpoints
+from segpipe.trainers.progress import Progress, with_score
 from segpipe.trainers.run_log import read_log
 
 # No weight changes, and no running statistics: the first score is the best, and none after it is better.

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from segpipe import build_trainer, load_dataset, pipeline
 from segpipe.configuration import override
 from segpipe.errors import ConfigurationError, InputError, NumericalError
-from segpipe.trainers.checkpoint import list_checkpoints, load_checkpoint, load_newest
+from segpipe.trainers.checkpoint import list_checkpoints
+from segpipe.trainers.checkpoint_reading import load_checkpoint, load_newest
 from segpipe.trainers.run_log import read_log
 
 NAMES = ("left", "right", "top")
@@ -120,7 +121,7 @@ def test_a_damaged_checkpoint_is_passed_over(recipe, data_root, tmp_path, caplog
     (tmp_path / "run" / "best").rename(tmp_path / "run" / "old-best")
     again = trainer(recipe, data_root, tmp_path / "run")
     again.train()
-    assert "Passing over the checkpoint step-00000006" in caplog.text
+    assert "Going on from step-00000004, since a newer checkpoint cannot be read" in caplog.text
     assert load_newest(tmp_path / "run" / "checkpoints").progress.step == 6
     assert_equal_weights(expected, again.model.state_dict())
 

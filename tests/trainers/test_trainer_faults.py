@@ -1,6 +1,9 @@
 """What may go wrong in a run: full disks, pictures without a label, data sets that are too small, broken files."""
 
 import errno
+import io
+import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -8,9 +11,12 @@ import torch
 from PIL import Image
 
 from segpipe import build_trainer, load_dataset
-from segpipe.errors import InputError, SegpipeError
+from segpipe.errors import CacheError, InputError, SegpipeError
+from segpipe.trainers import Callback, results, run_log
 from segpipe.trainers import checkpoint as checkpoints
-from segpipe.trainers.checkpoint import list_checkpoints, load_newest
+from segpipe.trainers import trainer as trainers
+from segpipe.trainers.checkpoint import list_checkpoints
+from segpipe.trainers.checkpoint_reading import load_newest
 from segpipe.trainers.run_log import read_log
 
 NAMES = ("left", "right", "top")
@@ -99,3 +105,98 @@ def test_a_work_directory_that_cannot_be_made_is_named(recipe, data_root, tmp_pa
     (tmp_path / "run").write_text("a file stands here")
     with pytest.raises(InputError, match=r"The work directory .*run cannot be written: File exists.*another work_dir"):
         trainer(recipe, tmp_path / "run", data(data_root)).train()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.01, 1.5, 1.99])
+def test_a_disk_that_is_full_at_any_file_of_a_checkpoint_is_explained(recipe, data_root, tmp_path, monkeypatch, share):
+    """The limit is on the bytes of each file; the optimiser's has about twice the weights'."""
+    run = trainer(recipe, tmp_path / "run", data(data_root), cfg_options={"train.ema_decay": 0.9})
+    save, place = trainers.save_checkpoint, tmp_path / "run" / "checkpoints"
+
+    def save_on_a_full_disk(checkpoint, folder, *, keep):
+        kept = list_checkpoints(folder)
+        if not kept:
+            return save(checkpoint, folder, keep=keep)
+        size = (kept[-1] / "model.safetensors").stat().st_size
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), before[1]))
+        try:
+            return save(checkpoint, folder, keep=keep)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(trainers, "save_checkpoint", save_on_a_full_disk)
+    with pytest.raises(CacheError, match=r"step-00000004 cannot be written: .*MiB free\. .*Make room.*goes on"):
+        run.train()
+    assert [path.name for path in place.iterdir()] == ["step-00000002"]
+    assert load_newest(place).progress.step == 2
+
+
+def test_a_full_disk_at_the_end_leaves_the_model_folder_before_and_can_go_on(recipe, data_root, tmp_path, monkeypatch):
+    trainer(recipe, tmp_path / "run", data(data_root), max_steps=2).train()
+    (tmp_path / "run" / "model" / "README.md").write_text("kept")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    write = results.write_tensors
+
+    def refuse(tensors, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(results, "write_tensors", refuse)
+    with pytest.raises(CacheError, match=r"model cannot be written: No space left.*The run itself is saved"):
+        trainer(recipe, tmp_path / "run", data(data_root)).train()
+    assert (tmp_path / "run" / "model" / "README.md").read_text() == "kept"
+    assert not [path.name for path in (tmp_path / "run").iterdir() if "fresh" in path.name or "incoming" in path.name]
+    monkeypatch.setattr(results, "write_tensors", write)
+    assert trainer(recipe, tmp_path / "run", data(data_root)).train().verify() == ()
+
+
+def test_a_full_disk_costs_the_log_and_the_curves_and_is_said_once(recipe, data_root, tmp_path, monkeypatch, caplog):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.txt").symlink_to("/dev/full")
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class FillUp(Callback):
+        def on_step(self, trainer, report):
+            if trainer.progress.step == 3:
+                monkeypatch.setattr(run_log, "_open_for_lines", lambda path: path.touch() or Full())
+                (tmp_path / "run" / "log.jsonl").rename(tmp_path / "old.jsonl")
+
+        def on_checkpoint(self, trainer, path):
+            if trainer.progress.step == 6:
+                shutil.copy(tmp_path / "old.jsonl", tmp_path / "run" / "log.jsonl")
+
+    monkeypatch.setattr("segpipe.trainers.curves.write_atomically", lambda path, data: Full().write(data))
+    run = trainer(recipe, tmp_path / "run", data(data_root), eval_dataset=data(data_root, "val"), callbacks=[FillUp()])
+    assert run.train().verify() == ()
+    for name in ("log.jsonl", "results.txt", "curves.png"):
+        lines = [record.getMessage() for record in caplog.records if f"{name}: " in record.getMessage()]
+        assert len(lines) == 1, (name, lines)
+
+
+def test_a_working_directory_that_is_gone_is_explained(recipe, data_root, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    run = trainer(recipe, "run", data(data_root))
+    gone.rmdir()
+    with pytest.raises(SegpipeError, match=r"run"):
+        run.train()
+    with pytest.raises(SegpipeError, match=r"work_dir|current folder"):
+        trainer(recipe, "run", data(data_root)).train()
+
+
+def test_a_working_directory_that_goes_during_the_run_is_explained(recipe, data_root, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+
+    class Remove(Callback):
+        def on_step(self, trainer, report):
+            if trainer.progress.step == 3:
+                shutil.rmtree(gone)
+
+    with pytest.raises(SegpipeError, match=r"run.*cannot be written"):
+        trainer(recipe, "run", data(data_root), callbacks=[Remove()]).train()

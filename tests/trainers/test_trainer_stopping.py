@@ -18,7 +18,8 @@ from segpipe.data import loader
 from segpipe.errors import CacheError, InputError, SegpipeError
 from segpipe.hub import ModelFolder
 from segpipe.trainers import checkpoint as checkpoints
-from segpipe.trainers.checkpoint import list_checkpoints, load_newest
+from segpipe.trainers.checkpoint import list_checkpoints
+from segpipe.trainers.checkpoint_reading import load_newest
 from segpipe.trainers.run_log import read_log
 
 NAMES = ("left", "right", "top")
@@ -207,7 +208,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(recipe, data_root, 
 
     before_step(run, 2, limit)
     try:
-        with pytest.raises(CacheError, match=r"step-00000004 cannot be written: .*File too large.*\. Older ones"):
+        with pytest.raises(CacheError, match=r"step-00000004 cannot be written: .*too large.*\. Older checkpoints"):
             run.train()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,0 +1,154 @@
+"""Checkpoints read back as if a stranger had written them: kind, size, digests, types and numbers of each file."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segpipe.errors import (
+    CacheError,
+    ConfigurationError,
+    CorruptWeightsError,
+    ModelFolderError,
+    UnsafePathError,
+    WeightsError,
+)
+from segpipe.files import open_regular, read_file
+from segpipe.hub.manifest import Manifest, Problem, find_problems, parse_manifest
+from segpipe.limits import limit
+from segpipe.log import get_logger
+from segpipe.models import read_tensors
+
+from .checkpoint import (
+    CONFIGURATION,
+    OPTIMIZER,
+    PROGRESS,
+    WEIGHTS,
+    Checkpoint,
+    Snapshot,
+    list_checkpoints,
+    list_set_aside,
+    name_of,
+    step_of,
+)
+from .progress import decode_progress
+
+logger = get_logger(__name__)
+
+_UNREADABLE = (ModelFolderError, UnsafePathError, WeightsError, CacheError, OSError)
+
+
+def load_newest(folder: Path, check: Callable[[Checkpoint], None] = lambda checkpoint: None) -> Checkpoint | None:
+    """Load the newest checkpoint that is whole, or None where a run has left none.
+
+    Newer ones that cannot be read are passed over with a warning.
+
+    Args:
+        folder: of the checkpoints.
+        check: raises WeightsError for one that does not belong to the run; it is passed over, too.
+
+    Raises:
+        CorruptWeightsError: there are checkpoints and none can be read, so that a run would begin afresh unnoticed.
+        ConfigurationError: one is whole and from a newer segpipe or of another run: going back behind it would lose
+            its steps.
+    """
+    passed: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            checkpoint = load_checkpoint(path)
+            check(checkpoint)
+        except ConfigurationError:
+            raise
+        except _UNREADABLE as error:
+            passed.append(str(error))
+            continue
+        for reason in passed:
+            logger.warning("Going on from %s, since a newer checkpoint cannot be read: %s", path.name, reason)
+        return checkpoint
+    passed += [f"{path} was set aside by an earlier run." for path in list_set_aside(folder)]
+    if passed:
+        raise CorruptWeightsError(
+            f"None of the {len(passed)} checkpoints in {folder} can be read, and nothing in it was changed. "
+            f"{' '.join(passed[:3])} Copy them again from where they are whole; or to begin afresh, choose another "
+            f"work_dir or remove {folder}."
+        )
+    return None
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify one checkpoint."""
+    snapshot, identity = _read(path, (WEIGHTS, PROGRESS, CONFIGURATION, OPTIMIZER))
+    return Checkpoint(**vars(snapshot), optimizer=_read_pickle(path / OPTIMIZER), id=identity)
+
+
+def load_best(folder: Path, step: int | None) -> Snapshot | None:
+    """Load the best weights if they are whole and of this step, else None."""
+    path = folder / name_of(step or 0)
+    if step is None or not path.is_dir():
+        return None
+    try:
+        return _read(path, (WEIGHTS, PROGRESS, CONFIGURATION))[0]
+    except (ConfigurationError, *_UNREADABLE) as error:
+        logger.warning("Passing over the best weights %s: %s", path.name, error)
+        return None
+
+
+def find_damage(folder: Path) -> tuple[Problem, ...]:
+    """Return how a folder differs from its manifest; files that others put beside the listed ones are no damage."""
+    return _problems(folder, _read_manifest(folder))
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / "manifest.json"
+    data = read_file(path, max_bytes=limit("manifest_bytes"), error=CorruptWeightsError)
+    return parse_manifest(data, str(path))
+
+
+def _problems(folder: Path, manifest: Manifest) -> tuple[Problem, ...]:
+    return tuple(problem for problem in find_problems(folder, manifest) if problem.kind != "extra")
+
+
+def _read(path: Path, names: tuple[str, ...]) -> tuple[Snapshot, str]:
+    """Return the verified weights of a folder with its progress and configuration, and its manifest's id."""
+    manifest = _read_manifest(path)
+    missing = sorted(set(names) - {entry.path for entry in manifest.files})
+    if missing:
+        raise CorruptWeightsError(f"{path} is not a whole checkpoint: {missing[0]} is not in its manifest.")
+    problems = _problems(path, manifest)
+    if problems:
+        raise CorruptWeightsError(f"{path} is damaged: {'; '.join(map(str, problems[:3]))}.")
+    data = read_file(path / PROGRESS, max_bytes=limit("run_state_bytes"), error=CorruptWeightsError)
+    progress = decode_progress(data, origin=str(path / PROGRESS))
+    if progress.step != step_of(path):
+        raise CorruptWeightsError(f"{path} says of itself that it is that of step {progress.step}.")
+    return Snapshot(
+        progress=progress,
+        model=read_tensors(path / WEIGHTS),
+        configuration=read_file(
+            path / CONFIGURATION, max_bytes=limit("configuration_bytes"), error=CorruptWeightsError
+        ),
+    ), manifest.id
+
+
+def _read_pickle(path: Path) -> Any:
+    """Tensors and plain values alone, without running code; packed no smaller than they are."""
+    with open_regular(path, error=CorruptWeightsError) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+            if packed:
+                raise CorruptWeightsError(f"{path} is compressed, which torch does not do.")
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
+            if isinstance(error, CorruptWeightsError):
+                raise
+            reason = str(error).partition("\n")[0][:200]
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, NotImplementedError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+    raise CorruptWeightsError(f"{path} is not a state of an optimiser: {reason}.")
