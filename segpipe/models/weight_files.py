@@ -21,8 +21,6 @@ from segpipe.log import get_logger
 
 logger = get_logger(__name__)
 
-# CVE-2026-24747: the restricted unpickler of older releases can be made to corrupt memory.
-SAFE_PICKLE_VERSION = (2, 10)
 WRAPPERS = ("state_dict", "model_state", "model", "module")
 
 
@@ -129,11 +127,6 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> Any:
-    if _torch_version() < SAFE_PICKLE_VERSION:
-        raise WeightsError(
-            f"{path} is a pickle, and torch {torch.__version__} cannot open pickles safely. "
-            "Upgrade to torch 2.10 or newer, or convert the file to safetensors elsewhere."
-        )
     with _open(path) as file:
         start = file.read(4)
         if start[:2] not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -208,11 +201,6 @@ def _damaged(path: Path, what: str, error: BaseException) -> CorruptWeightsError
     return CorruptWeightsError(
         f"{path} ({path.stat().st_size} bytes) is not {what}: {_first_line(error)}. Download or copy it again."
     )
-
-
-def _torch_version() -> tuple[int, int]:
-    major, minor = torch.__version__.split(".")[:2]
-    return int(major), int(minor)
 
 
 def _first_line(error: BaseException) -> str:

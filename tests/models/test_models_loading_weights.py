@@ -190,10 +190,3 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(WeightsError, match=r"model\.pt"):
         read_tensors(tmp_path / "model.pt")
-
-
-def test_old_releases_of_torch_open_no_pickles(tmp_path, monkeypatch):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "model.pt")
-    monkeypatch.setattr(torch, "__version__", "2.9.1")
-    with pytest.raises(WeightsError, match=r"torch 2\.9\.1 cannot open pickles safely"):
-        read_tensors(tmp_path / "model.pt")
