@@ -20,6 +20,7 @@ def small_camvid(tmp_path):
     return tmp_path / "camvid"
 
 
+@pytest.mark.slow
 def test_the_command_trains_each_family_and_records_it(small_camvid, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(families, "RESULTS", tmp_path)
     before = sorted(small_camvid.rglob("*"))
