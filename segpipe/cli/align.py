@@ -1,4 +1,4 @@
-"""`segpipe align`: two conversions of one network on one input, stage by stage, or their weights."""
+"""`segpipe align`: two conversions of one network on one input, stage by stage, as pipelines, or their weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from .parsing import add_json
 from .printing import format_table, print_json, print_note
 
 if TYPE_CHECKING:
+    from segpipe.configuration import Configuration
     from segpipe.inference.alignment import Alignment
     from segpipe.models import SegpipeNetwork
     from segpipe.models.comparison import Difference, WeightsComparison
 
+    Loaded = tuple[SegpipeNetwork, Configuration]
+
 LISTED = 12
+SCENE_SIZE = (358, 501)
+"""Of the drawn street: no multiple of anything, so that a difference in resizing or padding shows."""
 EXAMPLES = """  segpipe align iter_160000.pth my-model
   segpipe align hf:owner/name my-model --picture street.jpg --tolerance 1e-4
   segpipe align first.safetensors second.safetensors --weights"""
@@ -49,23 +54,67 @@ def run(options: argparse.Namespace) -> int:
 def _compare_outputs(options: argparse.Namespace) -> int:
     from segpipe.inference.alignment import align
 
-    networks = [_load(source, options) for source in (options.first, options.second)]
-    alignment = align(networks[0], networks[1], _read_input(options, networks[0]))
+    (first, ours), (second, theirs) = (_load(source, options) for source in (options.first, options.second))
+    alignment = align(first, second, _read_input(options, first))
+    procedures = _compare_procedures((first, ours), (second, theirs), options)
     is_apart = _is_apart(alignment.logits.absolute, options.tolerance)
     if options.json:
-        print_json(_alignment_document(alignment, options, is_apart))
+        print_json({**_alignment_document(alignment, options, is_apart), **procedures})
     else:
         print(_alignment_text(alignment, options, is_apart))
+        print(_procedures_text(procedures, options))
     return int(is_apart)
 
 
-def _load(source: str, options: argparse.Namespace) -> SegpipeNetwork:
+def _load(source: str, options: argparse.Namespace) -> Loaded:
     from segpipe.inference.alignment import load_unfolded
     from segpipe.models import open_checkpoint
 
     folder = open_checkpoint(source, preset=_preset_for(source, options.preset))
     network = load_unfolded(folder, device=options.device)
-    return network.double() if options.double else network
+    return network.double() if options.double else network, folder.configuration
+
+
+def _compare_procedures(first: Loaded, second: Loaded, options: argparse.Namespace) -> dict[str, Any]:
+    """What differs between the two as pipelines: settings, and label maps of the picture or of a drawn street."""
+    from segpipe.inference.alignment import differing_label_share, differing_settings
+
+    share = None
+    if first[1].task == second[1].task == "image-segmentation":
+        share = differing_label_share(first, second, _example_image(options))
+    settings = differing_settings(first[1], second[1])
+    return {
+        "settings": [{"key": key, "first": one, "second": other} for key, one, other in settings],
+        "pipelines_differing_pixels": share,
+    }
+
+
+def _example_image(options: argparse.Namespace) -> Any:
+    if options.picture is not None:
+        from segpipe.data.images import read_image
+
+        return read_image(options.picture)
+    from segpipe.data.scenes import draw_street_scene
+
+    return draw_street_scene(0, SCENE_SIZE).image
+
+
+def _procedures_text(procedures: dict[str, Any], options: argparse.Namespace) -> str:
+    settings, share = procedures["settings"], procedures["pipelines_differing_pixels"]
+    lines = []
+    if settings:
+        rows = [(each["key"], _short(each["first"]), _short(each["second"])) for each in settings]
+        lines += ["", format_table([("setting", options.first, options.second), *rows], ("left", "left", "left"))]
+    if share is not None:
+        what = options.picture or f"a drawn street of {SCENE_SIZE[0]} × {SCENE_SIZE[1]}"
+        how = "each with its own settings" if settings else "with the same settings"
+        lines += ["", f"As pipelines, {how}, their label maps of {what} differ in {share:.4%} of the pixels."]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _preset_for(source: str, preset: str | None) -> str | None:

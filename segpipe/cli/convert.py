@@ -74,12 +74,17 @@ def _convert_back(options: argparse.Namespace) -> int:
     from segpipe.models import convert_back
 
     path = convert_back(options.source, options.to, dialect=options.to_dialect)
+    from segpipe.models.conversion import sidecar_of
+
+    beside = sidecar_of(path)
     files = [path] if path.is_file() else list(path.iterdir())
     size = sum(file.stat().st_size for file in files)
     if options.json:
         print_json({"path": str(path), "size": size, "dialect": options.to_dialect})
     else:
         print(f"{path}  in the names of {options.to_dialect}, {format_bytes(size)}")
+        if path.is_file() and beside.is_file():
+            print(f"{beside}  its configuration, from which convert makes the same model again")
     return 0
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from segpipe.configuration import Configuration, to_document
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.models import SegpipeNetwork, build_loaded, own_tensors
 from segpipe.models.comparison import Difference, measure_difference
 
 from .label_maps import label_map
+from .looks import predict
 from .placement import place_picture
 from .views import Prediction, View
 
@@ -92,6 +96,41 @@ def _run(network: SegpipeNetwork, images: Tensor) -> dict[str, Tensor]:
         given, tensors = tensors, stage.run(tensors)
         found[stage.name] = _joined([tensor for tensor in tensors if not any(tensor is old for old in given)])
     return {**found, LOGITS: last.run(tensors)[0]}
+
+
+@torch.inference_mode()
+def differing_label_share(
+    first: tuple[SegpipeNetwork, Configuration], second: tuple[SegpipeNetwork, Configuration], image: np.ndarray
+) -> float:
+    """The share of an image's pixels to which two models, each with its own procedure, give another class.
+
+    Args:
+        first: a network and the configuration that says how images are resized, seen and labelled.
+        second: the same.
+        image: (H, W, 3) uint8 RGB.
+    """
+    maps = [
+        label_map(predict(network, image, configuration.preprocessor, configuration.inference)).labels
+        for network, configuration in (first, second)
+    ]
+    return float((maps[0] != maps[1]).double().mean())
+
+
+def differing_settings(first: Configuration, second: Configuration) -> list[tuple[str, Any, Any]]:
+    """(path, value of the first, value of the second) of what decides on a label map and its meaning."""
+    one, other = (
+        {section: to_document(each).get(section) for section in ("model", "labels", "preprocessor", "inference")}
+        for each in (first, second)
+    )
+    return list(_differences("", one, other))
+
+
+def _differences(path: str, first: Any, second: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in {**first, **second}:
+            yield from _differences(f"{path}.{key}".lstrip("."), first.get(key), second.get(key))
+    elif first != second:
+        yield path, first, second
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

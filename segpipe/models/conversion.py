@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from segpipe.configuration import Configuration, LabelSet, load_preset
+from segpipe.configuration import Configuration, LabelSet, load_preset, read_configuration
 from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file
 from segpipe.configuration.foreign_segmenter import VARIANT_FILE
 from segpipe.errors import InputError, SegpipeError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder, atomic_folder, is_model_folder
+from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
 from .dialects import detect_dialect, translate
@@ -22,6 +24,8 @@ from .dialects.segmenter import SEGMENTER_FAMILY
 from .dialects.unept import UNEPT_FAMILY
 from .loading import write_model_folder
 from .weight_files import read_meta, read_tensors
+
+logger = get_logger(__name__)
 
 # The first that recognises a checkpoint describes it; UN-EPT's may have Segmenter's encoder.
 FAMILIES: tuple[Family, ...] = (SEGFORMER_FAMILY, UNEPT_FAMILY, SEGMENTER_FAMILY)
@@ -54,6 +58,14 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty. Name a new folder, or remove it first.")
     folder = open_checkpoint(source, architecture=architecture, preset=preset)
+    if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):
+        logger.warning(
+            "%s does not say how images are resized and seen. Assumed is what %s does by default: %s. "
+            "To set it, convert with a preset (--preset NAME), or change configuration.json",
+            Path(source).name,
+            folder.dialect,
+            describe_procedure(folder.configuration),
+        )
     configuration = _with_labels(folder.configuration, labels)
     _check_classes(configuration, num_classes, origin=str(source))
     with atomic_folder(target) as in_progress:
@@ -72,6 +84,8 @@ def open_checkpoint(source: str | Path, *, architecture: str | None = None, pres
         dialect = detect_dialect(tensors, origin=str(path))
         if preset:
             return ModelFolder(path.parent, load_preset(preset), path, dialect, path.name)
+        if sidecar_of(path).is_file():
+            return ModelFolder(path.parent, _read_sidecar(path, architecture), path, dialect, path.name)
         checkpoint = Checkpoint(path, translate(tensors, dialect), dialect, read_meta(path), architecture)
         return ModelFolder(path.parent, describe_checkpoint(checkpoint), path, dialect, path.name)
     folder = Hub().resolve(source)
@@ -80,6 +94,41 @@ def open_checkpoint(source: str | Path, *, architecture: str | None = None, pres
     if architecture is not None:
         raise InputError(f"{source} says itself what it is; leave architecture={architecture!r} out.")
     return replace(folder, configuration=load_preset(preset)) if preset else folder
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where `convert_back` writes the configuration of a file of weights."""
+    return path.with_name(f"{path.name}.json")
+
+
+def describe_procedure(configuration: Configuration) -> str:
+    """How a configuration resizes and sees images, on one line."""
+    resize, inference = configuration.preprocessor.resize, configuration.inference
+    values = [f"resize {_settings(resize)}" if resize is not None else "no resize", f"mode {inference.mode}"]
+    if inference.mode == "slide":
+        values.append(f"window {inference.window}, stride {inference.stride}")
+    values += [f"upsampling {inference.upsampling}", f"size_multiple {configuration.model.size_multiple}"]
+    return ", ".join(values)
+
+
+def _says_its_procedure(weights: Path, source: str | Path) -> bool:
+    """Whether a folder, or a document beside a file, says how images are resized and seen."""
+    documents = sidecar_of(weights), weights.with_name(VARIANT_FILE), weights.with_name(LIBAI_FILE)
+    return not Path(source).is_file() or any(document.is_file() for document in documents)
+
+
+def _settings(resize: Any) -> str:
+    document = msgspec.to_builtins(resize)
+    return f"{document.pop('mode')} ({', '.join(f'{key} {value}' for key, value in document.items())})"
+
+
+def _read_sidecar(path: Path, architecture: str | None) -> Configuration:
+    if architecture is not None:
+        raise InputError(
+            f"{sidecar_of(path).name} beside {path} says what it is; leave architecture={architecture!r} out, or move "
+            "one of the two files."
+        )
+    return read_configuration(sidecar_of(path))
 
 
 def _find_checkpoint(path: Path) -> Path:
@@ -121,7 +170,10 @@ def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
 
 
 def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] | None) -> Configuration:
-    """The given labels, else the configuration's, else numbered ones."""
+    """The given labels, else the configuration's, else numbered ones.
+
+    Names alone rename the classes that the configuration has: their colours and raw ids stay.
+    """
     if labels is None and configuration.labels is not None:
         return configuration
     outputs = configuration.model.num_classes
@@ -132,11 +184,27 @@ def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] 
             f"The labels do not fit: {len(labels)} names for {outputs} outputs of the network. "
             "Give one name for each output, in their order."
         )
+    known = configuration.labels
     try:
-        chosen = labels if isinstance(labels, LabelSet) else _named_labels(tuple(labels))
+        if known is not None and len(known.names) == len(_names_of(labels)):
+            chosen = _renamed(known, labels)
+        else:
+            chosen = labels if isinstance(labels, LabelSet) else _named_labels(tuple(labels))
         return msgspec.structs.replace(configuration, labels=chosen)
     except ValueError as error:
         raise InputError(f"The labels do not fit: {error}.") from error
+
+
+def _names_of(labels: LabelSet | Sequence[str]) -> tuple[str, ...]:
+    """The class names of either."""
+    return labels.names if isinstance(labels, LabelSet) else tuple(labels)
+
+
+def _renamed(known: LabelSet, labels: LabelSet | Sequence[str]) -> LabelSet:
+    """The known labels under other names; what a label set says itself comes first."""
+    if not isinstance(labels, LabelSet):
+        return msgspec.structs.replace(known, names=tuple(labels))
+    return msgspec.structs.replace(labels, palette=labels.palette or known.palette)
 
 
 def _named_labels(names: tuple[str, ...]) -> LabelSet:

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
-from segpipe.configuration import Configuration
+from segpipe.configuration import Configuration, WeightsConfig, write_configuration
 from segpipe.configuration.huggingface_documents import huggingface_config, huggingface_preprocessor
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder, atomic_folder
 from segpipe.log import get_logger
 
 from .building import build_outline
-from .conversion import open_checkpoint
+from .conversion import open_checkpoint, sidecar_of
 from .dialects import translate
 from .dialects.rules import Tensors
 from .dialects.segformer import NORM_EPS
-from .dialects.writing import write_dialect
+from .dialects.writing import WRITTEN_DIALECTS, write_dialect
 from .weight_files import read_tensors
 from .weights import fit_tensors, write_tensors
 
@@ -34,7 +35,10 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
 
     A .safetensors file has the tensors alone. In a .pth file they lie where that implementation looks for them:
     under "state_dict", with class names and colours in "meta" (NVlabs, mmsegmentation, EasyCV, UN-EPT), under "model"
-    (Segmenter), or as they are (LiBai, Hugging Face, timm). What `convert` makes of the file has the same tensors.
+    (Segmenter), or as they are (LiBai, Hugging Face, timm).
+
+    No such file says how images are resized, seen and labelled. The whole configuration is written beside it, as
+    FILE.json (in Hugging Face's folder as configuration.json), from which `convert` makes the same model again.
 
     Args:
         source: a folder, a model's name or a file, in any dialect.
@@ -48,8 +52,10 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
         return _write_huggingface_folder(source, target)
     if target.suffix not in (*PICKLES, ".safetensors"):
         raise InputError(f"{target} ends in none of .safetensors, {', '.join(PICKLES)}. Name a file that does.")
-    if target.exists():
-        raise InputError(f"{target} exists. Name a new file, or remove it first.")
+    beside = sidecar_of(target)
+    for path in (target, beside):
+        if path.exists():
+            raise InputError(f"{path} exists. Name a new file, or remove it first.")
     folder = open_checkpoint(source)
     tensors = write_dialect(own_tensors(folder), dialect)
     _warn_of_eps(folder.configuration, dialect)
@@ -57,11 +63,13 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
         write_tensors(tensors, target)
     else:
         torch.save(_wrapped(tensors, dialect, folder.configuration), target)
+    if dialect == "segpipe" or WRITTEN_DIALECTS[dialect].has_head:
+        write_configuration(replace(folder.configuration, weights=None), beside)
     return target
 
 
 def _write_huggingface_folder(source: str | Path, target: Path) -> Path:
-    """The weights with Hugging Face's two documents."""
+    """The weights with Hugging Face's two documents, and ours beside them."""
     if target.exists():
         raise InputError(f"{target} exists. Name a new folder, or remove it first.")
     folder = open_checkpoint(source)
@@ -75,6 +83,8 @@ def _write_huggingface_folder(source: str | Path, target: Path) -> Path:
         write_tensors(tensors, in_progress / "model.safetensors")
         for name, document in documents.items():
             (in_progress / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        weights = WeightsConfig(source=None, file="model.safetensors", dialect="huggingface")
+        write_configuration(replace(folder.configuration, weights=weights), in_progress / "configuration.json")
     return target
 
 

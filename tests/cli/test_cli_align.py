@@ -56,3 +56,24 @@ def test_options_that_contradict_one_another_are_refused(capsys):
     assert main(["align", MODEL, MODEL, "--weights", "--double"]) == 2
     assert main(["convert", MODEL, "out.pth", "--to-dialect", "libai", "--num-classes", "3"]) == 2
     assert "Leave" in capsys.readouterr().err
+
+
+def test_models_whose_settings_differ_are_compared_as_pipelines(capsys, tmp_path):
+    change = 'preprocessor.resize={"mode": "exact", "size": [96, 128]}'
+    for name, changes in (("one", []), ("two", ["--set", change])):
+        assert main(["convert", MODEL, name]) == 0
+        capsys.readouterr()
+        assert main(["config", "show", name, *changes]) == 0
+        (tmp_path / name / "configuration.json").write_text(capsys.readouterr().out)
+        (tmp_path / name / "manifest.json").unlink(missing_ok=True)
+    assert main(["align", "one", "two", "--size", "64", "64", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["stages"][-1]["absolute"] == 0.0
+    assert {each["key"].rpartition(".")[0] for each in document["settings"]} == {"preprocessor.resize"}
+    assert document["pipelines_differing_pixels"] > 0.001
+    assert main(["align", "one", "two", "--size", "64", "64"]) == 0
+    text = capsys.readouterr().out
+    assert "preprocessor.resize" in text
+    assert "As pipelines, each with its own settings" in text
+    assert main(["align", "one", "one", "--size", "64", "64"]) == 0
+    assert "differ in 0.0000%" in capsys.readouterr().out.splitlines()[-1]

@@ -1,5 +1,7 @@
 """Our weights in other implementations' names: back again bit for bit, and as independent key tables have them."""
 
+import re
+
 import pytest
 import torch
 from foreign_checkpoints import easycv_tensors, hugging_face_tensors
@@ -7,17 +9,23 @@ from msgspec.structs import replace
 
 from segpipe.configuration import (
     DeitConfig,
+    ExactResize,
     HeadConfig,
+    InferenceConfig,
+    LabelSet,
     MitConfig,
     NormEps,
+    PreprocessorConfig,
     ResNetConfig,
     SegformerConfig,
     SegmenterConfig,
     SegmenterHeadConfig,
+    ShortSideResize,
     UneptConfig,
     VitConfig,
     load_preset,
     override,
+    write_configuration,
 )
 from segpipe.configuration.foreign_huggingface import configuration_from_huggingface
 from segpipe.configuration.huggingface_documents import huggingface_config, huggingface_preprocessor
@@ -32,6 +40,7 @@ from segpipe.models import (
     own_tensors,
     translate,
     write_dialect,
+    write_tensors,
 )
 
 VIT = VitConfig(image_size=(64, 64), depth=1)
@@ -182,11 +191,71 @@ def own_folder(tmp_path):
 )
 def test_a_written_file_converts_to_the_same_network(own_folder, tmp_path, dialect, names):
     path = convert_back(own_folder.path, tmp_path / "theirs.pth", dialect=dialect)
+    path.with_name("theirs.pth.json").unlink()
     back = convert(path, tmp_path / "back")
     assert back.configuration.labels.names[: len(names)] == names
     expected = {key: t for key, t in own_tensors(own_folder).items() if not key.endswith("num_batches_tracked")}
     found = {key: t for key, t in own_tensors(back).items() if not key.endswith("num_batches_tracked")}
     assert_same(found, expected)
+
+
+PALETTE = ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12), (13, 14, 15))
+RESIZES = (
+    ShortSideResize(size=360, max_long_side=900, library="pillow"),
+    ExactResize(size=(64, 96), library="opencv"),
+    None,
+)
+
+
+def folder_with(own_folder, tmp_path, resize):
+    """The folder with settings that no dialect has by default."""
+    labels = LabelSet(names=tuple("abcde"), palette=PALETTE, raw_ids=(7, 0, 11, 3, 24), ignore_index=254)
+    configuration = replace(
+        own_folder.configuration,
+        model=replace(own_folder.configuration.model, size_multiple=16),
+        labels=labels,
+        preprocessor=PreprocessorConfig(resize=resize),
+        inference=InferenceConfig(scales=(0.75, 1.25), flip=True, combine="logits", upsampling="one-step"),
+    )
+    folder = tmp_path / "special"
+    folder.mkdir()
+    write_configuration(configuration, folder / "configuration.json")
+    write_tensors(own_tensors(own_folder), folder / "model.safetensors")
+    return folder, configuration
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize(
+    ("dialect", "name"),
+    [
+        ("nvlabs", "theirs.pth"), ("libai", "theirs.safetensors"), ("huggingface", "theirs"),
+        ("huggingface", "theirs.bin"),
+    ],
+)  # fmt: skip
+def test_the_way_to_a_dialect_and_back_keeps_the_whole_configuration(own_folder, tmp_path, dialect, name, resize):
+    folder, configuration = folder_with(own_folder, tmp_path, resize)
+    convert_back(folder, tmp_path / name, dialect=dialect)
+    back = convert(tmp_path / name, tmp_path / "back")
+    assert replace(back.configuration, weights=None) == configuration
+
+
+def test_a_file_without_its_configuration_says_what_is_assumed_and_how_to_set_it(own_folder, tmp_path, caplog):
+    path = convert_back(own_folder.path, tmp_path / "theirs.pth", dialect="nvlabs")
+    convert(path, tmp_path / "first")
+    assert "Assumed" not in caplog.text
+    path.with_name("theirs.pth.json").unlink()
+    convert(path, tmp_path / "second")
+    assert re.search(r"theirs\.pth does not say .* nvlabs .*size 512.*--preset", caplog.text)
+
+
+def test_names_alone_keep_the_palette_and_the_raw_ids_of_the_file(own_folder, tmp_path):
+    folder, configuration = folder_with(own_folder, tmp_path, None)
+    labels = convert(folder, tmp_path / "renamed", labels=["v", "w", "x", "y", "z"]).configuration.labels
+    assert labels == replace(configuration.labels, names=("v", "w", "x", "y", "z"))
+    given = LabelSet(names=tuple("vwxyz"))
+    assert convert(folder, tmp_path / "again", labels=given).configuration.labels.palette == PALETTE
+    colored = LabelSet(names=tuple("vwxyz"), palette=PALETTE[::-1])
+    assert convert(folder, tmp_path / "colored", labels=colored).configuration.labels == colored
 
 
 def test_a_file_is_never_overwritten_and_needs_a_known_kind(own_folder, tmp_path):
