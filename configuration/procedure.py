@@ -50,7 +50,7 @@ def describe_multiscale(scores: PublishedScores) -> str:
 def keep_scores(before: Configuration, after: Configuration) -> Configuration:
     """Take the published figures off a configuration that no longer runs what they were measured with."""
     scores = after.weights.scores if after.weights else None
-    if after.weights is None or scores is None or scores.reported_by is None or _procedure(before) == _procedure(after):
+    if after.weights is None or scores is None or _procedure(before) == _procedure(after):
         return after
     if before.weights is None or before.weights.scores != scores:
         return after  # they were changed as well
