@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -233,11 +232,6 @@ class Trainer:
         self.progress = replace(self.progress, is_evaluation_due=False)
         evaluation = self.parts.configuration.evaluation
         key = evaluation.best if evaluation else next(iter(scores.means))
-        if math.isnan(scores.means[key]):
-            raise InputError(
-                "The labels to evaluate on hold nothing but ignored pixels, so there is no score. Look at them with "
-                "segpipe data check, or train without data to evaluate on."
-            )
         before = self.progress.best_step
         self.progress = with_score(self.progress, scores.means[key])
         log.write("evaluation", {"step": self.progress.step, **scores.means, **scores.by_class})

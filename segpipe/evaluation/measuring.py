@@ -92,6 +92,9 @@ def evaluate(
         readers: threads that read pictures ahead; 0: none.
         on_picture: called with the name and the label map of each picture that this process sees.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
+
+    Raises:
+        InputError: there are no pictures, or no pixel of any label is a class.
     """
     check_countable(dataset, batch_size)
     network, chosen = open_network(model, configuration, device, task=Tasks.image_segmentation)
@@ -108,6 +111,11 @@ def evaluate(
     samples = with_bar(read_ahead(dataset, indices, readers), len(indices), progress)
     tally = Tally.empty(dataset.labels, boundary_ratio)
     _count_together(network, samples, plan, tally)
+    if shard is None and not tally.matrix.counts.any():
+        raise InputError(
+            f"The labels of {dataset!r} hold nothing but ignored pixels, so there is no score. Look at them with "
+            "segpipe data check."
+        )
     scores = tally.scores(dataset.labels.names)
     if distributed.is_main():
         logger.info("Evaluated %d pictures in %d processes: mIoU %.4f", len(dataset), parts, scores.miou)

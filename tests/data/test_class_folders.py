@@ -119,3 +119,13 @@ def test_batches_of_classes_have_one_index_per_picture(tmp_path):
     assert batch.images.shape == (3, 3, 6, 8)
     with pytest.raises(InputError, match="has no class"):
         collate([dataset[0], Sample(dataset[0].image, None, "other")])
+
+
+def test_classes_without_a_picture_are_named_and_a_split_without_any_is_refused(tmp_path, caplog):
+    put(tmp_path, "train/n02/b.png")
+    for folder in ("train/n01", "train/n03", "val/n02"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert len(load_dataset("class-folders", tmp_path)) == 1
+    assert f"2 of 3 classes have no picture in {tmp_path / 'train'}: n01, n03" in caplog.text
+    with pytest.raises(InputError, match=r"class-folders val in .* has no samples"):
+        load_dataset("class-folders", tmp_path, "val")

@@ -248,10 +248,11 @@ def _sort_out(document: Document, path: Path) -> tuple[dict[str, Objects], _Odd]
         if shape is not None:
             objects[key].shapes.append(shape)
     if document.annotations and not any(shape.mask for each in objects.values() for shape in each.shapes):
-        found = "; ".join(finding.what for finding in odd.findings(()))
         raise InputError(
-            f"None of the {len(document.annotations):,} objects in {path} has a mask that can be used ({found}); "
-            "classes of pixels cannot be learnt from it. Name a JSON with masks as annotations=."
+            f"None of the {len(document.annotations):,} objects in {path} has a mask that can be used: "
+            f"{len(odd.boxes):,} have only a box, {len(odd.nowhere):,} neither, {len(odd.no_picture):,} belong to "
+            f"pictures that are not listed, and {len(odd.no_area):,} polygons or boxes have no area. Classes of pixels "
+            "cannot be learnt from it. Name a JSON with masks as annotations=."
         )
     return objects, odd
 

@@ -79,7 +79,16 @@ def build_class_folders(
         assert base is not None
         pictures, below = _found(base, classes), base
     logger.info("%s: %d pictures of %d classes in %s", split, len(pictures), len(labels.names), below)
+    _warn_of_empty_classes(labels.names, pictures, below)
     return build_classification_dataset(folder.resolve().name, split, labels, below, pictures)
+
+
+def _warn_of_empty_classes(names: Sequence[str], pictures: Sequence[tuple[str, int]], below: Path) -> None:
+    used = {index for _, index in pictures}
+    empty = [name for index, name in enumerate(names) if index not in used]
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        logger.warning("%d of %d classes have no picture in %s: %s", len(empty), len(names), below, shown)
 
 
 def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | None:
