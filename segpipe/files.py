@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -73,6 +75,44 @@ def read_file(
             "Check that it is the right file; docs/limits.md says how to raise the limit."
         )
     return data
+
+
+def copy_regular(source: str | os.PathLike[str], target: str | os.PathLike[str], *, error: MakeError) -> None:
+    """Copy the bytes of a regular file to a new file. Links to one are followed; see `open_regular`.
+
+    Raises:
+        OSError: the target exists, or cannot be written.
+    """
+    with open_regular(source, error=error) as read, open(target, "xb") as written:
+        shutil.copyfileobj(read, written, 2**20)
+
+
+def file_url_path(url: str, *, error: MakeError) -> str:
+    """Return the path that a file URL names; on this machine, or `error` is raised.
+
+    Another host would have another file, and the one of that path here is not it.
+    """
+    from urllib.request import url2pathname  # slow to import, and rarely needed
+
+    parts = urlsplit(url)
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise error(
+            f"The file URL {url[:200]!r} names another host; only files of this machine can be read by one. "
+            "Write file:///path."
+        )
+    return url2pathname(parts.path)
+
+
+def absolute_path(path: str | os.PathLike[str], *, error: MakeError) -> Path:
+    """Return a path from the root of the file system on, `~` expanded, links as they are."""
+    expanded = Path(os.path.expanduser(path))
+    folder = current_folder()
+    if folder is None and not expanded.is_absolute():
+        raise error(
+            f"{_shown(path)} is a relative path, and the current folder was deleted. Give an absolute path, or change "
+            "to another folder."
+        )
+    return expanded if folder is None else folder / expanded
 
 
 def current_folder() -> Path | None:

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
-from segpipe.files import open_regular, read_file
+from segpipe.files import absolute_path, copy_regular, file_url_path, open_regular, read_file
 
 
 def test_a_regular_file_is_read(tmp_path):
@@ -56,3 +56,33 @@ def test_a_deleted_current_folder_is_said(tmp_path, monkeypatch):
     tmp_path.rmdir()
     with pytest.raises(InputError, match="the current folder was deleted"):
         open_regular("missing", error=InputError)
+
+
+@pytest.mark.parametrize("url", ["file:///srv/a%20b", "file://localhost/srv/a%20b", "file://LOCALHOST/srv/a%20b"])
+def test_a_file_url_names_a_path_of_this_machine(url):
+    assert file_url_path(url, error=InputError) == "/srv/a b"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file://host/etc/passwd", "file://127.0.0.1/x", "file://localhost:80/x", "file://me@localhost/x", "file://x"],
+)
+def test_a_file_url_of_another_host_is_refused(url):
+    with pytest.raises(InputError, match="names another host"):
+        file_url_path(url, error=InputError)
+
+
+def test_a_relative_path_needs_a_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute_path("a/b", error=InputError) == tmp_path / "a/b"
+    tmp_path.rmdir()
+    assert absolute_path("/a/b", error=InputError).as_posix() == "/a/b"
+    with pytest.raises(InputError, match="current folder was deleted"):
+        absolute_path("a/b", error=InputError)
+
+
+def test_a_device_is_not_copied(tmp_path):
+    (tmp_path / "link").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is a device"):
+        copy_regular(tmp_path / "link", tmp_path / "copy", error=InputError)
+    assert not (tmp_path / "copy").exists()

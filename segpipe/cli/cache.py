@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from segpipe.hub import CachedModel, Hub, Pruned
 
-from .parsing import add_action, add_actions, add_json
+from .parsing import add_action, add_actions, add_json, days, whole_number
 from .printing import format_bytes, format_fields, format_table, print_json
 
 EXAMPLES = """  segpipe cache list
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(add_action(actions, "list", "what is there, the most recently used first", list_cache))
     add_json(add_action(actions, "verify", "hash every file again; exit code 1 when one differs", verify_cache))
     prune = add_action(actions, "prune", "remove what dead downloads left, and more if asked", prune_cache)
-    prune.add_argument("--unused-for", type=float, metavar="DAYS", help="remove what was not used for so long")
-    prune.add_argument("--keep-last", type=int, metavar="N", help="keep only the N most recently used")
+    prune.add_argument("--unused-for", type=days, metavar="DAYS", help="remove what was not used for so long")
+    prune.add_argument("--keep-last", type=whole_number, metavar="N", help="keep only the N most recently used")
     add_json(prune)
     remove = add_action(actions, "remove", "remove one model", remove_model)
     remove.add_argument("name", metavar="NAME", help="as it was downloaded")

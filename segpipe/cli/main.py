@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from segpipe import __version__
-from segpipe.errors import SegpipeError
+from segpipe.errors import InputError, SegpipeError
+from segpipe.files import current_folder
 from segpipe.names import unknown_name_message
 
 from .interruption import imports_end_at_once, note_interruption
@@ -83,6 +84,8 @@ def _run(arguments: list[str]) -> int:
     parser = new_parser(f"segpipe {verb}", VERBS[verb], module.EXAMPLES)
     module.add_arguments(parser)
     options = parser.parse_args(arguments[start + 1 :])
+    if current_folder() is None:  # MKL, which torch loads, would end the process
+        raise InputError("The current folder was deleted; a command needs one to work in. Change to another folder.")
     with _log_on_stderr(verbosity + options.verbose):
         return int(module.run(options))
 

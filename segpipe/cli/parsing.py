@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
+MOST_DAYS = 36525
+"""A hundred years."""
 Action = Callable[[argparse.Namespace], int]
 
 
@@ -35,6 +39,24 @@ def add_verbose(parser: argparse.ArgumentParser, default: Any = 0) -> None:
     parser.add_argument(
         "-v", "--verbose", action="count", default=default, help="show what happens, on stderr; twice for more"
     )
+
+
+def days(text: str) -> float:
+    """A number of days: the `type` of an option."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 0 to {MOST_DAYS:,}")
+    return number
+
+
+def whole_number(text: str) -> int:
+    """0, 1, 2, …: the `type` of an option."""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

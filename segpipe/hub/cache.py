@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
+
+from segpipe.errors import InputError
 
 from .manifest import Problem, check_folder
 from .parts import left_behind
@@ -65,9 +69,9 @@ class Cache:
     def prepare(self) -> None:
         """Make the folder and mark it as a cache, so that backup programs leave it out."""
         tag = self.home / "CACHEDIR.TAG"
-        if tag.is_file():
-            return
         with storage_errors(tag):
+            if tag.is_file():
+                return
             self.home.mkdir(parents=True, exist_ok=True)
             write_atomically(tag, CACHEDIR_TAG)
 
@@ -96,6 +100,10 @@ class Cache:
             unused_for: remove also what was not used for so long.
             keep_last: remove also all but so many folders, the most recently used ones stay.
         """
+        if unused_for is not None and unused_for < timedelta():
+            raise InputError(f"unused_for is {unused_for}; it cannot be negative. Pass e.g. timedelta(days=30).")
+        if keep_last is not None and keep_last < 0:
+            raise InputError(f"keep_last is {keep_last}; it is the number of folders to keep, 0 or more.")
         now = datetime.now(timezone.utc)
         removed: list[tuple[Path, int]] = list(self._remove_leftovers())
         models = self.models()
@@ -155,14 +163,15 @@ class Cache:
     def _remove_leftovers(self) -> Iterator[tuple[Path, int]]:
         for parts in (self.home / "models").glob("*/parts"):
             for path in left_behind(parts):
-                size = path.stat().st_size if path.exists() else 0
-                path.unlink(missing_ok=True)
-                path.with_name(path.name + ".json").unlink(missing_ok=True)
+                size = folder_bytes(path) if path.is_dir() else _size(path)
+                for leftover in (path, path.with_name(path.name + ".json")):
+                    with storage_errors(leftover):
+                        remove_folder(leftover)
                 yield path, size
         for folder in ("models", "models/*", "converted"):
             for path in (*self.home.glob(f"{folder}/.incoming-*"), *self.home.glob(f"{folder}/.removed-*")):
                 # A living process may be filling it; nobody fills one for a day.
-                if time.time() - path.stat().st_mtime > _DAY:
+                if time.time() - _modified(path) > _DAY:
                     size = folder_bytes(path)
                     shutil.rmtree(path, ignore_errors=True)
                     yield path, size
@@ -183,4 +192,20 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _last_used(folder: Path) -> datetime:
-    return datetime.fromtimestamp((folder / "manifest.json").stat().st_mtime, timezone.utc)
+    try:
+        return datetime.fromtimestamp(_modified(folder / "manifest.json"), timezone.utc)
+    except (ValueError, OverflowError):  # a time that no calendar has
+        return datetime.fromtimestamp(0, timezone.utc)
+
+
+def _modified(path: Path) -> float:
+    """When a path was changed, 0 where it is gone."""
+    with suppress(OSError):
+        return os.lstat(path).st_mtime
+    return 0.0
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return os.lstat(path).st_size
+    return 0

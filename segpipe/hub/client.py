@@ -16,11 +16,12 @@ from segpipe.errors import (
     OfflineError,
     UnknownNameError,
 )
+from segpipe.files import absolute_path
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
 from .cache import Cache, CachedModel, Checked, Pruned
-from .folder import ModelFolder, is_model_folder
+from .folder import ModelFolder, is_model_folder, reading
 from .huggingface import HuggingFaceSource, huggingface_credentials
 from .modelscope import ModelScopeSource, modelscope_credentials
 from .publishing import DEFAULT_REVISION, publish_to_directory, target_directory
@@ -77,6 +78,8 @@ class Hub:
             return _open_directory(Path(name), revision, str(name))
         if isinstance(name, Path):
             raise ModelFolderError(f"There is no folder {name}. Check the path.")
+        if not isinstance(name, str):
+            raise ModelNameError(f"A model's name is a text or a path; a {type(name).__name__} was given.")
         if name.endswith(WEIGHT_SUFFIXES) and ":" not in name and not os.path.exists(name):
             raise ModelFolderError(f"There is no file {name}. Check the path.")
         reference = _parse_name(name, revision)
@@ -237,14 +240,15 @@ def _open_directory(folder: Path, revision: str | None, name: str) -> ModelFolde
     """A model folder, or the revision of it that a static hub's directory holds."""
     if revision is not None:
         check_revision(revision)
-    if revision is None and is_model_folder(folder):
-        return ModelFolder.open(folder, name=name)
-    chosen = revision or DEFAULT_REVISION
-    if is_model_folder(folder / chosen):
-        return ModelFolder.open(folder / chosen, name=name, revision=chosen)
-    if revision is None and folder.is_dir():
-        return ModelFolder.open(folder, name=name)  # says why it is none
-    raise _no_such_directory(folder, revision)
+    with reading(folder):
+        if revision is None and is_model_folder(folder):
+            return ModelFolder.open(folder, name=name)
+        chosen = revision or DEFAULT_REVISION
+        if is_model_folder(folder / chosen):
+            return ModelFolder.open(folder / chosen, name=name, revision=chosen)
+        if revision is None and folder.is_dir():
+            return ModelFolder.open(folder, name=name)  # says why it is none
+        raise _no_such_directory(folder, revision)
 
 
 def _no_such_directory(folder: Path, revision: str | None) -> ModelNotFoundError:
@@ -271,7 +275,7 @@ def _parse_name(name: str, revision: str | None) -> Reference:
 def _parse_target(name: str, revision: str | None) -> Reference:
     """Where to publish: a name, or a path, which is a directory of a static hub."""
     if isinstance(name, str) and _is_path(name):
-        name = Path(os.path.expanduser(name)).absolute().as_uri()
+        name = absolute_path(name, error=ModelNameError).as_uri()
     return parse_reference(name, revision)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segpipe.errors import ModelFolderError
+from segpipe.errors import ModelFolderError, SegpipeError
 
 from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
 from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
@@ -47,14 +49,16 @@ class ModelFolder:
         Digests are not computed here, `verify` does that.
         """
         folder = Path(path)
-        _require_folder(folder)
-        configuration, dialect = _read_configuration(folder)
-        manifest = read_manifest(folder)
-        _require_whole(folder, manifest)
-        configuration = _with_origin(configuration, dialect, manifest)
-        stated = configuration.weights.file if configuration.weights else None
+        with reading(folder):
+            _require_folder(folder)
+            configuration, dialect = _read_configuration(folder)
+            manifest = read_manifest(folder)
+            _require_whole(folder, manifest)
+            configuration = _with_origin(configuration, dialect, manifest)
+            stated = configuration.weights.file if configuration.weights else None
+            weights = _find_weights(folder, stated)
         known_revision = revision or (manifest.revision if manifest else None)
-        return cls(folder, configuration, _find_weights(folder, stated), dialect, name or str(path), known_revision)
+        return cls(folder, configuration, weights, dialect, name or str(path), known_revision)
 
     def verify(self) -> tuple[Problem, ...]:
         """Hash every file and say what differs from manifest.json; an empty tuple means intact."""
@@ -86,6 +90,20 @@ class ModelFolder:
         if actual == expected:
             return ()
         return (Problem("changed", weights.name, f"has sha256 {actual}, the preset says {expected}"),)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to read a folder into a ModelFolderError."""
+    try:
+        yield
+    except SegpipeError:  # some are OSErrors as well
+        raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ModelFolderError(
+            f"{error.filename or folder} cannot be read: {reason}. Check the path and its permissions."
+        ) from error
 
 
 def is_model_folder(path: str | Path) -> bool:

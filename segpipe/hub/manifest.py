@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -185,20 +186,25 @@ def _entry_problem(folder: Path, entry: FileEntry) -> Problem | None:
     problem = _size_problem(folder, entry)
     if problem:
         return problem
-    actual = sha256_of(folder / entry.path)
+    try:
+        actual = sha256_of(folder / entry.path)
+    except (ModelFolderError, OSError) as error:
+        return Problem("changed", entry.path, f"cannot be read ({error})")
     if actual == entry.sha256:
         return None
     return Problem("changed", entry.path, f"has sha256 {actual}, the manifest says {entry.sha256}")
 
 
 def _size_problem(folder: Path, entry: FileEntry) -> Problem | None:
-    path = folder / entry.path
-    if not path.is_file():
+    try:
+        status = os.stat(folder / entry.path)
+    except OSError:
         return Problem("missing", entry.path, "is in the manifest and not in the folder")
-    size = path.stat().st_size
-    if size == entry.size:
+    if not stat.S_ISREG(status.st_mode):
+        return Problem("changed", entry.path, "is not a regular file")
+    if status.st_size == entry.size:
         return None
-    return Problem("changed", entry.path, f"has {size:,} bytes, the manifest says {entry.size:,}")
+    return Problem("changed", entry.path, f"has {status.st_size:,} bytes, the manifest says {entry.size:,}")
 
 
 def _files_below(folder: Path) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError
+from segpipe.files import absolute_path, copy_regular
+from segpipe.limits import limit
 from segpipe.log import get_logger
 
-from .folder import ModelFolder
+from .folder import ModelFolder, reading
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
 from .paths import check_relative_path
 from .references import Reference
@@ -32,16 +34,17 @@ def publish_to_directory(folder: str | Path, target: Path, revision: str | None)
     Publishing the same bytes again changes nothing. Other bytes under a revision that is taken are refused: who has
     resolved it before must not get another model.
     """
+    _require_plain(Path(folder))
     source = ModelFolder.open(folder)
     manifest = _publishable(source)
     chosen = check_relative_path(revision or DEFAULT_REVISION)
     if "/" in chosen:
         raise ModelNameError(f"The revision {chosen!r} has a '/'. On a static hub it is a folder's name, e.g. 'v2'.")
-    final = target / chosen
+    final = absolute_path(target, error=ModelNameError) / chosen
     if not os.path.lexists(final):
         _copy(source.path, manifest, final, chosen)
     _require_same(final, manifest)
-    return f"{target.absolute().as_uri()}@{chosen}"
+    return f"{final.parent.as_uri()}@{chosen}"
 
 
 def target_directory(reference: Reference, hub: Reference | None) -> Path:
@@ -58,6 +61,34 @@ def target_directory(reference: Reference, hub: Reference | None) -> Path:
         "directory, which a web server may serve. Set SEGPIPE_HUB to that directory and publish to owner/name, or "
         "publish to file:///directory/owner/name."
     )
+
+
+def _require_plain(folder: Path) -> None:
+    """ModelFolderError for a link or a special file at any depth: it may show what is outside the folder."""
+    with reading(folder):
+        for count, (entry, depth) in enumerate(_entries_below(folder), 1):
+            if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
+                kind = "a link" if entry.is_symlink() else "a special file"
+                raise ModelFolderError(
+                    f"{entry.path} is {kind}; a folder that is published holds regular files alone. Replace it with a "
+                    "copy of what is meant, or move it out of the folder."
+                )
+            if count > limit("listed_files") or depth > limit("path_depth"):
+                raise ModelFolderError(
+                    f"{folder} holds more than {limit('listed_files'):,} files, or folders nested more than "
+                    f"{limit('path_depth')} deep. Publish the model folder itself."
+                )
+
+
+def _entries_below(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
+    """(entry, its depth) of everything below a folder. Links are not followed, except that the folder may be one."""
+    waiting = [(str(folder), 1)] if folder.is_dir() else []
+    while waiting:
+        place, depth = waiting.pop()
+        for entry in os.scandir(place):
+            yield entry, depth
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((entry.path, depth + 1))
 
 
 def _publishable(source: ModelFolder) -> Manifest:
@@ -85,7 +116,7 @@ def _copy(folder: Path, manifest: Manifest, final: Path, revision: str) -> None:
             for entry in manifest.files:
                 target = temporary / entry.path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / entry.path, target)
+                copy_regular(folder / entry.path, target, error=ModelFolderError)
             write_manifest(temporary, replace(manifest, revision=revision, commit=None))
         problems = check_folder(temporary)
         if problems:

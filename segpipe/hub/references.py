@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from segpipe.errors import ModelNameError
+from segpipe.errors import InputError, ModelNameError
+from segpipe.files import absolute_path, file_url_path
 
 Kind = Literal["bare", "modelscope", "hf", "web", "directory", "package"]
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -66,10 +66,12 @@ def check_model_name(name: str) -> str:
 
 def check_revision(revision: str) -> str:
     """The revision itself when it can be a branch, tag or commit; else ModelNameError."""
-    is_plain = _REVISION.fullmatch(revision) and ".." not in revision and "//" not in revision
-    if not is_plain or revision.endswith(("/", ".", ".lock")):
+    text = revision if isinstance(revision, str) else ""
+    is_plain = _REVISION.fullmatch(text) and ".." not in text and "//" not in text
+    if not is_plain or text.endswith(("/", ".", ".lock")):
         raise ModelNameError(
-            f"{revision[:60]!r} is no revision. It needs letters, digits, '.', '-', '_' and '/', e.g. 'main' or 'v1.0'."
+            f"{str(revision)[:60]!r} is no revision. It needs letters, digits, '.', '-', '_' and '/', e.g. 'main' or "
+            "'v1.0'."
         )
     return revision
 
@@ -82,7 +84,7 @@ def parse_hub(value: str) -> Reference:
         return Reference("hf", "")
     if value.startswith(("https://", "http://", "file://")):
         return Reference(*_parse_location(value))
-    return Reference("directory", str(Path(os.path.expanduser(value)).absolute()))
+    return Reference("directory", str(absolute_path(value, error=InputError)))
 
 
 def has_secrets(text: str) -> bool:
@@ -143,12 +145,7 @@ def _checked_url(url: str) -> str:
 
 
 def _directory(url: str) -> str:
-    from urllib.request import url2pathname  # slow to import, and rarely needed
-
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost"):
-        raise _bad_name(url, "names another host; write file:///directory")
-    path = Path(url2pathname(parts.path))
+    path = Path(file_url_path(url, error=ModelNameError))
     if not path.is_absolute() or ".." in path.parts or "\0" in str(path):
         raise _bad_name(url, "needs an absolute directory without '..'")
     return str(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe.errors import ModelFolderError
+from segpipe.files import absolute_path
 
 from .card import write_card
 from .folder import CARD_NAME, CONFIGURATION_NAME, WEIGHTS_NAME, ModelFolder
@@ -42,7 +43,7 @@ def seal_folder(
     with storage_errors(folder):
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_configuration(sealed, folder / CONFIGURATION_NAME)
-        write_card(folder, sealed, name or folder.resolve().name)
+        write_card(folder, sealed, name or absolute_path(folder, error=ModelFolderError).name)
         manifest = build_manifest(folder, folder_files(folder))
         source = sealed.weights.source if sealed.weights else None
         write_manifest(folder, replace(manifest, source=source, revision=revision))

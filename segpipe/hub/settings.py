@@ -61,6 +61,8 @@ class Settings:
 
 def read_settings(cache_dir: str | Path | None = None, offline: bool | None = None) -> Settings:
     """The settings of this moment; the environment is read at each call."""
+    if cache_dir is not None and "\0" in str(cache_dir):
+        raise InputError(f"cache_dir is {str(cache_dir)!r}, which cannot be a path. Correct it.")
     return Settings(
         home=default_home() if cache_dir is None else Path(os.path.expanduser(cache_dir)),
         hub=_hub(),
@@ -82,12 +84,19 @@ def default_home() -> Path:
     if home:
         return Path(os.path.expanduser(home))
     if sys.platform == "win32":
-        return Path(_text("LOCALAPPDATA") or Path.home() / "AppData/Local") / "segpipe"
+        return Path(_text("LOCALAPPDATA") or _user_home() / "AppData/Local") / "segpipe"
     if _text("XDG_CACHE_HOME"):
         return Path(os.environ["XDG_CACHE_HOME"]) / "segpipe"
     if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/segpipe"
-    return Path.home() / ".cache/segpipe"
+        return _user_home() / "Library/Caches/segpipe"
+    return _user_home() / ".cache/segpipe"
+
+
+def _user_home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise InputError("This user has no home folder for the cache. Set SEGPIPE_HOME to a folder.") from None
 
 
 def describe_variables() -> tuple[tuple[str, str, str], ...]:

@@ -134,3 +134,35 @@ def test_verbose_shows_the_log_and_the_next_command_is_silent_again(capsys, monk
     assert "segpipe: reading the list\n" in capsys.readouterr().err
     assert main(["predict", "-", "--model", "segformer-b0-camvid"]) == 1
     assert "reading the list" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e300", "36526", "many", ""])
+def test_days_are_a_number_of_days(capsys, number):
+    assert main(["cache", "prune", f"--unused-for={number}"]) == 2
+    assert "is not a number of days from 0 to 36,525" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["nan", "-1", "1.5", "9" * 30, "\u0663"])
+def test_a_count_is_a_whole_number(capsys, number):
+    assert main(["cache", "prune", f"--keep-last={number}"]) == 2
+    assert "is not a whole number from 0 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["1e300", "nan", "inf", "0", "-5", "soon"])
+def test_a_time_limit_of_the_environment_is_a_time(capsys, monkeypatch, value):
+    monkeypatch.setenv("SEGPIPE_DOWNLOAD_TIMEOUT", value)
+    assert main(["cache", "list"]) == 1
+    assert capsys.readouterr().err.startswith("segpipe: SEGPIPE_DOWNLOAD_TIMEOUT is ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["models", "list"], ["curves", "runs"], ["convert", "a.pth", "to"]],
+)
+def test_a_deleted_current_folder_is_said_before_anything_is_imported(capsys, tmp_path, monkeypatch, arguments):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.startswith("segpipe: The current folder was deleted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import io
 import os
@@ -239,3 +240,64 @@ def test_preparers_and_data_sets_have_the_same_names():
     assert {name for name in PREPARERS if name not in DATASETS} == {"boundaries"}, "which are maps for any data set"
     assert isinstance(PREPARERS.get("camvid"), Preparer)
     assert catalogue_module.PREPARERS is PREPARERS
+
+
+def encrypted(data: bytes) -> bytes:
+    """A zip whose members say that they are encrypted, in the list and before their bytes."""
+    return data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01").replace(
+        b"PK\x03\x04\x14\x00\x00", b"PK\x03\x04\x14\x00\x01"
+    )
+
+
+def test_an_encrypted_archive_is_an_integrity_error(tmp_path):
+    (tmp_path / "a.zip").write_bytes(encrypted(make_zip()))
+    with pytest.raises(IntegrityError, match="encrypted"):
+        unpack(tmp_path / "a.zip", "toy", tmp_path / "target")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
+@pytest.mark.parametrize("seed", range(60))
+def test_a_damaged_archive_is_a_typed_error_or_unpacked(tmp_path, name, seed):
+    """Bytes changed at random, where archives have their headers and lists, and cut at random places."""
+    import random
+
+    chance = random.Random(seed)
+    data = bytearray(make_zip() if name == "a.zip" else make_tar())
+    if name == "a.tgz":
+        data = bytearray(gzip.compress(data))
+    places = [*range(min(1100, len(data))), *range(max(0, len(data) - 400), len(data))]
+    for place in chance.sample(places, 12):
+        data[place] = chance.randrange(256)
+    (tmp_path / name).write_bytes(data[: chance.randrange(len(data))] if seed % 3 == 0 else data)
+    try:
+        unpack(tmp_path / name, "toy", tmp_path / "target")
+    except (IntegrityError, UnsafePathError, InputError):
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_an_archive_is_bounded(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(make_zip() if name == "a.zip" else make_tar())
+    monkeypatch.setenv("SEGPIPE_MAX_ARCHIVE_FILES", "2")
+    with pytest.raises(InputError, match=r"[34] members or more"):
+        unpack(tmp_path / name, "toy", tmp_path / "target")
+    monkeypatch.setenv("SEGPIPE_MAX_ARCHIVE_FILES", "10")
+    monkeypatch.setenv("SEGPIPE_MAX_ARCHIVE_BYTES", "1000")
+    with pytest.raises(InputError, match="bytes unpacked or more; at most 1,000"):
+        unpack(tmp_path / name, "toy", tmp_path / "target")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes of POSIX")
+def test_an_archive_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    with pytest.raises(InputError, match="named pipe"):
+        unpack(tmp_path / "a.zip", "toy", tmp_path / "target")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes of POSIX")
+def test_a_pipe_in_the_place_of_a_prepared_file_is_not_whole(tmp_path):
+    from segpipe.data.preparing.running import is_whole
+
+    os.mkfifo(tmp_path / "a.png")
+    assert not is_whole(tmp_path / "a.png")

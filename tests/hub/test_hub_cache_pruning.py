@@ -14,6 +14,7 @@ import pytest
 from fault_server import FaultServer
 from hub_material import FAST, NAME, WEIGHTS, leftovers
 
+from segpipe.errors import InputError
 from segpipe.hub import Hub, atomic_folder
 
 SOURCE = f"hf:{NAME}"
@@ -161,3 +162,68 @@ def test_removal_that_was_interrupted_is_finished_by_prune(hub: Hub, monkeypatch
         make_old(path, days=2)
     assert hub.prune().size > len(WEIGHTS)
     assert leftovers(hub.cache.home) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "[" * 100_000,
+        "{}",
+        '{"revision": "main", "snapshot": "../../../etc"}',
+        '{"revision": "main", "snapshot": 5}',
+        '{"revision": "main\\u001b[2J", "snapshot": "0123456789abcdef0123"}',
+        '{"revision": "../x", "snapshot": "0123456789abcdef0123"}',
+        "x" * 200_000,
+    ],
+    ids=range(8),
+)
+def test_a_forged_note_of_a_revision_is_ignored(hub: Hub, server: FaultServer, note: str):
+    folder = hub.resolve(SOURCE)
+    (folder.path.parent / "refs/forged.json").write_text(note)
+    assert hub.cached()[0].revisions == (faults.COMMIT, "main")
+    for path in (folder.path.parent / "refs").iterdir():
+        path.write_text(note)
+    assert hub.cached()[0].revisions == ()
+    assert hub.resolve(SOURCE).path == folder.path
+    hub.prune()
+    hub.remove(SOURCE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and named pipes of POSIX")
+def test_special_files_in_the_cache_are_no_obstacle(hub: Hub, server: FaultServer):
+    folder = hub.resolve(SOURCE)
+    home = hub.cache.home
+    shelf = folder.path.parent
+    (shelf / "parts").mkdir(exist_ok=True)
+    for place in ("refs/a.json", "parts/a.1.part", "parts/a.1.part.json", "pipe"):
+        os.mkfifo(shelf / place)
+    for place in ("refs/b.json", "parts/b.1.part.json", "parts/c.1.part", "converted"):
+        (shelf / place).mkdir()
+    (shelf / "0123456789abcdef0123").mkdir()
+    os.mkfifo(shelf / "0123456789abcdef0123/manifest.json")
+    (home / "models/.incoming-1").symlink_to("nowhere")
+    (home / "models/x").write_text("no folder")
+    assert [model.path for model in hub.cached()] == [folder.path]
+    assert hub.resolve(SOURCE).path == folder.path
+    assert all(checked.problems == () for checked in hub.verify())
+    for path in (shelf / "parts").iterdir():
+        make_old(path, days=1)
+    hub.prune()
+    assert not list((shelf / "parts").iterdir())
+
+
+def test_a_time_of_use_that_no_calendar_has_is_no_obstacle(hub: Hub):
+    folder = hub.resolve(SOURCE)
+    for moment in (2**40, -(2**40)):
+        os.utime(folder.path / "manifest.json", (0, moment))
+        assert len(hub.cached()) == 1
+    hub.prune()
+
+
+@pytest.mark.parametrize("arguments", [{"keep_last": -1}, {"unused_for": timedelta(days=-1)}])
+def test_prune_refuses_what_would_remove_everything_by_mistake(hub: Hub, arguments: dict):
+    hub.resolve(SOURCE)
+    with pytest.raises(InputError):
+        hub.prune(**arguments)
+    assert len(hub.cached()) == 1

@@ -52,7 +52,7 @@ def test_a_deadline_holds_whatever_drips(server: FaultServer, drip: str):
     server.fail_always("x", faults.drip(head, endless or b"\0", pause=0.02 if endless else 8.0))
     with at_most(4), pytest.raises(DownloadError, match=r"longer than 0\.4 s"):
         fetch_bytes(f"{server.url}/static/x", deadline=0.4, timeout=(10, 10))
-    assert len(server.seen) == 1
+    assert len(server.seen) <= 1  # a busy machine may not have read it by then
 
 
 @pytest.mark.parametrize("drip", DRIPS)

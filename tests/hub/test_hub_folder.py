@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, ModelFolderError
 from segpipe.hub import Hub, ModelFolder, seal_folder
 from segpipe.hub.card import card_text
-from segpipe.hub.manifest import git_sha1_of, read_manifest, sha256_of
+from segpipe.hub.manifest import check_folder, git_sha1_of, read_manifest, sha256_of
 
 SHARED = Path(__file__).parents[3] / "shared"
 EASYCV = {
@@ -216,3 +217,40 @@ def test_a_card_shows_hostile_names_as_text():
     ]
     row = next(line for line in text.splitlines() if line.startswith("| 0 |"))
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and named pipes of POSIX")
+def test_a_folder_of_links_to_regular_files_is_opened(sealed: ModelFolder, tmp_path: Path):
+    """So Hugging Face's cache is made."""
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    for path in sealed.path.iterdir():
+        (snapshot / path.name).symlink_to(path)
+    folder = ModelFolder.open(snapshot)
+    assert folder.verify() == ()
+    assert folder.weights == snapshot / "model.safetensors"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and named pipes of POSIX")
+@pytest.mark.parametrize("name", ["manifest.json", "configuration.json", "model.safetensors", "README.md"])
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_special_file_in_a_folder_is_an_error_and_never_waited_for(sealed: ModelFolder, name: str, plant):
+    (sealed.path / name).unlink()
+    plant(sealed.path / name)
+    with pytest.raises((ModelFolderError, ConfigurationError)):
+        ModelFolder.open(sealed.path)
+    assert check_folder(sealed.path) != ()
+
+
+def test_a_manifest_that_is_too_large_is_not_read(sealed: ModelFolder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SEGPIPE_MAX_MANIFEST_BYTES", "100")
+    with pytest.raises(ModelFolderError, match="at most 100 are read"):
+        ModelFolder.open(sealed.path)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "\udc80", "a/" * 3000])
+def test_a_path_that_cannot_be_one_is_a_model_folder_error(path: str):
+    with pytest.raises(ModelFolderError):
+        ModelFolder.open(path)
+    with pytest.raises(ModelFolderError):
+        Hub().resolve(Path(path))

@@ -11,8 +11,15 @@ from fault_server import FaultServer
 from hub_material import CONFIGURATION, NAME, WEIGHTS, make_folder
 
 from segpipe.configuration import decode_configuration
-from segpipe.errors import ModelFolderError, ModelNameError, ModelNotFoundError, UnknownNameError
-from segpipe.hub import Hub, ModelFolder
+from segpipe.errors import (
+    CacheError,
+    InputError,
+    ModelFolderError,
+    ModelNameError,
+    ModelNotFoundError,
+    UnknownNameError,
+)
+from segpipe.hub import Hub, ModelFolder, publish
 from segpipe.hub import client as client_module
 from segpipe.hub.references import parse_reference
 
@@ -176,3 +183,38 @@ def test_preset_inside_the_package_needs_no_download(hub: Hub, server: FaultServ
     (tmp_path / "tiny.safetensors").write_bytes(b"changed")
     assert [problem.kind for problem in folder.verify()] == ["changed"]
     assert not server.seen
+
+
+@pytest.mark.parametrize("name", ["file://host/srv/models", "file://127.0.0.1/srv/models", "file://host"])
+def test_a_file_url_of_another_host_is_no_model_name(hub: Hub, name: str):
+    for use in (hub.resolve, lambda name: publish("anything", name), hub.remove):
+        with pytest.raises((ModelNameError, ModelFolderError)):
+            use(name)
+    with pytest.raises(ModelNameError, match="another host"):
+        hub.resolve(name)
+
+
+@pytest.mark.parametrize("name", [5, None, b"street", ["street"]])
+def test_a_name_that_is_no_text_is_a_model_name_error(hub: Hub, name: object):
+    with pytest.raises(ModelNameError):
+        hub.resolve(name)  # type: ignore[arg-type]
+
+
+def test_a_deleted_current_folder_is_said(hub: Hub, tmp_path, monkeypatch):
+    place = tmp_path / "gone"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    place.rmdir()
+    assert hub.resolve(f"hf:{NAME}").weights is not None
+    with pytest.raises((ModelFolderError, ModelNameError)):
+        hub.resolve("./street")
+    monkeypatch.setenv("SEGPIPE_HUB", "models")
+    with pytest.raises(InputError, match="current folder was deleted"):
+        hub.resolve("team/none")
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "x" * 5000])
+def test_a_cache_that_cannot_be_a_folder_is_said(server, monkeypatch, folder: str):
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    with pytest.raises((InputError, CacheError)):
+        Hub(folder).resolve(f"hf:{NAME}")

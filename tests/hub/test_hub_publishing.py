@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -81,14 +82,14 @@ def test_damaged_folder_is_not_published(sealed: ModelFolder, shelf: Path):
 
 
 def test_file_that_changes_while_it_is_copied_is_noticed(sealed: ModelFolder, shelf: Path, monkeypatch):  # case 38
-    copy = publishing_module.shutil.copyfile
+    copy = publishing_module.copy_regular
 
-    def copy_something_else(source: Path, target: Path) -> None:
-        copy(source, target)
+    def copy_something_else(source: Path, target: Path, *, error) -> None:
+        copy(source, target, error=error)
         if target.name == "model.safetensors":
             target.write_bytes(WEIGHTS[::-1])
 
-    monkeypatch.setattr(publishing_module.shutil, "copyfile", copy_something_else)
+    monkeypatch.setattr(publishing_module, "copy_regular", copy_something_else)
     with pytest.raises(IntegrityError, match="changed while it was copied"):
         publish(sealed.path, NAME)
     assert not list(shelf.rglob("*.safetensors"))
@@ -116,6 +117,50 @@ def test_secret_that_a_manifest_lists_is_left_out(sealed: ModelFolder, shelf: Pa
     write_manifest(sealed.path, build_manifest(sealed.path, names))
     publish(sealed.path, NAME)
     assert not (shelf / NAME / "main" / ".env").exists()
+
+
+def plant_link(path: Path, outside: Path) -> None:
+    path.symlink_to(outside)
+
+
+def plant_pipe(path: Path, outside: Path) -> None:
+    os.mkfifo(path)
+
+
+def plant_dangling_link(path: Path, outside: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def plant_folder_link(path: Path, outside: Path) -> None:
+    path.symlink_to(outside.parent)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and named pipes of POSIX")
+@pytest.mark.parametrize("plant", [plant_link, plant_pipe, plant_dangling_link, plant_folder_link])
+@pytest.mark.parametrize("place", ["LICENSE", "README.md", "notes/a/b/x", "model.safetensors", "manifest.json", "x"])
+def test_a_folder_with_a_link_or_a_special_file_is_not_published(sealed, shelf: Path, tmp_path: Path, plant, place):
+    outside = tmp_path / "outside/secret.txt"
+    outside.parent.mkdir()
+    outside.write_bytes((sealed.path / place).read_bytes() if (sealed.path / place).is_file() else b"secret")
+    path = sealed.path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    plant(path, outside)
+    with pytest.raises(ModelFolderError, match=r"is a link|is a special file"):
+        publish(sealed.path, NAME)
+    assert not shelf.exists()
+
+
+def test_the_folder_that_is_published_may_be_named_by_a_link(sealed: ModelFolder, shelf: Path, tmp_path: Path):
+    (tmp_path / "best").symlink_to(sealed.path)
+    publish(tmp_path / "best", NAME)
+    assert Hub().resolve(NAME).verify() == ()
+
+
+def test_a_folder_of_folders_without_end_is_not_published(sealed: ModelFolder, shelf: Path):
+    (sealed.path / "/".join(["a"] * 33)).mkdir(parents=True)
+    with pytest.raises(ModelFolderError, match="more than 32 deep"):
+        publish(sealed.path, NAME)
 
 
 def test_foreign_folder_has_to_be_converted_first(tmp_path: Path, shelf: Path):

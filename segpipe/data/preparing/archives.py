@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
-from segpipe.errors import InputError, IntegrityError, UnsafePathError
+from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
+from segpipe.files import absolute_path, open_regular
 from segpipe.hub.paths import check_relative_path
+from segpipe.limits import limit
+
+DAMAGED = (
+    *(OSError, EOFError, ValueError, LookupError, RuntimeError, ArithmeticError, MemoryError),
+    *(zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile, tarfile.TarError),
+)
+"""What the standard library raises for archives that are damaged, or packed in ways that it does not know."""
+_ENCRYPTED = 1
+Info = TypeVar("Info")
 
 
 @dataclass(frozen=True)
@@ -71,25 +84,18 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
         wanted = [(below, member) for member in members if (below := _below(member.name, top))]
         if not wanted:
             raise IntegrityError(f"{path} has no files below {top}; there must be some. Fetch it again.")
-        check_space(target, sum(member.size for _, member in wanted), path.name)
-        temporary = _new_folder(target)
-        try:
+        size = sum(member.size for _, member in wanted)
+        _require_bounded(path, size, "bytes unpacked", "archive_bytes")
+        check_space(target, size, path.name)
+        with _whole(path, target) as temporary:
             for below, member in wanted:
                 _copy(member, temporary / below, report)
-            os.replace(temporary, target)
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise IntegrityError(
-                f"{path} cannot be unpacked to {target}: {error}. Nothing was left there. Fetch it again, or free the "
-                "place."
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return len(wanted)
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
     """InputError when the disk of a folder, or of its nearest parent, has fewer bytes free than needed."""
-    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    parent = next(path for path in (folder, *absolute_path(folder, error=InputError).parents) if path.exists())
     free = shutil.disk_usage(parent).free
     if needed > free:
         raise InputError(
@@ -102,20 +108,65 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 def _open(path: Path) -> Iterator[list[Member]]:
     """The files of an archive, while it is open."""
     try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as zipped:
-                yield [_zip_member(zipped, info) for info in zipped.infolist() if not info.is_dir()]
-        else:
-            with tarfile.open(path) as tarred:
-                yield [_tar_member(tarred, info) for info in tarred.getmembers() if not info.isdir()]
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        with open_regular(path, error=InputError) as file:
+            if path.suffix == ".zip":
+                with zipfile.ZipFile(file) as zipped:
+                    infos = _bounded(path, zipped.infolist())
+                    yield [_zip_member(zipped, info) for info in infos if not info.is_dir()]
+            else:
+                with tarfile.open(fileobj=file) as tarred:
+                    yield [_tar_member(tarred, info) for info in _bounded(path, tarred) if not info.isdir()]
+    except SegpipeError:  # some are OSErrors or ValueErrors as well
+        raise
+    except DAMAGED as error:
         raise IntegrityError(f"{path} is no whole archive: {error}. Fetch it again.") from error
+
+
+@contextmanager
+def _whole(path: Path, target: Path) -> Iterator[Path]:
+    """A new folder that becomes the target when the block ends well; nothing stays of it otherwise."""
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.replace(temporary, target)
+    except SegpipeError:
+        raise
+    except DAMAGED as error:
+        raise IntegrityError(
+            f"{path} cannot be unpacked to {target}: {error}. Nothing was left there. Fetch it again, or free the "
+            "place."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _bounded(path: Path, infos: Iterable[Info]) -> list[Info]:
+    """All members of an archive; InputError as soon as there are too many."""
+    listed: list[Info] = []
+    for info in infos:
+        listed.append(info)
+        _require_bounded(path, len(listed), "members", "archive_files")
+    return listed
+
+
+def _require_bounded(path: Path, count: int, what: str, name: str) -> None:
+    if count > limit(name):
+        raise InputError(
+            f"{path} has {count:,} {what} or more; at most {limit(name):,} are unpacked. Check that it is the right "
+            "archive; docs/limits.md says how to raise the limit."
+        )
 
 
 def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise _no_file(info.filename)
+    if info.flag_bits & _ENCRYPTED:
+        raise IntegrityError(
+            f"The archive holds {info.filename[:120]!r} encrypted; what is published can be read without a password. "
+            "Fetch it again."
+        )
     return Member(check_relative_path(info.filename), info.file_size, lambda: zipped.open(info))
 
 
@@ -142,12 +193,6 @@ def _no_file(name: str) -> UnsafePathError:
 def _below(name: str, top: str) -> str:
     """The path below `top`, empty when it is not there."""
     return name.removeprefix(f"{top}/") if name.startswith(f"{top}/") else ""
-
-
-def _new_folder(target: Path) -> Path:
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    temporary.mkdir(parents=True)
-    return temporary
 
 
 def _copy(member: Member, path: Path, report: Callable[[int], object]) -> None:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from segpipe.errors import IntegrityError
+from segpipe.errors import InputError, IntegrityError
+from segpipe.files import open_regular
 from segpipe.hub import Limits, Settings, Transport, read_settings
 from segpipe.hub.bodies import body_length
 from segpipe.hub.fetching import Fetcher
@@ -97,7 +98,7 @@ def _verify(path: Path, archive: Archive, *, hint: str) -> None:
     kind, _, expected = archive.digest.partition(":")
     # MD5 and SHA-1 are all that is published for some archives; they find damage.
     hasher = hashlib.new(kind, usedforsecurity=False)
-    with open(path, "rb") as file:
+    with open_regular(path, error=InputError) as file:
         while piece := file.read(2**20):
             hasher.update(piece)
     if hasher.hexdigest() != expected:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from PIL import Image
 
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
+from segpipe.files import copy_regular, open_regular
 
 from .plans import Content, Task
 
@@ -57,7 +57,7 @@ def run_tasks(tasks: Sequence[Task], *, jobs: int = 1, progress: Progress | None
 def is_whole(path: Path) -> bool:
     """Whether a file is there and not cut off: a PNG has its first and last bytes, another file is not empty."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, error=OSError) as file:
             start = file.read(len(_PNG_START))
             if path.suffix.lower() != ".png":
                 return bool(start)
@@ -122,7 +122,7 @@ def _write(path: Path, content: Content) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
-            shutil.copyfile(content, partial)
+            copy_regular(content, partial, error=InputError)
         else:
             partial.write_bytes(content if isinstance(content, bytes) else _encode_png(content))
         os.replace(partial, path)
