@@ -87,6 +87,7 @@ _TRAINING = (
 LIMITS: dict[str, Limit] = {
     limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_WEIGHTS, *_IMAGES, *_DATA, *_TRAINING)
 }
+_VARIABLES = {name: entry.variable for name, entry in LIMITS.items()}
 
 
 def limit(name: str) -> int:
@@ -96,7 +97,10 @@ def limit(name: str) -> int:
         InputError: the variable does not hold a positive whole number.
     """
     entry = LIMITS[name]
-    text = os.environ.get(entry.variable, "").strip()
+    value = os.environ.get(_VARIABLES[name])
+    if value is None:  # asked for several times for each image
+        return entry.default
+    text = value.strip()
     if not text:
         return entry.default
     if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:

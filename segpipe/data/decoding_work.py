@@ -30,7 +30,9 @@ def check_work(data: bytes, picture: Image.Image, name: str) -> None:
     """Refuse an opened image whose decoder would need far more time or memory than its size says."""
     pixels = picture.width * picture.height
     if picture.format in ("JPEG", "MPO"):
-        check_scans(_count_scans(data, picture) * pixels, name)
+        scans = _count_scans(data, picture)
+        if scans > 1:
+            check_scans(scans * pixels, name)
     is_heavy = picture.format in ("AVIF", "JPEG2000") or (
         picture.format == "WEBP" and getattr(picture, "is_animated", False)
     )

@@ -113,7 +113,7 @@ def open_encoded(data: bytes, name: str) -> Image.Image:
         raise ImageDecodeError(f"{name} is a JPEG 2000, and this Pillow was built without it. {_TO_PNG}")
     for format_name, _, opener in _FORMATS:
         if format_name == found:
-            return opener(CountingReader(data))
+            return opener(_reader(data))
     raise ImageDecodeError(describe_unreadable(data, name))
 
 
@@ -126,6 +126,11 @@ def describe_unreadable(data: bytes, name: str) -> str:
         return f"{name} is {foreign[0]}, which is not read. {foreign[1]}"
     known = "JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000 or AVIF"
     return f"{name} is not a picture: its content is of no known format. Give {known}."
+
+
+def _reader(data: bytes) -> io.BytesIO:
+    """A reader of which a bounded number of pieces are taken; so few bytes have no more of them."""
+    return CountingReader(data) if len(data) > limit("image_pieces") else io.BytesIO(data)
 
 
 class CountingReader(io.BytesIO):
@@ -170,7 +175,7 @@ def _open_avif(data: bytes, name: str) -> Image.Image:
         is_supported = AvifImagePlugin.SUPPORTED
     if not is_supported:
         raise ImageDecodeError(f"{name} is an AVIF, which needs Pillow 11.3 or newer: pip install --upgrade pillow.")
-    return AvifImagePlugin.AvifImageFile(CountingReader(data))
+    return AvifImagePlugin.AvifImageFile(_reader(data))
 
 
 def _brands(data: bytes) -> set[bytes]:

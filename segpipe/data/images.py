@@ -17,7 +17,7 @@ from segpipe.limits import limit
 
 from .decoding_work import check_size, check_tiff_scans, check_work
 from .eight_bits import BitDepth, Mapping8, build_mapping, check_bit_depth, warn_once
-from .formats import describe_unreadable, open_encoded, picture_format
+from .formats import open_encoded, picture_format
 from .rgb import (
     orientation_of,
     rgb_of_bands,
@@ -161,8 +161,6 @@ def _read_bytes(source: Any, max_bytes: int, name: str) -> bytes:
 
 
 def _decode(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.ndarray:
-    if picture_format(data) is None:
-        raise ImageDecodeError(describe_unreadable(data, name))
     try:
         if picture_format(data) == "TIFF":
             return _decode_tiff(data, max_pixels, reading, name)
