@@ -215,7 +215,7 @@ def _decode_deep_png(data: bytes, picture: Image.Image, reading: Reading, name: 
     """(H, W, 3) of colours of 16 bits, of which Pillow keeps the high byte; None: not for it."""
     if picture.mode.startswith("I"):
         return None
-    picture.load()  # OpenCV does not tell of damage
+    open_encoded(data, name).load()  # OpenCV does not tell of damage; what Pillow decodes is let go at once
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (picture.height, picture.width)
     if not is_usual or values.ndim != 3 or "transparency" in picture.info:

@@ -10,10 +10,14 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segpipe.configuration import LabelSet
-from segpipe.errors import SegpipeError
+from segpipe.errors import ImageDecodeError, SegpipeError
+from segpipe.files import open_regular, read_file
+from segpipe.limits import limit
 
 from .datasets import Pair
 from .findings import Finding
+from .formats import picture_format
+from .jpeg_ends import missing_share
 from .labels import encode_label, without_raw_ids
 from .sample import Sample
 
@@ -72,6 +76,8 @@ def inspect_pair(pair: Pair, labels: LabelSet) -> Inspection:
     image = _read_picture(pair)
     raw = _read_raw(pair)
     findings = [part for part in (image, raw) if isinstance(part, Finding)]
+    if isinstance(image, np.ndarray):
+        findings += _look_at_end(pair)
     if isinstance(image, np.ndarray) and isinstance(raw, np.ndarray):
         findings += _compare_sizes(pair, image, raw)
     digest = None if isinstance(image, Finding) else _digest(image)
@@ -125,6 +131,19 @@ def _read_picture(pair: Pair) -> np.ndarray | Finding:
         return Finding("unreadable-picture", pair.image, str(error), _REPLACE)
 
 
+def _look_at_end(pair: Pair) -> list[Finding]:
+    """A warning where the picture is a JPEG that was cut and closed again, which no decoder tells of."""
+    try:
+        data = read_file(pair.image, max_bytes=limit("image_bytes"), error=ImageDecodeError)
+        share = missing_share(data) if picture_format(data) == "JPEG" else 0.0
+    except Exception:  # what cannot be read is another finding
+        return []
+    if share == 0.0:
+        return []
+    what = f"the JPEG's data ends early: from {1 - share:.0%} of its height on, its pixels are made up"
+    return [Finding("cut-picture", pair.image, what, _REPLACE)]
+
+
 def _read_raw(pair: Pair) -> np.ndarray | Finding:
     try:
         return pair.read(pair.label)
@@ -167,7 +186,8 @@ _FIX_ORIENTATION = (
 def _orientation(path: str) -> int:
     """EXIF orientation, 1 to 8; 1, upright, where there is none."""
     try:
-        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as picture:
+        with open_regular(path, error=ImageDecodeError) as file:
+            picture = Image.open(file, formats=("JPEG", "PNG", "TIFF", "WEBP"))
             orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # no such format, or damaged metadata, which read_image takes as upright
         return 1
