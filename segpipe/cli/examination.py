@@ -25,7 +25,7 @@ REQUIRED = {
     "torch": "2.10",
     "numpy": "1.24",
     "pillow": "10.1",
-    "requests": "2.31",
+    "requests": "2.32.2",
     "filelock": "3.12",
     "safetensors": "0.4.3",
     "tqdm": "4.65",
