@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("mmsegmentation_worker.py")
 NETWORK = "cocostuff preset"
 AS_MMSEGMENTATION = ("model.size_multiple=1",)
-"""The preset pads pictures to multiples of 32, as EasyCV does, where its weights come from; mmsegmentation does not."""
+"""The preset pads images to multiples of 32, as the page of its weights says; mmsegmentation does not."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

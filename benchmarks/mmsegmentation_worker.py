@@ -27,10 +27,13 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, help="folder of .npy files (H, W, 3) uint8 RGB")
     parser.add_argument("num_classes", type=int)
     parser.add_argument("threads", type=int)
+    parser.add_argument("--short", type=int, default=512, help="short side that pictures are resized to")
+    parser.add_argument("--eps", type=float, default=1e-6, help="of LayerNorm")
     arguments = parser.parse_args()
     answers, sys.stdout = sys.stdout, sys.stderr  # the libraries print
     try:
-        segment = load(arguments.checkpoint, arguments.num_classes, arguments.threads)
+        settings = document(arguments.num_classes, short=arguments.short, eps=arguments.eps)
+        segment = load(arguments.checkpoint, settings, arguments.threads)
     except ImportError as error:
         raise SystemExit(WHY.format(error=error)) from None
     pictures = [np.load(path)[..., ::-1].copy() for path in sorted(arguments.pictures.glob("*.npy"))]
@@ -43,7 +46,7 @@ def main() -> None:
         _say(answers, "done")
 
 
-def load(checkpoint: Path, num_classes: int, threads: int) -> Any:
+def load(checkpoint: Path, settings: dict[str, Any], threads: int) -> Any:
     """A function: (H, W, 3) uint8 BGR → (H, W) label map, by that library's `inference_model`."""
     import torch
 
@@ -52,12 +55,12 @@ def load(checkpoint: Path, num_classes: int, threads: int) -> Any:
     from mmseg.apis import inference_model, init_model
 
     torch.set_num_threads(threads)
-    model = init_model(Config(document(num_classes)), str(checkpoint), device="cpu")
+    model = init_model(Config(settings), str(checkpoint), device="cpu")
     return lambda picture: inference_model(model, picture).pred_sem_seg.data[0].numpy()
 
 
-def document(num_classes: int) -> dict[str, Any]:
-    """That library's own configuration of SegFormer-B0, its short side resized to 512 as its test pipelines do."""
+def document(num_classes: int, *, short: int, eps: float) -> dict[str, Any]:
+    """That library's own configuration of SegFormer-B0, its short side resized as its test pipelines do."""
     return {
         "model": {
             "type": "EncoderDecoder",
@@ -79,6 +82,7 @@ def document(num_classes: int) -> dict[str, Any]:
                 "out_indices": (0, 1, 2, 3),
                 "mlp_ratio": 4,
                 "qkv_bias": True,
+                "norm_cfg": {"type": "LN", "eps": eps},
             },
             "decode_head": {
                 "type": "SegformerHead",
@@ -93,7 +97,7 @@ def document(num_classes: int) -> dict[str, Any]:
         },
         "test_pipeline": [
             {"type": "LoadImageFromFile"},
-            {"type": "Resize", "scale": (2048, 512), "keep_ratio": True},
+            {"type": "Resize", "scale": (2048, short), "keep_ratio": True},
             {"type": "PackSegInputs"},
         ],
     }

@@ -91,7 +91,7 @@ def write_cocostuff(folder: Path) -> None:
 
     configuration = load_preset("segformer-b0-cocostuff")
     model = build_model(configuration.model)
-    tensors = _as_conv_head(_bundled_tensors(configuration.model.num_classes))
+    tensors = as_conv_head(_bundled_tensors(configuration.model.num_classes))
     state = {name: tensors.get(name, value).reshape(value.shape) for name, value in model.state_dict().items()}
     folder.mkdir(parents=True)
     write_tensors(state, folder / "model.safetensors")
@@ -166,7 +166,7 @@ def _find(tensors: Tensors, name: str) -> Tensor:
     return tensors[name]
 
 
-def _as_conv_head(tensors: Tensors) -> Tensors:
+def as_conv_head(tensors: Tensors) -> Tensors:
     """The all-MLP head's function as a convolutional head: ReLUs lifted out of the way, levels the other way round."""
     result = dict(tensors)
     width = len(tensors["head.norm.weight"])

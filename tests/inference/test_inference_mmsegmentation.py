@@ -1,7 +1,11 @@
 """Converted checkpoints beside live mmsegmentation 1.2: whole, through windows, at several scales and mirrored.
 
-mmsegmentation imports mmcv's compiled operators even for networks that have none. Where mmcv-lite is installed, which
-lacks them, empty modules stand in their place.
+It runs where mmsegmentation is installed beside segpipe, as in the environment that `.ci/run` makes for it:
+
+    pip install ".[test]" mmsegmentation==1.2.2 mmengine mmcv-lite==2.1.0 ftfy regex
+
+mmsegmentation imports mmcv's compiled operators even for networks that have none. Empty modules are put in place of
+those that mmcv-lite leaves out.
 """
 
 import sys
@@ -54,7 +58,9 @@ def mmseg():
         except ImportError:
             sys.modules[f"mmcv.{name}"] = Stub(f"mmcv.{name}")
             setattr(mmcv, name, sys.modules[f"mmcv.{name}"])
-    return pytest.importorskip("mmseg.apis")
+    from mmseg import apis
+
+    return apis
 
 
 def document(steps=(), test_cfg=None, padding=None):
