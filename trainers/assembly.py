@@ -29,6 +29,7 @@ from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_ten
 
 from .callbacks import Callback
 from .data_check import check_data as look_at_data
+from .data_record import record_data
 from .engine import LocalEngine
 from .freezing import apply_freezing
 from .optimizers import build_optimizer
@@ -64,6 +65,7 @@ def build_local_trainer(
     launcher: str | None = None,
     callbacks: Sequence[Callback] = (),
     check_data: bool = True,
+    accept_changed_data: bool = False,
 ) -> Trainer:
     """A trainer for the network of a configuration, on this machine's devices.
 
@@ -88,6 +90,8 @@ def build_local_trainer(
         callbacks: called in this order after steps, evaluations and checkpoints and at the end, see `Callback`.
         check_data: look at some labels of both data sets before the first step, for some seconds, and stop where
             `segpipe data check` would call them wrong.
+        accept_changed_data: go on with a run that was begun with other data, which is an error otherwise. It then ends
+            with other weights than an uninterrupted run.
     """
     distributed.check_launcher(launcher)
     chosen_device = _device(device)
@@ -112,7 +116,13 @@ def build_local_trainer(
     data = train_data, eval_data
     parts = _assemble(configuration, network, chosen_task, data, Path(work_dir), device=chosen_device)
     check = partial(look_at_data, train_data, eval_data) if check_data else None
-    return Trainer(replace(parts, callbacks=(ResultsText(), *callbacks), check_data=check))
+    parts = replace(
+        parts,
+        callbacks=(ResultsText(), *callbacks),
+        check_data=check,
+        accept_changed_data=accept_changed_data,
+    )
+    return Trainer(parts)
 
 
 def _open_model(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
@@ -219,6 +229,7 @@ def _assemble(
         predict=lambda pixels: task.predict(network, pixels, configuration),
         work_dir=work_dir,
         max_steps=run_steps(config, len(train_data)),
+        data=record_data(train_data, eval_data),
     )
 
 

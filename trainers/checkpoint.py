@@ -25,6 +25,7 @@ from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
 from segpipe.log import get_logger
 from segpipe.models import write_tensors
 
+from .data_record import DataRecord, encode_record
 from .progress import Progress
 
 logger = get_logger(__name__)
@@ -37,6 +38,7 @@ WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
 PROGRESS = "progress.json"
 CONFIGURATION = "configuration.json"
+DATA = "data.json"
 _ASIDE = "damaged-"
 _NAME = re.compile("step-[0-9]{8,16}")
 _ADVICE = (
@@ -61,6 +63,8 @@ class Checkpoint(Snapshot):
 
     optimizer: Mapping[str, Any]
     """State dict of the optimiser, with the loss scaler's and the averaged weights', tensors and plain values only."""
+    data: DataRecord | None = None
+    """What the run trains on; None in checkpoints of segpipe 0.1.0."""
     id: str = ""
     """Digits that stand for all its bytes; empty until it is on disk."""
 
@@ -217,6 +221,9 @@ def _write(snapshot: Snapshot, folder: Path) -> None:
     if isinstance(snapshot, Checkpoint):
         _save_pickle(snapshot.optimizer, folder / OPTIMIZER)
         names.append(OPTIMIZER)
+        if snapshot.data is not None:
+            (folder / DATA).write_bytes(encode_record(snapshot.data))
+            names.append(DATA)
     write_manifest(folder, build_manifest(folder, names))
 
 

@@ -26,6 +26,7 @@ from segpipe.models import read_tensors
 
 from .checkpoint import (
     CONFIGURATION,
+    DATA,
     OPTIMIZER,
     PROGRESS,
     WEIGHTS,
@@ -36,6 +37,7 @@ from .checkpoint import (
     name_of,
     step_of,
 )
+from .data_record import decode_record
 from .progress import decode_progress
 
 logger = get_logger(__name__)
@@ -82,8 +84,13 @@ def load_newest(folder: Path, check: Callable[[Checkpoint], None] = lambda check
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint."""
-    snapshot, identity = _read(path, (WEIGHTS, PROGRESS, CONFIGURATION, OPTIMIZER))
-    return Checkpoint(**vars(snapshot), optimizer=_read_pickle(path / OPTIMIZER), id=identity)
+    snapshot, manifest = _read(path, (WEIGHTS, PROGRESS, CONFIGURATION, OPTIMIZER))
+    data = None
+    if manifest.entry(DATA) is not None:
+        text = read_file(path / DATA, max_bytes=limit("run_state_bytes"), error=CorruptWeightsError)
+        data = decode_record(text, origin=str(path / DATA))
+    optimizer = _read_pickle(path / OPTIMIZER)
+    return Checkpoint(**vars(snapshot), optimizer=optimizer, data=data, id=manifest.id)
 
 
 def load_best(folder: Path, step: int | None) -> Snapshot | None:
@@ -113,8 +120,8 @@ def _problems(folder: Path, manifest: Manifest) -> tuple[Problem, ...]:
     return tuple(problem for problem in find_problems(folder, manifest) if problem.kind != "extra")
 
 
-def _read(path: Path, names: tuple[str, ...]) -> tuple[Snapshot, str]:
-    """Return the verified weights of a folder with its progress and configuration, and its manifest's id."""
+def _read(path: Path, names: tuple[str, ...]) -> tuple[Snapshot, Manifest]:
+    """Return the verified weights of a folder with its progress and configuration, and its manifest."""
     manifest = _read_manifest(path)
     missing = sorted(set(names) - {entry.path for entry in manifest.files})
     if missing:
@@ -132,7 +139,7 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[Snapshot, str]:
         configuration=read_file(
             path / CONFIGURATION, max_bytes=limit("configuration_bytes"), error=CorruptWeightsError
         ),
-    ), manifest.id
+    ), manifest
 
 
 def _read_pickle(path: Path) -> Any:

@@ -14,6 +14,7 @@ from segpipe.data.loader import Loader
 from segpipe.evaluation import AnyScores
 
 from .callbacks import Callback
+from .data_record import DataRecord
 from .engine import LocalEngine
 
 
@@ -38,6 +39,8 @@ class TrainerParts:
         max_steps: optimiser steps of the run.
         callbacks: called in this order while the run goes on.
         check_data: called before the first step; raises where the data cannot be right. If None, nothing is checked.
+        data: what is trained on, by name; it goes into checkpoints.
+        accept_changed_data: whether a run goes on that was begun with other data.
     """
 
     configuration: Configuration
@@ -50,3 +53,5 @@ class TrainerParts:
     max_steps: int
     callbacks: Sequence[Callback] = ()
     check_data: Callable[[], None] | None = None
+    data: DataRecord | None = None
+    accept_changed_data: bool = False

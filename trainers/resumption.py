@@ -11,7 +11,7 @@ from typing import Any
 from segpipe import distributed
 from segpipe.configuration import Configuration, decode_configuration
 from segpipe.configuration.codec import to_document
-from segpipe.errors import ConfigurationError, CorruptWeightsError
+from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError
 from segpipe.log import get_logger
 
 from .checkpoint import (
@@ -24,6 +24,7 @@ from .checkpoint import (
     set_aside_newer,
 )
 from .checkpoint_reading import load_newest
+from .data_record import describe_changes
 from .engine_state import check_engine_state, check_weights
 from .parts import TrainerParts
 from .progress import Progress
@@ -33,8 +34,11 @@ logger = get_logger(__name__)
 
 # They change no weight. A longer patience ends the run where it would have ended with it from the start.
 _MAY_CHANGE = re.compile(
-    r"train\.(workers|log_every|checkpoint\.\w+)|evaluation\.(batch_size|patience)|dataset\.(mixed\[\d+\]\.)?root"
+    r"train\.(workers|log_every|checkpoint\.\w+)|evaluation\.(batch_size|patience|before_training)"
+    r"|dataset\.(mixed\[\d+\]\.)?root"
 )
+# With other data, what is fitted to the length of the run changes as well.
+_FOLLOWS_DATA = re.compile(rf"{_MAY_CHANGE.pattern}|dataset\..*|train\.schedule\.warmup\.steps|evaluation\.every")
 
 
 def resume(parts: TrainerParts) -> Progress:
@@ -76,12 +80,14 @@ def _check_belongs(checkpoint: Checkpoint, parts: TrainerParts) -> None:
         CorruptWeightsError: its tensors or numbers are not this run's.
     """
     origin = f"{parts.work_dir}: its checkpoint"
+    is_changed = _check_data(checkpoint, parts)
     # Decoded first: an older version of segpipe did not write the fields that have come since.
     begun_with = decode_configuration(checkpoint.configuration, origin=origin)
-    check_same_run(begun_with, parts.configuration, parts.work_dir)
+    check_same_run(begun_with, parts.configuration, parts.work_dir, _FOLLOWS_DATA if is_changed else _MAY_CHANGE)
     progress, config = checkpoint.progress, parts.configuration.train
     assert config is not None
-    if progress.samples != progress.step * config.batch_size * config.accumulate or progress.step > parts.max_steps:
+    is_beyond = progress.step > parts.max_steps and not is_changed
+    if progress.samples != progress.step * config.batch_size * config.accumulate or is_beyond:
         raise CorruptWeightsError(
             f"{origin} says {progress.samples} samples in {progress.step} steps; the run has {parts.max_steps} steps "
             f"of {config.batch_size * config.accumulate}. Use an older checkpoint."
@@ -101,11 +107,32 @@ def _say_that_a_run_was_here(work_dir: Path) -> None:
         )
 
 
-def check_same_run(begun_with: Configuration, now: Configuration, work_dir: Path) -> None:
+def _check_data(checkpoint: Checkpoint, parts: TrainerParts) -> bool:
+    """Whether the data is another one than the checkpoint's, which `accept_changed_data` allows; else InputError."""
+    step, now = checkpoint.progress.step, parts.data
+    if checkpoint.data is None or now is None:
+        logger.warning("The checkpoint of step %s does not say which data it is of, so a change goes unnoticed", step)
+        return False
+    change = describe_changes(checkpoint.data, now)
+    if change is None:
+        return False
+    if not parts.accept_changed_data:
+        raise InputError(
+            f"{parts.work_dir} holds a run, and since its step {step} {change}. A run goes on with the data that it "
+            "began with. Bring that back, choose another work_dir, or go on with the data as it is now: "
+            "--accept-changed-data, in Python accept_changed_data=True."
+        )
+    logger.warning("Going on from step %s with changed data: %s", step, change)
+    return True
+
+
+def check_same_run(
+    begun_with: Configuration, now: Configuration, work_dir: Path, may_change: re.Pattern[str] = _MAY_CHANGE
+) -> None:
     """ConfigurationError where they differ in what decides a run's weights; it names the first such key."""
     before, after = dict(_values(to_document(begun_with))), dict(_values(to_document(now)))
     for key in [*before, *after]:
-        if before.get(key) != after.get(key) and not _MAY_CHANGE.fullmatch(key):
+        if before.get(key) != after.get(key) and not may_change.fullmatch(key):
             raise ConfigurationError(
                 f"{key}: {work_dir} holds a run that was begun with another configuration, in which this was "
                 f"{_text(before, key)}; now it is {_text(after, key)}. Choose another work_dir, or begin with the "

@@ -254,7 +254,9 @@ class Trainer:
     def _save(self) -> None:
         saved = ""
         if distributed.is_main():
-            checkpoint = Checkpoint(**vars(self._snapshot()), optimizer=self.parts.engine.state_dict())
+            checkpoint = Checkpoint(
+                **vars(self._snapshot()), optimizer=self.parts.engine.state_dict(), data=self.parts.data
+            )
             place = self.parts.work_dir / CHECKPOINTS
             saved = str(save_checkpoint(checkpoint, place, keep=self.config.checkpoint.keep))
             keep_best(self.parts.work_dir / BEST, {self.progress.best_step})

@@ -86,6 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="begin with these in the encoder, random elsewhere: mit_b0.pth, a folder or a model's name",
     )
+    parser.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="go on with a run in the work directory although its data has changed",
+    )
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # of torch's old launcher
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument(
@@ -215,6 +220,7 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         device=options.device,
         callbacks=_callbacks(options),
         check_data=not options.skip_data_check,
+        accept_changed_data=options.accept_changed_data,
     )
     return trainer
 

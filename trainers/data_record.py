@@ -1,0 +1,122 @@
+"""Which data a run trains on, by name: kept in its checkpoints, so that other data does not go unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from segpipe.data import ClassificationDataset, SegmentationDataset
+from segpipe.errors import CorruptWeightsError
+
+MOST_NAMES = 50_000
+"""Of a larger data set the names are not kept, only their number and digest: a change is noticed, but not listed."""
+MOST_SHOWN = 3
+
+
+class SplitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The samples of one data set."""
+
+    count: Annotated[int, Meta(ge=0)]
+    """Samples of an epoch."""
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the names of all samples in their order; null where a data set of one's own tells no names."""
+    names: tuple[str, ...] | None = None
+    """The names, each with its label's; null in large data sets."""
+
+
+class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The data of a run."""
+
+    train: SplitRecord
+    eval: SplitRecord | None = None
+
+
+def record_data(train: Any, evaluation: Any) -> DataRecord:
+    """Record the data of a run. A file's name has its folder's before it, so that a data set may move as a whole."""
+    return DataRecord(train=_record(train), eval=None if evaluation is None else _record(evaluation))
+
+
+def encode_record(record: DataRecord) -> bytes:
+    """Return the record as JSON."""
+    return msgspec.json.encode(record)
+
+
+def decode_record(data: bytes, *, origin: str) -> DataRecord:
+    """Read a record as if a stranger had written it. CorruptWeightsError where it is not one."""
+    try:
+        return msgspec.json.decode(data, type=DataRecord)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise CorruptWeightsError(f"{origin} is not a record of data: {error}. Use an older checkpoint.") from None
+
+
+def describe_changes(before: DataRecord, now: DataRecord) -> str | None:
+    """Say in a phrase what differs between the data of a checkpoint and that of today, or return None."""
+    pairs = (("training", before.train, now.train), ("evaluation", before.eval, now.eval))
+    changes = [f"the {kind} data {_change(then, today)}" for kind, then, today in pairs if _differ(then, today)]
+    return " and ".join(changes) or None
+
+
+def _differ(then: SplitRecord | None, today: SplitRecord | None) -> bool:
+    if then is None or today is None:  # a run may get evaluation data later, or do without
+        return False
+    return then.count != today.count or (None not in (then.digest, today.digest) and then.digest != today.digest)
+
+
+def _change(then: SplitRecord | None, today: SplitRecord | None) -> str:
+    assert then is not None
+    assert today is not None
+    counts = f"had {then.count:,} samples and has {today.count:,}" if then.count != today.count else "has other names"
+    if then.names is None or today.names is None:
+        return counts
+    gone, new = _without(then.names, today.names), _without(today.names, then.names)
+    if not gone and not new:
+        return counts if then.count != today.count else f"has its {today.count:,} samples in another order"
+    parts = [f"{word}: {_shown(names)}" for word, names in (("gone", gone), ("new", new)) if names]
+    return f"{counts} ({'; '.join(parts)})"
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    known = set(others)
+    return [name for name in names if name not in known]
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else ""
+    return ", ".join(name[:120] for name in names[:MOST_SHOWN]) + more
+
+
+def _record(dataset: Any) -> SplitRecord:
+    digest = hashlib.sha256(b"%d\n" % getattr(dataset, "times", 1))
+    if isinstance(dataset, ClassificationDataset):
+        # The arrays as they are: ImageNet's names take a tenth of a second so, and some seconds one by one.
+        digest.update(dataset.paths.tobytes())
+        digest.update(dataset.classes.tobytes())
+        few = zip(dataset.paths[: MOST_NAMES + 1], dataset.classes, strict=False)
+        names = tuple(f"{_readable(os.fsdecode(path))} as class {index}" for path, index in few)
+    elif isinstance(dataset, SegmentationDataset):
+        names = tuple(_pair_names(dataset))
+        for name in names:
+            digest.update(f"{name}\n".encode())
+    else:
+        return SplitRecord(count=len(dataset))
+    kept = names if len(names) <= MOST_NAMES else None
+    return SplitRecord(count=len(dataset), digest=digest.hexdigest(), names=kept)
+
+
+def _pair_names(dataset: SegmentationDataset) -> Iterable[str]:
+    for pair in dataset.pairs:
+        yield f"{_short(pair.image)} with {_short(pair.label)}"
+
+
+def _short(path: Any) -> str:
+    """The last folder and the name of a path."""
+    return _readable("/".join(str(path).replace("\\", "/").rsplit("/", 2)[-2:]))
+
+
+def _readable(name: str) -> str:
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
