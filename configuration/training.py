@@ -295,8 +295,8 @@ class CheckpointConfig(Section, frozen=True, kw_only=True):
 class TrainConfig(Section, frozen=True, kw_only=True):
     """A recipe."""
 
-    trainer: Name = "segmentation"
-    """A registered trainer."""
+    trainer: Name | None = None
+    """A registered trainer; null: the task's."""
     max_steps: Positive | None = None
     """Optimiser steps; this or max_epochs."""
     max_epochs: Positive | None = None
@@ -369,6 +369,8 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
     """With `every_epochs`: evaluate after each of so many first passes besides."""
     last_share: Share = 0.0
     """With `every_epochs`: evaluate after each pass in this last share of the run besides."""
+    before_training: bool = True
+    """Evaluate before the first step, where weights for the same classes are taken over."""
     batch_size: Annotated[int, Meta(ge=1, le=4096)] = 1
     """Pictures at a time."""
     best: Literal["miou", "pixel_accuracy", "mean_accuracy", "acc1", "acc5"] = "miou"

@@ -36,7 +36,15 @@ from .optimizers import build_optimizer
 from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
 from .results_text import ResultsText
-from .run_configuration import configure_run, data_changes, fit_length, follow_labels, length_changes, run_steps
+from .run_configuration import (
+    configure_run,
+    data_changes,
+    fit_length,
+    follow_labels,
+    length_changes,
+    name_trainer,
+    run_steps,
+)
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
 from .trainer import Trainer
@@ -97,7 +105,7 @@ def build_local_trainer(
     chosen_device = _device(device)
     distributed.join(chosen_device.type)
     with_weights = pretrained and encoder_weights is None
-    folder = None if model is None else _open_model(model, with_weights=with_weights)
+    folder = None if model is None else open_recipe(model, with_weights=with_weights)
     options: Mapping[str, Any] | Sequence[str]
     options = cfg_options if isinstance(cfg_options, Mapping | str) else list(cfg_options)
     changes = [data_changes(train_dataset, eval_dataset), length_changes(seed, max_epochs, max_steps), options]
@@ -109,6 +117,7 @@ def build_local_trainer(
         require_compiler()
     configuration = fit_length(configuration, run_steps(configuration.train, len(train_data)), options)
     chosen_task = task_of(configuration, task)
+    configuration = name_trainer(configuration, chosen_task.trainer)
     check_best_score(configuration, chosen_task)
     network = _build_network(configuration, chosen_task, folder if with_weights else None)
     if encoder_weights is not None:
@@ -120,12 +129,13 @@ def build_local_trainer(
         parts,
         callbacks=(ResultsText(), *callbacks),
         check_data=check,
+        has_learnt_classes=_has_learnt_classes(folder if with_weights else None, configuration),
         accept_changed_data=accept_changed_data,
     )
     return Trainer(parts)
 
 
-def _open_model(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
+def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
     """The model's folder; of a preset whose weights are not wanted the recipe alone, so that nothing is downloaded."""
     if isinstance(model, ModelFolder):
         return model
@@ -160,13 +170,20 @@ def _build_network(configuration: Configuration, task: Task, folder: ModelFolder
         raise InputError(f"{type(network).__name__} is no network for {task.name}. Name another model, or its task.")
     if folder is not None and folder.weights is not None:
         tensors = translate(read_tensors(folder.weights), folder.dialect)
-        if folder.configuration.labels is None or folder.configuration.labels.names != configuration.labels.names:  # type: ignore[union-attr]
+        if not _has_learnt_classes(folder, configuration):
             fresh = {key: value for key, value in network.state_dict().items() if key.startswith(task.classifier)}
             tensors = {**tensors, **fresh}
         network.load_state_dict(fit_tensors(network, tensors, origin=str(folder.weights)), strict=False)
     elif folder is not None:
         logger.info("%s has no weights: training begins from scratch", folder.name)
     return network
+
+
+def _has_learnt_classes(folder: ModelFolder | None, configuration: Configuration) -> bool:
+    """Whether a model's weights are for the classes of the run."""
+    if folder is None or folder.weights is None or folder.configuration.labels is None:
+        return False
+    return configuration.labels is not None and folder.configuration.labels.names == configuration.labels.names
 
 
 def _assemble(

@@ -26,7 +26,10 @@ class Callback:
         """After each optimiser step."""
 
     def on_evaluation(self, trainer: Trainer, scores: AnyScores) -> None:
-        """After each evaluation; `trainer.progress.best_step` is this step where the score is the best so far."""
+        """After each evaluation; `trainer.progress.best_step` is this step where the score is the best so far.
+
+        One before the first step has `trainer.progress.step` 0, and is never the best.
+        """
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
         """After the state of the run was saved in a folder; only the main process need see it."""

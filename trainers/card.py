@@ -46,7 +46,7 @@ def training_text(
         f"{progress.step} steps, {progress.samples} samples of {parts.num_samples} pictures"
         f"{f' of {markdown_text(config.dataset.type)}' if config.dataset else ''}; "
         f"the weights are those of step {taken}.\n"
-        "The recipe is the section `train` of configuration.json.",
+        f"The recipe is the section `train` of configuration.json.{_first_text(parts, progress, scores)}",
         f"    {printable_line(command(sys.argv))}",
         f"segpipe {segpipe.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}.",
@@ -56,6 +56,16 @@ def training_text(
         _scores_text(scores) if scores else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _first_text(parts: TrainerParts, progress: Progress, scores: AnyScores | None) -> str:
+    """A sentence about the score before the first step; empty without one."""
+    if progress.first_score is None or scores is None:
+        return ""
+    evaluation = parts.configuration.evaluation
+    title = TITLES[evaluation.best if evaluation else next(iter(scores.means))]
+    worse = ", which no step reached" if progress.is_worse_than_at_first else ""
+    return f"\nIt began at {title} {_percent(progress.first_score)} %, with the weights that were taken over{worse}."
 
 
 def command(arguments: Sequence[str]) -> str:

@@ -40,6 +40,7 @@ class TrainerParts:
         callbacks: called in this order while the run goes on.
         check_data: called before the first step; raises where the data cannot be right. If None, nothing is checked.
         data: what is trained on, by name; it goes into checkpoints.
+        has_learnt_classes: whether the weights that training begins with were trained for the same classes.
         accept_changed_data: whether a run goes on that was begun with other data.
     """
 
@@ -54,4 +55,5 @@ class TrainerParts:
     callbacks: Sequence[Callback] = ()
     check_data: Callable[[], None] | None = None
     data: DataRecord | None = None
+    has_learnt_classes: bool = False
     accept_changed_data: bool = False

@@ -125,6 +125,23 @@ def follow_labels(
     return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
 
 
+def name_trainer(configuration: Configuration, name: str) -> Configuration:
+    """Let the configuration name its trainer, where it has left that to the task."""
+    if configuration.train is None or configuration.train.trainer is not None:
+        return configuration
+    return msgspec.structs.replace(configuration, train=msgspec.structs.replace(configuration.train, trainer=name))
+
+
+def configured_trainer(configuration: Configuration, options: Mapping[str, Any] | Iterable[str]) -> str | None:
+    """The trainer that a configuration names after the user's own changes of it, or None."""
+    if configuration.train is not None:
+        configuration = override(configuration, options) if options else configuration
+        return configuration.train.trainer if configuration.train else None
+    changes = options if isinstance(options, Mapping) else dict(option.partition("=")[::2] for option in options)
+    name = changes.get("train.trainer")  # of a recipe that is added later
+    return None if name in (None, "null") else str(name).strip("\"'")
+
+
 def run_steps(config: TrainConfig, num_samples: int) -> int:
     """Optimiser steps of a run over so many samples an epoch."""
     epochs = config.max_epochs or 1

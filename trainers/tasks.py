@@ -27,6 +27,7 @@ class Task:
 
     Attributes:
         name: as configurations have it.
+        trainer: the registered trainer for it.
         classifier: what the names of the tensors that stand for classes begin with: one of these.
         scores: keys of the scores that may choose the best checkpoint, the main one first.
         is_network: whether a network is one for the task.
@@ -36,6 +37,7 @@ class Task:
     """
 
     name: str
+    trainer: str
     classifier: tuple[str, ...]
     scores: tuple[str, ...]
     is_network: Callable[[SegpipeNetwork], bool]
@@ -47,12 +49,15 @@ class Task:
 def task_of(configuration: Configuration, wanted: str | None = None) -> Task:
     """The configuration's task; InputError where another one is wanted."""
     name = configuration.task
-    if wanted is not None and wanted != name:
-        trainer = "classification" if name == Tasks.image_classification else "segmentation"
-        raise InputError(f"This is a model for {name}, not for {wanted}. Name another one, or build {trainer!r}.")
     if name not in TASKS:
         raise InputError(unknown_name_message("task to train for", name, TASKS))
-    return TASKS[name]
+    task = TASKS[name]
+    if wanted is not None and wanted != name:
+        raise InputError(
+            f"This is a model for {name}, not for {wanted}. Name another one, or build {task.trainer!r}: "
+            f"train.trainer={task.trainer}."
+        )
+    return task
 
 
 def check_best_score(configuration: Configuration, task: Task) -> None:
@@ -101,6 +106,7 @@ TASKS = {
     for task in (
         Task(
             name=Tasks.image_segmentation,
+            trainer="segmentation",
             classifier=("head.classifier.", "classifier."),
             scores=("miou", "pixel_accuracy", "mean_accuracy"),
             is_network=lambda network: isinstance(network, SegmentationModel),
@@ -110,6 +116,7 @@ TASKS = {
         ),
         Task(
             name=Tasks.image_classification,
+            trainer="classification",
             classifier=("classifier.",),
             scores=("acc1", "acc5", "mean_accuracy"),
             is_network=lambda network: not isinstance(network, SegmentationModel),

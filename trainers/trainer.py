@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -76,6 +77,13 @@ class Trainer:
         """That of the last step, before the factors of parameter groups."""
         return self._learning_rate_at(max(self.progress.step - 1, 0))
 
+    @property
+    def evaluates_first(self) -> bool:
+        """Whether an evaluation comes before the next step, since none was made and the classes are known already."""
+        evaluation = self.parts.configuration.evaluation
+        is_wanted = self.parts.has_learnt_classes and (evaluation is None or evaluation.before_training)
+        return is_wanted and self.parts.evaluate is not None and self.progress.step == 0
+
     def is_due(self, every: int) -> bool:
         """Whether the run is at a multiple of an interval, or over."""
         return self.progress.step % every == 0 or self.is_over
@@ -118,9 +126,22 @@ class Trainer:
                 before = find_result(self.parts) if was_over else None
                 folder = before or self._write_result(shipped)
         if before is None:
+            self._advise()
             for callback in self.parts.callbacks:
                 callback.on_end(self, folder)
         return folder
+
+    def _advise(self) -> None:
+        """Say in a line that training made the model worse than it was."""
+        if not self.progress.is_worse_than_at_first or not distributed.is_main():
+            return
+        rate, first, best = self.config.optimizer.lr, self.progress.first_score, self.progress.best_score
+        logger.warning(
+            "No evaluation reached the %.2f %% that training began with; the best is %.2f %%. The recipe's learning "
+            "rate, %g, is for training from scratch. Try a lower one in another work_dir: "
+            '--set train.optimizer.lr=%g, in Python cfg_options={"train.optimizer.lr": %g}',
+            *(100 * (first or 0.0), 100 * (best or 0.0), rate, rate / 10, rate / 10),
+        )
 
     def _write_result(self, shipped: Progress) -> ModelFolder:
         """The last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
@@ -158,6 +179,8 @@ class Trainer:
             if self.progress.is_evaluation_due:  # stopped again; all is saved
                 raise SystemExit(PREEMPTED)
             self._save()
+        elif self.evaluates_first:
+            self._evaluate_first(log)
         with self.parts.batches(self.progress.samples) as batches:
             while not self.is_over:
                 before = self.progress.samples
@@ -166,6 +189,26 @@ class Trainer:
                 if self._should_evaluate(before):
                     self._evaluate_and_note(log)
                 self._stop_or_save()
+
+    def _evaluate_first(self, log: RunLog) -> None:
+        """Note the score of the weights that were taken over. It is never the best: that is what training came to."""
+        assert self.parts.evaluate is not None
+        try:
+            with self.parts.engine.averaged():
+                scores = self.parts.evaluate(lambda: self._should_stop)
+        except EvaluationStopped:
+            logger.warning("Stopped before the first step, as told; train() begins there")
+            raise SystemExit(PREEMPTED) from None
+        score = self._score_of(scores)
+        self.progress = replace(self.progress, first_score=score if math.isfinite(score) else None)
+        log.write("evaluation", {"step": 0, **scores.means, **scores.by_class})
+        for callback in self.parts.callbacks:
+            callback.on_evaluation(self, scores)
+
+    def _score_of(self, scores: AnyScores) -> float:
+        """The score that chooses the best step."""
+        evaluation = self.parts.configuration.evaluation
+        return scores.means[evaluation.best if evaluation else next(iter(scores.means))]
 
     def _stop_or_save(self) -> None:
         is_told = distributed.any_process(self._should_stop, self.parts.engine.device)
@@ -230,10 +273,8 @@ class Trainer:
             self.progress = replace(self.progress, is_evaluation_due=True)
             return
         self.progress = replace(self.progress, is_evaluation_due=False)
-        evaluation = self.parts.configuration.evaluation
-        key = evaluation.best if evaluation else next(iter(scores.means))
         before = self.progress.best_step
-        self.progress = with_score(self.progress, scores.means[key])
+        self.progress = with_score(self.progress, self._score_of(scores))
         log.write("evaluation", {"step": self.progress.step, **scores.means, **scores.by_class})
         if self.progress.best_step != before and distributed.is_main():
             with self.parts.engine.averaged():

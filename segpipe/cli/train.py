@@ -268,6 +268,7 @@ def _length_text(trainer: Trainer) -> str:
     passes = parts.max_steps * config.batch_size * config.accumulate / parts.num_samples
     evaluation = parts.configuration.evaluation
     when = f"every {_interval_text(evaluation)} and at the end" if evaluation else "at the end"
+    when = f"before the first step, {when}" if trainer.evaluates_first else when
     if evaluation and evaluation.patience:
         when += f"; over after {evaluation.patience} without a better one"
     return f"{parts.max_steps:,} of {batch} pictures, {passes:.3g} passes over the data; scores {when}"
@@ -370,7 +371,9 @@ def _score_table(trainer: Trainer) -> str | None:
     if not found:
         return None
     best = found[-1]  # a step that was done again is there twice
-    header = f"Step {best['step']:,}, on the evaluation data"
+    first = trainer.progress.first_score
+    began = "" if first is None else f"; training began at {_percent(first)}"
+    header = f"Step {best['step']:,}, on the evaluation data{began}"
     if "iou" not in best:
         rows = [(title, _percent(best.get(key, math.nan))) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
         return f"{header}\n{format_table([('score', '%'), *rows], ('left', 'right'))}"
