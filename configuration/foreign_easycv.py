@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segpipe.errors import ConfigurationError
+from segpipe.names import PIPELINE_ALIASES, Tasks
 
 from .foreign_fields import (
     HEADS,
@@ -44,12 +45,20 @@ def configuration_from_easycv(document: Any, *, origin: str) -> Configuration:
             labels=_build_labels(source, num_classes=model.num_classes),
             preprocessor=PreprocessorConfig(resize=_build_resize(source)),
             inference=_build_inference(source),
-            pipeline=PipelineConfig(type="image-segmentation"),
+            pipeline=PipelineConfig(type=_pipeline_type(source)),
         )
     except ConfigurationError:
         raise
     except ValueError as error:  # what our own document would not allow either
         raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from error
+
+
+def _pipeline_type(source: ForeignDocument) -> str:
+    """Our name for EasyCV's pipeline; one that it does not have itself keeps its name, for a plugin may have it."""
+    stated = source.get("pipeline.type")
+    if not isinstance(stated, str) or not stated:
+        return Tasks.image_segmentation
+    return PIPELINE_ALIASES.get(stated, stated)
 
 
 def _decode_tuples(value: Any, *, origin: str) -> Any:

@@ -14,6 +14,13 @@ class Tasks:
     image_classification = "image-classification"
 
 
+PIPELINE_ALIASES = {
+    "easycv-segmentation": Tasks.image_segmentation,
+    "EasyCVSegmentationPipeline": Tasks.image_segmentation,
+}
+"""What other systems call our pipelines in `pipeline.type` of a configuration."""
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to a misspelt one, or None when nothing is close."""
     matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)

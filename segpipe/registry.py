@@ -48,7 +48,7 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """What `name` stands for; UnknownNameError with the nearest name and the list."""
         if name not in self._entries:
-            _load_plugins()
+            load_plugins()
         if name not in self._entries:
             raise UnknownNameError(unknown_name_message(self.kind, name, self._entries))
         return self._entries[name]
@@ -69,7 +69,7 @@ class Registry(Generic[T]):
 _loaded_plugins: set[str] = set()
 
 
-def _load_plugins() -> None:
+def load_plugins() -> None:
     """Run each installed plugin once; one that fails is logged and never breaks the core."""
     for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
         if plugin.name in _loaded_plugins:

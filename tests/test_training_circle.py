@@ -114,7 +114,7 @@ def assert_equal_maps(first, second):
 def test_what_a_killed_run_leaves_is_what_somebody_elsewhere_predicts_with(tmp_path, camvid, monkeypatch, capsys):
     in_peace = train(tmp_path, camvid, "whole")
     log = tmp_path / "killed" / "log.jsonl"
-    kill_after(train(tmp_path, camvid, "killed"), log, 4)
+    kill_after(train(tmp_path, camvid, "killed"), log, 5)
     assert not (tmp_path / "killed" / "model").exists()
     finish(train(tmp_path, camvid, "killed"))
     finish(in_peace)

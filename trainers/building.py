@@ -4,33 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-from segpipe.errors import InputError
-from segpipe.names import Tasks
-from segpipe.registry import Registry
+from segpipe.configuration import Configuration, read_configuration
+from segpipe.errors import InputError, UnknownNameError
+from segpipe.hub import ModelFolder
+from segpipe.names import Tasks, unknown_name_message
+from segpipe.registry import Registry, load_plugins
 
-from .assembly import build_local_trainer
+from .assembly import build_local_trainer, open_recipe
+from .run_configuration import configured_trainer
+from .trainer import Trainer
+
+DEFAULT_TRAINER = "trainer"
 
 TRAINERS: Registry[Callable[..., Any]] = Registry("trainer")
 TRAINERS.register("segmentation")(partial(build_local_trainer, task=Tasks.image_segmentation))
 TRAINERS.register("classification")(partial(build_local_trainer, task=Tasks.image_classification))
-# ModelScope's names; what is trained for, the configuration says.
-TRAINERS.register("trainer")(build_local_trainer)
+# ModelScope's and EasyCV's names; what is trained for, the configuration says.
+TRAINERS.register(DEFAULT_TRAINER)(build_local_trainer)
 TRAINERS.register("easycv")(build_local_trainer)
 
 
-def build_trainer(name: str = "trainer", default_args: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
-    """The trainer that is registered under a name, built with arguments.
+def build_trainer(name: str | None = None, default_args: Mapping[str, Any] | None = None, **arguments: Any) -> Trainer:
+    """Build a trainer with arguments.
 
     Args:
-        name: see `TRAINERS`; plugins may add to it. "trainer" does what the configuration's task asks for,
-            "segmentation" and "classification" refuse models for another one.
+        name: see `TRAINERS`; plugins may add to it. If None, the one that `train.trainer` of the configuration names,
+            and where that is null, the task's. "segmentation" and "classification" refuse models for another task.
         default_args: arguments as a mapping, as ModelScope takes them.
         arguments: the same as keywords; ours are `build_local_trainer`'s. An argument may be given in one
             way only.
+
+    Raises:
+        UnknownNameError: no trainer of this name is registered, and no installed plugin adds it.
     """
     twice = sorted(set(default_args or {}) & set(arguments))
     if twice:
         raise InputError(f"{twice[0]!r} is given in default_args and as a keyword. Give it once.")
-    return TRAINERS.get(name)(**{**(default_args or {}), **arguments})
+    chosen = {**(default_args or {}), **arguments}
+    if name is None:
+        name, chosen = _from_configuration(chosen)
+    return cast("Trainer", TRAINERS.get(name)(**chosen))
+
+
+def _from_configuration(arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name that the configuration chooses, and the arguments with what was opened or changed to find it."""
+    chosen, model = dict(arguments), arguments.get("model")
+    folder: ModelFolder | None = None
+    if model is not None:
+        with_weights = chosen.get("pretrained", True) and chosen.get("encoder_weights") is None
+        chosen["model"] = folder = open_recipe(model, with_weights=with_weights)
+    cfg_file, modify = chosen.get("cfg_file"), chosen.get("cfg_modify_fn")
+    if cfg_file:
+        configuration = read_configuration(Path(cfg_file))
+    elif folder is not None:
+        configuration = folder.configuration
+    else:
+        return DEFAULT_TRAINER, chosen  # which says what is missing
+    if modify is not None:
+        configuration = modified = modify(configuration)
+        chosen["cfg_modify_fn"] = lambda _: modified  # it may be called once alone
+        if not isinstance(configuration, Configuration):
+            return DEFAULT_TRAINER, chosen  # which says what it must return
+    options = chosen.get("cfg_options", ())
+    if not isinstance(options, Mapping):
+        chosen["cfg_options"] = options = [options] if isinstance(options, str) else list(options)
+    name = configured_trainer(configuration, options)
+    if name is not None and name not in TRAINERS:
+        load_plugins()
+    if name is not None and name not in TRAINERS:
+        known = unknown_name_message("trainer", name, TRAINERS)
+        raise UnknownNameError(
+            f"train.trainer of the configuration: {known} Install the plugin that has it, or set train.trainer to null."
+        )
+    return name or DEFAULT_TRAINER, chosen

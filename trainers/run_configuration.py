@@ -132,14 +132,14 @@ def name_trainer(configuration: Configuration, name: str) -> Configuration:
     return msgspec.structs.replace(configuration, train=msgspec.structs.replace(configuration.train, trainer=name))
 
 
-def configured_trainer(configuration: Configuration, options: Mapping[str, Any] | Iterable[str]) -> str | None:
-    """The trainer that a configuration names after the user's own changes of it, or None."""
-    if configuration.train is not None:
-        configuration = override(configuration, options) if options else configuration
-        return configuration.train.trainer if configuration.train else None
-    changes = options if isinstance(options, Mapping) else dict(option.partition("=")[::2] for option in options)
-    name = changes.get("train.trainer")  # of a recipe that is added later
-    return None if name in (None, "null") else str(name).strip("\"'")
+def configured_trainer(configuration: Configuration, options: Mapping[str, Any] | Sequence[str]) -> str | None:
+    """The trainer that a configuration and the user's changes of it name; None where they leave it to the task."""
+    pairs = options.items() if isinstance(options, Mapping) else (option.partition("=")[::2] for option in options)
+    name = configuration.train.trainer if configuration.train else None
+    for key, value in pairs:
+        if key.strip() == "train.trainer":
+            name = None if value in (None, "null") else str(value).strip(" \"'")
+    return name
 
 
 def run_steps(config: TrainConfig, num_samples: int) -> int:

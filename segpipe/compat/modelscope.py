@@ -11,7 +11,8 @@ ascending order; `scores` are mean probabilities instead of the constant 0.999.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,6 @@ WITHOUT_EFFECT = frozenset(
         "external_engine_for_llm",
         "framework",
         "ignore_file_pattern",
-        "pipeline_name",
         "plugins",
         "preprocessor",
         "third_party",
@@ -84,9 +84,12 @@ def pipeline(
     *,
     model_revision: str | None = None,
     device: str | None = None,
+    pipeline_name: str | None = None,
     **options: Any,
 ) -> Pipeline[Any]:
     """ModelScope's `pipeline`: see `segpipe.pipeline` for what the options are.
+
+    `pipeline_name` chooses a registered pipeline instead of the model's `pipeline.type`.
 
     `device="gpu"` falls back to the CPU where there is no GPU, as it does there.
     """
@@ -94,9 +97,17 @@ def pipeline(
     if ignored:
         logger.warning("pipeline: %s has no effect in segpipe", ", ".join(ignored))
     kept = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+    if pipeline_name is not None:
+        kept["overrides"] = _with_type(kept.get("overrides", ()), pipeline_name)
     return build_pipeline(
         task or Tasks.image_segmentation, model, revision=model_revision, device=_device(device), **kept
     )
+
+
+def _with_type(overrides: Iterable[str] | Mapping[str, Any], name: str) -> list[str] | dict[str, Any]:
+    if isinstance(overrides, Mapping):
+        return {**overrides, "pipeline": {"type": name}}
+    return [*overrides, f"pipeline={json.dumps({'type': name})}"]
 
 
 def _device(device: str | None) -> str | None:

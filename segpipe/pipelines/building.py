@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from segpipe.configuration import override
-from segpipe.errors import InputError, ModelFolderError
+from segpipe.errors import InputError, ModelFolderError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder
 from segpipe.inference.runtimes import RUNTIMES, check_runtime
 from segpipe.models import open_folder
-from segpipe.names import Tasks, unknown_name_message
-from segpipe.registry import Registry
+from segpipe.names import PIPELINE_ALIASES, Tasks, unknown_name_message
+from segpipe.registry import Registry, load_plugins
 
 from .base import Pipeline
 from .image_classification import ImageClassificationPipeline
@@ -24,7 +24,61 @@ from .image_segmentation import ImageSegmentationPipeline
 from .networks import check_calibration
 from .options import PipelineOptions, replace_options
 
-PIPELINES: Registry[Callable[..., Pipeline[Any]]] = Registry("task")
+
+class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):
+    """Pipelines by type, each for one task. `pipeline.type` of a model's configuration chooses among those of its task.
+
+    @PIPELINES.register("counted-segmentation", task="image-segmentation")
+    class CountedSegmentation(ImageSegmentationPipeline): ...
+    """
+
+    def __init__(self) -> None:
+        super().__init__("pipeline")
+        self._tasks: dict[str, str] = {}
+
+    def register(
+        self, name: str, *, task: str | None = None
+    ) -> Callable[[Callable[..., Pipeline[Any]]], Callable[..., Pipeline[Any]]]:
+        """Decorator: make `name` stand for the decorated pipeline of a task. If None, the task has the same name."""
+        add = super().register(name)
+
+        def add_for_task(entry: Callable[..., Pipeline[Any]]) -> Callable[..., Pipeline[Any]]:
+            added = add(entry)
+            self._tasks[name] = task or name
+            return added
+
+        return add_for_task
+
+    def of_task(self, task: str) -> list[str]:
+        """The types of a task's pipelines. UnknownNameError where there are none."""
+        if task not in self._tasks.values():
+            load_plugins()
+        found = [name for name in self if self._tasks[name] == task]
+        if not found:
+            raise UnknownNameError(unknown_name_message("task", task, set(self._tasks.values())))
+        return found
+
+    def choose(self, task: str, name: str | None) -> Callable[..., Pipeline[Any]]:
+        """The pipeline of a type, which other systems may name in their way; of the task itself if None.
+
+        Raises:
+            UnknownNameError: it is not registered, or for another task.
+        """
+        name = task if name is None else PIPELINE_ALIASES.get(name, name)
+        if name not in self:
+            load_plugins()
+        if name in self.of_task(task):
+            return self.get(name)
+        if name in self:
+            other = f"{name!r} is a pipeline for {self._tasks[name]}, not for {task}"
+            raise UnknownNameError(f"pipeline.type: {other}. Known for {task}: {', '.join(self.of_task(task))}.")
+        known = unknown_name_message("pipeline", name, self.of_task(task))
+        raise UnknownNameError(
+            f"pipeline.type: {known} Install the plugin that has it, or set pipeline.type to {task!r}."
+        )
+
+
+PIPELINES = PipelineRegistry()
 PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
 PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
@@ -67,7 +121,7 @@ def pipeline(
         overrides: changes of the model's configuration, such as ["preprocessor.resize=null"].
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
     """
-    build = PIPELINES.get(task)
+    PIPELINES.of_task(task)
     checked = replace_options(PipelineOptions(), options, besides=signature(pipeline).parameters.keys() - {"options"})
     chosen = _device(device, runtime), _dtype(dtype)
     check_runtime(runtime, device=chosen[0].type, dtype=str(chosen[1]).removeprefix("torch."))
@@ -75,6 +129,8 @@ def pipeline(
     folder = _find_model(task, model, revision)
     if overrides:
         folder = replace(folder, configuration=override(folder.configuration, overrides))
+    stated = folder.configuration.pipeline
+    build = PIPELINES.choose(task, stated.type if stated else None)
     pictures = {} if calibration is None else {"calibration": calibration}
     return build(folder, device=chosen[0], dtype=chosen[1], options=checked, runtime=runtime, **pictures)
 
