@@ -18,6 +18,7 @@ from segpipe.data import loader
 from segpipe.errors import CacheError, InputError, SegpipeError
 from segpipe.hub import ModelFolder
 from segpipe.trainers import checkpoint as checkpoints
+from segpipe.trainers import progress
 from segpipe.trainers.checkpoint import list_checkpoints
 from segpipe.trainers.checkpoint_reading import load_newest
 from segpipe.trainers.run_log import read_log
@@ -44,7 +45,8 @@ class Repeated:
 
 def trainer(recipe, data_root, work_dir, **arguments):
     data = load_dataset("folder", data_root, "train", names=NAMES)
-    return build_trainer(cfg_file=recipe, work_dir=work_dir, **{"train_dataset": data, "device": "cpu", **arguments})
+    defaults = {"train_dataset": data, "device": "cpu", "check_data": False}  # some count what is read
+    return build_trainer(cfg_file=recipe, work_dir=work_dir, **{**defaults, **arguments})
 
 
 def before_step(run, number, act):
@@ -191,7 +193,7 @@ def test_deleted_best_weights_are_not_claimed(recipe, data_root, tmp_path, caplo
     run = trainer(recipe, data_root, tmp_path / "run", eval_dataset=Repeated(data_root, 2))
     before_step(run, 4, lambda: shutil.rmtree(tmp_path / "run"))
     scores = iter([0.9, 0.1])
-    monkeypatch.setattr("segpipe.trainers.trainer.with_score", lambda p, _: checkpoints.with_score(p, next(scores)))
+    monkeypatch.setattr("segpipe.trainers.trainer.with_score", lambda p, _: progress.with_score(p, next(scores)))
     card = (run.train().path / "README.md").read_text()
     assert "The weights of the best step 3 are gone" in caplog.text
     assert "step 6" in card
