@@ -133,10 +133,11 @@ def fetch_without_digest(server: FaultServer, folder: Path, name: str = "a.pth")
     return fetcher.fetch(RemoteFile(name, f"{server.url}/static/{name}"))
 
 
-def first_half(headers: dict[str, str]):
-    """The first half of the file with these headers, then the connection ends."""
+def first_half(headers: dict[str, str], file: bytes = WEIGHTS):
+    """The first half of a file with these headers, then the connection ends."""
 
     def answer(handler: faults.Handler, body: bytes) -> None:
+        body = file
         handler.send_response(200)
         for key, value in {"Content-Length": str(len(body)), **headers}.items():
             handler.send_header(key, value)
