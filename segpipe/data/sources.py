@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, unquote_to_bytes, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 import numpy as np
 from PIL import Image
 
 from segpipe.errors import DownloadError, ImageDecodeError, ImageFetchError, ImageTooLargeError, InputError
-from segpipe.files import current_folder, open_regular
+from segpipe.files import current_folder, file_url_path, open_regular
 from segpipe.limits import limit
 from segpipe.log import get_logger
 from segpipe.names import nearest_name
@@ -304,15 +303,7 @@ def _decode_text(text: str, kind: Kind, max_bytes: int) -> bytes:
 
 
 def _path_of(text: str, kind: Kind) -> str:
-    if kind != "file-url":
-        return text
-    parts = urlsplit(text)
-    if parts.netloc.lower() not in ("", "localhost"):
-        raise InputError(
-            f"{_shown(text)} names the host {parts.netloc.rpartition('@')[2]!r}; a file URL is read on this machine "
-            "only. Write file:///path, or an http URL."
-        )
-    return url2pathname(parts.path)
+    return file_url_path(text, error=InputError) if kind == "file-url" else text
 
 
 def _files_of(text: str) -> list[str]:

@@ -246,6 +246,8 @@ def _read_directory(data: bytes, offset: int, order: str, is_big: bool) -> tuple
         if total > 2 * len(data) + 2**16:
             raise ValueError("its tags claim more than the file holds")
         if tag in _TAGS and kind in _INTEGERS:
+            if length > limit("image_pieces"):
+                raise ValueError("it has more strips or tiles than are read")
             source = place + step - inline if size <= inline else where
             tags[tag] = struct.unpack_from(f"{order}{length}{_INTEGERS[kind]}", data, source)
     end = start + count * step

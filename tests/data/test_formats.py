@@ -70,7 +70,7 @@ def test_no_message_shows_a_files_bytes(tmp_path):
 def test_a_file_url_with_a_host_is_refused(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     assert read_source(f"file://localhost{tmp_path}/a.png").shape == (2, 2, 3)
-    with pytest.raises(InputError, match=r"names the host 'evil\.example'"):
+    with pytest.raises(InputError, match="names another host"):
         read_source(f"file://evil.example{tmp_path}/a.png")
 
 

@@ -158,3 +158,13 @@ def test_a_chain_of_pages_without_end_ends(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGPIPE_MAX_TIFF_PAGES", "20")
     with pytest.raises(ImageTooLargeError, match="more than 20 pages"):
         read_label(path)
+
+
+def test_a_tag_of_very_many_numbers_is_refused(tmp_path):
+    many = 5_000_000
+    entries = struct.pack("<HHII", 256, 1, many, 8)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, 1) + entries)
+    with open(tmp_path / "a.tif", "ab") as file:
+        file.truncate(many + 100)
+    with pytest.raises(ImageDecodeError, match="directory cannot be read"):
+        read_label(tmp_path / "a.tif")
