@@ -176,7 +176,7 @@ def assert_equal_beyond_ties(ours, theirs, values, bound):
     is_tie = (best[0] - best[1] < bound).numpy()
     assert len(np.unique(theirs)) >= 5
     assert (theirs[:, 1:] != theirs[:, :-1]).mean() > 0.01
-    assert is_tie.mean() < 0.002
+    assert is_tie.mean() < 0.005
     assert not ((ours != theirs) & ~is_tie).any()
 
 
