@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe.errors import InputError
-from segpipe.files import read_file
-from segpipe.limits import limit
 
 from .download import folder_size
 from .parsing import add_json
@@ -97,9 +96,9 @@ def read_labels(text: str) -> LabelSet | list[str]:
             raise InputError(f"There is no file {text} with labels. Check the path, or give names as a,b,c.")
         return [name.strip() for name in text.split(",")]
     try:
-        content = read_file(path, max_bytes=limit("configuration_bytes"), error=InputError).decode("utf-8-sig")
+        content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text. It needs one class name a line, or a JSON list of names.") from error
+        raise InputError(f"{path} is no text. It needs one class name a line, or a JSON list of names.") from error
     if path.suffix.lower() != ".json":
         return [line.strip() for line in content.splitlines() if line.strip()]
     return _json_labels(content, path)
@@ -109,11 +108,9 @@ def _json_labels(content: str, path: Path) -> LabelSet | list[str]:
     import msgspec
 
     from segpipe.configuration import LabelSet
-    from segpipe.configuration.strict_json import parse_json
 
     try:
-        parsed = parse_json(content, origin=str(path))
-        labels: LabelSet | list[str] = msgspec.convert(parsed, LabelSet | list[str])
+        labels: LabelSet | list[str] = msgspec.convert(json.loads(content), LabelSet | list[str])
         return labels
     except (ValueError, msgspec.ValidationError) as error:
         raise InputError(

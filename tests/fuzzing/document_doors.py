@@ -1,0 +1,164 @@
+"""Documents that say what a model, a data set or a user wants: JSON, YAML, names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from doors import Door, door, file_reader
+from hostile import TEXTS, damaged_bytes, damaged_json
+from hypothesis import strategies as st
+from PIL import Image
+
+from segpipe import load_dataset
+from segpipe.configuration import decode_configuration, load_preset, override, read_foreign_configuration, to_document
+from segpipe.data.rle import compress_counts, decode_mask
+from segpipe.hub.manifest import check_folder, parse_manifest
+from segpipe.hub.references import parse_reference
+from segpipe.models.building import build_model
+
+
+@door
+def configurations(folder: Path) -> Door:
+    def read(text: bytes) -> None:
+        configuration = decode_configuration(text, origin="fuzz")
+        with torch.device("meta"):
+            build_model(configuration.model)
+
+    presets = ("segformer-b0-camvid", "segmenter-tiny-ade20k", "unept-res50-ade20k", "mit-b0-imagenet")
+    return Door(damaged_json([to_document(load_preset(name)) for name in presets]), read)
+
+
+@door
+def overrides(folder: Path) -> Door:
+    """What `--set` takes, and what it leads to."""
+    preset = load_preset("segformer-b0-camvid")
+    keys = (
+        "model.variant",
+        "model.encoder.dims",
+        "train.optimizer.lr",
+        "inference.scales",
+        "labels.names[0]",
+        "x.y",
+        "",
+    )
+    texts = st.one_of(st.sampled_from(TEXTS), st.text(max_size=30), damaged_json([[1, 2], {"a": 1}, 5, "x"]).map(repr))
+    lines = st.builds(lambda key, text: f"{key}={text}", st.sampled_from(keys) | st.text(max_size=20), texts)
+    return Door(lines, lambda line: override(preset, [line]))
+
+
+@door
+def huggingface_configurations(folder: Path) -> Door:
+    config = {
+        "architectures": ["SegformerForSemanticSegmentation"], "model_type": "segformer", "num_channels": 3,
+        "num_encoder_blocks": 4, "depths": [2, 2, 2, 2], "sr_ratios": [8, 4, 2, 1], "hidden_sizes": [32, 64, 160, 256],
+        "patch_sizes": [7, 3, 3, 3], "strides": [4, 2, 2, 2], "num_attention_heads": [1, 2, 5, 8],
+        "mlp_ratios": [4, 4, 4, 4], "hidden_act": "gelu", "decoder_hidden_size": 256, "drop_path_rate": 0.1,
+        "classifier_dropout_prob": 0.1, "id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1},
+    }  # fmt: skip
+    preprocessor = {
+        "image_processor_type": "SegformerImageProcessor", "do_resize": True, "size": {"height": 64, "width": 64},
+        "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
+        "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_reduce_labels": False,
+    }  # fmt: skip
+
+    def read(texts: tuple[bytes, bytes]) -> None:
+        (folder / "config.json").write_bytes(texts[0])
+        (folder / "preprocessor_config.json").write_bytes(texts[1])
+        read_foreign_configuration(folder)
+
+    return Door(st.tuples(damaged_json([config]), damaged_json([preprocessor])), read)
+
+
+@door
+def yaml_documents(folder: Path) -> Door:
+    """Segmenter's variant.yml."""
+    from segpipe.configuration.foreign_segmenter import read_segmenter_variant
+
+    text = (
+        b"algorithm: {optimizer: sgd, lr: 0.01}\nversion: normal\n"
+        b"dataset_kwargs: {dataset: ade20k, image_size: 512, crop_size: 512, batch_size: 8}\n"
+        b"net_kwargs:\n  backbone: vit_tiny_patch16_384\n  d_model: 192\n  decoder:\n    drop_path_rate: 0.0\n"
+        b"    dropout: 0.1\n    n_cls: 150\n    n_layers: 2\n    name: mask_transformer\n  distilled: false\n"
+        b"  drop_path_rate: 0.1\n  dropout: 0.0\n  image_size:\n  - 512\n  - 512\n  n_cls: 150\n  n_heads: 3\n"
+        b"  n_layers: 12\n  normalization: vit\n  patch_size: 16\n"
+        b"inference_kwargs:\n  im_size: 512\n  window_size: 512\n  window_stride: 512\n"
+    )
+    extras = [
+        b"a: &x [1]\nb: *x\n",
+        b"? [a]\n: 1\n",
+        b"[" * 500,
+        b"a: !!python/object:os.system x\n",
+        b" " * 20000 + b"a: 1",
+    ]
+    return Door(damaged_bytes([text, text, text, *extras]), file_reader(folder / "variant.yml", read_segmenter_variant))
+
+
+@door
+def manifests(folder: Path) -> Door:
+    entry = {"path": "model.safetensors", "size": 5, "sha256": "0" * 64}
+    document = {"format_version": 1, "source": "hf:a/b", "files": [entry, {**entry, "path": "a/b/c.json"}]}
+
+    def read(text: bytes) -> None:
+        (folder / "manifest.json").write_bytes(text)
+        check_folder(folder)
+        parse_manifest(text, "fuzz")
+
+    return Door(damaged_json([document, {**document, "files": [{**entry, "path": "/".join("a" * 400)}]}]), read)
+
+
+@door
+def names(folder: Path) -> Door:
+    """What a user or a configuration may give as a model's name."""
+    pieces = st.sampled_from(
+        ("hf:", "modelscope:", "https://", "file://", "host", "/", "@", "a/b", "..", ":", "%2e", "é", "#")
+    )
+    texts = st.lists(pieces | st.text(max_size=8), max_size=8).map("".join)
+    return Door(texts, parse_reference)
+
+
+@door
+def annotations(folder: Path) -> Door:
+    """COCO's JSON, to the last label."""
+    (folder / "images/train").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (60, 40)).save(folder / "images/train" / name)
+    box = [[5, 5, 25, 5, 25, 25, 5, 25]]
+    runs = compress_counts([100, 50, 2250])
+    document = {
+        "images": [
+            {"id": number, "file_name": name, "height": 40, "width": 60}
+            for number, name in enumerate(("a.png", "b.png"), start=1)
+        ],
+        "categories": [{"id": 1, "name": "cat", "color": [1, 2, 3]}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "segmentation": box, "bbox": [5, 5, 20, 20], "iscrowd": 0, "id": 1},
+            {"image_id": 1, "category_id": 2, "segmentation": {"counts": [100, 50, 2250], "size": [40, 60]}, "id": 2},
+            {"image_id": 2, "category_id": 2, "segmentation": {"counts": runs, "size": [40, 60]}, "id": 3},
+            {"image_id": 2, "category_id": 1, "segmentation": [], "bbox": [30, 5, 20, 20], "id": 4},
+        ],
+    }  # fmt: skip
+
+    def read(text: bytes) -> None:
+        (folder / "annotations/train.json").write_bytes(text)
+        dataset = load_dataset("coco-annotations", folder, background="other")
+        for index in range(min(2, len(dataset))):
+            dataset[index]
+
+    return Door(damaged_json([document]), read)
+
+
+@door
+def run_lengths(folder: Path) -> Door:
+    """pycocotools' compressed strings."""
+    seeds = [compress_counts([100, 50, 2250]).encode(), compress_counts([0, 2400]).encode()]
+    return Door(damaged_bytes(seeds), lambda data: decode_mask(data.decode("latin-1"), (40, 60)))
+
+
+@door
+def label_sets(folder: Path) -> Door:
+    from segpipe.data.labels import read_label_set
+
+    document = {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]], "raw_ids": [0, 7], "ignore_index": 255}
+    return Door(damaged_json([document]), file_reader(folder / "labels.json", read_label_set))
