@@ -350,6 +350,8 @@ class ParallelConfig(Section, frozen=True, kw_only=True):
 
     data: Literal["ddp", "fsdp"] = "ddp"
     """How the replicas share: ddp: each has all weights; fsdp: each has a part of them."""
+    shard: Positive = 1
+    """Processes that share the weights of one replica."""
     tensor: Positive = 1
     """Processes that share each layer."""
     stages: Positive = 1
