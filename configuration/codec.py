@@ -17,7 +17,7 @@ from segpipe.log import get_logger
 from .explain import explain
 from .schema import FORMAT_VERSION, Configuration
 from .sizes import oversized
-from .strict_json import parse_json, read_json
+from .strict_json import check_values, parse_json, read_json
 
 logger = get_logger(__name__)
 
@@ -40,6 +40,7 @@ def decode_configuration(text: bytes | str, *, origin: str) -> Configuration:
 
 def build_configuration(document: Any, *, origin: str) -> Configuration:
     """The configuration that a parsed JSON document describes, migrated and checked."""
+    check_values(document, origin=origin)
     migrated = migrate(document, origin=origin)
     try:
         configuration = msgspec.convert(migrated, Configuration)

@@ -12,7 +12,7 @@ from .codec import build_configuration, json_values
 from .explain import Key, chosen_struct, format_path, keys_of, parse_path, structs_of, type_at, value_at
 from .procedure import keep_scores
 from .schema import Configuration
-from .strict_json import parse_json
+from .strict_json import check_values, parse_json
 
 ORIGIN = "override"
 _KINDS = {type(None): "null", dict: "an object", list: "a list"}
@@ -47,6 +47,7 @@ def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _json_value(path: str, value: Any) -> Any:
+    check_values(value, path, origin=ORIGIN)  # of these, msgspec would make null or an error of its own
     try:
         return json_values(value)
     except TypeError as error:

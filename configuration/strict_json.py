@@ -41,8 +41,31 @@ def parse_json(text: bytes | str, *, origin: str) -> Any:
             f"{origin}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}. "
             "JSON has double quotes, no comments and no comma after the last item. Correct that line."
         ) from error
-    _check_values(value, "", origin=origin)
+    check_values(value, origin=origin)
     return value
+
+
+def check_values(value: Any, path: str = "", *, origin: str) -> None:
+    """Refuse what JSON cannot say, also in a document that was built in Python: ConfigurationError has its path."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            _check_text(key, path, origin=origin)
+            check_values(member, join_path(path, key), origin=origin)
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            check_values(member, join_path(path, index), origin=origin)
+    elif isinstance(value, str):
+        _check_text(value, path, origin=origin)
+    elif isinstance(value, _Rejected) or (isinstance(value, float) and not math.isfinite(value)):
+        literal = value.literal if isinstance(value, _Rejected) else value
+        raise ConfigurationError(
+            f"{origin}: {path or 'the document'}: {literal} is not a finite number; one is needed here. "
+            "Write a number that a computer can hold, or null where the field allows it."
+        )
+    elif isinstance(value, _Repeated):
+        raise ConfigurationError(
+            f"{origin}: {path}: this key is given twice in the same object; a key has one value. Remove one of the two."
+        )
 
 
 def join_path(path: str, key: str | int) -> str:
@@ -119,27 +142,6 @@ def _parse_float(literal: str) -> float | _Rejected:
 def _parse_int(literal: str) -> int | _Rejected:
     # Python refuses to convert very long integers, and no field could hold one.
     return int(literal) if len(literal) <= 300 else _Rejected(literal)
-
-
-def _check_values(value: Any, path: str, *, origin: str) -> None:
-    if isinstance(value, dict):
-        for key, member in value.items():
-            _check_text(key, path, origin=origin)
-            _check_values(member, join_path(path, key), origin=origin)
-    elif isinstance(value, list):
-        for index, member in enumerate(value):
-            _check_values(member, join_path(path, index), origin=origin)
-    elif isinstance(value, str):
-        _check_text(value, path, origin=origin)
-    elif isinstance(value, _Rejected):
-        raise ConfigurationError(
-            f"{origin}: {path or 'the document'}: {value.literal} is not a finite number; one is needed here. "
-            "Write a number that a computer can hold, or null where the field allows it."
-        )
-    elif isinstance(value, _Repeated):
-        raise ConfigurationError(
-            f"{origin}: {path}: this key is given twice in the same object; a key has one value. Remove one of the two."
-        )
 
 
 def _check_text(text: str, path: str, *, origin: str) -> None:

@@ -88,3 +88,11 @@ def test_change_that_cannot_be_is_refused_with_its_path(preset: Configuration, c
 def test_value_that_json_cannot_say_is_refused(preset: Configuration) -> None:
     with pytest.raises(ConfigurationError, match=r"train\.seed: .*object cannot stand in a JSON document"):
         override(preset, {"train.seed": object()})
+
+
+@pytest.mark.parametrize(
+    "changes", [["model.variant=\ud800"], {"model.variant": "\ud800"}, {"train.clip_grad_norm": float("nan")}]
+)
+def test_what_json_cannot_say_is_refused_with_its_path(changes):
+    with pytest.raises(ConfigurationError, match=r"model\.variant|train\.clip_grad_norm"):
+        override(load_preset("segformer-b0-camvid"), changes)
