@@ -34,7 +34,7 @@ EXTRAS = {
     "tensorboard": ["tensorboard>=2.10"],
     "onnx": ONNX,
     "openvino": ["openvino>=2024.5", *ONNX[:2]],
-    "test": ["pytest>=7.4", "scipy>=1.11", "tifffile>=2023.4.12", "ruff>=0.6", "mypy>=1.11"],
+    "test": ["pytest>=7.4", "hypothesis>=6.100", "scipy>=1.11", "tifffile>=2023.4.12", "ruff>=0.6", "mypy>=1.11"],
 }
 
 setup(
