@@ -110,7 +110,7 @@ class Ticks:
 
     def share(self, value: float) -> float:
         """0 at the low end, 1 at the high end."""
-        return (value - self.low) / (self.high - self.low)
+        return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
 
     def text(self, value: float) -> str:
         """As few digits as tell the ticks apart: 0.25, 40, 160,000, 6e-05."""

@@ -88,7 +88,10 @@ def compare_runs(runs: Sequence[Run], keys: Sequence[str] | None = None, *, x: X
             raise InputError(unknown_name_message("key of these logs", key, tuple(known)))
     unit, axis = _time_unit(runs) if x == "time" else (1.0, x)
     panels = [_panel(runs, key, x, unit) for key in chosen]
-    return draw_page([panel for panel in panels if panel], axis=axis)
+    drawn = [panel for panel in panels if panel]
+    if not drawn:
+        raise InputError(f"These logs have no finite number of {', '.join(chosen) or 'any key'}. Name another key.")
+    return draw_page(drawn, axis=axis)
 
 
 def _find_log(place: Path) -> Path:

@@ -24,12 +24,15 @@ from segpipe.files import read_file
 from segpipe.limits import limit
 from segpipe.log import get_logger
 
+from .main_score import TITLES
 from .progress import MOST_STEPS
 
 logger = get_logger(__name__)
 
-MOST_NUMBER = 1e30
-"""No number of a log that is read is greater, so that sums and products of them are finite."""
+MOST_NUMBER = 1e12
+"""No number of a log that is read is greater: beyond it, ticks of a curve could not be told apart."""
+_NUMBERS = frozenset({"loss", "lr", "grad_norm", "epoch", "time", *TITLES})
+"""Values that are numbers, and not numbers by name."""
 
 LOG = "log.jsonl"
 """Its name in a work directory and in a model folder."""
@@ -202,7 +205,7 @@ def _read_line(text: bytes) -> dict[str, Any] | None:
     line = {"event": event, "step": step}
     for key, value in document.items():
         read = value if key in line or isinstance(value, str) else _read_value(value)
-        if read is not None:
+        if read is not None and (key not in _NUMBERS or isinstance(read, int | float)):
             line[key] = read
     return line
 

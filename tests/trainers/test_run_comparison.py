@@ -100,3 +100,16 @@ def test_what_cannot_be_drawn_says_why(tmp_path):
         compare_runs([run("run")], ["miuo"])
     with pytest.raises(InputError, match="9 runs"):
         compare_runs([run(str(number)) for number in range(9)])
+
+
+@pytest.mark.parametrize(
+    "values",
+    ['"loss": {}, "lr": 1', '"loss": 1e300, "lr": "x"', '"loss": 1, "lr": [], "epoch": 0', '"loss": null', '"lr": -1'],
+)
+def test_a_log_of_somebody_elses_is_drawn_or_refused(tmp_path, values):
+    (tmp_path / "log.jsonl").write_text(f'{{"event": "step", "step": 0, {values}}}\n[]\nnull\n"x"\n{{"event": 3}}\n')
+    for axis in ("step", "epoch", "time"):
+        try:
+            assert compare_runs(read_runs([tmp_path]), x=axis).dtype == "uint8"
+        except InputError as error:
+            assert "log" in str(error)  # noqa: PT017
