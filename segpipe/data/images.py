@@ -16,7 +16,7 @@ from segpipe.files import read_file
 from segpipe.limits import limit
 
 from .decoding_work import check_size, check_tiff_scans, check_work
-from .eight_bits import BitDepth, Mapping8, build_mapping, check_bit_depth, warn_once
+from .eight_bits import BitDepth, build_mapping, check_bit_depth, warn_once
 from .formats import open_encoded, picture_format
 from .rgb import (
     orientation_of,
@@ -168,8 +168,8 @@ def _decode(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.nda
         check_size(picture.height, picture.width, max_pixels, name)
         check_work(data, picture, name)
         pixels = _decode_jpeg(data, picture) if picture.format != "WEBP" else _decode_webp(data, picture, reading)
-        if pixels is None and picture.format == "PNG" and data[24] == 16:
-            pixels = _decode_deep_png(data, picture, reading, name)
+        if pixels is None and _has_deep_colors(data, picture):
+            pixels = _decode_deep(data, picture, reading, name)
         return _from_pillow(picture, reading, name) if pixels is None else _upright(pixels, picture)
     except (ImageError, MemoryError):
         raise
@@ -211,10 +211,21 @@ def _decode_webp(data: bytes, picture: Image.Image, reading: Reading) -> np.ndar
     return _rgb_of_opencv(pixels, reading, "WebP")
 
 
-def _decode_deep_png(data: bytes, picture: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
-    """(H, W, 3) of colours of 16 bits, of which Pillow keeps the high byte; None: not for it."""
+def _has_deep_colors(data: bytes, picture: Image.Image) -> bool:
+    """Whether these are colours of 16 bits, of which Pillow keeps the high byte."""
     if picture.mode.startswith("I"):
-        return None
+        return False
+    if picture.format == "JPEG2000":
+        sizes = data.find(_JPEG2000_SIZES)  # ISO/IEC 15444-1, A.5.1: 36 bytes on, each component has its bits less one
+        return 0 <= sizes < len(data) - 42 and data[sizes + 42] == 15
+    return picture.format == "PNG" and data[24] == 16
+
+
+_JPEG2000_SIZES = b"\xff\x4f\xff\x51"
+
+
+def _decode_deep(data: bytes, picture: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
+    """(H, W, 3) of colours of 16 bits; None: not for it."""
     open_encoded(data, name).load()  # OpenCV does not tell of damage; what Pillow decodes is let go at once
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (picture.height, picture.width)
@@ -260,14 +271,13 @@ def _rgb_of_tiff(data: bytes, page: Page, reading: Reading, name: str) -> np.nda
     colors, alpha = samples[:, :, :num_colors], None if place is None else samples[:, :, num_colors + place]
     depth = reading.bit_depth if isinstance(reading.bit_depth, int) and page.bits > 8 else page.bits
     alpha_mapping = partial(_alpha_to_8_bits, bits=depth)
-    if alpha is not None and reading.alpha == "auto" and _takes_many_values(alpha, alpha_mapping):
+    if alpha is not None and reading.alpha == "auto" and _takes_many_values(alpha):
         warn_of_dropped_alpha(name)
         alpha = None
     mapping = build_mapping(colors, reading.bit_depth, name, declared_bits=min(page.bits, 16))
     if page.photometric == WHITE_IS_ZERO:
-        white = 2 ** min(page.bits, 16) - 1
         straight = mapping
-        mapping = lambda part: straight((white - part).astype(part.dtype))  # noqa: E731
+        mapping = lambda part: 255 - straight(part)  # noqa: E731
     is_premultiplied = place is not None and page.extra_samples[place] == 1
     return rgb_of_bands((colors, alpha), mapping, alpha_mapping, is_premultiplied=is_premultiplied)
 
@@ -280,7 +290,10 @@ def _place_of_alpha(kinds: tuple[int, ...], reading: Reading) -> int | None:
     return 0 if declared is None and reading.alpha == "keep" else declared
 
 
-def _takes_many_values(alpha: np.ndarray, mapping: Mapping8) -> bool:
+def _takes_many_values(alpha: np.ndarray) -> bool:
+    """Whether it looks like a further colour; of integers with more than 8 bits, those that are used count."""
+    used = int(alpha.max()).bit_length() if alpha.dtype.kind in "iu" else 0
+    mapping = partial(_alpha_to_8_bits, bits=max(used, 8))
     return takes_many_values(alpha.shape[0], alpha.shape[1], lambda top, bottom: mapping(alpha[top:bottom]))
 
 
@@ -363,7 +376,7 @@ def _from_array(array: np.ndarray, channel_order: ChannelOrder, name: str, readi
 def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: Reading) -> np.ndarray:
     bits = reading.bit_depth if isinstance(reading.bit_depth, int) else 16
     mapping = partial(_alpha_to_8_bits, bits=bits)
-    if reading.alpha == "auto" and _takes_many_values(alpha, mapping):
+    if reading.alpha == "auto" and _takes_many_values(alpha):
         warn_of_kept_alpha(name)
     return rgb_of_bands((pixels, alpha), lambda part: part, mapping)
 

@@ -185,3 +185,29 @@ def test_of_a_tiff_of_several_pages_the_first_whole_one_is_read(caplog):
         writer.write(COLORS)
     read_image(buffer.getvalue())
     assert "2 pages; the first is read" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+@pytest.mark.parametrize("bits", [10, 11, 12, 14, 16])
+def test_infrared_of_few_of_16_bits_is_no_alpha_either(bits, kind):
+    samples = np.random.default_rng(1).integers(0, 2**bits, (40, 60, 4), dtype=np.uint16)
+    data = encode_tiff(samples, extrasamples=[kind])
+    assert np.array_equal(read_image(data), samples[:, :, :3] >> 8)
+    assert np.array_equal(read_image(data, bit_depth=bits), samples[:, :, :3] >> bits - 8)
+
+
+@pytest.mark.parametrize(("bit_depth", "white"), [(None, 65535), (12, 4095), ("min-max", 4000)])
+def test_a_tiff_whose_zero_is_white_is_the_inverse_at_every_bit_depth(bit_depth, white):
+    values = np.linspace(0, white, 40 * 60).reshape(40, 60).astype(np.uint16)
+    inverted = read_image(encode_tiff(values, photometric="miniswhite"), bit_depth=bit_depth)
+    straight = read_image(encode_tiff(values, photometric="minisblack"), bit_depth=bit_depth)
+    assert np.array_equal(inverted, 255 - straight)
+
+
+def test_colours_of_16_bits_in_a_jpeg_2000_are_read_by_the_bits_they_use(caplog):
+    colors = cv2.resize(RNG.integers(0, 4096, (8, 8, 3), dtype=np.uint16), (60, 40))
+    data = cv2.imencode(".jp2", colors, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1].tobytes()
+    assert np.array_equal(read_image(data, bit_depth=12), colors[:, :, ::-1] >> 4)
+    assert not caplog.records
+    assert np.array_equal(read_image(data), colors[:, :, ::-1] >> 8)
+    assert "12 of 16 bits" in caplog.text
