@@ -25,6 +25,7 @@ from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
+from segpipe.names import Tasks
 
 logger = get_logger(__name__)
 
@@ -136,6 +137,8 @@ def configured_trainer(configuration: Configuration, options: Mapping[str, Any] 
     """The trainer that a configuration and the user's changes of it name; None where they leave it to the task."""
     pairs = options.items() if isinstance(options, Mapping) else (option.partition("=")[::2] for option in options)
     name = configuration.train.trainer if configuration.train else None
+    if name == "segmentation" and configuration.task == Tasks.image_classification:
+        name = None  # 0.1.0 wrote this default into recipes of every task, and read it nowhere
     for key, value in pairs:
         if key.strip() == "train.trainer":
             name = None if value in (None, "null") else str(value).strip(" \"'")

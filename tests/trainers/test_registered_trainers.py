@@ -8,8 +8,10 @@ from training_material import CONFIGURATION
 
 from segpipe import TRAINERS, build_trainer, load_dataset
 from segpipe.cli.main import main
+from segpipe.configuration import load_preset, override
 from segpipe.errors import UnknownNameError
 from segpipe.trainers.assembly import build_local_trainer
+from segpipe.trainers.run_configuration import configured_trainer
 from segpipe.trainers.trainer import Trainer
 
 
@@ -85,6 +87,12 @@ def test_an_explicit_name_comes_before_the_configurations(counting_recipe, data_
 
 def test_without_a_name_the_task_chooses_and_the_run_says_which(recipe, data_root, tmp_path):
     assert build(recipe, data_root, tmp_path / "run").config.trainer == "segmentation"
+
+
+def test_a_recipe_of_0_1_0_for_classification_is_trained_as_its_task_says():
+    """It says "segmentation" where it said nothing, since that was the default and nothing read it."""
+    preset = override(load_preset("mit-b0-imagenet"), ["train.trainer=segmentation"])
+    assert configured_trainer(preset, ()) is None
 
 
 def test_a_name_that_no_plugin_has_is_said_with_the_nearest(recipe, data_root, tmp_path):
