@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class Tasks:
@@ -34,6 +34,12 @@ def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
     hint = f" Did you mean {nearest!r}?" if nearest else ""
     listing = ", ".join(names) if names else "none"
     return f"There is no {kind} {name!r}.{hint} Known: {listing}."
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and how many there are besides, for a message."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~&$]|^[#>+\-=]")

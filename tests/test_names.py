@@ -1,8 +1,8 @@
-"""Text for terminals."""
+"""Names in messages, and text for terminals."""
 
 import pytest
 
-from segpipe.names import markdown_code, markdown_text, printable, printable_line
+from segpipe.names import listing, markdown_code, markdown_text, printable, printable_line
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,9 @@ def test_markdown_shows_a_text_as_it_is(text, shown):
 )
 def test_a_code_span_holds_any_text(text, shown):
     assert markdown_code(text) == shown
+
+
+def test_a_listing_has_the_first_names_and_the_number_of_the_others():
+    assert listing([]) == ""
+    assert listing(list("abcde")) == "a, b, c, d, e"
+    assert listing([str(number) for number in range(1234)], 2) == "0, 1 and 1,232 more"

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from segpipe.data import ClassificationDataset, SegmentationDataset
 from segpipe.errors import CorruptWeightsError
+from segpipe.names import listing
 
 MOST_NAMES = 50_000
 """Of a larger data set the names are not kept, only their number and digest: a change is noticed, but not listed."""
@@ -86,8 +87,7 @@ def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else ""
-    return ", ".join(name[:120] for name in names[:MOST_SHOWN]) + more
+    return listing([name[:120] for name in names], MOST_SHOWN)
 
 
 def _record(dataset: Any) -> SplitRecord:

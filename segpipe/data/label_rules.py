@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from segpipe.configuration import LabelSet
+from segpipe.names import listing
 
 from .findings import ClassCount, Finding
 from .inspection import Inspection, Stray
@@ -111,9 +112,8 @@ def missing_classes(
     missing = [count.name for count in classes if not count.pixels]
     if not missing or (enough and (len(inspections) < enough or 4 * len(present) >= len(classes))):
         return []
-    listed = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
     where = "never occur" if not enough else f"do not occur in the {len(inspections)} labels that were looked at"
-    what = f"{len(missing)} of {len(classes)} classes {where}: {listed}"
+    what = f"{len(missing)} of {len(classes)} classes {where}: {listing(missing, 10)}"
     return [Finding("missing-class", None, what, _FIX_MISSING)]
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from segpipe.errors import WeightMismatchError
+from segpipe.names import listing
 
-MAX_LISTED = 5
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """What a parameter may be stored as. float8 is none of them: its numbers need a scale that lies elsewhere."""
 
@@ -95,8 +95,7 @@ def _mismatch_message(origin: str, listed: Mapping[str, list[str]], classes: tup
     parts = [f"{origin} does not fit the model."]
     for what, keys in listed.items():
         if keys:
-            more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
-            parts.append(f"{what} ({len(keys)}): {', '.join(keys[:MAX_LISTED])}{more}.")
+            parts.append(f"{what} ({len(keys)}): {listing(keys)}.")
     if classes:
         parts.append(f"The file is for {classes[0]} classes, the model has {classes[1]}: set model.num_classes.")
     elif set(filter(listed.get, listed)) == {"Not of floating type"}:

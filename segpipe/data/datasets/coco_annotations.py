@@ -12,6 +12,7 @@ import numpy as np
 
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
+from segpipe.names import listing
 
 from ..annotation_files import DrawingBudget, read_annotations
 from ..findings import Finding
@@ -20,10 +21,10 @@ from .coco_documents import (
     Category,
     Image,
     background_id,
+    distinct,
     first_existing,
     image_folder,
     label_set_of,
-    listing,
     picture_paths,
     warn,
 )
@@ -214,7 +215,7 @@ class _Odd:
             ("left-out", unmarked, "pictures without the mask of any object, which are left out", _BACKGROUND),
         )
         return [
-            Finding(kind, self.document, f"{text}: {len(names):,} ({listing(names)})", fix)  # type: ignore[arg-type]
+            Finding(kind, self.document, f"{text}: {len(names):,} ({listing(distinct(names))})", fix)  # type: ignore[arg-type]
             for kind, names, text, fix in texts
             if names
         ]

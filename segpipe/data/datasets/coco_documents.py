@@ -12,6 +12,7 @@ import msgspec
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 from segpipe.log import get_logger
+from segpipe.names import listing
 
 from ..annotation_files import check_size
 from ..findings import SEVERITIES, Finding
@@ -115,7 +116,7 @@ def paths_below(folder: Path, names: Sequence[str], endings: Sequence[str], docu
     if missing or not names:
         raise InputError(
             f"{document} names {len(names)} pictures, {len(missing)} of which are not in {folder}: "
-            f"{listing(missing) or 'none'}. All of them are needed. Add them, or give their folder below the root as "
+            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or give their folder below the root as "
             "images= or masks=."
         )
     return [files[name] for name in names]
@@ -129,7 +130,6 @@ def warn(document: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def listing(names: Iterable[object]) -> str:
-    """The first names, and how many there are more."""
-    shown = list(dict.fromkeys(map(str, names)))
-    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+def distinct(names: Iterable[object]) -> list[str]:
+    """Each name once, in their order."""
+    return list(dict.fromkeys(map(str, names)))

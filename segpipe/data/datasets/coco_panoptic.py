@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from segpipe.errors import InputError
+from segpipe.names import listing
 
 from ..annotation_files import read_annotations
 from ..findings import Finding, Kind
@@ -18,10 +19,10 @@ from ..labels import ColorTable, read_color_label
 from .coco_documents import (
     Category,
     Image,
+    distinct,
     first_existing,
     image_folder,
     label_set_of,
-    listing,
     paths_below,
     picture_paths,
     warn,
@@ -132,7 +133,9 @@ def _findings(
         ("left-out", unlabelled, "pictures without a label, which are left out"),
     )
     return [
-        Finding(kind, path, f"{text}: {len(names):,} ({listing(names)})", add) for kind, names, text in texts if names
+        Finding(kind, path, f"{text}: {len(names):,} ({listing(distinct(names))})", add)
+        for kind, names, text in texts
+        if names
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 from segpipe.log import get_logger
-from segpipe.names import unknown_name_message
+from segpipe.names import listing, unknown_name_message
 
 from ..labels import build_label_set
 from ..sources import PICTURE_SUFFIXES
@@ -87,8 +87,7 @@ def _warn_of_empty_classes(names: Sequence[str], pictures: Sequence[tuple[str, i
     used = {index for _, index in pictures}
     empty = [name for index, name in enumerate(names) if index not in used]
     if empty:
-        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-        logger.warning("%d of %d classes have no picture in %s: %s", len(empty), len(names), below, shown)
+        logger.warning("%d of %d classes have no picture in %s: %s", len(empty), len(names), below, listing(empty))
 
 
 def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | None:

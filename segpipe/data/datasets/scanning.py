@@ -14,7 +14,7 @@ from segpipe.errors import InputError, UnknownNameError
 from segpipe.files import read_file
 from segpipe.limits import limit
 from segpipe.log import get_logger
-from segpipe.names import unknown_name_message
+from segpipe.names import listing, unknown_name_message
 
 from ..labels import LABEL_SUFFIXES, read_label
 from ..sources import PICTURE_SUFFIXES
@@ -154,7 +154,7 @@ def pair_files(
     if missing:
         expected = folder / layout.labels / f"{missing[0]}{layout.label_endings[0]}"
         raise InputError(
-            f"{len(missing)} of {len(images)} pictures in {folder / layout.images} have no label: {_listing(missing)}. "
+            f"{len(missing)} of {len(images)} pictures in {folder / layout.images} have no label: {listing(missing)}. "
             f"Each needs one of its name, such as {expected}. Add the labels, or name the pictures in split_file."
         )
     unused = len(labels) - len(images)
@@ -176,7 +176,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     names = tuple(line for line in lines if line)
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise InputError(f"The list {path} names {len(twice)} pictures twice: {_listing(twice)}. Name each one once.")
+        raise InputError(f"The list {path} names {len(twice)} pictures twice: {listing(twice)}. Name each one once.")
     if not names:
         raise InputError(f"The list {path} is empty; it has one picture a line. Fill it.")
     return names
@@ -189,7 +189,7 @@ def select(images: Mapping[str, Path], names: Sequence[str], origin: Path) -> di
     missing = [name for name, key in zip(names, keys, strict=True) if key is None]
     if missing:
         raise InputError(
-            f"{origin} names {len(missing)} pictures that are not there: {_listing(missing)}. Names are like "
+            f"{origin} names {len(missing)} pictures that are not there: {listing(missing)}. Names are like "
             f"{next(iter(images))!r}. Correct the list or add the pictures."
         )
     selected = {key: images[key] for key in keys if key is not None}
@@ -242,8 +242,3 @@ def _nothing_found(name: str, folder: Path, split: str, usual: Layout, reasons: 
         f"{usual.images} (*{usual.image_endings[0]}) and labels in {usual.labels} (*{usual.label_endings[0]}){listed}. "
         "Give the folder that holds these as the root."
     )
-
-
-def _listing(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segpipe.errors import InputError
+from segpipe.names import listing
 
 
 def shown_content(folder: Path) -> str:
     """The first names in a folder, for messages."""
     names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
-    if not names:
-        return "nothing"
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return listing(names, 8) or "nothing"
 
 
 def first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
