@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from segpipe.data import ClassificationDataset, SegmentationDataset
 from segpipe.errors import CorruptWeightsError
+from segpipe.hub.documents import decode_document
 from segpipe.names import listing
 
 MOST_NAMES = 50_000
@@ -50,8 +51,8 @@ def encode_record(record: DataRecord) -> bytes:
 def decode_record(data: bytes, *, origin: str) -> DataRecord:
     """Read a record as if a stranger had written it. CorruptWeightsError where it is not one."""
     try:
-        return msgspec.json.decode(data, type=DataRecord)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return decode_document(data, DataRecord)
+    except ValueError as error:
         raise CorruptWeightsError(f"{origin} is not a record of data: {error}. Use an older checkpoint.") from None
 
 

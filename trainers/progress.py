@@ -10,6 +10,7 @@ import msgspec
 
 from segpipe import __version__
 from segpipe.errors import ConfigurationError, CorruptWeightsError
+from segpipe.hub.documents import decode_document
 
 MOST_STEPS = 2**53
 """No count of a run is greater: up to here, every whole number is a float as well."""
@@ -60,8 +61,8 @@ def decode_progress(data: bytes, *, origin: str) -> Progress:
         ConfigurationError: it has keys or types of another version of segpipe.
     """
     try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        document: Any = decode_document(data, object)
+    except ValueError as error:
         raise CorruptWeightsError(f"{origin} is not JSON: {error}. Use an older checkpoint.") from None
     progress = _typed(document, origin)
     problem = _implausible(progress)

@@ -16,11 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-import msgspec
-
 from segpipe import distributed
 from segpipe.errors import InputError
 from segpipe.files import read_file
+from segpipe.hub.documents import decode_document
 from segpipe.limits import limit
 from segpipe.log import get_logger
 
@@ -194,10 +193,8 @@ def _finite(value: Any) -> Any:
 
 def _read_line(text: bytes) -> dict[str, Any] | None:
     try:
-        document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-    if not isinstance(document, dict):
+        document = decode_document(text, dict[str, Any])
+    except ValueError:
         return None
     event, step = document.get("event"), document.get("step", 0)
     if not isinstance(event, str) or type(step) is not int or not 0 <= step <= MOST_STEPS:

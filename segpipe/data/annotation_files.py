@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from segpipe.errors import InputError
 from segpipe.files import read_file
+from segpipe.hub.documents import decode_document
 from segpipe.limits import limit
 
 T = TypeVar("T")
@@ -29,8 +28,8 @@ def read_annotations(path: Path, kind: type[T], what: str) -> T:
     """
     data = read_file(path, max_bytes=limit("annotation_bytes"), error=InputError)
     try:
-        return msgspec.json.decode(data.removeprefix(_BYTE_ORDER_MARK), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_document(data.removeprefix(_BYTE_ORDER_MARK), kind)
+    except ValueError as error:
         raise InputError(f"{path} is not {what}: {error}. Write it again, or name another file.") from None
 
 

@@ -116,8 +116,8 @@ def paths_below(folder: Path, names: Sequence[str], endings: Sequence[str], docu
     if missing or not names:
         raise InputError(
             f"{document} names {len(names)} pictures, {len(missing)} of which are not in {folder}: "
-            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or give their folder below the root as "
-            "images= or masks=."
+            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or give their folder below the "
+            "root as images= or masks=."
         )
     return [files[name] for name in names]
 
