@@ -36,7 +36,7 @@ def open_regular(path: str | os.PathLike[str], *, error: MakeError) -> BinaryIO:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except FileNotFoundError:
-        raise error(f"There is no file {_shown(path)}. Check the path; {_place()}.") from None
+        raise error(f"There is no file {_shown(path)}. {current_place()} Check the path.") from None
     except ValueError:  # a NUL character, or half of a surrogate pair
         raise error(f"{_shown(path)!r} cannot be a path. Correct it.") from None
     except OSError as reason:
@@ -123,9 +123,10 @@ def current_folder() -> Path | None:
         return None
 
 
-def _place() -> str:
+def current_place() -> str:
+    """Return the sentence that a message about a relative path needs."""
     folder = current_folder()
-    return "the current folder was deleted" if folder is None else f"the current folder is {folder}"
+    return "The current folder was deleted." if folder is None else f"The current folder is {folder}."
 
 
 def _unreadable(path: str | os.PathLike[str], reason: OSError) -> str:

@@ -54,7 +54,7 @@ def test_what_cannot_be_opened_raises_the_given_error(path):
 def test_a_deleted_current_folder_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tmp_path.rmdir()
-    with pytest.raises(InputError, match="the current folder was deleted"):
+    with pytest.raises(InputError, match="The current folder was deleted"):
         open_regular("missing", error=InputError)
 
 

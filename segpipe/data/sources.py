@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.errors import DownloadError, ImageDecodeError, ImageFetchError, ImageTooLargeError, InputError
-from segpipe.files import current_folder, file_url_path, open_regular
+from segpipe.files import current_place, file_url_path, open_regular
 from segpipe.limits import limit
 from segpipe.log import get_logger
 from segpipe.names import nearest_name
@@ -232,7 +232,7 @@ def _unknown_text(text: str) -> ImageDecodeError | InputError:
     if not text or glob.has_magic(text):
         passed_by = _split_readable(glob.glob(text, recursive=True))[1] if "\0" not in text else None
         others = f", only {_listed(passed_by)}, which is not read" if passed_by else ""
-        return ImageDecodeError(f"{text!r} matches no picture{others}. Check the pattern. {_place()}")
+        return ImageDecodeError(f"{text!r} matches no picture{others}. Check the pattern. {current_place()}")
     return ImageDecodeError(f"There is no picture {text!r}.{_hint(Path(text))} Check the path or the URL.")
 
 
@@ -243,12 +243,7 @@ def _hint(path: Path) -> str:
     except (OSError, ValueError):
         return f" The folder {path.parent} does not exist either."
     nearest = nearest_name(path.name, names)
-    return f" Did you mean {str(path.parent / nearest)!r}?" if nearest else f" {_place()}"
-
-
-def _place() -> str:
-    folder = current_folder()
-    return "The current folder was deleted." if folder is None else f"The current folder is {folder}."
+    return f" Did you mean {str(path.parent / nearest)!r}?" if nearest else f" {current_place()}"
 
 
 def _shown(source: Any) -> str:
