@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from segpipe.errors import (
     CacheError,
@@ -18,11 +13,11 @@ from segpipe.errors import (
     UnsafePathError,
     WeightsError,
 )
-from segpipe.files import open_regular, read_file
+from segpipe.files import read_file
 from segpipe.hub.manifest import Manifest, Problem, find_problems, parse_manifest
 from segpipe.limits import limit
 from segpipe.log import get_logger
-from segpipe.models import read_tensors
+from segpipe.models.weight_files import read_pickle, read_tensors
 
 from .checkpoint import (
     CONFIGURATION,
@@ -89,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if manifest.entry(DATA) is not None:
         text = read_file(path / DATA, max_bytes=limit("run_state_bytes"), error=CorruptWeightsError)
         data = decode_record(text, origin=str(path / DATA))
-    optimizer = _read_pickle(path / OPTIMIZER)
+    optimizer = read_pickle(path / OPTIMIZER)
     return Checkpoint(**vars(snapshot), optimizer=optimizer, data=data, id=manifest.id)
 
 
@@ -140,22 +135,3 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[Snapshot, Manifest]:
             path / CONFIGURATION, max_bytes=limit("configuration_bytes"), error=CorruptWeightsError
         ),
     ), manifest
-
-
-def _read_pickle(path: Path) -> Any:
-    """Tensors and plain values alone, without running code; packed no smaller than they are."""
-    with open_regular(path, error=CorruptWeightsError) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-            if packed:
-                raise CorruptWeightsError(f"{path} is compressed, which torch does not do.")
-            file.seek(0)
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
-            if isinstance(error, CorruptWeightsError):
-                raise
-            reason = str(error).partition("\n")[0][:200]
-        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, NotImplementedError) as error:
-            reason = f"{type(error).__name__}: {error}"[:200]
-    raise CorruptWeightsError(f"{path} is not a state of an optimiser: {reason}.")

@@ -53,7 +53,7 @@ def read_meta(path: Path) -> CheckpointMeta:
     """Class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
     if path.suffix in (".safetensors", ".npz"):
         return CheckpointMeta()
-    content = _read_pickle(path)
+    content = read_pickle(path)
     meta = content.get("meta") if isinstance(content, dict) else None
     if not isinstance(meta, dict):
         return CheckpointMeta()
@@ -114,7 +114,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    content = _read_pickle(path)
+    content = read_pickle(path)
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -126,7 +126,12 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_pickle(path: Path) -> Any:
+def read_pickle(path: Path) -> Any:
+    """What torch saved in a file, of tensors and plain values alone, on the CPU; no code is run.
+
+    Raises:
+        CorruptWeightsError, WeightsError: see `read_tensors`.
+    """
     with _open(path) as file:
         start = file.read(4)
         if start[:2] not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -136,15 +141,16 @@ def _read_pickle(path: Path) -> Any:
             )
         if start[:2] == b"PK":
             _check_archive(file, path, may_compress=False)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors and plain values, and segpipe runs no code from a file. "
-            "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
-        ) from error
-    except Exception as error:  # damaged pickles raise nearly anything
-        raise _damaged(path, "a complete PyTorch file", error) from error
+        file.seek(0)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise WeightsError(
+                f"{path} holds more than tensors and plain values, and segpipe runs no code from a file. "
+                "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
+            ) from error
+        except Exception as error:  # damaged pickles raise nearly anything
+            raise _damaged(path, "a complete PyTorch file", error) from error
 
 
 def _check_archive(file: BinaryIO, path: Path, *, may_compress: bool) -> None:
