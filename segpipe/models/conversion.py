@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from segpipe.configuration import Configuration, LabelSet, load_preset, read_configuration
+from segpipe.configuration import (
+    Configuration,
+    LabelSet,
+    describe_inference,
+    describe_preprocessing,
+    load_preset,
+    read_configuration,
+)
 from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file
 from segpipe.configuration.foreign_segmenter import VARIANT_FILE
 from segpipe.errors import InputError, SegpipeError, UnknownNameError
@@ -60,11 +66,12 @@ def convert(
     folder = open_checkpoint(source, architecture=architecture, preset=preset)
     if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):
         logger.warning(
-            "%s does not say how images are resized and seen. Assumed is what %s does by default: %s. "
-            "To set it, convert with a preset (--preset NAME), or change configuration.json",
+            "%s does not say how images are resized and seen. Assumed is what %s does by default. Preprocessing: %s. "
+            "Inference: %s. To set them, convert with a preset (--preset NAME), or change configuration.json",
             Path(source).name,
             folder.dialect,
-            describe_procedure(folder.configuration),
+            describe_preprocessing(folder.configuration),
+            describe_inference(folder.configuration.inference),
         )
     configuration = _with_labels(folder.configuration, labels)
     _check_classes(configuration, num_classes, origin=str(source))
@@ -101,25 +108,10 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def describe_procedure(configuration: Configuration) -> str:
-    """How a configuration resizes and sees images, on one line."""
-    resize, inference = configuration.preprocessor.resize, configuration.inference
-    values = [f"resize {_settings(resize)}" if resize is not None else "no resize", f"mode {inference.mode}"]
-    if inference.mode == "slide":
-        values.append(f"window {inference.window}, stride {inference.stride}")
-    values += [f"upsampling {inference.upsampling}", f"size_multiple {configuration.model.size_multiple}"]
-    return ", ".join(values)
-
-
 def _says_its_procedure(weights: Path, source: str | Path) -> bool:
     """Whether a folder, or a document beside a file, says how images are resized and seen."""
     documents = sidecar_of(weights), weights.with_name(VARIANT_FILE), weights.with_name(LIBAI_FILE)
     return not Path(source).is_file() or any(document.is_file() for document in documents)
-
-
-def _settings(resize: Any) -> str:
-    document = msgspec.to_builtins(resize)
-    return f"{document.pop('mode')} ({', '.join(f'{key} {value}' for key, value in document.items())})"
 
 
 def _read_sidecar(path: Path, architecture: str | None) -> Configuration:
