@@ -6,10 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .opening import add_reading_arguments
 from .parsing import add_json
 from .printing import format_table, print_json, print_note
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from segpipe.configuration import Configuration
     from segpipe.inference.alignment import Alignment
     from segpipe.models import SegpipeNetwork
@@ -30,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", help=what)
     parser.add_argument("second", metavar="B", help="the same, of the same network")
     parser.add_argument("--picture", metavar="FILE", help="the input; default: noise, U[0, 1) after normalisation")
+    add_reading_arguments(parser)
     parser.add_argument(
         "--size", type=int, nargs=2, metavar=("H", "W"), help="of the noise, default 512 512; the picture is resized"
     )
@@ -91,9 +95,7 @@ def _compare_procedures(first: Loaded, second: Loaded, options: argparse.Namespa
 
 def _example_image(options: argparse.Namespace) -> Any:
     if options.picture is not None:
-        from segpipe.data.images import read_image
-
-        return read_image(options.picture)
+        return _read_picture(options)
     from segpipe.data.scenes import draw_street_scene
 
     return draw_street_scene(0, SCENE_SIZE).image
@@ -128,13 +130,18 @@ def _read_input(options: argparse.Namespace, network: SegpipeNetwork) -> Any:
     if options.picture is None:
         return noise_input(network, tuple(options.size or NOISE_SIZE), seed=options.seed)
     from segpipe.configuration import ExactResize, PreprocessorConfig
-    from segpipe.data.images import read_image
     from segpipe.inference import resize_image
 
-    image = read_image(options.picture)
+    image = _read_picture(options)
     if options.size:
         image = resize_image(image, PreprocessorConfig(resize=ExactResize(size=tuple(options.size))))
     return picture_input(image)
+
+
+def _read_picture(options: argparse.Namespace) -> np.ndarray:
+    from segpipe.data.sources import read_source
+
+    return read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth)
 
 
 def _is_apart(largest: float, tolerance: float | None) -> bool:

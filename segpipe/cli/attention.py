@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
+from .opening import add_reading_arguments
 from .parsing import add_json
 from .printing import print_json
 
@@ -41,17 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
     parser.add_argument("--opacity", type=float, default=0.6, metavar="O", help="of the heat; default: 0.6")
+    add_reading_arguments(parser)
     parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from segpipe.data.images import read_image
+    from segpipe.data.sources import read_source
     from segpipe.inference.attention import AttentionQuery, see_attention
     from segpipe.models import load_model, open_folder
 
     folder = open_folder(options.model)
-    image = read_image(options.picture)
+    image = read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth)
     token = options.token or usual_token(folder.configuration, options.part, image)
     query = AttentionQuery(options.layer, options.part, read_token(token, folder.configuration))
     network = load_model(folder, device=options.device)

@@ -218,17 +218,18 @@ def _on_picture(
 
 
 def _overlay_writer(folder: Path, configuration: Configuration, dataset: SegmentationDataset) -> OnPicture:
-    from segpipe.data.images import read_image
     from segpipe.pipelines import Segmentation
 
     from .gathering import unique_stems
 
-    sources = list(dict.fromkeys(pair.image for pair in dataset.pairs))
+    pairs = {pair.image: pair for pair in dataset.pairs}
+    sources = list(pairs)
     stems = dict(zip(sources, unique_stems(sources), strict=True))
     labels = configuration.labels or dataset.labels
 
     def write(name: str, label_map: np.ndarray) -> None:
-        result = Segmentation(label_map, {}, labels.names, palette=labels.palette, image=read_image(name), source=name)
+        image = pairs[name].read_image()
+        result = Segmentation(label_map, {}, labels.names, palette=labels.palette, image=image, source=name)
         result.save_overlay(folder / f"{stems[name]}-overlay.png")
 
     return write

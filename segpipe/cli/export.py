@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .data import parse_options
+from .opening import add_reading_arguments
 from .parsing import add_json
 from .printing import format_bytes, format_fields, print_json, print_note
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("onnx", "openvino", "torch"), help="default: by the end of PATH")
     parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
     parser.add_argument("--samples", type=int, metavar="N", help="pictures of FOLDER to calibrate with; default: 64")
+    add_reading_arguments(parser)
     parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled pictures: what int8 costs in mIoU")
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
@@ -49,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         format=options.format or format_for(options.path),
         calibration=options.int8,
         samples=SAMPLES if options.samples is None else options.samples,
+        alpha=options.alpha,
+        bit_depth=options.bit_depth,
     )
     scores = None if dataset is None else _evaluate(options, report, dataset)
     if options.json:

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say how a network runs."""
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default: 1")
-    parser.add_argument(
-        "--alpha", choices=("auto", "keep", "drop"), default="auto", help="of pictures: whether it is put on white"
-    )
-    parser.add_argument(
-        "--bit-depth", type=_bit_depth, metavar="BITS", help="that images of 16 bits use, 8 to 16; or min-max"
-    )
+    add_reading_arguments(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "int8"), help="default: float32")
     parser.add_argument(
@@ -31,6 +26,16 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", metavar="FOLDER", help="for int8: pictures like those to come, without labels")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
+    )
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say what the samples of pictures mean."""
+    parser.add_argument(
+        "--alpha", choices=("auto", "keep", "drop"), default="auto", help="of pictures: whether it is put on white"
+    )
+    parser.add_argument(
+        "--bit-depth", type=_bit_depth, metavar="BITS", help="that images of 16 bits use, 8 to 16; or min-max"
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,25 +34,34 @@ class Calibration:
         pictures: sources of those that the ranges of values are read from.
         others: sources of further ones, which only show what became of the network.
         configuration: of the model; its preprocessor and its inference count.
+        reading: options of `read_source`, such as bit_depth.
     """
 
     pictures: tuple[Any, ...]
     others: tuple[Any, ...]
     configuration: Configuration
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Of the bytes of the pictures that the ranges are read from, in their order."""
-        digests = (hashlib.sha256(_bytes_of(source)).hexdigest() for source in self.pictures)
+        """Of the bytes of the pictures that the ranges are read from, in their order, and how they are read."""
+        digests = [hashlib.sha256(_bytes_of(source)).hexdigest() for source in self.pictures]
+        usual = signature(read_source).parameters
+        digests += [f"{key}={value}" for key, value in sorted(self.reading.items()) if value != usual[key].default]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
+    def read(self, source: Any) -> np.ndarray:
+        """Read one of the pictures into (H, W, 3) uint8 RGB."""
+        return read_source(source, **self.reading)
 
-def choose_pictures(pictures: Any, configuration: Configuration, samples: int = SAMPLES) -> Calibration:
+
+def choose_pictures(pictures: Any, configuration: Configuration, samples: int = SAMPLES, **reading: Any) -> Calibration:
     """At most `samples` pictures at even steps, the same ones each time, and as many others where there are more.
 
     Args:
         pictures: a folder, a pattern, a list of pictures or a `SegmentationDataset`; labels are not looked at.
         configuration: of the model.
         samples: how many.
+        reading: options of `read_source`. A data set has its own alpha and bit_depth.
 
     Raises:
         InputError: there is no picture, or `samples` is no number of pictures.
@@ -66,7 +77,10 @@ def choose_pictures(pictures: Any, configuration: Configuration, samples: int = 
     places = set(_spread(len(sources), samples))
     chosen = tuple(sources[place] for place in sorted(places))
     rest = [source for place, source in enumerate(sources) if place not in places]
-    return Calibration(chosen, tuple(rest[place] for place in _spread(len(rest), samples)), configuration)
+    others = tuple(rest[place] for place in _spread(len(rest), samples))
+    if is_dataset:
+        reading |= pictures.pairs[0].reading._asdict()
+    return Calibration(chosen, others, configuration, reading)
 
 
 def _is_missing(pictures: Any) -> bool:
@@ -77,9 +91,17 @@ def _is_missing(pictures: Any) -> bool:
 
 
 @torch.inference_mode()
-def see_picture(network: SegpipeNetwork, source: Any, configuration: Configuration) -> list[tuple[Tensor, Tensor]]:
-    """Each look that the network takes at a picture, as in the pipeline: its pixels (1, 3, h, w) and its logits."""
-    pixels, witness = read_source(source), _Witness(network)
+def see_picture(
+    network: SegpipeNetwork, pixels: np.ndarray, configuration: Configuration
+) -> list[tuple[Tensor, Tensor]]:
+    """Each look that the network takes at a picture, as in the pipeline: its pixels (1, 3, h, w) and its logits.
+
+    Args:
+        network: of the model.
+        pixels: (H, W, 3) uint8 RGB.
+        configuration: of the model.
+    """
+    witness = _Witness(network)
     if isinstance(network, SegmentationModel):
         predict(witness, pixels, configuration.preprocessor, configuration.inference)
     else:
@@ -88,11 +110,11 @@ def see_picture(network: SegpipeNetwork, source: Any, configuration: Configurati
 
 
 def see_pictures(
-    network: SegpipeNetwork, sources: Iterable[Any], configuration: Configuration
+    network: SegpipeNetwork, sources: Iterable[Any], calibration: Calibration
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`see_picture` of several, one after another."""
+    """`see_picture` of several pictures of a calibration, one after another."""
     for source in sources:
-        yield from see_picture(network, source, configuration)
+        yield from see_picture(network, calibration.read(source), calibration.configuration)
 
 
 class _Witness:

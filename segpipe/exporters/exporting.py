@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from segpipe.data.sources import read_source
+from segpipe.data.images import Alpha, BitDepth
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.hub.storage import fsync_folder
@@ -36,6 +36,8 @@ def export(
     format: str = "onnx",
     calibration: Any = None,
     samples: int = SAMPLES,
+    alpha: Alpha = "auto",
+    bit_depth: BitDepth = None,
 ) -> ExportReport:
     """Write a model as one file that other runtimes open, and check it against the network.
 
@@ -49,6 +51,8 @@ def export(
         calibration: a folder, a list or a data set of pictures like those to come, for a file in int8, "onnx" or
             "openvino": products with weights become int8, see `quantization`; None: a file in float32.
         samples: at most so many of them give the ranges of values, and so many others show the agreement.
+        alpha: how these pictures are read, see `segpipe.data.images.Reading`; a data set has its own.
+        bit_depth: the same.
 
     Raises:
         InputError: an unknown format, a path with another suffix, or nothing to calibrate with.
@@ -63,7 +67,9 @@ def export(
         chosen = quantized_format(chosen)
     chosen.require_packages()
     folder = open_folder(source)
-    pictures = None if calibration is None else choose_pictures(calibration, folder.configuration, samples)
+    pictures = None
+    if calibration is not None:
+        pictures = choose_pictures(calibration, folder.configuration, samples, alpha=alpha, bit_depth=bit_depth)
     logger.info("Exporting %s; this takes some tens of seconds, or minutes for a large network.", folder.name)
     return export_network(load_model(folder), final, chosen, pixels=torch.uint8, calibration=pictures)
 
@@ -86,7 +92,7 @@ def export_network(
         calibration: the pictures for a file in int8; None: one in float32.
     """
     if calibration is not None:
-        read_source(calibration.pictures[0])  # a mistake shows before the export, which takes its time
+        calibration.read(calibration.pictures[0])  # a mistake shows before the export, which takes its time
     start, agreement = perf_counter(), None
     sizes: tuple[tuple[int, int], ...] = SIZES
     with _beside(path) as folder, _writing(path):

@@ -65,7 +65,7 @@ def write_quantized(
     assert format.from_onnx is not None
     floats, integers = path.with_name("float.onnx"), path.with_name("int8.onnx")
     write_onnx(trace_network(network, pixels), floats)
-    looks = see_pictures(network, calibration.pictures, calibration.configuration)
+    looks = see_pictures(network, calibration.pictures, calibration)
     quantize_onnx(floats, integers, (pixel_array(images, pixels) for images, _ in looks))
     format.from_onnx(integers, path)
 
@@ -126,14 +126,14 @@ def measure_agreement(
     """
     session = open_session(path, format=format.name, dtype="int8")
     exported = ExportedNetwork(session, network, tuple(network.pixel_mean.tolist()), pixels=pixels)
-    seen = _compare(exported, see_pictures(network, calibration.pictures, calibration.configuration))
+    seen = _compare(exported, see_pictures(network, calibration.pictures, calibration))
     if not seen.share >= MIN_AGREEMENT or not np.isfinite(seen.difference):
         raise NumericalError(
             f"Only {seen.share:.1%} of the cells of the logits' grid keep their class in int8, on the pictures of the "
             f"calibration; {MIN_AGREEMENT:.0%} is what a sound file keeps. Nothing was kept. "
             "Calibrate with more pictures like those to come, or use bfloat16 or float32."
         )
-    others = _compare(exported, see_pictures(network, calibration.others, calibration.configuration))
+    others = _compare(exported, see_pictures(network, calibration.others, calibration))
     has_others = bool(calibration.others)
     agreement = Agreement(
         len(calibration.pictures), seen.share, len(calibration.others), others.share if has_others else None

@@ -119,16 +119,7 @@ class Pipeline(Generic[Result]):
     def _read(self, source: Any, index: int, options: PipelineOptions) -> Picture | Failure:
         name, start = describe_source(source, index), perf_counter()
         try:
-            pixels = read_source(
-                source,
-                channel_order=options.channel_order,
-                max_pixels=options.max_pixels,
-                max_bytes=options.max_bytes,
-                timeout=options.timeout,
-                deadline=options.deadline,
-                alpha=options.alpha,
-                bit_depth=options.bit_depth,
-            )
+            pixels = read_source(source, **options.reading())
         except (ImageError, InputError) as error:
             return Failure(name, error)
         if not isinstance(source, str | os.PathLike | bytes):

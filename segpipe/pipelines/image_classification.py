@@ -47,7 +47,9 @@ class ImageClassificationPipeline(Pipeline[Classification]):
             raise ModelFolderError(f"{folder.name} is a network for segmentation. Name another model, or that task.")
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration)
+        self.model = open_network(
+            folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration, options=options
+        )
         self.labels = folder.configuration.labels or LabelSet(
             names=tuple(f"class {index}" for index in range(self.model.num_classes)), ignore_index=65535
         )

@@ -59,7 +59,9 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
             )
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = open_network(folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration)
+        self.model = open_network(
+            folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration, options=options
+        )
         self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
         self._place = describe_place(self.model.pixel_mean.device, dtype, runtime)
 

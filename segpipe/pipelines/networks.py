@@ -14,6 +14,8 @@ from segpipe.inference.network import Network
 from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
 from segpipe.models import SegpipeNetwork, build_outline, load_model
 
+from .options import PipelineOptions
+
 
 def outline_of(folder: ModelFolder) -> SegpipeNetwork:
     """The folder's network without memory for weights: its class, sizes and classes."""
@@ -21,7 +23,13 @@ def outline_of(folder: ModelFolder) -> SegpipeNetwork:
 
 
 def open_network(
-    folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, runtime: str, calibration: Any = None
+    folder: ModelFolder,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    runtime: str,
+    calibration: Any = None,
+    options: PipelineOptions | None = None,
 ) -> Network:
     """The network with its weights, ready to run.
 
@@ -33,6 +41,7 @@ def open_network(
         dtype: what it computes in.
         runtime: what executes it, see `RUNTIMES`.
         calibration: pictures for int8, see `segpipe.exporters.choose_pictures`.
+        options: of the pipeline; these pictures are read by them as those to come. If None, by the defaults.
 
     Raises:
         InputError: the runtime does not work on the device or in the type; int8 without pictures, or these without it.
@@ -42,7 +51,8 @@ def open_network(
     chosen = check_runtime(runtime, device=device.type, dtype=name)
     check_calibration(dtype, calibration)
     if chosen.format is not None:
-        pictures = None if calibration is None else choose_pictures(calibration, folder.configuration)
+        reading = {} if options is None else options.reading()
+        pictures = None if calibration is None else choose_pictures(calibration, folder.configuration, **reading)
         path = keep_export(folder, format=chosen.format, calibration=pictures)
         return open_exported(path, folder, format=chosen.format, dtype=name, pixels=torch.float32)
     network = load_model(folder).to(device=device, dtype=dtype)

@@ -61,6 +61,11 @@ class PipelineOptions:
         Reading(self.alpha, self.bit_depth).check()
         _require("deadline", self.deadline, "a number of seconds above 0", _is_time(self.deadline))
 
+    def reading(self) -> dict[str, Any]:
+        """Return the options of `segpipe.data.sources.read_source` among them."""
+        names = ("channel_order", "max_pixels", "max_bytes", "timeout", "deadline", "alpha", "bit_depth")
+        return {name: getattr(self, name) for name in names}
+
 
 def replace_options(
     options: PipelineOptions, changes: dict[str, Any], *, besides: Iterable[str] = ()

@@ -24,6 +24,16 @@ def test_a_picture_for_each_head_and_their_mean_is_written(capsys, tmp_path, str
             assert page.size == (64, 64)
 
 
+def test_a_picture_of_12_bits_is_read_as_predict_reads_it(tmp_path, street):
+    bright = np.asarray(Image.open(street).convert("L"), np.uint16)
+    Image.fromarray(bright << 4).save(tmp_path / "deep.png")
+    Image.fromarray(bright.astype(np.uint8)).save(tmp_path / "plain.png")
+    options = ["--token", "20,30"]
+    assert main(["attention", MODEL, "deep.png", "deep", *options, "--bit-depth", "12"]) == 0
+    assert main(["attention", MODEL, (tmp_path / "plain.png").as_uri(), "plain", *options]) == 0
+    assert (tmp_path / "deep/mean.png").read_bytes() == (tmp_path / "plain/mean.png").read_bytes()
+
+
 def test_a_token_that_is_not_there_is_one_sentence(capsys, tmp_path, street):
     assert main(["attention", MODEL, str(street), "heat", "--token", "raod"]) == 1
     assert "road" in capsys.readouterr().err

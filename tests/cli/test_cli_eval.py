@@ -74,6 +74,18 @@ def test_overlays_and_scores_are_written_beside_one_another(camvid, capsys, tmp_
     assert json.loads((tmp_path / "results" / "scores.json").read_text())["model"] == MODEL
 
 
+def test_overlays_show_the_picture_as_the_data_set_reads_it(camvid, tmp_path):
+    path = camvid / "val" / "street-0.png"
+    bright = np.asarray(Image.open(path).convert("L"), np.uint16)
+    options = ["--overlays", "--split", "val"]
+    Image.fromarray(bright.astype(np.uint8)).save(path)
+    assert main(arguments(camvid, *options, "--output", str(tmp_path / "plain"))) == 0
+    Image.fromarray(bright << 4).save(path)
+    assert main(arguments(camvid, *options, "--output", str(tmp_path / "deep"), "--option", "bit_depth=12")) == 0
+    plain, deep = (tmp_path / name / "overlays/street-0-overlay.png" for name in ("plain", "deep"))
+    assert plain.read_bytes() == deep.read_bytes()
+
+
 def test_a_submission_has_the_label_ids_of_what_the_pipeline_sees(recipe, data_root, tmp_path):  # noqa: F811
     for path in data_root.glob("labels/*/*.png"):
         Image.fromarray(np.array([7, 8, 11], np.uint8)[np.asarray(Image.open(path))]).save(path)

@@ -10,9 +10,10 @@ import torch
 from exporter_material import TwoStripes, pictures
 from PIL import Image
 
-from segpipe import export
+from segpipe import export, pipeline
 from segpipe.configuration import InferenceConfig, PreprocessorConfig, ShortSideResize
 from segpipe.data import Pair, SegmentationDataset
+from segpipe.data.images import Reading
 from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import ImageDecodeError, InputError, MissingExtraError, NumericalError
 from segpipe.exporters import FORMATS, SAMPLES, choose_pictures, keep_export, keeping
@@ -23,6 +24,8 @@ from segpipe.exporters.graph import trace_network
 from segpipe.exporters.quantization import nodes_to_quantize, quantized_format
 from segpipe.inference.runtimes import ExportedNetwork, open_session
 from segpipe.models import open_folder
+from segpipe.pipelines import networks
+from segpipe.pipelines.options import PipelineOptions
 
 MODEL = "segformer-b0-camvid"
 AS_IT_IS = SimpleNamespace(preprocessor=PreprocessorConfig(), inference=InferenceConfig())
@@ -69,6 +72,24 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
     Image.fromarray(scenes(2)[1]).save(second)
     digests = {choose_pictures(one, AS_IT_IS).digest() for one in ([first], [second], [first, second], scenes(1))}
     assert len(digests) == 4
+
+
+def test_pictures_of_the_calibration_are_read_as_those_of_the_pipeline_and_of_the_data_set(tmp_path, monkeypatch):
+    path = tmp_path / "twelve-bits.png"
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(path)
+    dataset = SegmentationDataset("tiny", "val", None, (Pair(str(path), "", reading=Reading(bit_depth=12)),))
+    options = PipelineOptions(bit_depth=12).reading()
+    chosen = [choose_pictures([path], AS_IT_IS, **options), choose_pictures(dataset, AS_IT_IS)]
+    assert [each.read(path).max() for each in chosen] == [255, 255]
+    assert len({each.digest() for each in (*chosen, choose_pictures([path], AS_IT_IS))}) == 2
+
+    seen = []
+    monkeypatch.setattr(networks, "keep_export", lambda folder, *, format, calibration: seen.append(calibration))
+    monkeypatch.setattr(networks, "open_exported", lambda *_, **__: TwoStripes())
+    pipeline(
+        "image-segmentation", MODEL, dtype="int8", runtime="onnxruntime", calibration=[path], bit_depth=12, device="cpu"
+    )
+    assert seen[0].read(path).max() == 255
 
 
 def test_the_network_sees_a_picture_as_in_the_pipeline():
