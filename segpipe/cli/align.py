@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .opening import add_reading_arguments
-from .parsing import add_json
+from .parsing import add_json, finite_number, whole_number
 from .printing import format_table, print_json, print_note
 
 if TYPE_CHECKING:
@@ -35,15 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", metavar="FILE", help="the input; default: noise, U[0, 1) after normalisation")
     add_reading_arguments(parser)
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("H", "W"), help="of the noise, default 512 512; the picture is resized"
+        "--size",
+        type=whole_number,
+        nargs=2,
+        metavar=("H", "W"),
+        help="of the noise, default 512 512; the picture is resized",
     )
-    parser.add_argument("--seed", type=int, default=2022, metavar="N", help="of the noise; default: 2022")
+    parser.add_argument("--seed", type=whole_number, default=2022, metavar="N", help="of the noise; default: 2022")
     parser.add_argument("--preset", metavar="NAME", help="what bare files are, where their tensors do not say it")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu, which rounds the same each time")
     parser.add_argument("--double", action="store_true", help="compute in float64: what is left is not rounding")
     parser.add_argument("--weights", action="store_true", help="compare the tensors and run nothing")
     parser.add_argument(
-        "--tolerance", type=float, metavar="T", help="exit code 1 where logits (weights) are further apart than this"
+        "--tolerance",
+        type=finite_number,
+        metavar="T",
+        help="exit code 1 where logits (weights) are further apart than this",
     )
     add_json(parser)
 

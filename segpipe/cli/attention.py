@@ -11,7 +11,7 @@ from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
 from .opening import add_reading_arguments
-from .parsing import add_json
+from .parsing import add_json, finite_number, whole_number
 from .printing import print_json
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("picture", metavar="PICTURE", help="a file or a URL")
     parser.add_argument("output", type=Path, metavar="OUT", help="folder for head-0.png, head-1.png, … and mean.png")
-    parser.add_argument("--layer", type=int, default=0, metavar="N", help="number of the block, from 0; default: 0")
+    parser.add_argument(
+        "--layer", type=whole_number, default=0, metavar="N", help="number of the block, from 0; default: 0"
+    )
     parser.add_argument("--part", choices=("encoder", "decoder"), default="encoder", help="default: encoder")
     parser.add_argument(
         "--token",
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default: the class token where there is one, else the middle of the picture",
     )
     parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
-    parser.add_argument("--opacity", type=float, default=0.6, metavar="O", help="of the heat; default: 0.6")
+    parser.add_argument("--opacity", type=finite_number, default=0.6, metavar="O", help="of the heat; default: 0.6")
     add_reading_arguments(parser)
     parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")
     add_json(parser)

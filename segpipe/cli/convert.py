@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe.errors import InputError
+from segpipe.files import read_file
+from segpipe.limits import limit
 
 from .download import folder_size
-from .parsing import add_json
+from .parsing import add_json, whole_number
 from .printing import format_bytes, print_json, print_note
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="segformer-b0 … b5, mit-b0 … b5, segmenter-tiny-mask … large-linear, segmenter-deit-base-mask …, "
         "unept-deit, unept-res50; default: what the tensors say",
     )
-    parser.add_argument("--num-classes", type=int, metavar="K", help="checked against the weights")
+    parser.add_argument("--num-classes", type=whole_number, metavar="K", help="checked against the weights")
     parser.add_argument("--labels", metavar="FILE|A,B,C", help="names: a list, or a file with one a line or JSON")
     parser.add_argument("--preset", metavar="NAME", help="take the whole configuration from this preset")
     parser.add_argument(
@@ -91,14 +93,14 @@ def _convert_back(options: argparse.Namespace) -> int:
 def read_labels(text: str) -> LabelSet | list[str]:
     """Class names from "a,b,c", a text file with one a line, a JSON list, or a JSON object with names and palette."""
     path = Path(text)
-    if not path.is_file():
+    if not os.path.isfile(text):  # which Path.is_file would not say of a list that is too long for a name
         if "," not in text and path.suffix:
             raise InputError(f"There is no file {text} with labels. Check the path, or give names as a,b,c.")
         return [name.strip() for name in text.split(",")]
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_file(path, max_bytes=limit("configuration_bytes"), error=InputError).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text. It needs one class name a line, or a JSON list of names.") from error
+        raise InputError(f"{path} is not text. It needs one class name a line, or a JSON list of names.") from error
     if path.suffix.lower() != ".json":
         return [line.strip() for line in content.splitlines() if line.strip()]
     return _json_labels(content, path)
@@ -108,9 +110,11 @@ def _json_labels(content: str, path: Path) -> LabelSet | list[str]:
     import msgspec
 
     from segpipe.configuration import LabelSet
+    from segpipe.configuration.strict_json import parse_json
 
     try:
-        labels: LabelSet | list[str] = msgspec.convert(json.loads(content), LabelSet | list[str])
+        parsed = parse_json(content, origin=str(path))
+        labels: LabelSet | list[str] = msgspec.convert(parsed, LabelSet | list[str])
         return labels
     except (ValueError, msgspec.ValidationError) as error:
         raise InputError(

@@ -18,7 +18,7 @@ from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
 
 from .data import parse_options
-from .parsing import add_json
+from .parsing import add_json, finite_number, whole_number
 from .printing import format_seconds, print_json, print_note
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", metavar="NAME", help="default: val")
     _add_inference_arguments(parser)
     parser.add_argument(
-        "--batch-size", type=int, default=1, metavar="N", help="pictures of one size at once; default 1"
+        "--batch-size", type=whole_number, default=1, metavar="N", help="pictures of one size at once; default 1"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # of torch's old launcher
@@ -69,10 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     size = ("H", "W")
-    parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="see pictures at these scales")
+    parser.add_argument("--scales", type=finite_number, nargs="+", metavar="S", help="see pictures at these scales")
     parser.add_argument("--flip", action="store_true", help="see pictures mirrored too")
-    parser.add_argument("--window", type=int, nargs=2, metavar=size, help="slide a window of this size over them")
-    parser.add_argument("--stride", type=int, nargs=2, metavar=size, help="step of the window")
+    parser.add_argument(
+        "--window", type=whole_number, nargs=2, metavar=size, help="slide a window of this size over them"
+    )
+    parser.add_argument("--stride", type=whole_number, nargs=2, metavar=size, help="step of the window")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .data import parse_options
 from .opening import add_reading_arguments
-from .parsing import add_json
+from .parsing import add_json, whole_number
 from .printing import format_bytes, format_fields, print_json, print_note
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", type=Path, help="the file to write: .onnx, .xml or .pt2")
     parser.add_argument("--format", choices=("onnx", "openvino", "torch"), help="default: by the end of PATH")
     parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
-    parser.add_argument("--samples", type=int, metavar="N", help="pictures of FOLDER to calibrate with; default: 64")
+    parser.add_argument(
+        "--samples", type=whole_number, metavar="N", help="pictures of FOLDER to calibrate with; default: 64"
+    )
     add_reading_arguments(parser)
     parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled pictures: what int8 costs in mIoU")
     parser.add_argument(

@@ -70,6 +70,8 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if any("\0" in text for text in arguments):
+        raise InputError("An argument holds a NUL character, which no path and no name can have. Leave it out.")
     start = next((index for index, text in enumerate(arguments) if not text.startswith("-")), len(arguments))
     top = _top_parser()
     verbosity = top.parse_args(arguments[:start]).verbose

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.hub import ModelFolder
 
+from .parsing import whole_number
+
 if TYPE_CHECKING:
     from segpipe.pipelines import Pipeline
 
 
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say how a network runs."""
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once; default: 1")
+    parser.add_argument("--batch-size", type=whole_number, default=1, metavar="N", help="pictures at once; default: 1")
     add_reading_arguments(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "int8"), help="default: float32")

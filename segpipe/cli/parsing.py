@@ -53,10 +53,21 @@ def days(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """0, 1, 2, …: the `type` of an option."""
+    """Return 0, 1, 2, …: the `type` of an option."""
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 on, of at most 9 digits")
     return int(text)
+
+
+def finite_number(text: str) -> float:
+    """Return a number that is neither infinite nor NaN: the `type` of an option."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a finite number")
+    return number
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

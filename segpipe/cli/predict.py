@@ -105,7 +105,7 @@ def _check_outputs(sources: list[str], options: argparse.Namespace) -> None:
     """Refuse to write over a picture that is to be read."""
     from .gathering import unique_stems
 
-    inputs = {os.path.realpath(source) for source in sources if len(source) < 4096}
+    inputs = {os.path.realpath(source) for source in sources if len(source) < 4096 and "\0" not in source}
     for stem in unique_stems(sources):
         for path in _paths(options, stem).values():
             if os.path.realpath(path) in inputs:
@@ -190,5 +190,10 @@ def _opened(name: str | None) -> Iterator[IO[str] | None]:
         if path.is_dir():
             raise InputError(f"--jsonl {name} is a folder; a file is needed. Write --jsonl {path / 'results.jsonl'}.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                yield file
+        except OSError as error:
+            if isinstance(error, SegpipeError | BrokenPipeError) or error.filename is not None:
+                raise
+            raise InputError(f"{path} cannot be written: {error.strerror or error}. Free some space there.") from error

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from .parsing import add_action, add_json
+from .parsing import add_action, add_json, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -32,12 +32,14 @@ def add_prepare(actions: Any) -> None:
     parser.epilog, parser.formatter_class = _NEEDS, argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", metavar="NAME", help="cityscapes, camvid, …; see below")
     parser.add_argument("root", metavar="ROOT", help="its folder")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--jobs", type=whole_number, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--download", action="store_true", help="first fetch and unpack what is missing")
     parser.add_argument("--keep-archive", action="store_true", help="with --download: leave the archives in ROOT")
     parser.add_argument("--annotations", metavar="KIND", help="cityscapes: gtFine (default) or gtCoarse")
-    parser.add_argument("--count", type=int, metavar="N", help="street-scenes: how many (default 150)")
-    parser.add_argument("--first-seed", type=int, metavar="N", help="street-scenes: seed of the first (default 1000)")
+    parser.add_argument("--count", type=whole_number, metavar="N", help="street-scenes: how many (default 150)")
+    parser.add_argument(
+        "--first-seed", type=whole_number, metavar="N", help="street-scenes: seed of the first (default 1000)"
+    )
     parser.add_argument("--size", type=_size, metavar="HxW", help="street-scenes: height and width (default 360x480)")
     parser.add_argument("--split", metavar="SPLIT", help="street-scenes, boundaries: train (default), val or test")
     parser.add_argument("--data", metavar="NAME", help="boundaries: the data set in ROOT, as camvid or folder")

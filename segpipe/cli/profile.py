@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .catalogue import find_configuration
-from .parsing import add_json
+from .parsing import add_json, whole_number
 from .printing import format_bytes, format_fields, format_seconds, format_table, print_json
 
 if TYPE_CHECKING:
@@ -23,11 +23,17 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a preset, a folder or a model in the cache; nothing is fetched")
-    parser.add_argument("--size", type=int, nargs=2, default=(512, 512), metavar=("H", "W"), help="default: 512 512")
+    parser.add_argument(
+        "--size", type=whole_number, nargs=2, default=(512, 512), metavar=("H", "W"), help="default: 512 512"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="that the network computes in")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures in a call; default: 1")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="calls that are timed; default: 20")
+    parser.add_argument(
+        "--batch-size", type=whole_number, default=1, metavar="N", help="pictures in a call; default: 1"
+    )
+    parser.add_argument(
+        "--rounds", type=whole_number, default=20, metavar="N", help="calls that are timed; default: 20"
+    )
     parser.add_argument("--no-timing", action="store_true", help="count only: quick, whatever the size")
     add_json(parser)
 

@@ -30,6 +30,7 @@ from segpipe.hub import Hub, ModelFolder
 
 from .catalogue import find_configuration, has_weights, is_preset
 from .data import parse_options
+from .parsing import whole_number
 from .printing import format_fields, format_seconds, format_table, print_note
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoints, log, model; default: work_dir",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--max-steps", type=int, metavar="N", help="length in optimiser steps")
-    length.add_argument("--max-epochs", type=int, metavar="N", help="length in passes over the data")
+    length.add_argument("--max-steps", type=whole_number, metavar="N", help="length in optimiser steps")
+    length.add_argument("--max-epochs", type=whole_number, metavar="N", help="length in passes over the data")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
     )

@@ -29,8 +29,10 @@ def check_countable(dataset: Sized, batch_size: int) -> None:
     """InputError: nothing to score, or a batch size that is none."""
     if len(dataset) == 0:
         raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; it must be a whole number, at least 1. Leave it out for 1.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size < 2**31:
+        raise InputError(
+            f"batch_size is {batch_size!r}; it must be a whole number, at least 1 and below 2**31. Leave it out for 1."
+        )
 
 
 def open_network(

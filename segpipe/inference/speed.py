@@ -50,8 +50,8 @@ def measure_speed(
         rounds: timed calls at most; three more before them do not count.
         seconds: no new call begins after so long, once one was timed.
     """
-    if batch_size < 1 or rounds < 1:
-        raise InputError(f"batch_size={batch_size} and rounds={rounds}: both must be at least 1.")
+    if not (1 <= batch_size < 2**31 and 1 <= rounds < 2**31):
+        raise InputError(f"batch_size={batch_size} and rounds={rounds}: both must be at least 1 and below 2**31.")
     device = network.pixel_mean.device
     images = torch.randint(0, 256, (batch_size, 3, *size), dtype=torch.uint8, device=device)
     begin = time.perf_counter()

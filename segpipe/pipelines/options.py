@@ -84,7 +84,7 @@ def _require(name: str, value: object, right: str, is_right: bool) -> None:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
 def _is_time(value: object) -> bool:

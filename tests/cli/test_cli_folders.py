@@ -118,7 +118,20 @@ def test_labels_are_read_from_lists_texts_and_json(tmp_path):
     assert read_labels("names.json").palette == ((1, 2, 3), (4, 5, 6))
 
 
-@pytest.mark.parametrize("content", ["{", "3", '{"name": []}'])
+def test_a_list_of_labels_may_be_longer_than_a_file_name():
+    names = [f"class number {index}" for index in range(400)]
+    assert read_labels(",".join(names)) == names
+
+
+@pytest.mark.parametrize("name", ["names.json", "names.txt"])
+def test_a_large_file_of_labels_is_not_read(tmp_path, name):
+    with open(tmp_path / name, "wb") as file:
+        file.truncate(2**36)
+    with pytest.raises(InputError, match="at most 4,194,304 are read"):
+        read_labels(name)
+
+
+@pytest.mark.parametrize("content", ["{", "3", '{"name": []}', "[" * 100_000, '["a", NaN]', '["\\ud800"]'])
 def test_json_that_holds_no_labels_is_refused(tmp_path, content):
     (tmp_path / "names.json").write_text(content)
     with pytest.raises(InputError, match=r"names\.json has no labels"):

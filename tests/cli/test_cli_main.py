@@ -1,5 +1,7 @@
 """The frame of the command line: verbs, exit codes, one sentence per error, what an import costs."""
 
+import argparse
+import importlib
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 from segpipe import __version__
 from segpipe.cli.interruption import imports_end_at_once
 from segpipe.cli.main import VERBS, main
+from segpipe.cli.parsing import new_parser
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +54,23 @@ def test_no_verb_prints_the_verbs_and_is_wrong_usage(capsys):
     assert main([]) == 2
     text = capsys.readouterr().err
     assert [verb for verb in VERBS if f"  {verb} " not in text] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_number_of_the_command_line_is_bounded(verb):
+    """int takes 10**30, and float takes NaN, which many a library answers with an error of its own."""
+    module = importlib.import_module(f"segpipe.cli.{verb}")
+    parsers = [new_parser(verb, "x", "")]
+    module.add_arguments(parsers[0])
+    for parser in parsers:
+        for action in parser._actions:
+            parsers.extend((getattr(action, "choices", None) or {}).values() if action.dest == "action_name" else ())
+            assert action.type not in (int, float) or action.help == argparse.SUPPRESS, action.option_strings
+
+
+def test_a_nul_character_in_an_argument_is_refused(capsys):
+    assert main(["predict", "a\0b", "--model", "x"]) == 1
+    assert "NUL character" in capsys.readouterr().err
 
 
 def test_wrong_usage_has_exit_code_2(capsys):

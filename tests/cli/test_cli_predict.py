@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -146,3 +147,15 @@ def test_a_file_that_is_not_there_is_named(capsys):
     assert "There is no picture 'nowhere.jpg'" in capsys.readouterr().err
     with pytest.raises(ImageError):
         pipeline("image-segmentation", MODEL)("nowhere.jpg")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_json_lines_that_cannot_be_written_are_named(street, capsys):
+    assert main(["predict", str(street), "--model", MODEL, "--jsonl", "/dev/full"]) == 1
+    assert "/dev/full cannot be written: No space left on device." in capsys.readouterr().err
+
+
+def test_a_list_on_stdin_may_hold_a_nul_character(street, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"a\0b.png\n{street}\n"))
+    assert main(["predict", "-", "--model", MODEL, "--on-error", "skip"]) == 0
+    assert r"a\x00b.png" in capsys.readouterr().out
