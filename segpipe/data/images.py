@@ -28,7 +28,8 @@ from .rgb import (
     warn_of_dropped_alpha,
     warn_of_kept_alpha,
 )
-from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages, read_samples
+from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
+from .tiff_samples import read_samples
 
 __all__ = ["Alpha", "BitDepth", "ChannelOrder", "Reading", "is_tensor", "picture_format", "read_image"]
 

@@ -30,7 +30,8 @@ from segpipe.names import unknown_name_message
 from .decoding_work import check_size
 from .formats import describe_unreadable, open_encoded, picture_format
 from .palettes import check_palette
-from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages, read_samples
+from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages
+from .tiff_samples import read_samples
 
 cv2 = import_opencv()
 
