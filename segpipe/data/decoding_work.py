@@ -48,7 +48,7 @@ def check_tiff_scans(data: bytes, page: Page, name: str) -> None:
     """Do for the JPEGs in a TIFF what `check_work` does for a JPEG."""
     if page.compression not in LOSSY:
         return
-    offsets, counts = (page.tags.get(tag, ()) for tag in ((324, 325) if 324 in page.tags else (273, 279)))
+    offsets, counts = page.blocks
     scans = sum(data.count(_SCAN, start, start + size) for start, size in zip(offsets, counts, strict=False))
     check_scans(scans * page.width * page.height // max(len(offsets), 1), name)
 

@@ -252,7 +252,7 @@ def _decode_tiff(data: bytes, max_pixels: int, reading: Reading, name: str) -> n
     check_page(page, data, name)
     check_tiff_scans(data, page, name)
     num_colors = 3 if page.photometric == RGB else 1
-    is_simple = 0 < page.bits <= 8 and page.value(339, 1) == 1 and not page.extra_samples
+    is_simple = 0 < page.bits <= 8 and page.sample_format == 1 and not page.extra_samples
     if is_simple or page.photometric > RGB or page.compression not in LOSSLESS or page.bands < num_colors:
         return _from_pillow(open_encoded(begin_with(data, page), name), reading, name)
     if num_colors == 1 and page.bands > 2:
@@ -261,7 +261,7 @@ def _decode_tiff(data: bytes, max_pixels: int, reading: Reading, name: str) -> n
             "RGB, such as gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB IN OUT, or read them and give the array."
         )
     pixels = _rgb_of_tiff(data, page, reading, name)
-    return turn_upright(pixels, page.value(274, 1))
+    return turn_upright(pixels, page.orientation)
 
 
 def _rgb_of_tiff(data: bytes, page: Page, reading: Reading, name: str) -> np.ndarray:

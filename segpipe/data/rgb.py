@@ -143,7 +143,7 @@ def orientation_of(picture: Image.Image) -> Any:
     try:
         exif = picture.info.get("exif", b"")
         if isinstance(exif, bytes) and len(exif) > _LONG_EXIF:
-            return read_pages(exif.removeprefix(b"Exif\0\0"), "EXIF data")[0].value(274, 1)
+            return read_pages(exif.removeprefix(b"Exif\0\0"), "EXIF data")[0].orientation
         return picture.getexif().get(ExifTags.Base.Orientation)
     except (ImageError, MemoryError):
         return None

@@ -108,6 +108,26 @@ class Page:
         return self.value(262, WHITE_IS_ZERO)
 
     @property
+    def sample_format(self) -> int:
+        """1 unsigned, 2 signed, 3 float."""
+        return self.value(339, 1)
+
+    @property
+    def orientation(self) -> int:
+        """As EXIF numbers it."""
+        return self.value(274, 1)
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the samples lie in tiles, and not in strips."""
+        return bool(self.tags.get(324))
+
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where each tile or strip begins in the file, and its bytes."""
+        return self.tags.get(324) or self.tags.get(273, ()), self.tags.get(325) or self.tags.get(279, ())
+
+    @property
     def extra_samples(self) -> tuple[int, ...]:
         """Kinds of the samples beside the colours: 0 unspecified, 1 premultiplied alpha, 2 alpha."""
         extra = self.bands - (3 if self.photometric == RGB else 1)
@@ -125,7 +145,7 @@ class Page:
         compression = {**LOSSLESS, **LOSSY}.get(self.compression, str(self.compression))
         return (
             f"{self.bands} band{'s' if self.bands > 1 else ''} of {self.bits or 'different'} bits "
-            f"({names.get(self.value(339, 1), 'of unknown sample format')}), photometric "
+            f"({names.get(self.sample_format, 'of unknown sample format')}), photometric "
             f"{kinds.get(self.photometric, self.photometric)}, compression {compression}"
         )
 
@@ -182,10 +202,10 @@ def full_pages(data: bytes, name: str) -> list[Page]:
 def check_page(page: Page, data: bytes, name: str) -> None:
     """Refuse a page whose strips and tiles ask for more work than its pixels and the file can hold."""
     area = page.value(322, 0) * page.value(323, 0)
-    blocks = len(page.tags.get(324, ()) or page.tags.get(273, ()))
-    if area * blocks > 4 * max(page.width * page.height, 1) * page.bands + 2**24:
+    offsets, counts = page.blocks
+    if area * len(offsets) > 4 * max(page.width * page.height, 1) * page.bands + 2**24:
         raise ImageDecodeError(f"{name} is damaged: its tiles cover far more than the image. Write it again.")
-    if sum(page.tags.get(325, ()) or page.tags.get(279, ())) > 4 * len(data) + 2**20:
+    if sum(counts) > 4 * len(data) + 2**20:
         raise ImageDecodeError(f"{name} is damaged: its parts are larger than the file. Write it again.")
 
 

@@ -42,10 +42,9 @@ def read_samples(data: bytes, page: Page, name: str, *, bands: int) -> np.ndarra
 def _blocks(data: bytes, page: Page, name: str) -> Iterator[tuple[int, int, int, np.ndarray]]:
     """Yield (top, left, first band, (rows, columns, bands) samples) of each strip or tile."""
     is_planar = page.value(284, 1) == 2 and page.bands > 1
-    is_tiled = 324 in page.tags
-    width = page.value(322, 0) if is_tiled else page.width
-    height = page.value(323, 0) if is_tiled else min(page.value(278, page.height), page.height)
-    offsets, counts = (page.tags.get(tag, ()) for tag in ((324, 325) if is_tiled else (273, 279)))
+    width = page.value(322, 0) if page.is_tiled else page.width
+    height = page.value(323, 0) if page.is_tiled else min(page.value(278, page.height), page.height)
+    offsets, counts = page.blocks
     depth = 1 if is_planar else page.bands
     if width < 1 or height < 1 or not 1 <= page.bands <= 4096:
         raise ImageDecodeError(f"{name} is damaged: a TIFF of {page.describe()}. Write it again.")
@@ -59,7 +58,7 @@ def _blocks(data: bytes, page: Page, name: str) -> Iterator[tuple[int, int, int,
     for index in range(needed):
         band, place = divmod(index, across * down)
         top, left = place // across * height, place % across * width
-        rows = height if is_tiled else min(height, page.height - top)
+        rows = height if page.is_tiled else min(height, page.height - top)
         encoded = data[offsets[index] : offsets[index] + counts[index]]
         if not counts[index]:  # a sparse file
             continue
@@ -113,7 +112,7 @@ def _samples_of(raw: np.ndarray, page: Page, width: int, depth: int) -> np.ndarr
         return few[:, :count].reshape(rows, width, depth)
     if page.bits == 12:
         return _unpack_12_bits(raw)[:, :count].reshape(rows, width, depth)
-    kind = {2: "i", 3: "f"}.get(page.value(339, 1), "u")
+    kind = {2: "i", 3: "f"}.get(page.sample_format, "u")
     dtype = np.dtype(f"{page.order}{kind}{page.bits // 8}")
     predictor = page.value(317, 1)
     if predictor == 3:
