@@ -14,7 +14,8 @@ from .datasets import (
     subset_classes,
     with_boundaries,
 )
-from .labels import dataset_labels, encode_label, read_label
+from .label_files import read_label
+from .labels import dataset_labels, encode_label
 from .sample import Batch, Sample, collate
 
 __all__ = [

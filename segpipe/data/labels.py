@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from PIL import Image
 
 from segpipe.configuration import LabelSet
 from segpipe.configuration.strict_json import read_json
-from segpipe.errors import (
-    ConfigurationError,
-    ImageDecodeError,
-    ImageError,
-    ImageTooLargeError,
-    InputError,
-    UnknownNameError,
-)
+from segpipe.errors import ConfigurationError, ImageDecodeError, InputError, UnknownNameError
 from segpipe.extras import import_opencv
-from segpipe.files import read_file
-from segpipe.limits import limit
 from segpipe.names import unknown_name_message
-
-from .decoding_work import check_size
-from .formats import describe_unreadable, open_encoded, picture_format
-from .palettes import check_palette
-from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages
-from .tiff_samples import read_samples
 
 cv2 = import_opencv()
 
 Color = tuple[int, int, int]
-LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
-"""Formats that keep values exactly."""
-
 _FOLDER = Path(__file__).parent / "label_sets"
 _MAX_RAW = 65535
 
@@ -70,51 +50,6 @@ def encode_label(raw: np.ndarray, labels: LabelSet, *, origin: str) -> np.ndarra
         return table[raw]
     values = raw.astype(np.int64)
     return table[np.where((values >= 0) & (values <= _MAX_RAW), values, _MAX_RAW + 1)]
-
-
-def read_label(
-    path: str | os.PathLike[str], *, colors: ColorTable | None = None, classes: LabelSet | None = None
-) -> np.ndarray:
-    """The raw values (H, W) of a label file: uint8, uint16 or int32.
-
-    Pillow's modes L, P (the indices, not the colours), I;16, I and 1 hold values. Colours (RGB) are refused unless
-    `colors` says what they mean. Values are those that are stored, whatever a viewer would make of them: those of 2 and
-    4 bits are not stretched, those of a TIFF whose zero is white are not inverted.
-
-    Args:
-        colors: what the colours of RGB files mean.
-        classes: the classes whose colours a palette file must not contradict. If None, palettes are not looked at.
-
-    Raises:
-        ImageDecodeError: missing, damaged, compressed with loss, of several pages, colours without a meaning, or a
-            palette that contradicts the classes.
-    """
-    picture, bits = _open_label(path)
-    if picture.mode in ("RGB", "RGBA") and colors is not None:
-        return colors.values_of(np.asarray(picture)[:, :, :3], origin=os.fsdecode(path))
-    if picture.mode not in ("L", "P", "1", "I") and not picture.mode.startswith("I;16"):
-        raise _no_values(picture, os.fsdecode(path))
-    values = np.asarray(picture)
-    if picture.mode == "P" and classes is not None:
-        check_palette(picture, values, classes, origin=os.fsdecode(path))
-    if picture.mode == "1":
-        return values.astype(np.uint8)
-    if picture.mode.startswith("I;16"):
-        return values.astype(np.uint16)
-    if picture.mode == "L" and bits in (2, 4):
-        return values // np.uint8(255 // (2**bits - 1))
-    return values
-
-
-def read_color_label(path: str | os.PathLike[str], *, colors: ColorTable) -> np.ndarray:
-    """The raw values (H, W) int32 of a label file whose colours are what counts, in a palette PNG too."""
-    picture, _ = _open_label(path)
-    if picture.mode not in ("RGB", "RGBA", "P"):
-        raise ImageDecodeError(
-            f"{os.fsdecode(path)} has Pillow's mode {picture.mode}, which has no colours; a palette was given, so RGB "
-            "is needed. Leave the palette out: grey labels hold class indices."
-        )
-    return colors.values_of(np.asarray(picture.convert("RGB")), origin=os.fsdecode(path))
 
 
 @dataclass(frozen=True)
@@ -224,123 +159,6 @@ def _encoding_table(labels: LabelSet) -> np.ndarray:
     classes = np.arange(len(labels.names), dtype=dtype)
     table[classes if labels.raw_ids is None else np.array(labels.raw_ids)] = classes
     return table
-
-
-_FORMATS = ("PNG", "TIFF", "BMP")
-
-
-def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
-    """The decoded file and, of a PNG, the bits per value; of other formats 0."""
-    name = os.fsdecode(path)
-    data = read_file(path, max_bytes=limit("image_bytes"), error=ImageDecodeError, too_large=ImageTooLargeError)
-    found = picture_format(data)
-    if found not in _FORMATS:
-        raise ImageDecodeError(_no_label(data, found, name))
-    try:
-        if found == "TIFF":
-            return _open_tiff(data, name), 0
-        picture = open_encoded(_without_grey_ramp(data) if found == "BMP" else data, name)
-        check_size(picture.height, picture.width, limit("image_pixels"), name)
-        _check_frames(getattr(picture, "n_frames", 1), name)
-        picture.load()
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # on broken data Pillow's readers raise nearly anything
-        raise ImageDecodeError(f"The label {name} is truncated or damaged: {error}. Write it again.") from error
-    if found == "PNG" and data[24] == 16 and picture.mode in ("RGB", "RGBA"):
-        raise _deep_colors(name)
-    return picture, data[24] if found == "PNG" else 0
-
-
-def _without_grey_ramp(data: bytes) -> bytes:
-    """A BMP whose indices Pillow reads: it takes 4 bits with a palette of 0, 1, 2, … grey for 8 bits of grey."""
-    palette = 14 + int.from_bytes(data[14:18], "little")
-    is_indexed = data[28:30] == b"\4\0" and len(data) > palette + 4
-    return data[:palette] + b"\1\2\3" + data[palette + 3 :] if is_indexed else data
-
-
-def _open_tiff(data: bytes, name: str) -> Image.Image:
-    """A TIFF's stored values as a Pillow image of mode L, P, I;16, I or RGB."""
-    pages = full_pages(data, name)
-    _check_frames(len(pages), name)
-    page = pages[0]
-    check_size(page.height, page.width, limit("image_pixels"), name)
-    check_page(page, data, name)
-    if page.compression not in LOSSLESS:
-        how = LOSSY.get(page.compression, f"by method {page.compression}")
-        raise ImageDecodeError(
-            f"{name} is a TIFF compressed as {how}, which changes values; a label needs a compression that keeps them. "
-            "Make it again, from what it was made from, as PNG."
-        )
-    if page.photometric == RGB and page.bits > 8:
-        raise _deep_colors(name)
-    if page.photometric > PALETTE or page.bands > (4 if page.photometric == RGB else 2):
-        raise ImageDecodeError(f"{name} is a TIFF of {page.describe()}; a label is one band of values or RGB.")
-    samples = read_samples(data, page, name, bands=3 if page.photometric == RGB else min(page.bands, 2))
-    return _picture_of_samples(samples, page, name)
-
-
-def _picture_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Image:
-    if page.photometric == RGB:
-        return Image.fromarray(samples)
-    if samples.shape[2] == 2:
-        return Image.new("LA", (page.width, page.height))  # its mode says what is wrong
-    values = samples[:, :, 0]
-    if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-        raise ImageDecodeError(f"{name} holds fractions; a label holds whole numbers. Round it and save it as PNG.")
-    if values.dtype not in (np.uint8, np.uint16):
-        if values.min() < -(2**31) or values.max() >= 2**31:
-            raise ImageDecodeError(
-                f"{name} holds values from {values.min()} to {values.max()}; those of a label have at most 31 bits. "
-                "Number its classes from 0 and save it as PNG."
-            )
-        values = values.astype(np.int32)
-    picture = Image.fromarray(np.ascontiguousarray(values))
-    if page.photometric == PALETTE and picture.mode == "L":
-        picture.putpalette(_palette_of(page), "RGB")
-    return picture
-
-
-def _palette_of(page: Page) -> bytes:
-    """RGB of a TIFF's colour map, whose numbers have 16 bits; some programs write 8."""
-    colors = np.array(page.tags.get(320, ()), np.uint16)
-    colors = colors[: len(colors) // 3 * 3].reshape(3, -1)[:, :256]
-    scaled = colors if colors.size and colors.max() < 256 else colors >> 8
-    return scaled.astype(np.uint8).T.tobytes()
-
-
-def _check_frames(count: int, name: str) -> None:
-    if count > 1:
-        raise ImageDecodeError(
-            f"{name} holds {count} images; a label is one, and nothing says which. Save the one that counts as PNG."
-        )
-
-
-def _deep_colors(name: str) -> ImageDecodeError:
-    return ImageDecodeError(f"{name} has colours of 16 bits; those of a label have 8. Save it as PNG of 8 bits.")
-
-
-def _no_label(data: bytes, found: str | None, name: str) -> str:
-    if found is None:
-        return f"{describe_unreadable(data, name)} A label is a PNG, TIFF or BMP of class values."
-    return (
-        f"{name} is a {found}, whose compression or palette changes values; a label needs a format that keeps them. "
-        "Make it again, from what it was made from, as PNG."
-    )
-
-
-def _no_values(picture: Image.Image, name: str) -> ImageDecodeError:
-    pixels = np.asarray(picture)
-    is_grey = picture.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
-    advice = (
-        "Its channels are equal: save one of them, Image.open(path).getchannel(0).save(path)."
-        if is_grey or picture.mode == "LA"
-        else "If its colours are the classes, give palette=[(R, G, B), …], one colour per class."
-    )
-    return ImageDecodeError(
-        f"The label {name} has Pillow's mode {picture.mode}; one value per pixel is needed (mode L, P, I;16, I or 1). "
-        f"{advice}"
-    )
 
 
 def _check_color(color: Sequence[int]) -> Color:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import LabelSet, load_preset
+from segpipe.data.label_files import read_color_label, read_label
 from segpipe.data.labels import (
     ColorTable,
     build_color_table,
@@ -17,8 +18,6 @@ from segpipe.data.labels import (
     dataset_label_names,
     dataset_labels,
     encode_label,
-    read_color_label,
-    read_label,
     read_label_set,
     subset_labels,
     without_raw_ids,

@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from segpipe.data.labels import build_color_table, build_label_set, read_color_label, read_label
+from segpipe.data.label_files import read_color_label, read_label
+from segpipe.data.labels import build_color_table, build_label_set
 from segpipe.errors import ImageDecodeError, ImageTooLargeError
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from hostile import damaged_bytes
 from PIL import Image
 
 from segpipe.data.images import read_image
-from segpipe.data.labels import read_label
+from segpipe.data.label_files import read_label
 
 
 @door

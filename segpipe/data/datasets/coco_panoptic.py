@@ -15,7 +15,8 @@ from segpipe.names import listing
 
 from ..annotation_files import read_annotations
 from ..findings import Finding, Kind
-from ..labels import ColorTable, read_color_label
+from ..label_files import read_color_label
+from ..labels import ColorTable
 from .coco_documents import (
     Category,
     Image,

@@ -14,7 +14,8 @@ from segpipe.errors import ImageDecodeError
 
 from ..findings import Finding
 from ..images import DEFAULT_READING, Reading, read_image
-from ..labels import encode_label, read_label
+from ..label_files import read_label
+from ..labels import encode_label
 from ..sample import Sample
 
 LabelReader = Callable[[str], np.ndarray]

@@ -13,13 +13,12 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
 
+from ..label_files import read_color_label, read_label
 from ..labels import (
     Color,
     build_color_table,
     build_label_set,
     dataset_labels,
-    read_color_label,
-    read_label,
     read_label_set,
 )
 from .dataset import LabelReader, SegmentationDataset

@@ -16,7 +16,7 @@ from segpipe.limits import limit
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
-from ..labels import LABEL_SUFFIXES, read_label
+from ..label_files import LABEL_SUFFIXES, read_label
 from ..sources import PICTURE_SUFFIXES
 from .dataset import LabelReader, Pair, SegmentationDataset
 

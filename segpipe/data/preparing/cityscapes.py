@@ -15,7 +15,8 @@ from segpipe.errors import InputError
 from ..annotation_files import DrawingBudget, check_size, read_annotations
 from ..datasets.polygons import FARTHEST
 from ..datasets.scanning import find_files
-from ..labels import dataset_labels, encode_label, read_label
+from ..label_files import read_label
+from ..labels import dataset_labels, encode_label
 from .finding import shown_content
 from .plans import Plan, Task
 
