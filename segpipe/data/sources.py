@@ -175,10 +175,10 @@ def _matches(pattern: str) -> list[str]:
     """The picture files that a pattern matches, sorted; empty when the text is no pattern."""
     if len(pattern) > LONGEST_PATH or "\0" in pattern or not glob.has_magic(pattern):
         return []
-    return _split_readable(sorted(glob.glob(pattern, recursive=True)))[0]
+    return split_readable(sorted(glob.glob(pattern, recursive=True)))[0]
 
 
-def _split_readable(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
+def split_readable(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
     """Return the picture files, and how many others of each format hold images or films that are not read."""
     files: list[str] = []
     passed_by: Counter[str] = Counter()
@@ -209,7 +209,8 @@ def _content_of(path: str, suffix: str) -> str | None:
     return name.removeprefix("a camera's ").removeprefix("an ").removeprefix("a ")
 
 
-def _listed(passed_by: Counter[str]) -> str:
+def list_formats(passed_by: Counter[str]) -> str:
+    """Return what `split_readable` counted, for a message: "2 HEIC image, 1 MP4 film"."""
     return ", ".join(f"{count} {name}" for name, count in passed_by.most_common())
 
 
@@ -230,8 +231,8 @@ def _unknown_text(text: str) -> ImageDecodeError | InputError:
     if len(text) > LONGEST_PATH:
         return ImageDecodeError(f"{_shown(text)} is no URL and no path, and not base64 of a picture.")
     if not text or glob.has_magic(text):
-        passed_by = _split_readable(glob.glob(text, recursive=True))[1] if "\0" not in text else None
-        others = f", only {_listed(passed_by)}, which is not read" if passed_by else ""
+        passed_by = split_readable(glob.glob(text, recursive=True))[1] if "\0" not in text else None
+        others = f", only {list_formats(passed_by)}, which is not read" if passed_by else ""
         return ImageDecodeError(f"{text!r} matches no picture{others}. Check the pattern. {current_place()}")
     return ImageDecodeError(f"There is no picture {text!r}.{_hint(Path(text))} Check the path or the URL.")
 
@@ -303,11 +304,11 @@ def _path_of(text: str, kind: Kind) -> str:
 
 def _files_of(text: str) -> list[str]:
     paths = map(str, Path(text).iterdir()) if os.path.isdir(text) else glob.glob(text, recursive=True)
-    files, passed_by = _split_readable(sorted(paths))
+    files, passed_by = split_readable(sorted(paths))
     if files and passed_by:
-        logger.warning("%s: passed by, since segpipe does not read them: %s.", text, _listed(passed_by))
+        logger.warning("%s: passed by, since segpipe does not read them: %s.", text, list_formats(passed_by))
     if not files:
-        others = f"; it holds {_listed(passed_by)}, which is not read" if passed_by else ""
+        others = f"; it holds {list_formats(passed_by)}, which is not read" if passed_by else ""
         raise InputError(
             f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}){others}. "
             f"For its sub-folders give the pattern {os.path.join(text, '**', '*')!r}."

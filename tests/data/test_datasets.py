@@ -202,6 +202,19 @@ def test_a_folder_needs_class_names_from_one_place(tmp_path):
         load_dataset("folder", tmp_path, "all", names=NAMES, ignore_colors=[(0, 0, 0)])
 
 
+def test_labels_whose_picture_is_of_another_format_are_told_of(tmp_path, caplog):
+    for stem in ("a", "b"):
+        put_image(tmp_path, f"images/train/{stem}.jpg")
+        put_label(tmp_path, f"labels/train/{stem}.png", [[0, 1]])
+    (tmp_path / "images/train/b.jpg").unlink()
+    (tmp_path / "images/train/b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
+    assert len(load_dataset("folder", tmp_path, "train", names=NAMES)) == 1
+    [record] = caplog.records
+    assert "1 labels in" in record.message
+    assert "1 HEIC image are passed by" in record.message
+    assert record.message.endswith("are left out: b")
+
+
 def test_missing_labels_are_listed(tmp_path):
     put_mixed_folder(tmp_path)
     (tmp_path / "labels/b.png").unlink()

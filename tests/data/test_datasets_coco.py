@@ -42,6 +42,16 @@ def test_coco_polygons_and_run_lengths(tmp_path):
     assert dataset[0].label.tolist() == [[0, 1, 1, v, 2], [v, 0, 1, v, 2], [v, v, 0, v, 2], [v, v, v, 0, 2]]
 
 
+@pytest.mark.parametrize("counts", [[20], [20, 0], encode_mask(np.zeros((4, 5)))])
+def test_coco_run_lengths_without_a_pixel_are_no_mask(tmp_path, counts):
+    mask = {"counts": counts, "size": [4, 5]}
+    whole = {"image_id": 1, "category_id": 5, "segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]}
+    put_coco(tmp_path, [whole, {"image_id": 1, "category_id": 1, "segmentation": mask, "bbox": [2, 1, 2, 2]}])
+    dataset = load_dataset("coco-annotations", tmp_path, "val", background="background")
+    assert dataset[0].label.tolist() == [[2, 0, 0, 0, 0], [0, 0, 255, 255, 0], [0, 0, 255, 255, 0], [0] * 5]
+    assert [note.kind for note in dataset.notes] == ["no-mask", "dropped"]
+
+
 def test_coco_small_objects_lie_on_large_ones(tmp_path):
     put_coco(
         tmp_path,
@@ -125,7 +135,7 @@ def test_an_object_without_mask_and_box_may_be_anywhere_in_its_picture(tmp_path,
 def test_what_has_no_area_is_passed_over_and_counted(tmp_path, shape):
     label, notes = label_and_notes(tmp_path, {"category_id": 5, **shape})
     assert label == WITH_SQUARE
-    assert notes == [("dropped", "polygons and boxes without area, which are passed over: 1 (1.jpg)")]
+    assert notes == [("dropped", "polygons, masks and boxes without area, which are passed over: 1 (1.jpg)")]
 
 
 def test_objects_of_unknown_pictures_are_dropped_and_those_of_unknown_categories_ignored(tmp_path):

@@ -16,7 +16,7 @@ from segpipe.names import listing
 
 from ..annotation_files import DrawingBudget, read_annotations
 from ..findings import Finding
-from ..rle import counts_to_mask, decode_mask
+from ..rle import counts_to_mask, decode_mask, decompress_counts
 from .coco_documents import (
     Category,
     Image,
@@ -209,7 +209,7 @@ class _Odd:
         texts = (
             ("no-mask", self.boxes, "objects with a box and no mask, the pixels of whose boxes are ignored", _DRAW),
             ("no-mask", self.nowhere, "objects with neither, so that all pixels of no object are ignored", _DRAW),
-            ("dropped", self.no_area, "polygons and boxes without area, which are passed over", _CORRECT),
+            ("dropped", self.no_area, "polygons, masks and boxes without area, which are passed over", _CORRECT),
             ("dropped", self.no_picture, "objects of pictures that are not listed, which are dropped", _ADD),
             ("dropped", self.no_category, "objects of categories that are not listed, which are ignored", _ADD),
             ("left-out", unmarked, "pictures without the mask of any object, which are left out", _BACKGROUND),
@@ -265,6 +265,9 @@ def _shape(annotation: Annotation, size: tuple[int, int], picture: str, odd: _Od
         polygons = [polygon for polygon in mask if has_area(polygon)]
         odd.no_area += [picture] * (len(mask) - len(polygons))
         mask = polygons
+    if isinstance(mask, RunLengths) and _is_empty(mask, size):
+        odd.no_area.append(picture)
+        mask = None
     if mask:
         return Shape(annotation.category_id, mask=mask)
     box = _box(annotation.bbox, size)
@@ -275,6 +278,18 @@ def _shape(annotation: Annotation, size: tuple[int, int], picture: str, odd: _Od
         return None
     (odd.nowhere if box is None else odd.boxes).append(picture)
     return Shape(IGNORED, box=box or Box(0, size[0], 0, size[1]))
+
+
+def _is_empty(mask: RunLengths, size: tuple[int, int]) -> bool:
+    """Whether run lengths name no pixel. An empty mask has two runs at most, and each in a string seven characters."""
+    counts = mask.counts
+    if len(counts) > (14 if isinstance(counts, str) else 2):
+        return False
+    try:
+        runs = decompress_counts(counts).tolist() if isinstance(counts, str) else counts
+    except InputError:  # said when it is drawn
+        return False
+    return mask.size == size and not any(runs[1:]) and sum(runs) == size[0] * size[1]
 
 
 def _box(raw: msgspec.Raw, size: tuple[int, int]) -> Box | None:

@@ -17,7 +17,7 @@ from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
 from ..label_files import LABEL_SUFFIXES, read_label
-from ..sources import PICTURE_SUFFIXES
+from ..sources import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
 
 logger = get_logger(__name__)
@@ -157,9 +157,6 @@ def pair_files(
             f"{len(missing)} of {len(images)} pictures in {folder / layout.images} have no label: {listing(missing)}. "
             f"Each needs one of its name, such as {expected}. Add the labels, or name the pictures in split_file."
         )
-    unused = len(labels) - len(images)
-    if unused:
-        logger.info("%d labels in %s belong to no picture of this split", unused, folder / layout.labels)
     read = layout.read
     if read is read_label:
         read = partial(read_label, classes=layout.label_set)
@@ -222,7 +219,29 @@ def _pairs_of(folder: Path, layout: Layout, split_file: AnyPath | None) -> tuple
     listing = _list_of(folder, layout) if split_file is None else _resolve_list(split_file, folder)
     if listing is not None:
         images = select(images, read_names(listing), listing)
-    return pair_files(images, labels, layout, folder)
+    pairs = pair_files(images, labels, layout, folder)
+    unused = [key for key in labels if key not in images]
+    if unused and listing is None:
+        _warn_of_unused(unused, layout, folder)
+    return pairs
+
+
+def _warn_of_unused(unused: Sequence[str], layout: Layout, folder: Path) -> None:
+    """Say which labels no picture was found for, and which files of other formats lie where their pictures would."""
+    place = folder / layout.images
+    files = (os.path.join(parent, name) for parent, _, names in os.walk(place, followlinks=True) for name in names)
+    passed_by = split_readable(files)[1]
+    others = (
+        f", beside which {list_formats(passed_by)} are passed by, since segpipe does not read them" if passed_by else ""
+    )
+    logger.warning(
+        "%d labels in %s belong to no picture in %s%s, and are left out: %s",
+        len(unused),
+        folder / layout.labels,
+        place,
+        others,
+        listing(unused),
+    )
 
 
 def _list_of(folder: Path, layout: Layout) -> Path | None:
