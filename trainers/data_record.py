@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -29,6 +30,8 @@ class SplitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the names of all samples in their order; null where a data set of one's own tells no names."""
     names: tuple[str, ...] | None = None
     """The names, each with its label's; null in large data sets."""
+    reading: Annotated[str, Meta(max_length=2**20)] | None = None
+    """How the files are read: alpha, bit_depth and the raw ids of the classes; null where it is not known."""
 
 
 class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +42,8 @@ class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def record_data(train: Any, evaluation: Any) -> DataRecord:
-    """Record the data of a run. A file's name has its folder's before it, so that a data set may move as a whole."""
+    """Record the data of a run. Names are those below the folder that an image and its label
+    share, so that a data set may move as a whole."""
     return DataRecord(train=_record(train), eval=None if evaluation is None else _record(evaluation))
 
 
@@ -66,12 +70,15 @@ def describe_changes(before: DataRecord, now: DataRecord) -> str | None:
 def _differ(then: SplitRecord | None, today: SplitRecord | None) -> bool:
     if then is None or today is None:  # a run may get evaluation data later, or do without
         return False
-    return then.count != today.count or (None not in (then.digest, today.digest) and then.digest != today.digest)
+    pairs = ((then.digest, today.digest), (then.reading, today.reading))
+    return then.count != today.count or any(before != now for before, now in pairs if None not in (before, now))
 
 
 def _change(then: SplitRecord | None, today: SplitRecord | None) -> str:
     assert then is not None
     assert today is not None
+    if (then.count, then.digest) == (today.count, today.digest):
+        return f"was read by {(then.reading or '')[:200]} and is read by {(today.reading or '')[:200]}"
     counts = f"had {then.count:,} samples and has {today.count:,}" if then.count != today.count else "has other names"
     if then.names is None or today.names is None:
         return counts
@@ -106,17 +113,29 @@ def _record(dataset: Any) -> SplitRecord:
     else:
         return SplitRecord(count=len(dataset))
     kept = names if len(names) <= MOST_NAMES else None
-    return SplitRecord(count=len(dataset), digest=digest.hexdigest(), names=kept)
+    return SplitRecord(count=len(dataset), digest=digest.hexdigest(), names=kept, reading=_reading(dataset))
+
+
+def _reading(dataset: ClassificationDataset | SegmentationDataset) -> str:
+    is_segmentation = isinstance(dataset, SegmentationDataset)
+    readings = {pair.reading for pair in dataset.pairs} if is_segmentation else {dataset.reading}
+    texts = sorted(f"alpha={each.alpha} bit_depth={each.bit_depth}" for each in readings)
+    raw_ids = dataset.labels.raw_ids if is_segmentation else None
+    return " and ".join(texts) + (f" raw_ids={','.join(map(str, raw_ids))}" if raw_ids else "")
 
 
 def _pair_names(dataset: SegmentationDataset) -> Iterable[str]:
     for pair in dataset.pairs:
-        yield f"{_short(pair.image)} with {_short(pair.label)}"
+        image, label = (str(path).replace("\\", "/").split("/") for path in (pair.image, pair.label))
+        shared = sum(
+            1 for _ in itertools.takewhile(lambda parts: parts[0] == parts[1], zip(image, label, strict=False))
+        )
+        yield f"{_short(image, shared)} with {_short(label, shared)}"
 
 
-def _short(path: Any) -> str:
-    """The last folder and the name of a path."""
-    return _readable("/".join(str(path).replace("\\", "/").rsplit("/", 2)[-2:]))
+def _short(parts: Sequence[str], shared: int) -> str:
+    """A path below the last folder that the image and its label share; at least its folder and its name."""
+    return _readable("/".join(parts[min(shared, max(len(parts) - 2, 0)) :]))
 
 
 def _readable(name: str) -> str:

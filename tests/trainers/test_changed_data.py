@@ -8,6 +8,7 @@ import pytest
 from runs import NAMES, build
 
 from segpipe import load_dataset
+from segpipe.configuration import LabelSet
 from segpipe.errors import CorruptWeightsError, InputError
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.trainers import Callback, data_record
@@ -39,8 +40,9 @@ def remove(root, split, *numbers):
 def test_removed_images_are_noticed_and_named(stopped, data_root):
     remove(data_root, "train", 1, 3)
     message = (
-        r"since its step 2 the training data had 5 samples and has 3 \(gone: train/1\.png with train/1\.png, "
-        r"train/3\.png with train/3\.png\).*--accept-changed-data.*accept_changed_data=True"
+        r"since its step 2 the training data had 5 samples and has 3 \(gone: images/train/1\.png with "
+        r"labels/train/1\.png, images/train/3\.png with labels/train/3\.png\).*"
+        r"--accept-changed-data.*accept_changed_data=True"
     )
     with pytest.raises(InputError, match=message):
         stopped().train()
@@ -49,7 +51,7 @@ def test_removed_images_are_noticed_and_named(stopped, data_root):
 def test_a_renamed_image_is_noticed(stopped, data_root):
     for kind in ("images", "labels"):
         (data_root / kind / "train" / "4.png").rename(data_root / kind / "train" / "9.png")
-    with pytest.raises(InputError, match=r"other names \(gone: train/4\.png .*; new: train/9\.png"):
+    with pytest.raises(InputError, match=r"other names \(gone: images/train/4\.png .*; new: images/train/9\.png"):
         stopped().train()
 
 
@@ -97,6 +99,27 @@ def test_a_checkpoint_without_a_record_is_gone_on_from_with_a_line(stopped, capl
         write_manifest(path, build_manifest(path, [file["path"] for file in files if file["path"] != "data.json"]))
     assert resume(run.parts).step == 2
     assert "does not say which data it is of" in caplog.text
+
+
+def test_masks_of_another_folder_are_noticed(data_root):
+    shutil.copytree(data_root / "labels", data_root / "corrected")
+    before, now = (
+        record_data(load_dataset("folder", data_root, "train", names=NAMES, labels=labels), None)
+        for labels in ("labels", "corrected")
+    )
+    assert "new: images/train/0.png with corrected/train/0.png" in describe_changes(before, now)
+
+
+@pytest.mark.parametrize("options", [{"bit_depth": 12}, {"alpha": "drop"}, {"label_set": (0, 2, 1)}])
+def test_other_options_of_reading_are_noticed(data_root, options):
+    usual = {"label_set": LabelSet(names=NAMES, ignore_index=255)}
+    if "label_set" in options:
+        options = {"label_set": LabelSet(names=NAMES, ignore_index=255, raw_ids=options["label_set"])}
+    before, now = (
+        record_data(load_dataset("folder", data_root, "train", **chosen), None) for chosen in (usual, usual | options)
+    )
+    assert describe_changes(before, now).startswith("the training data was read by alpha=auto bit_depth=None and is")
+    assert describe_changes(now, decode_record(encode_record(now), origin="here")) is None
 
 
 def test_of_large_data_sets_the_digest_alone_is_kept(data_root, monkeypatch):
