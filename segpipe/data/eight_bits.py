@@ -69,6 +69,15 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
     return lambda part: (np.minimum(part, greatest) >> shift).astype(np.uint8)
 
 
+def alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
+    """Return alpha as uint8: of integers the highest 8 of their `bits`, of floats in 0–1 the nearest value."""
+    if alpha.dtype == np.uint8:
+        return alpha
+    if alpha.dtype.kind == "f":
+        return np.rint(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return (np.clip(alpha, 0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
+
+
 def _by_range(low: float, high: float, name: str) -> Mapping8:
     if not np.isfinite(low) or not np.isfinite(high):
         raise ImageDecodeError(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,10 +14,13 @@ from segpipe.extras import import_opencv
 from segpipe.files import read_file
 from segpipe.limits import limit
 
+from .arrays import ChannelOrder, array_of_tensor, is_tensor, rgb_of_array
 from .decoding_work import check_size, check_tiff_scans, check_work
-from .eight_bits import BitDepth, build_mapping, check_bit_depth, warn_once
+from .eight_bits import BitDepth, alpha_to_8_bits, build_mapping, warn_once
 from .formats import open_encoded, picture_format
+from .reading import Alpha, Reading
 from .rgb import (
+    band_takes_many_values,
     orientation_of,
     rgb_of_bands,
     rgb_of_pillow,
@@ -26,7 +28,6 @@ from .rgb import (
     takes_many_values,
     turn_upright,
     warn_of_dropped_alpha,
-    warn_of_kept_alpha,
 )
 from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
 from .tiff_samples import read_samples
@@ -34,33 +35,6 @@ from .tiff_samples import read_samples
 __all__ = ["Alpha", "BitDepth", "ChannelOrder", "Reading", "is_tensor", "picture_format", "read_image"]
 
 cv2 = import_opencv()
-
-ChannelOrder = Literal["rgb", "bgr"]
-Alpha = Literal["auto", "keep", "drop"]
-
-
-class Reading(NamedTuple):
-    """What the samples of an image mean, where its file leaves it open.
-
-    Attributes:
-        alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
-            values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
-            declares none; drop takes the colours alone.
-        bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
-            range of each image to 0–255; None takes the high byte.
-    """
-
-    alpha: Alpha = "auto"
-    bit_depth: BitDepth = None
-
-    def check(self) -> None:
-        """Refuse other values with an InputError."""
-        if self.alpha not in ("auto", "keep", "drop"):
-            raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
-        check_bit_depth(self.bit_depth)
-
-
-DEFAULT_READING = Reading()
 
 
 def read_image(
@@ -113,9 +87,9 @@ def read_image(
     reading = Reading(alpha, bit_depth)
     reading.check()
     if isinstance(source, np.ndarray):
-        return _from_array(source, channel_order, name or "the array", reading)
+        return rgb_of_array(source, channel_order, name or "the array", reading)
     if is_tensor(source):
-        return _from_array(_array_of_tensor(source), channel_order, name or "the tensor", reading)
+        return rgb_of_array(array_of_tensor(source), channel_order, name or "the tensor", reading)
 
     pixel_limit = limit("image_pixels") if max_pixels is None else max_pixels
     if isinstance(source, Image.Image):
@@ -125,12 +99,6 @@ def read_image(
     name = name or _name_of(source)
     data = _read_bytes(source, limit("image_bytes") if max_bytes is None else max_bytes, name)
     return _decode(data, pixel_limit, reading, name)
-
-
-def is_tensor(source: object) -> bool:
-    """Whether it is a torch tensor; never imports torch, since without torch there are no tensors."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(source, torch.Tensor)
 
 
 def _name_of(source: Any) -> str:
@@ -240,7 +208,7 @@ def _rgb_of_opencv(values: np.ndarray, reading: Reading, name: str) -> np.ndarra
     has_alpha = values.shape[2] == 4 and reading.alpha != "drop"
     bands = values[:, :, 2::-1], values[:, :, 3] if has_alpha else None
     mapping = build_mapping(values[:, :, :3], reading.bit_depth, name)
-    return rgb_of_bands(bands, mapping, partial(_alpha_to_8_bits, bits=8 * values.itemsize))
+    return rgb_of_bands(bands, mapping, partial(alpha_to_8_bits, bits=8 * values.itemsize))
 
 
 def _decode_tiff(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.ndarray:
@@ -271,8 +239,8 @@ def _rgb_of_tiff(data: bytes, page: Page, reading: Reading, name: str) -> np.nda
     samples = read_samples(data, page, name, bands=num_colors + (0 if place is None else place + 1))
     colors, alpha = samples[:, :, :num_colors], None if place is None else samples[:, :, num_colors + place]
     depth = reading.bit_depth if isinstance(reading.bit_depth, int) and page.bits > 8 else page.bits
-    alpha_mapping = partial(_alpha_to_8_bits, bits=depth)
-    if alpha is not None and reading.alpha == "auto" and _takes_many_values(alpha):
+    alpha_mapping = partial(alpha_to_8_bits, bits=depth)
+    if alpha is not None and reading.alpha == "auto" and band_takes_many_values(alpha):
         warn_of_dropped_alpha(name)
         alpha = None
     mapping = build_mapping(colors, reading.bit_depth, name, declared_bits=min(page.bits, 16))
@@ -289,21 +257,6 @@ def _place_of_alpha(kinds: tuple[int, ...], reading: Reading) -> int | None:
         return None
     declared = next((place for place, kind in enumerate(kinds) if kind in (1, 2)), None)
     return 0 if declared is None and reading.alpha == "keep" else declared
-
-
-def _takes_many_values(alpha: np.ndarray) -> bool:
-    """Whether it looks like a further colour; of integers with more than 8 bits, those that are used count."""
-    used = int(alpha.max()).bit_length() if alpha.dtype.kind in "iu" else 0
-    mapping = partial(_alpha_to_8_bits, bits=max(used, 8))
-    return takes_many_values(alpha.shape[0], alpha.shape[1], lambda top, bottom: mapping(alpha[top:bottom]))
-
-
-def _alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
-    if alpha.dtype == np.uint8:
-        return alpha
-    if alpha.dtype.kind == "f":
-        return np.rint(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return (np.clip(alpha, 0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
 
 
 def _from_pillow(picture: Image.Image, reading: Reading, name: str) -> np.ndarray:
@@ -347,60 +300,3 @@ def _composites(picture: Image.Image, reading: Reading, name: str) -> bool:
 
 def _upright(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
     return turn_upright(pixels, orientation_of(picture))
-
-
-def _array_of_tensor(tensor: Any) -> np.ndarray:
-    """The tensor's values with channels last."""
-    tensor = tensor.detach().cpu()
-    if tensor.dtype.is_floating_point:
-        tensor = tensor.float()  # NumPy has no bfloat16
-    array: np.ndarray = tensor.numpy()
-    has_channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-    return np.moveaxis(array, 0, 2) if has_channels_first else array
-
-
-def _from_array(array: np.ndarray, channel_order: ChannelOrder, name: str, reading: Reading) -> np.ndarray:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
-        raise InputError(
-            f"{name} has shape {array.shape}; one picture is (H, W), (H, W, 3) or (H, W, 4). {_advice(array)}"
-        )
-    has_alpha = array.ndim == 3 and array.shape[2] == 4
-    colors = array[:, :, :3] if has_alpha else array
-    pixels = np.ascontiguousarray(_to_uint8(colors, name, reading))
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    if has_alpha and reading.alpha != "drop":
-        pixels = _composite_array(pixels, array[:, :, 3], name, reading)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
-
-
-def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: Reading) -> np.ndarray:
-    bits = reading.bit_depth if isinstance(reading.bit_depth, int) else 16
-    mapping = partial(_alpha_to_8_bits, bits=bits)
-    if reading.alpha == "auto" and _takes_many_values(alpha):
-        warn_of_kept_alpha(name)
-    return rgb_of_bands((pixels, alpha), lambda part: part, mapping)
-
-
-def _advice(array: np.ndarray) -> str:
-    if array.size == 0:
-        return "This one is empty."
-    if array.ndim == 4:
-        return "For a batch, give its pictures one by one."
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
-        return "For channels first, give array.transpose(1, 2, 0)."
-    return "Reshape it."
-
-
-def _to_uint8(array: np.ndarray, name: str, reading: Reading) -> np.ndarray:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype != np.uint16 and array.dtype.kind != "f":
-        raise InputError(
-            f"{name} has dtype {array.dtype}; pictures are uint8 in 0–255, uint16, or float in 0–1. "
-            "Scale the values and convert with .astype('uint8')."
-        )
-    try:
-        return build_mapping(array, reading.bit_depth, name)(array)
-    except ImageDecodeError as error:
-        raise InputError(str(error)) from None

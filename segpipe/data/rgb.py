@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from segpipe.errors import ImageError
 from segpipe.extras import import_opencv
 from segpipe.log import get_logger
 
-from .eight_bits import Mapping8, warn_once
+from .eight_bits import Mapping8, alpha_to_8_bits, warn_once
 from .tiff import read_pages
 
 cv2 = import_opencv()
@@ -61,6 +62,13 @@ def takes_many_values(height: int, width: int, rows: Rows) -> bool:
         counts += np.bincount(rows(top, bottom).ravel(), minlength=256)
     between = counts[1:255]
     return bool(np.count_nonzero(between) >= _MANY_VALUES and 2 * between.sum() > counts[1:].sum())
+
+
+def band_takes_many_values(alpha: np.ndarray) -> bool:
+    """Do `takes_many_values` for a stored band (H, W); of integers over 8 bits, the bits that are used count."""
+    used = int(alpha.max()).bit_length() if alpha.dtype.kind in "iu" else 0
+    mapping = partial(alpha_to_8_bits, bits=max(used, 8))
+    return takes_many_values(alpha.shape[0], alpha.shape[1], lambda top, bottom: mapping(alpha[top:bottom]))
 
 
 def warn_of_dropped_alpha(name: str) -> None:

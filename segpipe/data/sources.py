@@ -66,7 +66,7 @@ def read_source(
         max_bytes: limit of the encoded size. If None, `limit("url_image_bytes")` for URLs, else `read_image`'s.
         timeout: seconds to connect and between two pieces of an answer.
         deadline: seconds for a download; one timeout may come on top, see `segpipe.hub.fetch_bytes`.
-        alpha: see `segpipe.data.images.Reading`.
+        alpha: see `segpipe.data.reading.Reading`.
         bit_depth: the same.
 
     Raises:

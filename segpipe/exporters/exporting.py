@@ -51,7 +51,7 @@ def export(
         calibration: a folder, a list or a data set of pictures like those to come, for a file in int8, "onnx" or
             "openvino": products with weights become int8, see `quantization`; None: a file in float32.
         samples: at most so many of them give the ranges of values, and so many others show the agreement.
-        alpha: how these pictures are read, see `segpipe.data.images.Reading`; a data set has its own.
+        alpha: how these pictures are read, see `segpipe.data.reading.Reading`; a data set has its own.
         bit_depth: the same.
 
     Raises:

@@ -13,7 +13,8 @@ import numpy as np
 
 from segpipe.configuration import LabelSet
 
-from ..images import DEFAULT_READING, Reading, read_image
+from ..images import read_image
+from ..reading import DEFAULT_READING, Reading
 from ..sample import Sample
 
 

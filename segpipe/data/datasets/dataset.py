@@ -13,9 +13,10 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError
 
 from ..findings import Finding
-from ..images import DEFAULT_READING, Reading, read_image
+from ..images import read_image
 from ..label_files import read_label
 from ..labels import encode_label
+from ..reading import DEFAULT_READING, Reading
 from ..sample import Sample
 
 LabelReader = Callable[[str], np.ndarray]

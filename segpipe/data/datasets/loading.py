@@ -13,7 +13,8 @@ from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
-from ..images import Alpha, BitDepth, Reading
+from ..eight_bits import BitDepth
+from ..reading import Alpha, Reading
 from .classification import ClassificationDataset
 from .combining import concat, repeat, subset_classes
 from .dataset import SegmentationDataset
@@ -41,7 +42,7 @@ def load_dataset(
         root: its folder.
         split: train, val, …; training and validation are understood.
         classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
-        alpha: how images are read, see `segpipe.data.images.Reading`; a pipeline takes the same option.
+        alpha: how images are read, see `segpipe.data.reading.Reading`; a pipeline takes the same option.
         bit_depth: the same.
         options: of this data set; all but the COCO ones take `split_file`, a text with the pictures to use.
 
