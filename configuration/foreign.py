@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,14 +38,14 @@ def read_foreign_configuration(folder: Path) -> ForeignConfiguration | None:
     ConfigurationError says which key asks for something that segpipe does not have.
     """
     own = folder / OWN_FILE
-    document = read_json(own) if own.is_file() else None
+    document = read_json(own) if os.path.isfile(own) else None
     if _is_easycv(document):
         configuration = configuration_from_easycv(document, origin=str(own))
         return ForeignConfiguration(_checked(configuration, origin=str(own)), "easycv")
     if _is_own(document):
         return None
     # ModelScope's mirrors of Hugging Face models have a short configuration.json beside config.json.
-    if (folder / HUGGINGFACE_FILE).is_file():
+    if os.path.isfile(folder / HUGGINGFACE_FILE):
         configuration = _read_huggingface(folder)
         return ForeignConfiguration(_checked(configuration, origin=str(folder / HUGGINGFACE_FILE)), "huggingface")
     if document is not None:
@@ -75,7 +76,7 @@ def _read_huggingface(folder: Path) -> Configuration:
     config, preprocessor = folder / HUGGINGFACE_FILE, folder / HUGGINGFACE_PREPROCESSOR_FILE
     return configuration_from_huggingface(
         read_json(config),
-        read_json(preprocessor) if preprocessor.is_file() else {},
+        read_json(preprocessor) if os.path.isfile(preprocessor) else {},
         origin=str(config),
         preprocessor_origin=str(preprocessor),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ _SEGMENTATION = ("SegformerForSemanticSegmentation", "SegformerSegmentationLoadI
 
 def is_libai_file(path: Path) -> bool:
     """Whether a file is a configuration of LiBai whose model is a SegFormer."""
-    if not path.is_file() or path.stat().st_size > limit("yaml_bytes"):
+    if not os.path.isfile(path) or path.stat().st_size > limit("yaml_bytes"):
         return False
     section = _model_section(read_text(path))
     return "_target_" in section and any(name in section for name in (_CLASSIFICATION, *_SEGMENTATION))

@@ -104,6 +104,20 @@ def _re_exported_modules(tree):
     }
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_path_is_asked_by_a_method_that_may_raise(path):
+    """Path.is_file raises OSError for a name that is too long and in a folder that may not be entered, Path.expanduser
+    RuntimeError for a user that there is not; os.path's functions never do."""
+    unsafe = ("is_file", "is_dir", "exists", "expanduser")
+    calls = [
+        (node.func.attr, node.lineno)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in unsafe
+        if not node.args and getattr(node.func.value, "id", "") not in ("entry", "info")
+    ]
+    assert calls == [] or path == ROOT / "segpipe/__init__.py"
+
+
 def test_public_names_are_exactly_these():
     import segpipe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -139,7 +140,7 @@ def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> Model
     """The model's folder; of a preset whose weights are not wanted the recipe alone, so that nothing is downloaded."""
     if isinstance(model, ModelFolder):
         return model
-    if not with_weights and str(model) in preset_names() and not Path(model).is_dir():
+    if not with_weights and str(model) in preset_names() and not os.path.isdir(model):
         return ModelFolder(Path(model), load_preset(str(model)), None, "segpipe", str(model))
     return Hub().resolve(model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def load_best(folder: Path, step: int | None) -> Snapshot | None:
     """Load the best weights if they are whole and of this step, else None."""
     path = folder / name_of(step or 0)
-    if step is None or not path.is_dir():
+    if step is None or not os.path.isdir(path):
         return None
     try:
         return _read(path, (WEIGHTS, PROGRESS, CONFIGURATION))[0]

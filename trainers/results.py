@@ -101,7 +101,7 @@ def write_result(
 
 def _has_weights(folder: Path, model: torch.nn.Module) -> bool:
     try:
-        if find_damage(folder) or not (folder / WEIGHTS).is_file():
+        if find_damage(folder) or not os.path.isfile(folder / WEIGHTS):
             return False
     except SegpipeError:
         return False
@@ -113,7 +113,7 @@ def _write_record(parts: TrainerParts, progress: Progress, scores: AnyScores | N
     """Draw the curves, and put them, the log and the card into the folder."""
     curves, log = write_curves(parts.work_dir), parts.work_dir / LOG
     for path in (curves, log):
-        if path is not None and path.is_file():
+        if path is not None and os.path.isfile(path):
             shutil.copyfile(path, folder / path.name)
     lines = counted_lines(read_log_if_there(log))
     name = Path(os.path.abspath(parts.work_dir)).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def compare_runs(runs: Sequence[Run], keys: Sequence[str] | None = None, *, x: X
 
 
 def _find_log(place: Path) -> Path:
-    found = next((path for path in (place, place / LOG, place / "model" / LOG) if path.is_file()), None)
+    found = next((path for path in (place, place / LOG, place / "model" / LOG) if os.path.isfile(path)), None)
     if found is None:
         raise InputError(f"{place} is neither a log nor a folder with {LOG}. Name the work directory of a run.")
     return found

@@ -89,7 +89,7 @@ class RunLog:
             return
         line = {"event": event, "time": round(time.time(), 3), **values}
         try:
-            if not self._path.exists():
+            if not os.path.exists(self._path):
                 self._begin_again()
             self._file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
             self._file.flush()

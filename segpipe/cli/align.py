@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 from .opening import add_reading_arguments
@@ -128,7 +128,7 @@ def _short(value: Any) -> str:
 
 def _preset_for(source: str, preset: str | None) -> str | None:
     """A preset describes a file; a folder and a model on a hub describe themselves."""
-    return preset if Path(source).is_file() else None
+    return preset if os.path.isfile(source) else None
 
 
 def _read_input(options: argparse.Namespace, network: SegpipeNetwork) -> Any:

@@ -80,7 +80,7 @@ def usual_token(configuration: Configuration, part: str, image: np.ndarray) -> s
 
 def read_token(text: str, configuration: Configuration) -> Token:
     """The word cls, a place (x, y), or the index of a class by its name."""
-    found = re.fullmatch(r"(\d+)\s*,\s*(\d+)", text)
+    found = re.fullmatch(r"(\d{1,9})\s*,\s*(\d{1,9})", text)
     if found:
         return int(found[1]), int(found[2])
     names = configuration.labels.names if configuration.labels is not None else ()
@@ -88,7 +88,7 @@ def read_token(text: str, configuration: Configuration) -> Token:
         return names.index(text)
     if text == "cls":
         return "cls"
-    if text.isdigit():
+    if re.fullmatch(r"\d{1,9}", text):
         return int(text)
     raise InputError(unknown_name_message("token", text, ("cls", *names)))
 

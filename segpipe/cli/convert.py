@@ -79,13 +79,13 @@ def _convert_back(options: argparse.Namespace) -> int:
     from segpipe.models.conversion import sidecar_of
 
     beside = sidecar_of(path)
-    files = [path] if path.is_file() else list(path.iterdir())
+    files = [path] if os.path.isfile(path) else list(path.iterdir())
     size = sum(file.stat().st_size for file in files)
     if options.json:
         print_json({"path": str(path), "size": size, "dialect": options.to_dialect})
     else:
         print(f"{path}  in the names of {options.to_dialect}, {format_bytes(size)}")
-        if path.is_file() and beside.is_file():
+        if os.path.isfile(path) and os.path.isfile(beside):
             print(f"{beside}  its configuration, from which convert makes the same model again")
     return 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from segpipe.errors import InputError
 from segpipe.names import Tasks
 
 from .parsing import add_json
@@ -65,10 +66,13 @@ def run_demo(picture: str | None, model: str, output: Path) -> Demo:
     if sys.stderr.isatty():
         print_note("Starting PyTorch …")
     with _timed(seconds, "start PyTorch"):
+        from segpipe.data.sources import is_many
         from segpipe.pipelines import pipeline
     with _timed(seconds, "load the model"):
         segment = pipeline(Tasks.image_segmentation, model)
     label = None
+    if picture is not None and is_many(picture):
+        raise InputError(f"{picture} is several pictures; the demo shows one. Give a file, or use segpipe predict.")
     if picture is None:
         with _timed(seconds, "draw the street"):
             picture, label = _draw_street(output / "picture.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from segpipe.hub import ModelFolder, download
 
@@ -33,6 +34,6 @@ def run(options: argparse.Namespace) -> int:
 
 def folder_size(folder: ModelFolder) -> int:
     """Bytes of the model's files; of the weights alone for a model that came with segpipe."""
-    if folder.weights is not None and not (folder.path / "manifest.json").is_file():
+    if folder.weights is not None and not os.path.isfile(folder.path / "manifest.json"):
         return folder.weights.stat().st_size
-    return sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in folder.path.rglob("*") if os.path.isfile(path))

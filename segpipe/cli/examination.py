@@ -147,10 +147,10 @@ def examine_cache() -> Section:
     models = Hub().cached()
     above = _nearest_existing(home)
     free = shutil.disk_usage(above).free
-    is_writable = above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+    is_writable = os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)
     facts = (
         ("folder", str(home)),
-        ("writable", ("yes" if home.is_dir() else "yes, made when it is needed") if is_writable else "no"),
+        ("writable", ("yes" if os.path.isdir(home) else "yes, made when it is needed") if is_writable else "no"),
         ("holds", f"{len(models)} folders, {format_bytes(sum(model.size for model in models))}"),
         ("free space", format_bytes(free)),
     )
@@ -226,7 +226,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _nearest_existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))
 
 
 def _without_password(value: str) -> str:

@@ -187,7 +187,7 @@ def _opened(name: str | None) -> Iterator[IO[str] | None]:
         yield sys.stdout
     else:
         path = Path(name)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise InputError(f"--jsonl {name} is a folder; a file is needed. Write --jsonl {path / 'results.jsonl'}.")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

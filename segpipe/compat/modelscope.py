@@ -12,6 +12,7 @@ ascending order; `scores` are mean probabilities instead of the constant 0.999.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,7 +157,7 @@ class MsDataset:
         split = self.split or "train"
         if root is not None:
             return load_dataset(_dataset_name(self.name), root, split, **kept)
-        if Path(self.name).is_dir():
+        if os.path.isdir(self.name):
             return load_dataset("folder", self.name, split, **kept)
         raise InputError(
             f"Nothing says where the data set {self.name!r} lies; segpipe downloads none. Download it, then give its "

@@ -303,7 +303,7 @@ def _path_of(text: str, kind: Kind) -> str:
 
 
 def _files_of(text: str) -> list[str]:
-    paths = map(str, Path(text).iterdir()) if os.path.isdir(text) else glob.glob(text, recursive=True)
+    paths = _children(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
     files, passed_by = split_readable(sorted(paths))
     if files and passed_by:
         logger.warning("%s: passed by, since segpipe does not read them: %s.", text, list_formats(passed_by))
@@ -314,3 +314,10 @@ def _files_of(text: str) -> list[str]:
             f"For its sub-folders give the pattern {os.path.join(text, '**', '*')!r}."
         )
     return files
+
+
+def _children(folder: str) -> list[str]:
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder)]
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror}. Check its permissions.") from error

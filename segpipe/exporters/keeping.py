@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _make(folder: ModelFolder, final: Path, format: Format, calibration: Calibra
         folder.name,
         format.name,
     )
-    if final.exists():
+    if os.path.exists(final):
         logger.warning("%s is damaged. Exporting %s again.", final, folder.name)
         with storage_errors(final):
             remove_folder(final)

@@ -70,7 +70,7 @@ class Cache:
         """Make the folder and mark it as a cache, so that backup programs leave it out."""
         tag = self.home / "CACHEDIR.TAG"
         with storage_errors(tag):
-            if tag.is_file():
+            if os.path.isfile(tag):
                 return
             self.home.mkdir(parents=True, exist_ok=True)
             write_atomically(tag, CACHEDIR_TAG)
@@ -129,7 +129,7 @@ class Cache:
             wanted += [model for model in self._converted() if model.source == label]
         for model in wanted:
             self._forget(model)
-        if revision is None and shelf.root.is_dir():
+        if revision is None and os.path.isdir(shelf.root):
             with storage_errors(shelf.root):
                 remove_folder(shelf.root)
         return Pruned(tuple(model.path for model in wanted), sum(model.size for model in wanted))
@@ -163,7 +163,7 @@ class Cache:
     def _remove_leftovers(self) -> Iterator[tuple[Path, int]]:
         for parts in (self.home / "models").glob("*/parts"):
             for path in left_behind(parts):
-                size = folder_bytes(path) if path.is_dir() else _size(path)
+                size = folder_bytes(path) if os.path.isdir(path) else _size(path)
                 for leftover in (path, path.with_name(path.name + ".json")):
                     with storage_errors(leftover):
                         remove_folder(leftover)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ _TAGS = {"image-segmentation": "semantic-segmentation"}
 def write_card(folder: Path, configuration: Configuration, name: str) -> None:
     """Write README.md; one that is there already is somebody's work and stays."""
     path = folder / CARD_NAME
-    if not path.exists():
+    if not os.path.exists(path):
         write_atomically(path, card_text(configuration, name).encode())
 
 

@@ -246,14 +246,14 @@ def _open_directory(folder: Path, revision: str | None, name: str) -> ModelFolde
         chosen = revision or DEFAULT_REVISION
         if is_model_folder(folder / chosen):
             return ModelFolder.open(folder / chosen, name=name, revision=chosen)
-        if revision is None and folder.is_dir():
+        if revision is None and os.path.isdir(folder):
             return ModelFolder.open(folder, name=name)  # says why it is none
         raise _no_such_directory(folder, revision)
 
 
 def _no_such_directory(folder: Path, revision: str | None) -> ModelNotFoundError:
-    if not folder.is_dir():
-        siblings = sorted(entry.name for entry in folder.parent.iterdir())[:8] if folder.parent.is_dir() else []
+    if not os.path.isdir(folder):
+        siblings = sorted(entry.name for entry in folder.parent.iterdir())[:8] if os.path.isdir(folder.parent) else []
         beside = f" Beside it there are {', '.join(siblings)}." if siblings else ""
         return ModelNotFoundError(f"There is no model at {folder}.{beside} Check the name.")
     held = ", ".join(sorted(entry.name for entry in folder.iterdir() if is_model_folder(entry))[:8])
@@ -301,7 +301,7 @@ def _preset_reference(name: str) -> Reference:
 
 def _bundled(reference: Reference) -> Path:
     path = BUNDLED / check_model_name(reference.location)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelFolderError(f"{path} is missing, though it belongs to the package. Install segpipe again.")
     return path
 

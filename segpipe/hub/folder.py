@@ -62,7 +62,7 @@ class ModelFolder:
 
     def verify(self) -> tuple[Problem, ...]:
         """Hash every file and say what differs from manifest.json; an empty tuple means intact."""
-        if not (self.path / MANIFEST_NAME).is_file() and self._pinned_digest() and self.weights:
+        if not os.path.isfile(self.path / MANIFEST_NAME) and self._pinned_digest() and self.weights:
             return self._check_pinned(self.weights)
         return check_folder(self.path)
 
@@ -109,13 +109,13 @@ def reading(folder: Path) -> Iterator[None]:
 def is_model_folder(path: str | Path) -> bool:
     """Whether a directory has a configuration that might be a model's; its content is not looked at."""
     folder = Path(path)
-    return any((folder / name).is_file() for name in (CONFIGURATION_NAME, "config.json"))
+    return any(os.path.isfile(folder / name) for name in (CONFIGURATION_NAME, "config.json"))
 
 
 def _require_folder(folder: Path) -> None:
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise ModelFolderError(f"{folder} is a file. A model folder is needed; give the folder that it lies in.")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ModelFolderError(f"There is no folder {folder}. Check the path.")
     if is_model_folder(folder):
         return
@@ -142,7 +142,7 @@ def _read_configuration(folder: Path) -> tuple[Configuration, Dialect]:
     foreign = read_foreign_configuration(folder)
     if foreign is not None:
         return foreign.configuration, foreign.dialect
-    if not (folder / CONFIGURATION_NAME).is_file():
+    if not os.path.isfile(folder / CONFIGURATION_NAME):
         raise ModelFolderError(
             f"{folder}/config.json is not that of a model which segpipe reads. It needs a SegFormer of Hugging Face's "
             "or a configuration.json."
@@ -173,7 +173,7 @@ def _require_whole(folder: Path, manifest: Manifest | None) -> None:
 
 
 def _find_weights(folder: Path, stated: str | None) -> Path | None:
-    names = [path.name for path in folder.iterdir() if path.is_file()]
+    names = [path.name for path in folder.iterdir() if os.path.isfile(path)]
     if stated is not None and stated in names:
         return folder / stated
     chosen = select_weights_name(names)

@@ -130,7 +130,7 @@ def left_behind(folder: Path, older_than: float = 0.0) -> Iterator[Path]:
         if _is_left_behind(path, note.owner if note else _Process("", 1, "")) and _age(path) >= older_than:
             yield path
     for path in folder.glob("*.part.json"):
-        if not path.with_suffix("").exists() and _age(path) >= max(older_than, 60.0):
+        if not os.path.exists(path.with_suffix("")) and _age(path) >= max(older_than, 60.0):
             yield path
 
 
@@ -203,7 +203,7 @@ def _note_path(part: Path) -> Path:
 def _take(path: Path, mine: Path) -> bool:
     """Claim by renaming: of several processes that try, one succeeds. Links planted there are not taken."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_nlink != 1:
+        if path.is_symlink() or not os.path.isfile(path) or path.stat().st_nlink != 1:
             return False
         os.rename(path, mine)
     except OSError:

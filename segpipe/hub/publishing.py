@@ -82,7 +82,7 @@ def _require_plain(folder: Path) -> None:
 
 def _entries_below(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
     """(entry, its depth) of everything below a folder. Links are not followed, except that the folder may be one."""
-    waiting = [(str(folder), 1)] if folder.is_dir() else []
+    waiting = [(str(folder), 1)] if os.path.isdir(folder) else []
     while waiting:
         place, depth = waiting.pop()
         for entry in os.scandir(place):

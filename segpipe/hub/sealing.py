@@ -37,7 +37,7 @@ def seal_folder(
     from segpipe.configuration import write_configuration
 
     folder = Path(path)
-    if not (folder / WEIGHTS_NAME).is_file():
+    if not os.path.isfile(folder / WEIGHTS_NAME):
         raise ModelFolderError(f"{folder} has no {WEIGHTS_NAME}. Write the weights first, then seal the folder.")
     sealed = _with_own_weights(configuration)
     with storage_errors(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -86,7 +87,7 @@ def _find_stored(shelf: Shelf, file: RemoteFile) -> _Stored | None:
     """The same bytes in an older snapshot of the model."""
     for snapshot in shelf.snapshots():
         path = snapshot / file.path
-        if path.is_file() and not path.is_symlink() and (entry := _matching_entry(path, file)):
+        if os.path.isfile(path) and not path.is_symlink() and (entry := _matching_entry(path, file)):
             return _Stored(entry, None, path)
     return None
 

@@ -78,7 +78,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 
 def is_finished(folder: Path) -> bool:
     """Whether `folder` is a real folder, not a link to one, with a manifest.json."""
-    return folder.is_dir() and not folder.is_symlink() and (folder / MANIFEST_NAME).is_file()
+    return os.path.isdir(folder) and not folder.is_symlink() and os.path.isfile(folder / MANIFEST_NAME)
 
 
 def remove_folder(folder: Path) -> None:
@@ -88,7 +88,7 @@ def remove_folder(folder: Path) -> None:
         os.rename(folder, aside)
     except FileNotFoundError:
         return
-    if aside.is_dir() and not aside.is_symlink():
+    if os.path.isdir(aside) and not aside.is_symlink():
         shutil.rmtree(aside, ignore_errors=True)
         return
     aside.unlink()
@@ -170,7 +170,7 @@ def _move_into_place(temporary: Path, final: Path) -> None:
     for _ in range(10):
         if is_finished(final):
             return
-        if final.is_symlink() or (final.exists() and not final.is_dir()):
+        if final.is_symlink() or (os.path.exists(final) and not os.path.isdir(final)):
             remove_folder(final)
         try:
             os.rename(temporary, final)

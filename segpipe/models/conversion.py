@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def convert(
     target = Path(to)
     if architecture is not None and preset is not None:
         raise InputError(f"architecture={architecture!r} and preset={preset!r} both say what the model is. Give one.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if os.path.exists(target) and (not os.path.isdir(target) or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty. Name a new folder, or remove it first.")
     folder = open_checkpoint(source, architecture=architecture, preset=preset)
     if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):
@@ -86,12 +87,12 @@ def open_checkpoint(source: str | Path, *, architecture: str | None = None, pres
     What it takes is what `convert` takes; nothing is written.
     """
     path = _find_checkpoint(Path(source))
-    if path.is_file():
+    if os.path.isfile(path):
         tensors = read_tensors(path)
         dialect = detect_dialect(tensors, origin=str(path))
         if preset:
             return ModelFolder(path.parent, load_preset(preset), path, dialect, path.name)
-        if sidecar_of(path).is_file():
+        if os.path.isfile(sidecar_of(path)):
             return ModelFolder(path.parent, _read_sidecar(path, architecture), path, dialect, path.name)
         checkpoint = Checkpoint(path, translate(tensors, dialect), dialect, read_meta(path), architecture)
         return ModelFolder(path.parent, describe_checkpoint(checkpoint), path, dialect, path.name)
@@ -111,7 +112,7 @@ def sidecar_of(path: Path) -> Path:
 def _says_its_procedure(weights: Path, source: str | Path) -> bool:
     """Whether a folder, or a document beside a file, says how images are resized and seen."""
     documents = sidecar_of(weights), weights.with_name(VARIANT_FILE), weights.with_name(LIBAI_FILE)
-    return not Path(source).is_file() or any(document.is_file() for document in documents)
+    return not os.path.isfile(source) or any(os.path.isfile(document) for document in documents)
 
 
 def _read_sidecar(path: Path, architecture: str | None) -> Configuration:
@@ -125,8 +126,8 @@ def _read_sidecar(path: Path, architecture: str | None) -> Configuration:
 
 def _find_checkpoint(path: Path) -> Path:
     """The checkpoint in a folder of Segmenter's or LiBai's training; any other path as it is."""
-    described_by = VARIANT_FILE if (path / VARIANT_FILE).is_file() else LIBAI_FILE
-    if is_model_folder(path) or not (path / described_by).is_file():
+    described_by = VARIANT_FILE if os.path.isfile(path / VARIANT_FILE) else LIBAI_FILE
+    if is_model_folder(path) or not os.path.isfile(path / described_by):
         return path
     if described_by == LIBAI_FILE and not is_libai_file(path / LIBAI_FILE):
         return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def _is_cached(folder: ModelFolder, hub: Hub) -> bool:
 
 def _converted(folder: ModelFolder, hub: Hub) -> ModelFolder:
     final = hub.cache.converted_folder(f"{folder.name}-{_identity(folder)}")
-    if not (final / "manifest.json").is_file():
+    if not os.path.isfile(final / "manifest.json"):
         logger.info("Converting the weights of %s from %s, once", folder.name, folder.dialect)
         with atomic_folder(final) as folder_in_progress:
             write_model_folder(folder, folder_in_progress)

@@ -78,6 +78,12 @@ def _open(path: Path) -> BinaryIO:
             f"{path} has {size:,} bytes; at most {most:,} are read. Check that it is the right file; docs/limits.md "
             "says how to raise the limit."
         )
+    try:
+        file.read(1)
+        file.seek(0)
+    except OSError as error:  # a failing disk
+        file.close()
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}. Check its disk.") from error
     return file
 
 

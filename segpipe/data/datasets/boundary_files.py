@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,7 +78,7 @@ class BoundaryReader:
         for folder in folders:
             for suffix in (".png", ".mat"):
                 path = folder / f"{Path(pair.image).stem}{suffix}"
-                if path.is_file():
+                if os.path.isfile(path):
                     return _fitting(read_boundaries(path), label, path)
         if self.source == "prepared":
             raise InputError(
@@ -152,7 +153,7 @@ def _folders_of(pair: Pair, labels: LabelSet) -> tuple[Path, ...]:
         for root, below in _splits_of(Path(pair.label).parent)
         if below.parts  # the folder of labels is the first part
     )
-    return tuple(folder for folder in (*ours, *theirs) if folder.is_dir())
+    return tuple(folder for folder in (*ours, *theirs) if os.path.isdir(folder))
 
 
 def _splits_of(folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -195,4 +196,4 @@ def _report_no_maps(pictures: str, dataset: SegmentationDataset, source: Boundar
 def _folders_of_other_classes(pictures: Path) -> list[Path]:
     """Folders of maps for these pictures, whatever their classes."""
     made = (folder / below for root, below in _splits_of(pictures) for folder in (root / FOLDER).glob("*-classes*"))
-    return [folder for folder in made if folder.is_dir()]
+    return [folder for folder in made if os.path.isdir(folder)]

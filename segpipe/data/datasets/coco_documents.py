@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def background_id(ids: Sequence[int]) -> int:
 
 def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
     """The first of these files below the root; InputError names all of them."""
-    found = next((root / name for name in candidates if (root / name).is_file()), None)
+    found = next((root / name for name in candidates if os.path.isfile(root / name)), None)
     if found is None:
         raise InputError(
             f"{root} does not hold {what}. Looked for {', '.join(candidates)}. Give its path below the root as "
@@ -78,7 +79,7 @@ def image_folder(root: Path, split: str, images: str | None) -> Path:
     """The folder of a split's pictures; InputError names the folders that were looked for."""
     usual = (f"images/{split}2017", f"{split}2017", f"images/{split}", split, "images")
     candidates = usual if images is None else (images,)
-    found = next((root / name for name in candidates if (root / name).is_dir()), None)
+    found = next((root / name for name in candidates if os.path.isdir(root / name)), None)
     if found is None:
         raise InputError(
             f"{root} has no folder with the pictures of {split}. Looked for {', '.join(candidates)}. Give its path "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def build_folder(
         for masks in (_LABELS if labels is None else (labels,))
         for layout in _layouts(pictures, masks, split, classes, reader)
     ]
-    dataset = build_from_layouts(Path(root).expanduser().resolve().name, root, split, layouts, split_file=split_file)
+    dataset = build_from_layouts(
+        Path(os.path.expanduser(root)).resolve().name, root, split, layouts, split_file=split_file
+    )
     if classes.raw_ids is None and reader is read_label:
         _warn_of_strays(dataset)
     return dataset
@@ -120,7 +123,7 @@ def _label_set(
         return label_set
     if isinstance(label_set, str):
         return read_label_set(Path(label_set)) if label_set.endswith(".json") else dataset_labels(label_set)
-    if (root / LABEL_SET_FILE).is_file():
+    if os.path.isfile(root / LABEL_SET_FILE):
         return read_label_set(root / LABEL_SET_FILE)
     raise InputError(
         f"Nothing says what the classes in {root} are; their names are needed. Give `names`, such as sky,road, in "

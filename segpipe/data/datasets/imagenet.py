@@ -69,7 +69,7 @@ def build_class_folders(
     """
     folder = existing_folder(root)
     listing = _find_list(folder, split, split_file)
-    base = next((folder / name for name in _FOLDERS.get(split, (split,)) if (folder / name).is_dir()), None)
+    base = next((folder / name for name in _FOLDERS.get(split, (split,)) if os.path.isdir(folder / name)), None)
     if listing is None and (base is None or not _class_folders(base)):
         raise InputError(_nothing_found(folder, split, base))
     labels, classes = _classes(folder, base, listing, names)
@@ -93,15 +93,15 @@ def _warn_of_empty_classes(names: Sequence[str], pictures: Sequence[tuple[str, i
 def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | None:
     """The list that counts: the one that was named, else one beside a split without class folders."""
     if split_file is not None:
-        path = Path(split_file).expanduser()
-        return path if path.is_file() else folder / path
+        path = Path(os.path.expanduser(split_file))
+        return path if os.path.isfile(path) else folder / path
     if any(_class_folders(folder / name) for name in _FOLDERS.get(split, (split,))):
         return None
-    return next((folder / name.format(split) for name in LISTS if (folder / name.format(split)).is_file()), None)
+    return next((folder / name.format(split) for name in LISTS if os.path.isfile(folder / name.format(split))), None)
 
 
 def _class_folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
@@ -116,12 +116,12 @@ def _classes(
     if names is not None and not isinstance(names, str | os.PathLike):
         return _named(list(names), folders)
     path = (
-        Path(names).expanduser()
+        Path(os.path.expanduser(names))
         if names is not None
-        else next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+        else next((root / name for name in NAME_FILES if os.path.isfile(root / name)), None)
     )
     if path is not None:
-        return _from_file(path if path.is_file() else root / path, folders)
+        return _from_file(path if os.path.isfile(path) else root / path, folders)
     if folders:
         return _named(folders, folders)
     assert listing is not None
@@ -191,10 +191,10 @@ def _listed(listing: Path, base: Path, root: Path, classes: Classes) -> list[tup
             raise InputError(f"{listing}: {path}. {unknown_name_message('class', label, list(classes)[:20])}")
         pictures.append((path, index))
     first = pictures[0][0]
-    if not (base / first).is_file() and (root / first).is_file():
+    if not os.path.isfile(base / first) and os.path.isfile(root / first):
         above = os.path.relpath(root, base)
         pictures = [(os.path.normpath(os.path.join(above, path)), index) for path, index in pictures]
-    elif not (base / first).is_file():
+    elif not os.path.isfile(base / first):
         raise InputError(f"{listing} names {first}, which is neither in {base} nor in {root}. Correct the paths.")
     return pictures
 
@@ -221,7 +221,7 @@ def _highest(listing: Path) -> int:
 def _all_lists(root: Path) -> list[Path]:
     """The lists of training and evaluation, so that both splits have the same classes."""
     paths = [root / name.format(split) for name in LISTS for split in ("train", "val")]
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if os.path.isfile(path)]
 
 
 def _nothing_found(folder: Path, split: str, base: Path | None) -> str:

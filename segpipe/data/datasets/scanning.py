@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,13 +112,35 @@ def resolve_split(dataset: str, split: str, known: Sequence[str]) -> str:
 
 def existing_folder(root: AnyPath) -> Path:
     """The root as a path; InputError unless it is a folder."""
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(root))
+    if not os.path.isdir(folder):
         raise InputError(
             f"There is no folder {folder}; the root of a data set is one. Check the path; the current folder is "
             f"{Path.cwd()}."
         )
     return folder
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what os.walk does, sorted, through links to folders too, without hidden folders.
+
+    A link to a folder that the way down to it has passed is left out: two of them in one folder would never end.
+    """
+    passed = {str(folder): frozenset({_identity(str(folder))})}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        above = passed.pop(parent)
+        below = {name: _identity(os.path.join(parent, name)) for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for name, identity in below.items() if identity not in above]
+        passed.update({os.path.join(parent, name): above | {below[name]} for name in folders})
+        yield parent, folders, files
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
 
 
 def find_files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
@@ -127,8 +149,7 @@ def find_files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     Sorted, with sub-folders, without hidden files. InputError where two files have one name, such as a.jpg and a.png.
     """
     found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for parent, _, files in walk(folder):
         below = Path(parent).relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
         for name in sorted(files):
@@ -198,7 +219,7 @@ def select(images: Mapping[str, Path], names: Sequence[str], origin: Path) -> di
 def _missing(folder: Path, layout: Layout, split_file: AnyPath | None) -> str | None:
     """Why there is nothing of this layout, or None."""
     for part, endings in ((layout.images, layout.image_endings), (layout.labels, layout.label_endings)):
-        if not (folder / part).is_dir():
+        if not os.path.isdir(folder / part):
             return f"{part} (no such folder)"
         if not _has_files(folder / part, endings):
             return f"{part} (no files *{endings[0]})"
@@ -209,8 +230,7 @@ def _missing(folder: Path, layout: Layout, split_file: AnyPath | None) -> str | 
 
 def _has_files(folder: Path, endings: Sequence[str]) -> bool:
     lowered = tuple(ending.lower() for ending in endings)
-    walk = os.walk(folder, followlinks=True)
-    return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk for name in files)
+    return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
 
 
 def _pairs_of(folder: Path, layout: Layout, split_file: AnyPath | None) -> tuple[Pair, ...]:
@@ -245,12 +265,12 @@ def _warn_of_unused(unused: Sequence[str], layout: Layout, folder: Path) -> None
 
 
 def _list_of(folder: Path, layout: Layout) -> Path | None:
-    return next((folder / name for name in layout.lists if (folder / name).is_file()), None)
+    return next((folder / name for name in layout.lists if os.path.isfile(folder / name)), None)
 
 
 def _resolve_list(split_file: AnyPath, folder: Path) -> Path:
-    path = Path(split_file).expanduser()
-    return path if path.is_file() else folder / path
+    path = Path(os.path.expanduser(split_file))
+    return path if os.path.isfile(path) else folder / path
 
 
 def _nothing_found(name: str, folder: Path, split: str, usual: Layout, reasons: Sequence[str]) -> str:

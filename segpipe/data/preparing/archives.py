@@ -95,7 +95,7 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
 
 def check_space(folder: Path, needed: int, what: str) -> None:
     """InputError when the disk of a folder, or of its nearest parent, has fewer bytes free than needed."""
-    parent = next(path for path in (folder, *absolute_path(folder, error=InputError).parents) if path.exists())
+    parent = next(path for path in (folder, *absolute_path(folder, error=InputError).parents) if os.path.exists(path))
     free = shutil.disk_usage(parent).free
     if needed > free:
         raise InputError(

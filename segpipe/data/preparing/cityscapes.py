@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,7 @@ def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> Plan:
     """
     folder = root / annotations
     ids, outlines = (
-        find_files(folder, (f"_{annotations}_{kind}",)) if folder.is_dir() else {}
+        find_files(folder, (f"_{annotations}_{kind}",)) if os.path.isdir(folder) else {}
         for kind in ("labelIds.png", "polygons.json")
     )
     if not ids and not outlines:

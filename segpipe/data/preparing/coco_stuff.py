@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ def plan_coco_stuff(root: Path) -> Plan:
     them as they are.
     """
     folders = [root / top / split for top in LABEL_FOLDERS for split in ("train2017", "val2017")]
-    maps = [path for folder in folders if folder.is_dir() for path in find_files(folder, (".png",)).values()]
+    maps = [path for folder in folders if os.path.isdir(folder) for path in find_files(folder, (".png",)).values()]
     raw = [path for path in maps if not path.stem.endswith(_CONVERTED)]
     if not raw:
         raise InputError(

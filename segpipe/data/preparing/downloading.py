@@ -44,7 +44,7 @@ def fetch_archives(
         IntegrityError: an archive is not the published one.
         InputError: the disk is too small.
     """
-    missing = [archive for archive in archives if not any((root / sign).exists() for sign in archive.signs)]
+    missing = [archive for archive in archives if not any(os.path.exists(root / sign) for sign in archive.signs)]
     for archive in missing:
         path = _find(root, archive) or _fetch(root, archive, has_progress)
         _put(path, root, archive, keep, has_progress)
@@ -56,7 +56,7 @@ def fetch_archives(
 def _find(root: Path, archive: Archive) -> Path | None:
     """The archive in the root, or as an earlier run left it; IntegrityError when the user's is another one."""
     for path in (root / archive.name, root / FOLDER / archive.name):
-        if path.is_file():
+        if os.path.isfile(path):
             _verify(path, archive, hint="Take the file away, and it is fetched.")
             return path
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from segpipe.names import listing
 
 def shown_content(folder: Path) -> str:
     """The first names in a folder, for messages."""
-    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    names = sorted(f"{path.name}/" if os.path.isdir(path) else path.name for path in folder.iterdir())
     return listing(names, 8) or "nothing"
 
 
 def first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
     """The first of `tops` below the root that holds `wanted`; InputError says what lies there and what to do."""
-    found = next((root / top for top in tops if (root / top / wanted).exists()), None)
+    found = next((root / top for top in tops if os.path.exists(root / top / wanted)), None)
     if found is None:
         places = ", ".join(f"{top}/{wanted}" if top else wanted for top in tops)
         raise InputError(f"{root} has no {wanted}: it holds {shown_content(root)}. Right would be {places}. {advice}")

@@ -6,6 +6,7 @@ one, and what none covers is background, as its own library's `Detail.getMask` h
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -102,7 +103,7 @@ def draw_label(picture: Picture, masks: Sequence[Mask]) -> np.ndarray:
 
 
 def _find_document(root: Path, voc: Path) -> Path:
-    found = next((folder / _DOCUMENT for folder in (voc, voc.parent, root) if (folder / _DOCUMENT).is_file()), None)
+    found = next((folder / _DOCUMENT for folder in (voc, voc.parent, root) if os.path.isfile(folder / _DOCUMENT)), None)
     if found is None:
         raise InputError(
             f"There is no {_DOCUMENT} in {voc} or {root}; the masks are made from it. Put it there, or let --download "

@@ -48,7 +48,7 @@ def prepare_dataset(
     """
     preparer = PREPARERS.get(name)
     _check_options(name, preparer.plan, options)
-    folder = Path(root).expanduser() if preparer.makes_root else existing_folder(root)
+    folder = Path(os.path.expanduser(root)) if preparer.makes_root else existing_folder(root)
     plan: Plan = preparer.plan(folder, **options)
     written = run_tasks(plan.tasks, jobs=jobs, progress=progress)
     kept = sum(len(task.files) for task in plan.tasks) - len(written)
@@ -77,7 +77,9 @@ def download_dataset(
             f"{name} cannot be downloaded; that needs a public archive with a published digest. {preparer.origin}. "
             "Leave --download out."
         )
-    return fetch_archives(Path(root).expanduser(), preparer.archives, keep=keep_archives, has_progress=has_progress)
+    return fetch_archives(
+        Path(os.path.expanduser(root)), preparer.archives, keep=keep_archives, has_progress=has_progress
+    )
 
 
 def _check_options(name: str, plan: Callable[..., Plan], options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import cast
 
 from segpipe.configuration import Configuration, PipelineConfig, SegmenterConfig, SegmenterHeadConfig, VitConfig
@@ -35,7 +36,7 @@ def describe_segmenter(checkpoint: Checkpoint) -> Configuration:
     if not any(f"head.classifier.{key}" in checkpoint.tensors for key in ("bias", "norm.bias")):
         raise checkpoint.encoder_alone("decoder of Segmenter")
     variant_file = checkpoint.path.parent / VARIANT_FILE
-    if variant_file.is_file():
+    if os.path.isfile(variant_file):
         configuration = read_segmenter_variant(variant_file)
     else:
         logger.info("There is no %s beside %s: its shapes are read", VARIANT_FILE, checkpoint.path)
