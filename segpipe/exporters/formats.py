@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,8 +85,10 @@ def convert_to_openvino(source: Path, path: Path) -> None:
 
 def write_torch(program: ExportedProgram, path: Path) -> None:
     """What `torch.export.load` opens."""
+    content = io.BytesIO()
     with quiet_torch():
-        torch.export.save(program, path)
+        torch.export.save(program, content)
+    path.write_bytes(content.getbuffer())  # by name, torch's writer would end the process on a full disk
 
 
 FORMATS = {

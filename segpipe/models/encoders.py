@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from segpipe.errors import InputError, WeightMismatchError
@@ -17,7 +17,7 @@ from .dialects import detect_dialect, translate
 from .loading import open_folder
 from .vit import Grid, Resampling, VitTrunk, resize_positions
 from .weight_files import read_tensors
-from .weights import fit_tensors, mistyped_tensors, write_tensors
+from .weights import fit_tensors, mistyped_tensors, write_pickle, write_tensors
 
 logger = get_logger(__name__)
 
@@ -69,7 +69,7 @@ def convert_encoder(
     target = Path(to)
     if target.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{target} is neither .safetensors nor .pth. Name a file that ends in one of them.")
-    if target.exists():
+    if os.path.exists(target):
         raise InputError(f"{target} exists. Name a new file, or remove it first.")
     path = Path(source)
     tensors, dialect = _read_encoder(path)
@@ -79,13 +79,13 @@ def convert_encoder(
     if target.suffix == ".safetensors":
         write_tensors(named, target)
     else:
-        torch.save({"model": named}, target)
+        write_pickle({"model": named}, target)
     return target
 
 
 def _find_weights(source: str | Path | ModelFolder) -> Path:
     """The file of weights that a path, a folder or a model's name stands for."""
-    if not isinstance(source, ModelFolder) and (Path(source).is_file() or Path(source).suffix in WEIGHTS_SUFFIXES):
+    if not isinstance(source, ModelFolder) and (os.path.isfile(source) or Path(source).suffix in WEIGHTS_SUFFIXES):
         return Path(source)
     folder = open_folder(source)
     if folder.weights is None:

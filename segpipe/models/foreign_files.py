@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from msgspec.structs import replace
 
 from segpipe.configuration import Configuration, WeightsConfig, write_configuration
@@ -22,7 +22,7 @@ from .dialects.rules import Tensors
 from .dialects.segformer import NORM_EPS
 from .dialects.writing import WRITTEN_DIALECTS, write_dialect
 from .weight_files import read_tensors
-from .weights import fit_tensors, write_tensors
+from .weights import fit_tensors, write_pickle, write_tensors
 
 logger = get_logger(__name__)
 
@@ -54,7 +54,7 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
         raise InputError(f"{target} ends in none of .safetensors, {', '.join(PICKLES)}. Name a file that does.")
     beside = sidecar_of(target)
     for path in (target, beside):
-        if path.exists():
+        if os.path.exists(path):
             raise InputError(f"{path} exists. Name a new file, or remove it first.")
     folder = open_checkpoint(source)
     tensors = write_dialect(own_tensors(folder), dialect)
@@ -62,7 +62,7 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
     if target.suffix == ".safetensors":
         write_tensors(tensors, target)
     else:
-        torch.save(_wrapped(tensors, dialect, folder.configuration), target)
+        write_pickle(_wrapped(tensors, dialect, folder.configuration), target)
     if dialect == "segpipe" or WRITTEN_DIALECTS[dialect].has_head:
         write_configuration(replace(folder.configuration, weights=None), beside)
     return target
@@ -70,7 +70,7 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
 
 def _write_huggingface_folder(source: str | Path, target: Path) -> Path:
     """The weights with Hugging Face's two documents, and ours beside them."""
-    if target.exists():
+    if os.path.exists(target):
         raise InputError(f"{target} exists. Name a new folder, or remove it first.")
     folder = open_checkpoint(source)
     documents = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from segpipe.errors import WeightMismatchError
+from segpipe.errors import InputError, WeightMismatchError
 from segpipe.names import listing
 
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -16,10 +18,21 @@ WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a .safetensors file; each tensor gets memory of its own."""
+    """Write a .safetensors file; each tensor gets memory of its own. See `write_pickle` for errors."""
     from safetensors.torch import save_file
 
-    save_file({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}, str(path))
+    with _whole_or_gone(path):
+        save_file({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}, str(path))
+
+
+def write_pickle(content: Mapping[str, Any], path: Path) -> None:
+    """Write a new file that torch.load opens.
+
+    Raises:
+        InputError: the file cannot be written, e.g. on a full disk; nothing is left of it.
+    """
+    with _whole_or_gone(path), open(path, "xb") as file:  # by name, torch's writer would end the process
+        torch.save(content, file)
 
 
 def apply_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
@@ -103,3 +116,18 @@ def _mismatch_message(origin: str, listed: Mapping[str, list[str]], classes: tup
     else:
         parts.append("Check the architecture (variant and head) that the configuration or the preset names.")
     return " ".join(parts)
+
+
+@contextmanager
+def _whole_or_gone(path: Path) -> Iterator[None]:
+    """Raise InputError where a library cannot write a file, and leave none behind."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise InputError(f"{path} exists. Name a new file, or remove it first.") from error
+    except Exception as error:  # torch and safetensors have errors of their own for a full disk
+        path.unlink(missing_ok=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{path} cannot be written: {reason}. Free some space there, or give another place."
+        ) from error

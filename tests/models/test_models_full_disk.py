@@ -1,0 +1,30 @@
+"""Files of weights on a disk without space."""
+
+import resource
+import signal
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from segpipe.errors import InputError
+from segpipe.models.weights import write_pickle, write_tensors
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(("write", "name"), [(write_tensors, "w.safetensors"), (write_pickle, "w.pth")])
+@pytest.mark.parametrize("size", [0, 1000, 30_000])
+def test_weights_that_do_not_fit_the_disk_are_our_error_and_leave_nothing(tmp_path, write, name, size):
+    with files_of_at_most(size), pytest.raises(InputError, match=rf"{name} cannot be written: .*Free some space"):
+        write({"a": torch.zeros(100_000)}, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
