@@ -355,12 +355,15 @@ def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Names
         print(f"\n{table}\n")
     folder = shlex.quote(str(result.path))
     print(f"The model is in {result.path}, the run's curves in {trainer.parts.work_dir / 'curves.png'}.\n")
-    print(f"  segpipe predict street.jpg --model {folder}")
+    reading = {key: value for key, value in parse_options(options.option).items() if key in ("alpha", "bit_depth")}
+    read = [part for key, value in reading.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    print(f"  {shlex.join(['segpipe', 'predict', 'street.jpg', '--model', str(result.path), *read])}")
     if options.data:
         given = [part for pair in options.option for part in ("--option", pair)]
         print(f"  segpipe eval {folder} --data {shlex.join([*options.data, *given])}")
     print("\nor in Python:\n\n  from segpipe import pipeline")
-    print(f'  print(pipeline("{result.configuration.task}", {json.dumps(str(result.path))})("street.jpg"))')
+    named = "".join(f", {key}={json.dumps(value)}" for key, value in reading.items())
+    print(f'  print(pipeline("{result.configuration.task}", {json.dumps(str(result.path))}{named})("street.jpg"))')
 
 
 def _score_table(trainer: Trainer) -> str | None:

@@ -81,6 +81,13 @@ def test_nothing_is_mixed_into_data_that_is_not_named(recipe, capsys):  # noqa: 
     assert "--mix goes with --data" in capsys.readouterr().err
 
 
+def test_the_commands_at_the_end_read_images_as_the_run_did(arguments, capsys):
+    assert main([*arguments, "--option", "bit_depth=12", "--option", "alpha=drop"]) == 0
+    said = capsys.readouterr().out
+    assert "segpipe predict street.jpg --model work_dir/model --bit-depth 12 --alpha drop\n" in said
+    assert 'pipeline("image-segmentation", "work_dir/model", bit_depth=12, alpha="drop")("street.jpg")' in said
+
+
 def test_the_table_at_the_end_is_that_of_the_weights_in_the_folder(arguments, capsys, tmp_path):
     assert main(arguments) == 0
     table = capsys.readouterr().out
