@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,11 @@ from torch import Tensor
 from segpipe.configuration import Configuration
 from segpipe.data import SegmentationDataset
 from segpipe.data.sources import is_many, iterate_sources, read_source
-from segpipe.errors import InputError
+from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
+from segpipe.files import read_file
 from segpipe.inference import predict, resize_image
 from segpipe.inference.network import Network
+from segpipe.limits import limit
 from segpipe.models import SegmentationModel, SegpipeNetwork
 
 SAMPLES = 64
@@ -141,6 +142,6 @@ def _spread(length: int, count: int) -> list[int]:
 def _bytes_of(source: Any) -> bytes:
     """A file as it is; of all else the pixels."""
     if isinstance(source, str | os.PathLike) and os.path.isfile(source):
-        return Path(source).read_bytes()
+        return read_file(source, max_bytes=limit("image_bytes"), error=ImageDecodeError, too_large=ImageTooLargeError)
     pixels = read_source(source)
     return f"{pixels.shape}".encode() + pixels.tobytes()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segpipe.errors import InputError
+from segpipe.files import open_regular
 
 from ..datasets.scanning import resolve_split
 from ..scenes import draw_street_scene
@@ -68,7 +69,7 @@ def _check_sizes(tasks: Sequence[Task], size: tuple[int, int]) -> None:
 
 def _png_size(path: Path) -> tuple[int, int] | None:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, error=OSError) as file:
             header = file.read(24)
     except OSError:
         return None
