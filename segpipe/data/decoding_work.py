@@ -54,7 +54,7 @@ def check_tiff_scans(data: bytes, page: Page, name: str) -> None:
 
 
 def check_scans(scan_pixels: int, name: str) -> None:
-    """Refuse so many passes over the pixels."""
+    """Refuse a JPEG whose scans cover more pixels than `jpeg_scan_pixels`."""
     if scan_pixels > limit("jpeg_scan_pixels"):
         raise ImageTooLargeError(
             f"{name} is a JPEG whose scans cover {scan_pixels:,} pixels; at most {limit('jpeg_scan_pixels'):,} are "

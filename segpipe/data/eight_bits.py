@@ -19,7 +19,7 @@ _UNUSED_TOP_BIT = 2**15
 
 
 def check_bit_depth(value: object) -> None:
-    """Refuse what is no bit depth with an InputError."""
+    """Refuse what is not a bit depth with an InputError."""
     is_depth = isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 16
     if value is not None and value != "min-max" and not is_depth:
         raise InputError(

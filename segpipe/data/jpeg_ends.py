@@ -17,8 +17,8 @@ _GRAIN = 4
 def missing_share(data: bytes) -> float:
     """Return the share of a JPEG's pixels, from the top left, that its data does not reach, or 0 where it is whole.
 
-    libjpeg makes up what is missing, grey or blurred, once it meets the end-of-image marker, and says so to nobody. So
-    the image is decoded a second time with noise before that marker: a whole image never reads it.
+    Once libjpeg meets the end-of-image marker, it fills what is missing with grey or a blur and reports nothing. So the
+    image is decoded a second time with noise before that marker, which a whole image never reads.
 
     Args:
         data: an encoded JPEG that can be decoded.

@@ -27,10 +27,9 @@ _VOID_VALUES: dict[str, frozenset[int]] = {
 
 
 def odd_values(inspections: Sequence[Inspection], labels: LabelSet, name: str) -> list[Finding]:
-    """Raw values that are no class.
+    """Return what is to be said of raw values that are not a class.
 
-    With `raw_ids` that may be meant, so they are listed by value, as notes; but the data sets that are published have
-    no values of which nobody knows.
+    With `raw_ids` that may be meant, so they are listed by value, as notes. A published data set has no unknown values.
     """
     if labels.raw_ids is None:
         return [_out_of_range(seen, labels) for seen in inspections if seen.strays]

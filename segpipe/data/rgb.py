@@ -141,7 +141,7 @@ def take_rows(picture: Image.Image, top: int, bottom: int) -> Image.Image:
 
 
 def turn_upright(pixels: np.ndarray, orientation: object) -> np.ndarray:
-    """Apply an EXIF orientation; whatever is none changes nothing."""
+    """Apply an EXIF orientation; a value that is not one changes nothing."""
     turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
     return pixels if turn is None else turn(pixels)
 

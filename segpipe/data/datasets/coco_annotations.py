@@ -36,7 +36,7 @@ from .scanning import AnyPath, existing_folder, resolve_split
 logger = get_logger(__name__)
 
 IGNORED = -1
-"""Stands for pixels whose class nobody knows, among the ids of categories."""
+"""Stands for pixels whose class is unknown, among the ids of categories."""
 
 
 class RunLengths(msgspec.Struct):
@@ -138,9 +138,9 @@ def build_coco_annotations(
 ) -> SegmentationDataset:
     """Pictures with objects; the objects of one category become one class.
 
-    Of an object that has only a box, the box is ignored: which of its pixels are the object, nobody has said. Where
-    there is not even a box, the object may be anywhere, and all pixels of its picture that no other object has are
-    ignored.
+    Of an object that has only a box, the box is ignored, since it does not say which of its pixels are the object.
+    Where there is not even a box, the object may be anywhere, and all pixels of its picture that no other object has
+    are ignored.
 
     Args:
         root: the folder with the pictures and the JSON.
