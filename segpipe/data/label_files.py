@@ -130,7 +130,7 @@ def _picture_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Ima
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         raise ImageDecodeError(f"{name} holds fractions; a label holds whole numbers. Round it and save it as PNG.")
     if values.dtype not in (np.uint8, np.uint16):
-        if values.min() < -(2**31) or values.max() >= 2**31:
+        if float(values.min()) < -(2**31) or float(values.max()) >= 2**31:  # float16 has no such bounds
             raise ImageDecodeError(
                 f"{name} holds values from {values.min()} to {values.max()}; those of a label have at most 31 bits. "
                 "Number its classes from 0 and save it as PNG."

@@ -169,3 +169,10 @@ def test_a_tag_of_very_many_numbers_is_refused(tmp_path):
         file.truncate(many + 100)
     with pytest.raises(ImageDecodeError, match="directory cannot be read"):
         read_label(tmp_path / "a.tif")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int8", "int64", "uint32"])
+def test_whole_numbers_of_any_type_are_values_without_a_warning(tmp_path, kind):
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 1, 100]], kind), photometric="minisblack")
+    assert read_label(tmp_path / "a.tif").tolist() == [[0, 1, 100]]
