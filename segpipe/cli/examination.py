@@ -17,6 +17,8 @@ from segpipe import __version__
 from segpipe.errors import MissingExtraError, SegpipeError
 from segpipe.extras import import_opencv
 from segpipe.hub import Hub, describe_variables, read_settings
+from segpipe.limits import LIMITS, limit
+from segpipe.names import nearest_name
 
 from .printing import format_bytes
 
@@ -193,6 +195,27 @@ def examine_network() -> Section:
     return Section("network", tuple(facts) or (("proxies", "none"),), tuple(findings))
 
 
+def examine_limits() -> Section:
+    """Limits that environment variables replace, and variables that are named like one and replace none."""
+    known = {entry.variable: entry for entry in LIMITS.values()}
+    given = sorted(name for name in os.environ if name.startswith("SEGPIPE_MAX_"))
+    facts = tuple((name, f"{limit(known[name].name):,} {known[name].unit}") for name in given if name in known)
+    findings = tuple(
+        Finding(
+            "warning",
+            f"{name} replaces no limit.{_suggestion(name)} docs/limits.md lists all. Run unset {name}.",
+        )
+        for name in given
+        if name not in known
+    )
+    return Section("limits", facts or (("replaced", "none"),), findings)
+
+
+def _suggestion(name: str) -> str:
+    nearest = nearest_name(name.removeprefix("SEGPIPE_MAX_"), LIMITS)
+    return f" Did you mean {LIMITS[nearest].variable}?" if nearest else ""
+
+
 _PARTS: dict[str, Callable[[], Section]] = {
     "versions": examine_versions,
     "opencv": examine_opencv,
@@ -201,6 +224,7 @@ _PARTS: dict[str, Callable[[], Section]] = {
     "cache": examine_cache,
     "hub": examine_hub,
     "network": examine_network,
+    "limits": examine_limits,
 }
 
 

@@ -52,6 +52,15 @@ def test_a_wrong_variable_is_broken_once(capsys, monkeypatch):
     assert [finding["sentence"].partition(".")[0] for finding in found] == ["SEGPIPE_DOWNLOAD_TIMEOUT is 'soon'"]
 
 
+def test_limits_that_variables_replace_are_shown_and_misspelled_ones_named(capsys, monkeypatch):
+    monkeypatch.setenv("SEGPIPE_MAX_IMAGE_PIXELS", "500000000")
+    monkeypatch.setenv("SEGPIPE_MAX_IMAGE_PIXLES", "1")
+    main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["limits"] == {"SEGPIPE_MAX_IMAGE_PIXELS": "500,000,000 pixels"}
+    assert any("Did you mean SEGPIPE_MAX_IMAGE_PIXELS?" in finding["sentence"] for finding in found["findings"])
+
+
 def test_a_missing_certificate_file_is_broken(capsys, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     code, found = findings(capsys)
