@@ -100,7 +100,8 @@ class RunLog:
         shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
         if self._bar.disable:
             numbers = ", ".join(f"{key} {value}" for key, value in shown.items())
-            logger.info("Step %s of %s%s: %s %s", values.get("step"), self._total, self._left(), event, numbers)
+            words = f"{event} {numbers}".rstrip()
+            logger.info("Step %s of %s%s: %s", values.get("step"), self._total, self._left(), words)
         self._bar.set_postfix(shown)
 
     def _left(self) -> str:
