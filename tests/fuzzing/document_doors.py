@@ -162,3 +162,30 @@ def label_sets(folder: Path) -> Door:
 
     document = {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]], "raw_ids": [0, 7], "ignore_index": 255}
     return Door(damaged_json([document]), file_reader(folder / "labels.json", read_label_set))
+
+
+@door
+def lists_of_labels(folder: Path) -> Door:
+    """What `convert --labels` reads."""
+    from segpipe.cli.convert import read_labels
+
+    documents = damaged_json([["a", "b"], {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]]}])
+    return Door(documents, file_reader(folder / "labels.json", lambda path: read_labels(str(path))))
+
+
+@door
+def notes(folder: Path) -> Door:
+    """What the cache notes of a revision: anything else is no note, and no error."""
+    from segpipe.hub.shelf import Shelf
+
+    shelf = Shelf(folder)
+    shelf.point("main", folder / ("0" * 20))
+    note = next((folder / "refs").iterdir())
+
+    def read(path: Path) -> None:
+        shelf.find("main")
+        shelf.revisions()
+
+    return Door(
+        damaged_json([{"revision": "main", "weights_file": None, "snapshot": "0" * 20}]), file_reader(note, read)
+    )

@@ -25,6 +25,16 @@ def labels(folder: Path) -> Door:
     return Door(damaged_bytes(encoded_labels()), file_reader(folder / "label.png", read_label))
 
 
+@door
+def boundary_maps(folder: Path) -> Door:
+    """The files of `segpipe data prepare boundaries`."""
+    from segpipe.data.datasets.boundary_files import read_boundaries
+
+    maps = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31, 2), np.uint8), "LA")
+    seeds = [encode(maps, "PNG"), encode(maps, "TIFF"), encode(maps.convert("L"), "PNG")]
+    return Door(damaged_bytes(seeds), file_reader(folder / "maps.png", read_boundaries))
+
+
 def encoded_images() -> list[bytes]:
     """Small images of each format and mode that is read."""
     rng = np.random.default_rng(0)

@@ -46,3 +46,23 @@ def run_checkpoints(folder: Path) -> Door:
         load_newest(folder)
 
     return Door(st.one_of([st.tuples(st.just(name), kind) for name, kind in kinds.items()]), read)
+
+
+@door
+def run_logs(folder: Path) -> Door:
+    """log.jsonl of a run, to the drawn curves."""
+    from segpipe.trainers.run_comparison import compare_runs, read_runs
+
+    steps = [{"event": "step", "time": 1.5 + step, "step": step, "epoch": 0.1, "loss": 1.0} for step in (1, 2, 3)]
+    lines = [
+        {"event": "start", "time": 1.0, "step": 0, "max_steps": 3},
+        *steps,
+        {"event": "evaluation", "time": 5.0, "step": 3, "miou": 0.5},
+    ]
+
+    def read(texts: list[bytes]) -> None:
+        (folder / "log.jsonl").write_bytes(b"\n".join(texts))
+        for axis in ("step", "time"):
+            compare_runs(read_runs([folder]), x=axis)
+
+    return Door(st.tuples(*(damaged_json([line]) for line in lines)).map(list), read)
