@@ -117,10 +117,11 @@ def _record(dataset: Any) -> SplitRecord:
 
 
 def _reading(dataset: ClassificationDataset | SegmentationDataset) -> str:
-    is_segmentation = isinstance(dataset, SegmentationDataset)
-    readings = {pair.reading for pair in dataset.pairs} if is_segmentation else {dataset.reading}
+    if isinstance(dataset, SegmentationDataset):
+        readings, raw_ids = {pair.reading for pair in dataset.pairs}, dataset.labels.raw_ids
+    else:
+        readings, raw_ids = {dataset.reading}, None
     texts = sorted(f"alpha={each.alpha} bit_depth={each.bit_depth}" for each in readings)
-    raw_ids = dataset.labels.raw_ids if is_segmentation else None
     return " and ".join(texts) + (f" raw_ids={','.join(map(str, raw_ids))}" if raw_ids else "")
 
 
