@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from preparing_material import ROAD, SMOOTHED, labels_of, pixels, put_camvid, put_image, put_label
@@ -130,6 +132,13 @@ def test_a_picture_that_is_there_is_not_drawn_over_when_its_label_lacks(tmp_path
     before = mine.read_bytes()
     done = prepare_dataset("street-scenes", tmp_path, count=1, size=(64, 64))
     assert (done.written, done.kept, mine.read_bytes()) == ({"labels/train": 1}, 1, before)
+
+
+def test_a_named_pipe_among_drawn_streets_is_drawn_over(tmp_path):
+    (tmp_path / "images/train").mkdir(parents=True)
+    os.mkfifo(tmp_path / "images/train/1000.png")
+    assert prepare_dataset("street-scenes", tmp_path, count=1, size=(64, 64)).num_written == 2
+    assert len(load_dataset("street-scenes", tmp_path)) == 1
 
 
 def test_street_scenes_of_another_size_or_that_cannot_be_are_refused(tmp_path):
