@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from segpipe.errors import CacheError, HubError
+from segpipe.errors import CacheError, SegpipeError
 from segpipe.log import get_logger
 
 logger = get_logger(__name__)
@@ -29,10 +29,12 @@ def storage_errors(path: Path, needed: int | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except HubError:
+    except SegpipeError:
         raise
     except OSError as error:
         raise CacheError(_refusal(path, error, needed)) from error
+    except ValueError as error:  # a NUL character, or half of a surrogate pair
+        raise CacheError(f"{str(path)!r} cannot be a path: {error}. Correct it.") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -309,3 +309,9 @@ def test_home_of_the_cache(environment: dict[str, str], expected: Path, monkeypa
     assert Hub().cache.home == expected
     assert Hub("/given").cache.home == Path("/given")
     assert Hub("~/given").cache.home == Path("/me/given")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_folder_whose_name_cannot_be_one_is_a_cache_error(tmp_path, name):
+    with pytest.raises(CacheError, match="cannot be a path"), atomic_folder(tmp_path / name):
+        pass
