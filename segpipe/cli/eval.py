@@ -267,8 +267,9 @@ def _document(
 
 
 def _write_document(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    from segpipe.pipelines.writing import write_bytes
+
+    write_bytes(path, f"{json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode())
 
 
 def _text(options: argparse.Namespace, scores: AnyScores, dataset: SegmentationDataset, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from PIL import Image
 from segpipe.configuration import LabelSet
 from segpipe.data import dataset_labels
 from segpipe.errors import InputError, UnknownNameError
+from segpipe.hub.storage import write_atomically
 from segpipe.names import unknown_name_message
 
 from .classes import match_classes
@@ -44,7 +46,9 @@ def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np
         )
     path = Path(folder) / f"{Path(picture).stem}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values[label_map]).save(path, format="PNG")
+    buffer = io.BytesIO()
+    Image.fromarray(values[label_map]).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,8 @@ def _whole_or_gone(path: Path) -> Iterator[None]:
     except FileExistsError as error:
         raise InputError(f"{path} exists. Name a new file, or remove it first.") from error
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
-        path.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):  # where nothing can be written, nothing was left
+            path.unlink(missing_ok=True)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"{path} cannot be written: {reason}. Free some space there, or give another place."

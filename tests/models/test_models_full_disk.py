@@ -28,3 +28,10 @@ def test_weights_that_do_not_fit_the_disk_are_our_error_and_leave_nothing(tmp_pa
     with files_of_at_most(size), pytest.raises(InputError, match=rf"{name} cannot be written: .*Free some space"):
         write({"a": torch.zeros(100_000)}, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(write_tensors, "safetensors"), (write_pickle, "pth")])
+@pytest.mark.parametrize("stem", ["a\0b", "\ud800", "not/there", "x" * 300])
+def test_weights_that_have_no_place_are_our_error(tmp_path, write, suffix, stem):
+    with pytest.raises(InputError, match="cannot be written"):
+        write({"a": torch.zeros(3)}, tmp_path / f"{stem}.{suffix}")
