@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from segpipe import distributed
@@ -23,7 +21,7 @@ from segpipe.hub import atomic_folder
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
 from segpipe.log import get_logger
-from segpipe.models import write_tensors
+from segpipe.models import write_pickle, write_tensors
 
 from .data_record import DataRecord, encode_record
 from .progress import Progress
@@ -219,7 +217,7 @@ def _write(snapshot: Snapshot, folder: Path) -> None:
     (folder / PROGRESS).write_text(json.dumps(vars(snapshot.progress)), encoding="utf-8")
     (folder / CONFIGURATION).write_bytes(snapshot.configuration)
     if isinstance(snapshot, Checkpoint):
-        _save_pickle(snapshot.optimizer, folder / OPTIMIZER)
+        write_pickle(snapshot.optimizer, folder / OPTIMIZER)
         names.append(OPTIMIZER)
         if snapshot.data is not None:
             (folder / DATA).write_bytes(encode_record(snapshot.data))
@@ -232,7 +230,7 @@ def refusals_explained(final: Path, advice: str) -> Iterator[None]:
     """CacheError where the disk refuses to write the folder `final`; it names the path, the reason and `advice`."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         origin = error.__cause__ if isinstance(error, CacheError) and error.__cause__ else error
         reason = getattr(origin, "strerror", None) or str(origin).strip(". ")
         raise CacheError(f"{final} cannot be written: {reason}; {free_space_text(final)}. {advice}") from error
@@ -244,20 +242,6 @@ def free_space_text(path: Path) -> str:
         with suppress(OSError):
             return f"its disk has {shutil.disk_usage(place).free / 2**20:,.1f} MiB free"
     return "its folder is gone"
-
-
-def _save_pickle(content: Mapping[str, Any], path: Path) -> None:
-    """Write a pickle of tensors and plain values. OSError where the disk refuses, for which torch has other words."""
-    with open(path, "xb") as file:
-        try:
-            torch.save(content, file)
-        except RuntimeError as error:
-            refusal = error.__context__
-            while refusal is not None and not isinstance(refusal, OSError):
-                refusal = refusal.__context__
-            if refusal is None:
-                raise
-            raise refusal from None
 
 
 def _remove(paths: Iterable[Path]) -> None:

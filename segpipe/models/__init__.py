@@ -9,7 +9,7 @@ from .encoders import convert_encoder, encoder_tensors
 from .foreign_files import convert_back, own_tensors
 from .loading import load_model, open_folder
 from .weight_files import read_tensors
-from .weights import apply_tensors, fit_tensors, write_tensors
+from .weights import apply_tensors, fit_tensors, write_pickle, write_tensors
 
 __all__ = [
     "ARCHITECTURES",
@@ -38,5 +38,6 @@ __all__ = [
     "read_tensors",
     "translate",
     "write_dialect",
+    "write_pickle",
     "write_tensors",
 ]

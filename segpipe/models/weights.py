@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segpipe.errors import InputError, WeightMismatchError
+from segpipe.errors import CacheError, InputError, WeightMismatchError
 from segpipe.names import listing
 
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -29,7 +29,7 @@ def write_pickle(content: Mapping[str, Any], path: Path) -> None:
     """Write a new file that torch.load opens.
 
     Raises:
-        InputError: the file cannot be written, e.g. on a full disk; nothing is left of it.
+        CacheError: the file cannot be written, e.g. on a full disk; nothing is left of it.
     """
     with _whole_or_gone(path), open(path, "xb") as file:  # by name, torch's writer would end the process
         torch.save(content, file)
@@ -120,7 +120,7 @@ def _mismatch_message(origin: str, listed: Mapping[str, list[str]], classes: tup
 
 @contextmanager
 def _whole_or_gone(path: Path) -> Iterator[None]:
-    """Raise InputError where a library cannot write a file, and leave none behind."""
+    """Raise CacheError where a library cannot write a file, and leave none behind."""
     try:
         yield
     except FileExistsError as error:
@@ -128,7 +128,16 @@ def _whole_or_gone(path: Path) -> Iterator[None]:
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
         with suppress(OSError, ValueError):  # where nothing can be written, nothing was left
             path.unlink(missing_ok=True)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
+        cause = _refusal_behind(error)
+        reason = (getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise CacheError(
             f"{path} cannot be written: {reason}. Free some space there, or give another place."
-        ) from error
+        ) from cause
+
+
+def _refusal_behind(error: BaseException) -> BaseException:
+    """The operating system's own error, for which torch has other words, or the error itself."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, OSError):
+        behind = behind.__context__
+    return behind or error

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from segpipe.data import load_dataset
 
 NAMES = ("sky", "road", "car")
+HAS_CODECS = find_spec("imagecodecs") is not None
+LZW = pytest.param(
+    "lzw", marks=[pytest.mark.peer, pytest.mark.skipif(not HAS_CODECS, reason="tifffile needs imagecodecs to write it")]
+)
+"""A compression of TIFF files."""
 
 
 def put_image(root, name, size=(1, 3), level=90, **options):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from dataset_material import LZW
 from PIL import Image
 
 from segpipe import load_dataset
@@ -41,7 +42,7 @@ def on_white(colors, alpha):
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
-@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("compression", [None, "zlib", LZW])
 @pytest.mark.parametrize("scale", [1, 257])
 @pytest.mark.parametrize("bands", [4, 5])
 @pytest.mark.parametrize("kind", [0, 1, 2])

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pytest
 import tifffile
+from dataset_material import LZW
 from PIL import Image
 
 from segpipe.data.label_files import read_color_label, read_label
@@ -49,7 +50,7 @@ def test_tiffs_of_few_bits_give_what_is_stored(bits, photometric, tmp_path):
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"])
-@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("compression", [None, "zlib", LZW])
 def test_tiffs_of_every_type_give_what_is_stored(compression, dtype, order, photometric, tmp_path):
     values = RNG.integers(-3 if dtype[0] == "i" else 0, 120, (33, 47)).astype(dtype)
     options = {"predictor": True} if compression and dtype[0] != "f" else {}

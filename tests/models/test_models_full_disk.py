@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from segpipe.errors import InputError
+from segpipe.errors import CacheError
 from segpipe.models.weights import write_pickle, write_tensors
 
 
@@ -25,7 +25,7 @@ def files_of_at_most(size: int):
 @pytest.mark.parametrize(("write", "name"), [(write_tensors, "w.safetensors"), (write_pickle, "w.pth")])
 @pytest.mark.parametrize("size", [0, 1000, 30_000])
 def test_weights_that_do_not_fit_the_disk_are_our_error_and_leave_nothing(tmp_path, write, name, size):
-    with files_of_at_most(size), pytest.raises(InputError, match=rf"{name} cannot be written: .*Free some space"):
+    with files_of_at_most(size), pytest.raises(CacheError, match=rf"{name} cannot be written: .*Free some space"):
         write({"a": torch.zeros(100_000)}, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -33,5 +33,5 @@ def test_weights_that_do_not_fit_the_disk_are_our_error_and_leave_nothing(tmp_pa
 @pytest.mark.parametrize(("write", "suffix"), [(write_tensors, "safetensors"), (write_pickle, "pth")])
 @pytest.mark.parametrize("stem", ["a\0b", "\ud800", "not/there", "x" * 300])
 def test_weights_that_have_no_place_are_our_error(tmp_path, write, suffix, stem):
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(CacheError, match="cannot be written"):
         write({"a": torch.zeros(3)}, tmp_path / f"{stem}.{suffix}")
