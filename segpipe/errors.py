@@ -24,6 +24,7 @@
     │   └── ImageFetchError (OSError)        a picture's URL did not answer with one
     ├── NumericalError (ArithmeticError)     a network computes what is not a finite number
     └── InputError (TypeError, ValueError)   an argument has the wrong type, shape or value
+        └── MissingSplitError                a data set has no such split, or lies in another way
 
 Each message has three parts: what is wrong with its value, what would be right, what to do.
 """
@@ -125,3 +126,7 @@ class NumericalError(SegpipeError, ArithmeticError):
 
 class InputError(SegpipeError, TypeError, ValueError):
     """An argument has the wrong type, shape or value."""
+
+
+class MissingSplitError(InputError):
+    """Nothing of a split lies where a data set's files may be."""

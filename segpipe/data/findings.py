@@ -8,8 +8,12 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
+    "layout",
     "empty",
     "one-class",
+    "list",
+    "same-name",
+    "missing-label",
     "unreadable-picture",
     "unreadable-label",
     "size",
@@ -20,6 +24,7 @@ Kind = Literal[
     "leak",
     "no-mask",
     "dropped",
+    "unpaired-label",
     "cut-picture",
     "smoothed",
     "ignored-label",
@@ -30,11 +35,16 @@ Kind = Literal[
     "instances",
     "unlisted-value",
     "left-out",
+    "assumed",
 ]
 
 SEVERITIES: dict[Kind, Severity] = {
+    "layout": "error",
     "empty": "error",
     "one-class": "error",
+    "list": "error",
+    "same-name": "error",
+    "missing-label": "error",
     "unreadable-picture": "error",
     "unreadable-label": "error",
     "size": "error",
@@ -45,6 +55,7 @@ SEVERITIES: dict[Kind, Severity] = {
     "leak": "error",
     "no-mask": "warning",
     "dropped": "warning",
+    "unpaired-label": "warning",
     "cut-picture": "warning",
     "smoothed": "warning",
     "ignored-label": "warning",
@@ -55,12 +66,17 @@ SEVERITIES: dict[Kind, Severity] = {
     "instances": "warning",
     "unlisted-value": "note",
     "left-out": "note",
+    "assumed": "note",
 }
 """How bad each kind is, in the order of reports. error: training would fail, or teach or score something wrong."""
 
 TITLES: dict[Kind, str] = {
+    "layout": "a split that cannot be opened",
     "empty": "nothing to learn from",
     "one-class": "a single class",
+    "list": "lists that do not fit the files",
+    "same-name": "files of the same name",
+    "missing-label": "images without a label",
     "unreadable-picture": "pictures that cannot be read",
     "unreadable-label": "labels that cannot be read",
     "size": "labels of another size than their picture",
@@ -71,6 +87,7 @@ TITLES: dict[Kind, str] = {
     "leak": "pictures that are in two splits",
     "no-mask": "objects without a mask",
     "dropped": "parts of the annotations that are not used",
+    "unpaired-label": "labels without an image",
     "cut-picture": "pictures that end early",
     "smoothed": "labels that were smoothed or compressed",
     "ignored-label": "labels with ignored pixels only",
@@ -81,6 +98,7 @@ TITLES: dict[Kind, str] = {
     "instances": "labels that look like numbers of objects",
     "unlisted-value": "values that are no class",
     "left-out": "files that are left out",
+    "assumed": "what was assumed",
 }
 """What the findings of a kind are, for people."""
 

@@ -143,7 +143,7 @@ def test_a_folder_without_splits_is_all_or_listed(tmp_path):
     put_mixed_folder(tmp_path)
     put_text(tmp_path, "labels.json", '{"names": ["sky", "road"], "raw_ids": [9, 1]}')
     assert labels_of(load_dataset("folder", tmp_path, "all"))["a.jpg"] == [[1, 255, 0]]
-    with pytest.raises(InputError, match=r"train\.txt or splits/train\.txt \(no such list\)"):
+    with pytest.raises(InputError, match=r"train\.txt, splits/train\.txt, .* \(no such list\)"):
         load_dataset("folder", tmp_path, "train")
     put_text(tmp_path, "train.txt", "c\nb.jpg\n")
     assert list(labels_of(load_dataset("folder", tmp_path, "train"))) == ["c.jpg", "b.jpg"]
@@ -212,7 +212,7 @@ def test_labels_whose_picture_is_of_another_format_are_told_of(tmp_path, caplog)
     [record] = caplog.records
     assert "1 labels in" in record.message
     assert "1 HEIC image are passed by" in record.message
-    assert record.message.endswith("are left out: b")
+    assert "are left out: b." in record.message
 
 
 def test_missing_labels_are_listed(tmp_path):

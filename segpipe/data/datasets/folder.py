@@ -14,7 +14,7 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
 
-from ..label_files import read_color_label, read_label
+from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
 from ..labels import (
     Color,
     build_color_table,
@@ -23,6 +23,7 @@ from ..labels import (
     read_label_set,
 )
 from .dataset import LabelReader, SegmentationDataset
+from .folder_layouts import find_layouts
 from .loading import DATASETS
 from .scanning import AnyPath, Layout, build_from_layouts, existing_folder
 
@@ -32,11 +33,12 @@ LABEL_SET_FILE = "labels.json"
 """Where a folder says what its classes are."""
 LOOKED_AT = 4
 """Labels that are looked at when a folder is opened."""
-ALL = "all"
-"""The split that is every picture of a folder without splits."""
 
-_IMAGES = ("images", "imgs", "img")
-_LABELS = ("labels", "masks", "annotations")
+_IMAGES = ("images", "imgs", "img", "image", "img_dir", "JPEGImages", "pictures", "photos", "rgb", "frames")
+_LABELS = (
+    *("labels", "masks", "annotations", "label", "mask", "annotation", "ann_dir", "SegmentationClass", "annot"),
+    *("gt", "ground_truth", "groundtruth", "seg", "segmentation", "segmentations", "targets"),
+)
 
 
 @DATASETS.register("folder")
@@ -51,12 +53,14 @@ def build_folder(
     images: str | None = None,
     labels: str | None = None,
     read: str | None = None,
+    label_suffix: str | None = None,
     split_file: AnyPath | None = None,
 ) -> SegmentationDataset:
-    """Pictures in images/ and masks of the same names in labels/, masks/ or annotations/.
+    """Open images in images/ and masks of the same names in labels/, masks/ or annotations/.
 
-    Splits are sub-folders (images/train and labels/train, or train/images and train/labels), or lists: train.txt beside
-    the folders. Without either, `split="all"` is every picture.
+    Splits are sub-folders (images/train and labels/train, train/images and train/labels, or train and train_labels), or
+    lists: train.txt beside the folders. Without either, `split="all"` is every image. An image and its mask may lie in
+    one folder, where the names of masks have something besides, such as x_mask.png beside x.jpg, or another format.
 
     Masks hold class indices, or `label_set.raw_ids`; palette PNGs by their indices. Colour masks (RGB) are read by
     `label_set.palette`; a palette PNG that draws a class in another class's colour is refused. With `palette` it is
@@ -70,23 +74,28 @@ def build_folder(
         names: of the classes, instead of a label set.
         palette: one colour per class, for colour masks.
         ignore_colors: colours of pixels that are no class.
-        images: folder of the pictures below the root; None: images, imgs or img.
-        labels: folder of the masks below the root; None: labels, masks or annotations.
+        images: folder of the images below the root. If None, images, imgs, img and other usual names are tried.
+        labels: folder of the masks below the root. If None, labels, masks, annotations and other usual names are tried.
         read: "colors" to read palette PNGs by their colours, "indices" by their values, whatever colours these have.
             If None, by their values, where the colours do not contradict them.
-        split_file: a list of pictures, one a line.
+        label_suffix: what names of masks have after those of their images, before the ending, such as "_mask". If None,
+            it is found where all masks have the same one.
+        split_file: a list with an image, or an image and its mask, a line; with commas, tabs or blanks between.
     """
-    classes = _label_set(existing_folder(root), label_set, names, palette)
+    folder = existing_folder(root)
+    classes = _label_set(folder, label_set, names, palette)
     reader = _reader(classes, palette, ignore_colors, read)
-    layouts = [
-        layout
-        for pictures in (_IMAGES if images is None else (images,))
-        for masks in (_LABELS if labels is None else (labels,))
-        for layout in _layouts(pictures, masks, split, classes, reader)
-    ]
-    dataset = build_from_layouts(
-        Path(os.path.expanduser(root)).resolve().name, root, split, layouts, split_file=split_file
+    suffix = _bare_suffix(label_suffix or "")
+    layout = Layout(
+        images or _IMAGES[0],
+        labels or _LABELS[0],
+        classes,
+        label_endings=tuple(f"{suffix}{ending}" for ending in LABEL_SUFFIXES),
+        read=reader,
+        finds_marks=label_suffix is None,
     )
+    layouts = find_layouts(folder, split, layout, (images,) if images else _IMAGES, (labels,) if labels else _LABELS)
+    dataset = build_from_layouts(folder.resolve().name, root, split, layouts, split_file=split_file)
     if classes.raw_ids is None and reader is read_label:
         _warn_of_strays(dataset)
     return dataset
@@ -151,19 +160,7 @@ def _reader(
     return functools.partial(read_label, colors=table, classes=classes if read is None else None)
 
 
-def _layouts(images: str, labels: str, split: str, classes: LabelSet, read: LabelReader) -> list[Layout]:
-    mixed = Layout(
-        images,
-        labels,
-        classes,
-        read=read,
-        lists=(f"{split}.txt", f"splits/{split}.txt"),
-        needs_list=split != ALL,
-    )
-    if split == ALL:
-        return [mixed]
-    return [
-        Layout(f"{images}/{split}", f"{labels}/{split}", classes, read=read),
-        Layout(f"{split}/{images}", f"{split}/{labels}", classes, read=read),
-        mixed,
-    ]
+def _bare_suffix(suffix: str) -> str:
+    """Return what names of masks end in without the ending, which may be given, too."""
+    ending = next((ending for ending in LABEL_SUFFIXES if suffix.lower().endswith(ending)), "")
+    return suffix[: len(suffix) - len(ending)]

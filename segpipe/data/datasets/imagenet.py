@@ -16,8 +16,9 @@ from segpipe.names import listing, unknown_name_message
 from ..labels import build_label_set
 from ..sources import PICTURE_SUFFIXES
 from .classification import ClassificationDataset, build_classification_dataset
+from .lists import read_names
 from .loading import DATASETS
-from .scanning import AnyPath, existing_folder, read_names
+from .places import AnyPath, existing_folder
 
 logger = get_logger(__name__)
 

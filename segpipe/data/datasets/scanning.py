@@ -1,56 +1,58 @@
-"""Finding the files of a data set: folders that may hold them, pairs by name, lists of names."""
+"""Opening data sets by their layout: which files of a root are images and labels, and which belong together."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
-from segpipe.errors import InputError, UnknownNameError
-from segpipe.files import read_file
-from segpipe.limits import limit
+from segpipe.errors import MissingSplitError, UnknownNameError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
+from ..faults import Fault, log_or_collect, raise_or_collect
+from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES, read_label
 from ..sources import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
+from .lists import FileFinder, Row, has_labels, missing_files, once_each, read_rows, select
+from .name_marks import NO_MARK, Mark, apply_mark, find_marks, other_suffixes, tell_apart
+from .places import AnyPath, existing_folder, find_below, find_files, group_files, has_files, same_name, walk
+from .splits import canonical
+
+__all__ = ["AnyPath", "Layout", "build_from_layouts", "existing_folder", "find_files", "resolve_split"]
 
 logger = get_logger(__name__)
 
-AnyPath = str | os.PathLike[str]
-
-_ALIASES = {
-    "training": "train",
-    "train2017": "train",
-    "validation": "val",
-    "valid": "val",
-    "val2017": "val",
-    "testing": "test",
-}
+Files = dict[str, Path]
+"""Files by their paths below a folder, without the ending."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """One way in which the files of a split may lie below the root.
 
-    Files are paired by their path below the two folders, without the ending.
+    Files are paired by their path below the two folders, without the ending and without what the names of all images
+    or labels have besides, such as "_mask".
 
     Attributes:
-        images: folder of the pictures; sub-folders are searched too.
-        labels: folder of the labels.
+        images: folder of the images; sub-folders are searched too.
+        labels: folder of the labels; where it is that of the images, names or formats must tell them apart.
         label_set: what the values in these label files mean.
-        image_endings: what names of pictures end in.
+        image_endings: what names of images end in.
         label_endings: what names of labels end in.
         read: what reads a label. `read_label` alone also compares palettes with the label set's.
-        lists: text files that name the pictures of the split, one a line; the first that exists counts.
+        lists: text files that name the images of the split, one a line, perhaps with their labels; the first that
+            exists counts.
         needs_list: whether the layout holds only where there is such a file, because its folders mix the splits.
-        needs_all: whether a later layout counts where pictures have no label here, because labels of this kind may be
+        needs_all: whether a later layout counts where images have no label here, because labels of this kind may be
             there in part.
+        finds_marks: whether what names of labels have besides may be found.
     """
 
     images: str
@@ -62,210 +64,215 @@ class Layout:
     lists: tuple[str, ...] = ()
     needs_list: bool = False
     needs_all: bool = False
+    finds_marks: bool = True
+
+
+class _Scan(NamedTuple):
+    """What a layout holds."""
+
+    where: Path
+    label_set: LabelSet
+    pairs: tuple[Pair, ...]
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def build_from_layouts(
     name: str, root: AnyPath, split: str, layouts: Sequence[Layout], *, split_file: AnyPath | None = None
 ) -> SegmentationDataset:
-    """The data set of the first layout that has pictures and labels below the root.
+    """Open the data set of the first layout that has images and labels below the root.
 
     Args:
         name: of the data set.
         root: its folder.
         split: for messages.
         layouts: the ways in which its files may lie, the usual one first.
-        split_file: a text file with a picture a line, which counts instead of the layout's own; absolute, or below
-            the current folder or the root.
+        split_file: a list with an image, or an image and its label, a line, which counts instead of the layout's own;
+            absolute, or below the current folder or the root.
 
     Raises:
-        InputError: no layout fits, a picture has no label, or two files have one name.
+        MissingSplitError: no layout fits.
+        InputError: an image has no label, or two files have one name.
     """
     folder = existing_folder(root)
+    read: Callable[[Path], tuple[Row, ...]] = cache(read_rows)
     reasons: list[str] = []
-    refusals: list[InputError] = []
+    chosen: _Scan | None = None
     for layout in layouts:
-        reason = _missing(folder, layout, split_file)
-        if reason is not None:
-            reasons.append(reason)
+        path = _list_of(folder, layout) if split_file is None else _resolve_list(split_file, folder)
+        rows = () if path is None else read(path)
+        found = _scan(folder, layout, path, rows)
+        if isinstance(found, str):
+            reasons.append(found)
             continue
-        try:
-            pairs = _pairs_of(folder, layout, split_file)
-        except InputError as error:
-            refusals.append(error)
-            if layout.needs_all:
-                continue
+        chosen = found if chosen is None or not found.faults else chosen
+        if not (found.faults and layout.needs_all):
             break
-        logger.info("%s %s: %d pictures in %s", name, split, len(pairs), folder / layout.images)
-        return SegmentationDataset(name, split, layout.label_set, pairs)
-    if refusals:
-        raise refusals[0]
-    raise InputError(_nothing_found(name, folder, split, layouts[0], reasons))
+    if chosen is None:
+        raise MissingSplitError(_nothing_found(name, folder, split, layouts[0], reasons))
+    for fault in chosen.faults:
+        raise_or_collect(fault)
+    notes = log_or_collect(chosen.notes)
+    logger.info("%s %s: %d images in %s", name, split, len(chosen.pairs), chosen.where)
+    return SegmentationDataset(name, split, chosen.label_set, chosen.pairs, notes=notes)
 
 
 def resolve_split(dataset: str, split: str, known: Sequence[str]) -> str:
-    """The data set's own name of a split: "validation" is val; UnknownNameError has the list."""
-    resolved = _ALIASES.get(split, split)
+    """Return the data set's own name of a split: "validation" is val; UnknownNameError has the list."""
+    resolved = split if split in known else canonical(split)
     if resolved not in known:
         raise UnknownNameError(unknown_name_message(f"split of {dataset}", split, known))
     return resolved
 
 
-def existing_folder(root: AnyPath) -> Path:
-    """The root as a path; InputError unless it is a folder."""
-    folder = Path(os.path.expanduser(root))
-    if not os.path.isdir(folder):
-        raise InputError(
-            f"There is no folder {folder}; the root of a data set is one. Check the path; the current folder is "
-            f"{Path.cwd()}."
-        )
-    return folder
+def _scan(folder: Path, layout: Layout, path: Path | None, rows: Sequence[Row]) -> _Scan | str:
+    """Look for the images and labels of a layout.
 
+    Args:
+        path: of the list that names them, if there is one.
+        rows: what it says.
 
-def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield what os.walk does, sorted, through links to folders too, without hidden folders.
-
-    A link to a folder that the way down to it has passed is left out: two of them in one folder would never end.
+    Returns:
+        What was found, or why there is nothing of this layout.
     """
-    passed = {str(folder): frozenset({_identity(str(folder))})}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        above = passed.pop(parent)
-        below = {name: _identity(os.path.join(parent, name)) for name in sorted(folders) if not name.startswith(".")}
-        folders[:] = [name for name, identity in below.items() if identity not in above]
-        passed.update({os.path.join(parent, name): above | {below[name]} for name in folders})
-        yield parent, folders, files
+    if path is not None and has_labels(rows):
+        return _scan_listed(folder, layout, path, rows)
+    places = find_below(folder, layout.images), find_below(folder, layout.labels)
+    missing = _missing(layout, places, path)
+    if missing is not None:
+        return missing
+    images, labels, faults = _sort(layout, *places)
+    if not labels:
+        return f"{layout.images} (no labels that names or formats tell from the images)"
+    if path is not None:
+        kept, twice = once_each(rows, path)
+        images, wrong = select(images, kept, path)
+        faults += twice + wrong
+    return _pair(layout, places, images, labels, faults, is_part=path is not None)
 
 
-def _identity(folder: str) -> tuple[int, int]:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return (0, 0)
-    return status.st_dev, status.st_ino
-
-
-def find_files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
-    """Files whose names have one of the endings, in any case: path below the folder without its ending → path.
-
-    Sorted, with sub-folders, without hidden files. InputError where two files have one name, such as a.jpg and a.png.
-    """
-    found: dict[str, Path] = {}
-    for parent, _, files in walk(folder):
-        below = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        for name in sorted(files):
-            ending = next((ending for ending in endings if name.lower().endswith(ending.lower())), None)
-            if ending is None or name.startswith("."):
-                continue
-            path = Path(parent, name)
-            key = f"{prefix}{name[: -len(ending)]}"
-            if key in found:
-                raise InputError(
-                    f"{found[key]} and {path} have the same name; pictures and labels are paired by it. "
-                    "Keep one of the two."
-                )
-            found[key] = path
-    return dict(sorted(found.items()))
-
-
-def pair_files(
-    images: Mapping[str, Path], labels: Mapping[str, Path], layout: Layout, folder: Path
-) -> tuple[Pair, ...]:
-    """Each picture with the label of its name; InputError lists pictures without one. Other labels are left out."""
-    missing = [key for key in images if key not in labels]
-    if missing:
-        expected = folder / layout.labels / f"{missing[0]}{layout.label_endings[0]}"
-        raise InputError(
-            f"{len(missing)} of {len(images)} pictures in {folder / layout.images} have no label: {listing(missing)}. "
-            f"Each needs one of its name, such as {expected}. Add the labels, or name the pictures in split_file."
-        )
-    read = layout.read
-    if read is read_label:
-        read = partial(read_label, classes=layout.label_set)
-    return tuple(Pair(str(path), str(labels[key]), read) for key, path in images.items())
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """The lines of a text file without blank ones; InputError where a name is there twice, or there is none."""
-    data = read_file(path, max_bytes=limit("annotation_bytes"), error=InputError)
-    try:
-        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"The list {path} cannot be read: {error}. It is a text with one picture a line.") from error
-    names = tuple(line for line in lines if line)
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"The list {path} names {len(twice)} pictures twice: {listing(twice)}. Name each one once.")
-    if not names:
-        raise InputError(f"The list {path} is empty; it has one picture a line. Fill it.")
-    return names
-
-
-def select(images: Mapping[str, Path], names: Sequence[str], origin: Path) -> dict[str, Path]:
-    """The named pictures, in the list's order. A name is a path below the folder, with or without its ending."""
-    by_file = {f"{key}{path.name[len(Path(key).name) :]}": key for key, path in images.items()}
-    keys = [name if name in images else by_file.get(name) for name in names]
-    missing = [name for name, key in zip(names, keys, strict=True) if key is None]
-    if missing:
-        raise InputError(
-            f"{origin} names {len(missing)} pictures that are not there: {listing(missing)}. Names are like "
-            f"{next(iter(images))!r}. Correct the list or add the pictures."
-        )
-    selected = {key: images[key] for key in keys if key is not None}
-    if len(selected) < len(names):
-        raise InputError(f"{origin} names a picture with and without its ending. Name each one once.")
-    return selected
-
-
-def _missing(folder: Path, layout: Layout, split_file: AnyPath | None) -> str | None:
-    """Why there is nothing of this layout, or None."""
-    for part, endings in ((layout.images, layout.image_endings), (layout.labels, layout.label_endings)):
-        if not os.path.isdir(folder / part):
+def _missing(layout: Layout, places: tuple[Path, Path], path: Path | None) -> str | None:
+    parts = (layout.images, layout.image_endings), (layout.labels, layout.label_endings)
+    for (part, endings), place in zip(parts, places, strict=True):
+        if not os.path.isdir(place):
             return f"{part} (no such folder)"
-        if not _has_files(folder / part, endings):
+        if not has_files(place, endings):
             return f"{part} (no files *{endings[0]})"
-    if layout.needs_list and split_file is None and _list_of(folder, layout) is None:
-        return f"{' or '.join(layout.lists)} (no such list)"
+    if layout.needs_list and path is None:
+        return f"{', '.join(layout.lists)} (no such list)"
     return None
 
 
-def _has_files(folder: Path, endings: Sequence[str]) -> bool:
-    lowered = tuple(ending.lower() for ending in endings)
-    return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
+def _sort(layout: Layout, image_place: Path, label_place: Path) -> tuple[Files, Files, list[Fault]]:
+    """Return the images and the labels of two folders, which may be one, and a fault where two have one name."""
+    images = group_files(image_place, layout.image_endings)
+    labels = group_files(label_place, layout.label_endings)
+    if image_place == label_place and layout.finds_marks:
+        apart = tell_apart(images, labels)
+        labels = {key: here for key, paths in labels.items() if (here := [path for path in paths if path in apart])}
+    taken = {path for paths in labels.values() for path in paths}
+    images = {key: here for key, paths in images.items() if (here := [path for path in paths if path not in taken])}
+    groups = [paths for files in (images, labels) for paths in files.values() if len(paths) > 1]
+    faults = [Fault(same_name(groups[0]), tuple(map(_same_name, groups)))] if groups else []
+    return {key: paths[0] for key, paths in images.items()}, {key: paths[0] for key, paths in labels.items()}, faults
 
 
-def _pairs_of(folder: Path, layout: Layout, split_file: AnyPath | None) -> tuple[Pair, ...]:
-    images = find_files(folder / layout.images, layout.image_endings)
-    labels = find_files(folder / layout.labels, layout.label_endings)
-    listing = _list_of(folder, layout) if split_file is None else _resolve_list(split_file, folder)
-    if listing is not None:
-        images = select(images, read_names(listing), listing)
-    pairs = pair_files(images, labels, layout, folder)
-    unused = [key for key in labels if key not in images]
-    if unused and listing is None:
-        _warn_of_unused(unused, layout, folder)
-    return pairs
+def _same_name(paths: Sequence[Path]) -> Finding:
+    others = ", ".join(str(path) for path in paths[1:])
+    return Finding("same-name", str(paths[0]), f"the same name as {others}", "Keep one file of each name.")
 
 
-def _warn_of_unused(unused: Sequence[str], layout: Layout, folder: Path) -> None:
-    """Say which labels no picture was found for, and which files of other formats lie where their pictures would."""
-    place = folder / layout.images
-    files = (os.path.join(parent, name) for parent, _, names in os.walk(place, followlinks=True) for name in names)
+def _pair(
+    layout: Layout,
+    places: tuple[Path, Path],
+    images: Files,
+    labels: Files,
+    faults: list[Fault],
+    *,
+    is_part: bool,
+) -> _Scan:
+    """Give each image the label of its name.
+
+    Args:
+        is_part: whether labels may belong to other images than these.
+    """
+    marks = find_marks(images, labels) if layout.finds_marks else (NO_MARK, NO_MARK)
+    by_core = apply_mark(labels, marks[1])
+    cores = {key: marks[0].take_off(key) or "" for key in images}
+    missing = [key for key in images if cores[key] not in by_core]
+    read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
+    pairs = [Pair(str(images[key]), str(by_core[core]), read) for key, core in cores.items() if core in by_core]
+    notes = [_assumed(marks, places[1])] if any(map(str, marks)) else []
+    used = set(cores.values())
+    unused = [key for key in by_core if key not in used]
+    if unused and not is_part:
+        notes.append(_unused(unused, places))
+    if missing:
+        expected = [places[1] / f"{marks[1].put_on(cores[key])}{layout.label_endings[0]}" for key in missing]
+        suffixes = other_suffixes(missing, labels) if layout.finds_marks else []
+        where = f"{len(missing)} of {len(images)} pictures in {places[0]}"
+        faults = [*faults, _no_labels(where, [images[key] for key in missing], missing, expected, suffixes)]
+    return _Scan(places[0], layout.label_set, tuple(pairs), tuple(faults), tuple(notes))
+
+
+def _assumed(marks: tuple[Mark, Mark], labels: Path) -> Finding:
+    kinds = zip(("images", "labels"), marks, strict=True)
+    what = ", ".join(f"names of {kind} {mark}" for kind, mark in kinds if str(mark))
+    fix = "If these do not belong together, say what names of labels end in: " + advice.option("label_suffix")
+    return Finding("assumed", str(labels), f"{what}, which is left out when they are paired", fix)
+
+
+def _unused(unused: Sequence[str], places: tuple[Path, Path]) -> Finding:
+    """Say which labels no image was found for, and which files of other formats lie where their images would."""
+    files = (os.path.join(parent, name) for parent, _, names in walk(places[0]) for name in names)
     passed_by = split_readable(files)[1]
     others = (
         f", beside which {list_formats(passed_by)} are passed by, since segpipe does not read them" if passed_by else ""
     )
-    logger.warning(
-        "%d labels in %s belong to no picture in %s%s, and are left out: %s",
-        len(unused),
-        folder / layout.labels,
-        place,
-        others,
-        listing(unused),
+    what = f"{len(unused)} labels in {places[1]} belong to no picture in {places[0]}{others}, and are left out"
+    return Finding("unpaired-label", str(places[1]), f"{what}: {listing(unused)}", _UNUSED)
+
+
+_UNUSED = "Add their images, or take them away"
+
+
+def _no_labels(
+    where: str, images: Sequence[Path], names: Sequence[str], expected: Sequence[Path], suffixes: Sequence[str]
+) -> Fault:
+    """Return the fault of images without a label, which may have several of other names."""
+    choice = (
+        f"Names of labels end in {listing(list(map(repr, suffixes)))}: choose the labels, such as "
+        f"{advice.option('label_suffix', suffixes[0])}. "
+        if suffixes
+        else ""
     )
+    fix = f"{choice}Add the labels, or name the pictures in {advice.option('split_file')}"
+    message = f"{where} have no label: {listing(names)}. Each needs one of its name, such as {expected[0]}. {fix}."
+    findings = (
+        Finding("missing-label", str(image), f"there is no {label}", f"{fix}.")
+        for image, label in zip(images, expected, strict=True)
+    )
+    return Fault(message, tuple(findings))
+
+
+def _scan_listed(folder: Path, layout: Layout, path: Path, rows: Sequence[Row]) -> _Scan:
+    """Take the images and labels that a list of two columns names."""
+    kept, faults = once_each(rows, path)
+    above = [folder, path.parent]
+    finders = [FileFinder(folder, [*above, find_below(folder, part)]) for part in (layout.images, layout.labels)]
+    found = [(row, finders[0].find(row.image), finders[1].find(row.label or "")) for row in kept]
+    missing = [
+        name for row, image, label in found for name, file in ((row.image, image), (row.label, label)) if not file
+    ]
+    read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
+    pairs = tuple(Pair(image, label, read) for _, image, label in found if image and label)
+    faults += missing_files([str(name) for name in missing], path)
+    return _Scan(path, layout.label_set, pairs, tuple(faults))
 
 
 def _list_of(folder: Path, layout: Layout) -> Path | None:
-    return next((folder / name for name in layout.lists if os.path.isfile(folder / name)), None)
+    paths = (find_below(folder, name) for name in layout.lists)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _resolve_list(split_file: AnyPath, folder: Path) -> Path:

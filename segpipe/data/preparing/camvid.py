@@ -11,7 +11,8 @@ import numpy as np
 
 from segpipe.errors import InputError
 
-from ..datasets.scanning import find_files, read_names
+from ..datasets.lists import read_names
+from ..datasets.places import find_files
 from ..images import read_image
 from .finding import shown_content
 from .plans import Content, Plan, Task

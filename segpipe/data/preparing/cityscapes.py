@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from segpipe.errors import InputError
 
 from ..annotation_files import DrawingBudget, check_size, read_annotations
+from ..datasets.places import find_files
 from ..datasets.polygons import FARTHEST
-from ..datasets.scanning import find_files
 from ..label_files import read_label
 from ..labels import dataset_labels, encode_label
 from .finding import shown_content

@@ -12,7 +12,7 @@ import numpy as np
 from segpipe.errors import InputError
 
 from ..datasets.coco_stuff import LABEL_FOLDERS
-from ..datasets.scanning import find_files
+from ..datasets.places import find_files
 from ..label_files import read_label
 from ..labels import dataset_labels, encode_label
 from .finding import shown_content

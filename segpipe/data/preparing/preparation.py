@@ -12,7 +12,7 @@ from typing import Any
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
-from ..datasets.scanning import existing_folder
+from ..datasets.places import existing_folder
 from .catalogue import PREPARERS
 from .downloading import fetch_archives
 from .plans import Plan, Prepared

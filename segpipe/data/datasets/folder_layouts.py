@@ -1,0 +1,88 @@
+"""The ways in which people lay images and masks of their own in folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .places import find_below
+from .scanning import Layout
+from .splits import names_of
+
+ALL = "all"
+"""The split that is every image of a folder without splits."""
+
+_LISTS = ("{}.txt", "splits/{}.txt", "{}.csv", "{}.lst", "{}.tsv", "lists/{}.txt", "ImageSets/Segmentation/{}.txt")
+
+
+def find_layouts(root: Path, split: str, usual: Layout, images: Sequence[str], labels: Sequence[str]) -> list[Layout]:
+    """Return the layouts to look for, the usual one first.
+
+    Args:
+        root: the folder.
+        split: train, val, …, or all.
+        usual: all that does not depend on where the files lie.
+        images: names of folders for images, below the root or the split's folder.
+        labels: the same for masks.
+    """
+    here = [name for name in (*names_of(split), ".") if split != ALL or name == "."]
+    pictures = _present(root, here, images) or list(images[:1])
+    masks = _present(root, here, labels) or list(labels[:1])
+    lists = tuple(name.format(split) for name in _LISTS)
+    mixed = replace(usual, lists=lists, needs_list=split != ALL)
+    pairs = [(picture, mask) for picture in pictures for mask in masks]
+    in_splits = [
+        place
+        for picture, mask in pairs
+        for place in ((f"{picture}/{split}", f"{mask}/{split}"), (f"{split}/{picture}", f"{split}/{mask}"))
+    ]
+    in_splits += _composed(root, split, images, labels)
+    in_splits += [(split, f"{split}/{mask}") for mask in masks]
+    in_splits += [(place, place) for place in (split, *(f"{picture}/{split}" for picture in pictures))]
+    in_all = [*pairs, *((".", mask) for mask in masks), *((picture, picture) for picture in pictures), (".", ".")]
+    return [
+        *(replace(usual, images=picture, labels=mask) for picture, mask in in_splits if split != ALL),
+        *(replace(mixed, images=picture, labels=mask) for picture, mask in in_all),
+    ]
+
+
+def _present(root: Path, above: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the names of folders that are there, below the root or a split's folder."""
+    tops = {find_below(root, name) for name in above}
+    present = {name.lower() for top in tops for name in _folders_in(top)}
+    return [name for name in names if name.lower() in present]
+
+
+def _folders_in(folder: Path) -> list[str]:
+    if not os.path.isdir(folder):
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _composed(root: Path, split: str, images: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return pairs of folders whose names hold the split: train and train_labels, trainannot, or images_train."""
+    kinds: dict[str, list[str]] = {"images": [], "labels": []}
+    for name in _folders_in(root):
+        rest = _without_split(name, split)
+        if rest is not None and rest in {"", *map(_plain, images)}:
+            kinds["images"].append(name)
+        if rest is not None and rest in set(map(_plain, labels)):
+            kinds["labels"].append(name)
+    return [(picture, mask) for picture in kinds["images"] for mask in kinds["labels"]]
+
+
+def _without_split(name: str, split: str) -> str | None:
+    """Return what a folder's name says besides the split, without signs; None where it names another one or none."""
+    lowered = name.lower()
+    for spelling in names_of(split):
+        for rest in (lowered.removeprefix(spelling.lower()), lowered.removesuffix(spelling.lower())):
+            if rest != lowered:
+                return _plain(rest)
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())

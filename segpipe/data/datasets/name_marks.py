@@ -1,0 +1,142 @@
+"""What names of labels have besides those of their images: x_mask.png beside x.jpg, mask_1.png beside image_1.png."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_LABEL_WORDS = (
+    r"(?:color|colour)?masks?|labels?|lbl|msk|gt|gtfine|gtcoarse|seg|segs|segm|semantic|segmentation|annotations?|"
+    r"annot|anno|ann|labelids|labeltrainids|trainids|ground[_ -]?truth|targets?|matte"
+)
+_IMAGE_WORDS = r"images?|imgs?|im|rgb|sat|photos?|pictures?|pic|frame|leftimg8bit|input|orig|original|raw|source|src"
+_SEPARATOR = r"[ _.\-]"
+
+
+class Mark(NamedTuple):
+    """What the names of files of one kind begin and end with."""
+
+    prefix: str = ""
+    suffix: str = ""
+
+    def take_off(self, key: str) -> str | None:
+        """Return a path below a folder without the mark of its name; None where it has another one."""
+        folder, slash, name = key.rpartition("/")
+        if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
+            return None
+        if len(name) < len(self.prefix) + len(self.suffix):
+            return None
+        return f"{folder}{slash}{name[len(self.prefix) : len(name) - len(self.suffix)]}"
+
+    def put_on(self, core: str) -> str:
+        """Return the path that has the mark."""
+        folder, slash, name = core.rpartition("/")
+        return f"{folder}{slash}{self.prefix}{name}{self.suffix}"
+
+    def __str__(self) -> str:
+        parts = (("begin with", self.prefix), ("end in", self.suffix))
+        return " and ".join(f"{how} {text!r}" for how, text in parts if text)
+
+
+NO_MARK = Mark()
+
+
+def find_marks(images: Collection[str], labels: Collection[str]) -> tuple[Mark, Mark]:
+    """Return the marks of images and labels that leave the most images with a label; the shortest ones of several.
+
+    A mark is one that all files of its kind have. What labels end in may be anything that begins with a sign, such as
+    "_mask"; all else is one of the words that people use for images and labels.
+
+    Args:
+        images: paths below the folder of the images, without endings.
+        labels: the same of the labels.
+    """
+    if not labels or all(key in labels for key in images):
+        return NO_MARK, NO_MARK
+    candidates = [
+        (mark, other)
+        for mark in _shared(images, _word_marks(next(iter(images), ""), _IMAGE_WORDS))
+        for other in _shared(labels, _label_marks(next(iter(labels))))
+    ]
+    candidates.sort(key=lambda pair: sum(len(text) for mark in pair for text in mark))
+    return max(candidates, key=lambda pair: _count_pairs(images, labels, *pair))  # the first of several
+
+
+def apply_mark(files: Mapping[str, Path], mark: Mark) -> dict[str, Path]:
+    """Return the files by their paths without the mark."""
+    return {core: path for key, path in files.items() if (core := mark.take_off(key)) is not None}
+
+
+def other_suffixes(images: Collection[str], labels: Iterable[str]) -> list[str]:
+    """Return what names of labels have after an image's, the most frequent one first: where there are several."""
+    known = set(images)
+    counts: Counter[str] = Counter()
+    for key in labels:
+        cut = next((place for place in _cuts(key) if key[:place] in known), None)
+        counts.update([] if cut is None else [key[cut:]])
+    return [suffix for suffix, _ in counts.most_common()]
+
+
+def tell_apart(files: Mapping[str, Sequence[Path]], labels: Mapping[str, Sequence[Path]]) -> set[Path]:
+    """Return which files of one folder are labels: none where neither names nor formats say it.
+
+    They are those with a word for labels in their names, or those of an exact format beside a file of the same name in
+    another one, x.png beside x.jpg: whatever gives the most images a label.
+
+    Args:
+        files: all that may be images, by their paths without the endings.
+        labels: all that may be labels.
+    """
+    choices: dict[Mark | None, list[str]] = {None: [key for key in labels if len(files.get(key, ())) == 2]}
+    for key in labels:
+        for mark in _word_marks(key, _LABEL_WORDS)[1:]:
+            choices.setdefault(mark, []).append(key)
+    chosen = {mark: {labels[key][0] for key in keys if len(labels[key]) == 1} for mark, keys in choices.items()}
+    counts = {mark: _count_apart(files, choices[mark], paths) for mark, paths in chosen.items()}
+    best = max(counts, key=lambda mark: counts[mark])
+    return chosen[best] if counts[best] else set()
+
+
+def _count_apart(files: Mapping[str, Sequence[Path]], labels: Collection[str], chosen: set[Path]) -> int:
+    images = [key for key, paths in files.items() if any(path not in chosen for path in paths)]
+    return _count_pairs(images, labels, *find_marks(images, labels)) if chosen else 0
+
+
+def _count_pairs(images: Collection[str], labels: Collection[str], image_mark: Mark, label_mark: Mark) -> int:
+    cores = {label_mark.take_off(key) for key in labels}
+    return sum(image_mark.take_off(key) in cores for key in images)
+
+
+def _shared(keys: Iterable[str], marks: Iterable[Mark]) -> list[Mark]:
+    """Return the marks that all keys have."""
+    return [mark for mark in marks if all(mark.take_off(key) is not None for key in keys)]
+
+
+def _label_marks(key: str) -> list[Mark]:
+    """Return the marks that a label's name may have: none, a word, or what begins with a sign and holds a letter."""
+    return list(dict.fromkeys([*_word_marks(key, _LABEL_WORDS), *(Mark(suffix=key[place:]) for place in _cuts(key))]))
+
+
+def _word_marks(key: str, words: str) -> list[Mark]:
+    """Return no mark, and the words that a name begins or ends with.
+
+    A word ends at a sign, at a digit, or where a capital letter begins another one: mask1, 1_mask, streetMask.
+    """
+    name = key.rpartition("/")[2]
+    marks = [NO_MARK]
+    end = re.search(rf"(?:(?:{_SEPARATOR}+|(?<=\d)|^)(?:{words}))+$", name, re.IGNORECASE)
+    camel = re.search(rf"(?<=[a-z])(?=[A-Z])(?i:{words})$", name)
+    begin = re.match(rf"(?:{words})(?:{_SEPARATOR}+|(?=\d))", name, re.IGNORECASE)
+    for found in (end, camel):
+        marks += [] if found is None else [Mark(suffix=found[0])]
+    return marks + ([] if begin is None else [Mark(prefix=begin[0])])
+
+
+def _cuts(key: str) -> list[int]:
+    """Return where a suffix may begin, the last place first: at a sign that a letter follows somewhere."""
+    start = key.rfind("/") + 1
+    places = [match.start() for match in re.finditer(rf"{_SEPARATOR}+", key[start:])]
+    return [start + place for place in reversed(places) if place and re.search("[^\\W\\d_]", key[start + place :])]

@@ -1,0 +1,118 @@
+"""Where the files of a data set are: folders below a root, and the files in them by their names."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from segpipe.errors import InputError
+from segpipe.files import current_place
+
+from .splits import names_of
+
+AnyPath = str | os.PathLike[str]
+
+
+def existing_folder(root: AnyPath) -> Path:
+    """Return the root as a path; InputError unless it is a folder."""
+    folder = Path(os.path.expanduser(root))
+    if not os.path.isdir(folder):
+        raise InputError(
+            f"There is no folder {folder}; the root of a data set is one. Check the path. {current_place()}"
+        )
+    return folder
+
+
+def find_below(root: Path, path: str) -> Path:
+    """Return the folder or file at a path below a root, whatever the case of its names.
+
+    Where a part of the path is a split, it is found by any of its spellings: images/val is images/validation, too.
+    Where nothing is there, the path comes back as it is.
+    """
+    found = root
+    for part in PurePosixPath(path).parts:
+        found = _child(found, part)
+    return found
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what os.walk does, sorted, through links to folders too, without hidden folders.
+
+    A link to a folder that the way down to it has passed is left out: two of them in one folder would never end.
+    """
+    passed = {str(folder): frozenset({_identity(str(folder))})}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        above = passed.pop(parent)
+        below = {name: _identity(os.path.join(parent, name)) for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for name, identity in below.items() if identity not in above]
+        passed.update({os.path.join(parent, name): above | {below[name]} for name in folders})
+        yield parent, folders, files
+
+
+def has_files(folder: Path, endings: Sequence[str]) -> bool:
+    """Whether there is a file with one of the endings, however deep; hidden ones do not count."""
+    lowered = tuple(ending.lower() for ending in endings)
+    return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
+
+
+def group_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the files whose names have one of the endings, in any case, by their path below the folder without it.
+
+    Names are normalised (NFC), since one file system keeps "é" as one letter and another as two. Sorted, with
+    sub-folders, without hidden files.
+    """
+    found: dict[str, list[Path]] = {}
+    for parent, _, files in walk(folder):
+        below = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        for name in sorted(files):
+            ending = next((ending for ending in endings if name.lower().endswith(ending.lower())), None)
+            if ending is not None and not name.startswith("."):
+                key = normalize_name(f"{prefix}{name[: -len(ending)]}")
+                found.setdefault(key, []).append(Path(parent, name))
+    return dict(sorted(found.items()))
+
+
+def find_files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """Return what `group_files` does, a file for each name; InputError where two have one, such as a.jpg and a.png."""
+    groups = group_files(folder, endings)
+    twice = next((paths for paths in groups.values() if len(paths) > 1), None)
+    if twice is not None:
+        raise InputError(same_name(twice))
+    return {key: path for key, (path,) in groups.items()}
+
+
+def same_name(paths: Sequence[Path]) -> str:
+    """Say that files have one name."""
+    return f"{paths[0]} and {paths[1]} have the same name; pictures and labels are paired by it. Keep one of the two."
+
+
+def normalize_name(name: str) -> str:
+    """Return a name in which each letter with its accents is one character (NFC)."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _child(folder: Path, name: str) -> Path:
+    if os.path.lexists(folder / name) or not os.path.isdir(folder):
+        return folder / name
+    stem, suffix = os.path.splitext(name)
+    present = {entry.lower(): entry for entry in sorted(_names_in(folder), reverse=True)}
+    wanted = (f"{spelling}{suffix}".lower() for spelling in names_of(stem))
+    return folder / next((present[each] for each in wanted if each in present), name)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
