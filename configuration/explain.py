@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -68,6 +69,13 @@ def type_at(document: Any, path: tuple[Key, ...]) -> inspect.Type | None:
     return expected
 
 
+def find_path(key: str) -> str | None:
+    """Return the path of the schema that ends with a key, as `train.batch_size` does: the recipe's, or the shortest."""
+    paths = [path for path in _paths_below(_document_type(), (), ()) if path[-1] == key]
+    best = min(paths, key=lambda path: (path[0] != "train", len(path), path), default=None)
+    return None if best is None else format_path(best)
+
+
 def describe(expected: inspect.Type) -> str:
     """What would be right, as one noun phrase: `an integer from 1 to 65534`."""
     if isinstance(expected, inspect.UnionType):
@@ -114,6 +122,14 @@ def _split(message: str) -> tuple[str, tuple[Key, ...]]:
 @functools.lru_cache(maxsize=1)
 def _document_type() -> inspect.Type:
     return inspect.type_info(Configuration)
+
+
+def _paths_below(expected: inspect.Type, path: tuple[str, ...], passed: tuple[type, ...]) -> Iterator[tuple[str, ...]]:
+    for struct in structs_of(expected):
+        for field in struct.fields if struct.cls not in passed else ():
+            below = (*path, field.encode_name)
+            yield below
+            yield from _paths_below(field.type, below, (*passed, struct.cls))
 
 
 def _member_type(expected: inspect.Type | None, key: Key, value: Any) -> inspect.Type | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec import inspect
+
 from segpipe.errors import ConfigurationError
 from segpipe.names import nearest_name
 
 from .codec import build_configuration, json_values
-from .explain import Key, chosen_struct, format_path, keys_of, parse_path, structs_of, type_at, value_at
+from .explain import Key, chosen_struct, find_path, format_path, keys_of, parse_path, structs_of, type_at, value_at
 from .procedure import keep_scores
 from .schema import Configuration
-from .strict_json import check_values, parse_json
+from .strict_json import check_values
+from .values import parse_hex_color, parse_value, split_words
 
 ORIGIN = "override"
 _KINDS = {type(None): "null", dict: "an object", list: "a list"}
@@ -50,11 +53,11 @@ def _json_value(path: str, value: Any) -> Any:
     check_values(value, path, origin=ORIGIN)  # of these, msgspec would make null or an error of its own
     try:
         return json_values(value)
-    except TypeError as error:
+    except TypeError:
         raise ConfigurationError(
             f"{ORIGIN}: {path}: a {type(value).__name__} cannot stand in a JSON document; numbers, texts, lists, "
             "dicts, true, false and null can. Convert it."
-        ) from error
+        ) from None
 
 
 def _split(change: str) -> tuple[str, Any]:
@@ -63,26 +66,40 @@ def _split(change: str) -> tuple[str, Any]:
         raise ConfigurationError(
             f"{ORIGIN}: {change!r} has no '='; PATH=VALUE is needed, e.g. train.optimizer.lr=6e-5. Add the value."
         )
-    try:
-        return path.strip(), parse_json(text, origin=ORIGIN)
-    except ConfigurationError:
-        return path.strip(), text
+    return path.strip(), parse_value(text)
 
 
 def _parse(path: str) -> tuple[Key, ...]:
     try:
         return parse_path(path)
     except ValueError as error:
-        raise ConfigurationError(f"{ORIGIN}: {error}. Correct the part before '='.") from error
+        raise ConfigurationError(f"{ORIGIN}: {error}. Correct the part before '='.") from None
 
 
 def _apply_change(document: dict[str, Any], path: tuple[Key, ...], value: Any) -> None:
     for depth in range(len(path)):
         _apply_section(document, path[:depth])
         _check_step(document, path[:depth], path[depth])
+    value = _as_list(value, type_at(document, path))
     if _is_tag(document, path):
         _apply_type(document, path, value)
     value_at(document, path[:-1])[path[-1]] = value
+
+
+def _as_list(value: Any, expected: inspect.Type | None) -> Any:
+    """Where a list belongs and no text, the list that a text with commas stands for: `512,512` or `road,sky`."""
+    members = expected.types if isinstance(expected, inspect.UnionType) else (expected,)
+    lists = [member for member in members if isinstance(member, inspect.VarTupleType | inspect.TupleType)]
+    is_text = any(isinstance(member, inspect.StrType | inspect.LiteralType) for member in members)
+    if not isinstance(value, str) or not lists or is_text:
+        return value
+    items = lists[0].item_types[:1] if isinstance(lists[0], inspect.TupleType) else (lists[0].item_type,)
+    words = split_words(value)
+    return (
+        words
+        if isinstance(items[0], inspect.StrType)
+        else [parse_hex_color(word) or parse_value(word) for word in words]
+    )
 
 
 def _apply_section(document: dict[str, Any], path: tuple[Key, ...]) -> None:
@@ -117,7 +134,8 @@ def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> No
 
 def _unknown_key(key: str, path: tuple[Key, ...], known: list[str]) -> str:
     nearest = nearest_name(key, known)
-    hint = f" Did you mean {format_path((*path, nearest))!r}?" if nearest else " Use one of these."
+    better = format_path((*path, nearest)) if nearest else find_path(key)
+    hint = f" Did you mean {better!r}?" if better else " Use one of these."
     return f"{format_path((*path, key))}: there is no key {key!r} here; the keys here are {', '.join(known)}.{hint}"
 
 

@@ -24,5 +24,10 @@ def preset_names() -> tuple[str, ...]:
 def load_preset(name: str) -> Configuration:
     """The configuration of a preset; UnknownNameError with the nearest name when there is none such."""
     if name not in preset_names():
-        raise UnknownNameError(unknown_name_message("preset", name, preset_names()))
+        raise UnknownNameError(unknown_preset_message(name))
     return read_configuration(_FOLDER / f"{name}.json")
+
+
+def unknown_preset_message(name: str) -> str:
+    """A sentence for a preset that does not exist, with those that come nearest."""
+    return unknown_name_message("preset", name, preset_names(), listed_by="segpipe models list")

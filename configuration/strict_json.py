@@ -27,7 +27,7 @@ def parse_json(text: bytes | str, *, origin: str) -> Any:
     with `origin`.
     """
     source = _decode(text, origin=origin)
-    _check_depth(source, origin=origin)
+    check_depth(source, origin=origin)
     try:
         value = json.loads(
             source,
@@ -111,7 +111,7 @@ def _decode(text: bytes | str, *, origin: str) -> str:
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
-def _check_depth(source: str, *, origin: str) -> None:
+def check_depth(source: str, *, origin: str) -> None:
     depth, deepest = 0, limit("configuration_depth")
     for match in _TOKEN.finditer(source):
         token = match.group()

@@ -74,7 +74,7 @@ def argument(name: str, value: Any = _ANY) -> str:
     known = next((flag for flag in _FLAGS.get(name, (_flag(name),)) if flag in flags), None)
     if isinstance(value, bool):
         switch = _SWITCHES.get((name, value), known if value else None)
-        return switch if switch in flags else _python_form(name, value)
+        return switch if switch is not None and switch in flags else _python_form(name, value)
     if known is None:
         return _python_form(name, value)
     return f"{known} {'…' if value is _ANY else shlex.quote(command_value(value))}"
@@ -135,5 +135,6 @@ def _is_word(value: object) -> bool:
 
 
 def _is_color(value: object) -> bool:
-    is_triple = isinstance(value, list | tuple) and len(value) == 3
-    return is_triple and all(type(channel) is int and 0 <= channel <= 255 for channel in value)
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return False
+    return all(type(channel) is int and 0 <= channel <= 255 for channel in value)

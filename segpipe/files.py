@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from segpipe import advice
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -85,6 +87,12 @@ def copy_regular(source: str | os.PathLike[str], target: str | os.PathLike[str],
     """
     with open_regular(source, error=error) as read, open(target, "xb") as written:
         shutil.copyfileobj(read, written, 2**20)
+
+
+def check_vacant(path: str | os.PathLike[str], *, overwrite: bool, error: MakeError) -> None:
+    """Raise `error` where something is at a path that is to be written, unless it may be replaced."""
+    if not overwrite and os.path.lexists(path):
+        raise error(f"{_shown(path)} exists. Name a new one, or replace it: {advice.argument('overwrite', True)}.")
 
 
 def file_url_path(url: str, *, error: MakeError) -> str:

@@ -14,6 +14,8 @@ class Tasks:
     image_classification = "image-classification"
 
 
+FEW = 20
+"""Names that a message lists; of more it shows the nearest."""
 PIPELINE_ALIASES = {
     "easycv-segmentation": Tasks.image_segmentation,
     "EasyCVSegmentationPipeline": Tasks.image_segmentation,
@@ -23,17 +25,39 @@ PIPELINE_ALIASES = {
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to a misspelt one, or None when nothing is close."""
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    return next(iter(nearest_names(name, known)), None)
 
 
-def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence for a name that does not exist: the nearest one, then all of them."""
+def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names that are close to a misspelt one, the closest first, without those that are far behind it."""
+    folded = name.lower().replace("_", "-")
+    names = {each.lower().replace("_", "-"): each for each in known}
+    matches = difflib.get_close_matches(folded, list(names), n=most, cutoff=0.6)
+    ratios = {match: difflib.SequenceMatcher(None, match, folded).ratio() for match in matches}
+    return [names[match] for match in matches if ratios[match] > ratios[matches[0]] - 0.1]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that offers up to three names, after a blank, to follow a sentence. Empty if none is close."""
+    near = [repr(each) for each in nearest_names(name, known)]
+    return f" Did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}?" if near else ""
+
+
+def unknown_name_message(kind: str, name: object, known: Iterable[str], *, listed_by: str = "") -> str:
+    """One sentence for a name that does not exist: up to three that are close, and the others where they are few.
+
+    Args:
+        kind: what the name would be.
+        name: the misspelt one.
+        known: all names.
+        listed_by: the command or the attribute that has all of them, for a long list.
+    """
     names = sorted(known)
-    nearest = nearest_name(str(name), names)
-    hint = f" Did you mean {nearest!r}?" if nearest else ""
-    listing = ", ".join(names) if names else "none"
-    return f"There is no {kind} {name!r}.{hint} Known: {listing}."
+    message = f"There is no {kind} {name!r}.{did_you_mean(str(name), names)}"
+    if len(names) <= FEW:
+        return f"{message} Known: {', '.join(names) if names else 'none'}."
+    where = f"; {listed_by} lists them" if listed_by else f", such as {', '.join(names[:3])}"
+    return f"{message} {len(names)} are known{where}."
 
 
 def listing(names: Sequence[str], most: int = 5) -> str:

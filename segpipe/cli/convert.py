@@ -5,18 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from segpipe.errors import InputError
-from segpipe.files import read_file
-from segpipe.limits import limit
 
 from .download import folder_size
-from .parsing import add_json, whole_number
+from .parsing import add_json, add_overwrite, whole_number
 from .printing import format_bytes, print_json, print_note
-
-if TYPE_CHECKING:
-    from segpipe.configuration import LabelSet
 
 EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classes.txt
   segpipe convert hf:owner/name my-model
@@ -42,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a .pth or .safetensors file for another implementation: nvlabs, mmseg, easycv, huggingface "
         "(also a folder), libai, segmenter, unept; vit or resnet for the encoder alone",
     )
+    add_overwrite(parser)
     add_json(parser)
 
 
@@ -50,7 +43,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _convert_here(options: argparse.Namespace) -> int:
-    labels = read_labels(options.labels) if options.labels else None
     from segpipe.models import convert
 
     folder = convert(
@@ -58,8 +50,9 @@ def _convert_here(options: argparse.Namespace) -> int:
         options.to,
         architecture=options.architecture,
         num_classes=options.num_classes,
-        labels=labels,
+        labels=options.labels or None,
         preset=options.preset,
+        overwrite=options.overwrite,
     )
     model, size = folder.configuration.model, folder_size(folder)
     if options.json:
@@ -75,7 +68,7 @@ def _convert_back(options: argparse.Namespace) -> int:
         return 2
     from segpipe.models import convert_back
 
-    path = convert_back(options.source, options.to, dialect=options.to_dialect)
+    path = convert_back(options.source, options.to, dialect=options.to_dialect, overwrite=options.overwrite)
     from segpipe.models.conversion import sidecar_of
 
     beside = sidecar_of(path)
@@ -88,35 +81,3 @@ def _convert_back(options: argparse.Namespace) -> int:
         if os.path.isfile(path) and os.path.isfile(beside):
             print(f"{beside}  its configuration, from which convert makes the same model again")
     return 0
-
-
-def read_labels(text: str) -> LabelSet | list[str]:
-    """Class names from "a,b,c", a text file with one a line, a JSON list, or a JSON object with names and palette."""
-    path = Path(text)
-    if not os.path.isfile(text):  # which Path.is_file would not say of a list that is too long for a name
-        if "," not in text and path.suffix:
-            raise InputError(f"There is no file {text} with labels. Check the path, or give names as a,b,c.")
-        return [name.strip() for name in text.split(",")]
-    try:
-        content = read_file(path, max_bytes=limit("configuration_bytes"), error=InputError).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text. It needs one class name a line, or a JSON list of names.") from error
-    if path.suffix.lower() != ".json":
-        return [line.strip() for line in content.splitlines() if line.strip()]
-    return _json_labels(content, path)
-
-
-def _json_labels(content: str, path: Path) -> LabelSet | list[str]:
-    import msgspec
-
-    from segpipe.configuration import LabelSet
-    from segpipe.configuration.strict_json import parse_json
-
-    try:
-        parsed = parse_json(content, origin=str(path))
-        labels: LabelSet | list[str] = msgspec.convert(parsed, LabelSet | list[str])
-        return labels
-    except (ValueError, msgspec.ValidationError) as error:
-        raise InputError(
-            f'{path} has no labels: {error}. It needs a list of names, or {{"names": […], "palette": [[R, G, B], …]}}.'
-        ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import InputError
 
-from .parsing import add_action, add_actions, add_json
+from .parsing import add_action, add_actions, add_json, parse_options
 from .prepare import add_prepare
 from .printing import format_bytes, format_table, print_json, print_note
 
@@ -23,9 +23,7 @@ EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare boundaries data/CamVid --data camvid
   segpipe data check camvid data/CamVid
   segpipe data check folder my-data --split all --option names=sky,road,car
-  segpipe data show camvid data/CamVid --recipe segformer-b0-camvid --output grid.png"""
-
-_LISTS = ("names", "classes")
+  segpipe data show camvid data/CamVid grid.png --recipe segformer-b0-camvid"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(check)
     show = add_action(actions, "show", "draw pictures with their labels, and after a recipe's transforms", show_data)
     _add_dataset(show)
+    show.add_argument("page", nargs="?", metavar="PAGE", type=Path, help="the page to write: .png, .jpg, .webp")
     show.add_argument("--split", default="train", metavar="SPLIT", help="default: train")
     show.add_argument("--count", type=_positive, default=6, metavar="N", help="pictures (default 6)")
     show.add_argument("--seed", type=_whole, default=0, metavar="N", help="chooses pictures and transforms (default 0)")
     show.add_argument("--recipe", metavar="NAME", help="preset, folder or configuration.json whose transforms to show")
-    show.add_argument("--output", required=True, metavar="FILE", type=Path, help="the page to write: .png, .jpg, .webp")
+    show.add_argument("--output", metavar="FILE", type=Path, help="the same as PAGE")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,6 +68,9 @@ def check_data(options: argparse.Namespace) -> int:
 
 def show_data(options: argparse.Namespace) -> int:
     """Write a page of pictures that were chosen by the seed."""
+    if (options.page is None) == (options.output is None):
+        print_note("segpipe data show: Where to? Name the page to write once, such as page.png.")
+        return 2
     configuration = _read_recipe(options.recipe) if options.recipe else None
     dataset = _load(options, options.split)
     from segpipe.pipelines.label_grid import draw_label_grid
@@ -77,7 +79,7 @@ def show_data(options: argparse.Namespace) -> int:
     rows = [_row(dataset, index, configuration, options.seed) for index in _choose(len(dataset), options)]
     headings = [f"{dataset.name} {dataset.split}", f"after the transforms of {options.recipe}, seed {options.seed}"]
     page = draw_label_grid(rows, dataset.labels, headings=headings[: len(rows[0])])
-    path = write_picture(options.output, page)
+    path = write_picture(options.page or options.output, page)
     print(f"{path}  {len(rows)} of {len(dataset)} pictures, {format_bytes(path.stat().st_size)}")
     return 0
 
@@ -104,29 +106,6 @@ def _positive(text: str) -> int:
     if _whole(text) == 0:
         raise argparse.ArgumentTypeError("it must be 1 or more")
     return int(text)
-
-
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Options of a data set from KEY=VALUE; a value is JSON or else a text, of names and classes a list a,b,c."""
-    from segpipe.configuration.strict_json import parse_json
-    from segpipe.errors import ConfigurationError
-
-    parsed: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key or key in parsed:
-            raise InputError(
-                f"--option is {pair!r}; KEY=VALUE is needed, and each key once. Write e.g. names=sky,road."
-            )
-        try:
-            parsed[key] = parse_json(text, origin="--option")
-        except ConfigurationError:
-            parsed[key] = text
-        if key in _LISTS and not isinstance(parsed[key], list):
-            parsed[key] = [name.strip() for name in text.split(",")]
-        if isinstance(parsed[key], dict):
-            raise InputError(f"--option {key} is an object; the name of a file is needed. Write it to a .json file.")
-    return parsed
 
 
 def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:

@@ -17,8 +17,7 @@ from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
 
-from .data import parse_options
-from .parsing import add_json, finite_number, whole_number
+from .parsing import add_json, finite_number, parse_options, whole_number
 from .printing import format_seconds, print_json, print_note
 
 if TYPE_CHECKING:

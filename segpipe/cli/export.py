@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import parse_options
 from .opening import add_reading_arguments
-from .parsing import add_json, whole_number
+from .parsing import add_json, add_overwrite, parse_options, whole_number
 from .printing import format_bytes, format_fields, print_json, print_note
 
 if TYPE_CHECKING:
@@ -24,8 +23,13 @@ EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="see segpipe models list; or a folder")
-    parser.add_argument("path", metavar="PATH", type=Path, help="the file to write: .onnx, .xml or .pt2")
-    parser.add_argument("--format", choices=("onnx", "openvino", "torch"), help="default: by the end of PATH")
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="the file to write: .onnx, .xml (OpenVINO, with a .bin) or .pt2 (torch)"
+    )
+    parser.add_argument(
+        "--format", choices=("onnx", "openvino", "torch"), help="onnx, openvino or torch; default: by the end of PATH"
+    )
+    add_overwrite(parser)
     parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
     parser.add_argument(
         "--samples", type=whole_number, metavar="N", help="pictures of FOLDER to calibrate with; default: 64"
@@ -46,15 +50,17 @@ def run(options: argparse.Namespace) -> int:
     from segpipe import export
     from segpipe.exporters import SAMPLES, format_for
 
+    format = options.format or format_for(options.path)
     dataset = None if options.data is None else _load_dataset(options)  # a mistake shows before the export
     report = export(
         options.model,
         options.path,
-        format=options.format or format_for(options.path),
+        format=format,
         calibration=options.int8,
         samples=SAMPLES if options.samples is None else options.samples,
         alpha=options.alpha,
         bit_depth=options.bit_depth,
+        overwrite=options.overwrite,
     )
     scores = None if dataset is None else _evaluate(options, report, dataset)
     if options.json:

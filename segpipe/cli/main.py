@@ -11,14 +11,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 
-from segpipe import __version__
+from segpipe import __version__, advice
 from segpipe.errors import InputError, SegpipeError
 from segpipe.files import current_folder
-from segpipe.names import unknown_name_message
+from segpipe.names import did_you_mean
 
 from .interruption import imports_end_at_once, note_interruption
-from .parsing import Parser, add_verbose, new_parser
+from .parsing import Parser, add_verbose, flags_of, new_parser
 from .printing import print_message, print_note
 from .streams import printable_streams
 
@@ -43,6 +44,7 @@ VERBS = {
 }
 """Verb → what it does. The module of the same name beside this one has `add_arguments`, `run` and `EXAMPLES`."""
 
+HELP = "help"
 OK, ERROR, USAGE = 0, 1, 2
 
 
@@ -78,18 +80,34 @@ def _run(arguments: list[str]) -> int:
     if start == len(arguments):
         top.print_help(sys.stderr)
         return USAGE
-    verb = arguments[start]
+    verb, rest = arguments[start], arguments[start + 1 :]
+    if verb == HELP:
+        return _help(rest, top)
     if verb not in VERBS:
-        print_message(unknown_name_message("verb", verb, VERBS))
+        print_message(f"There is no verb {verb!r}.{did_you_mean(verb, VERBS)} segpipe --help lists them.")
         return USAGE
+    module, parser = _parser_of(verb)
+    options = parser.parse_args(rest)
+    if current_folder() is None:  # MKL, which torch loads, would end the process
+        raise InputError("The current folder was deleted; a command needs one to work in. Change to another folder.")
+    flags = flags_of(parser, options)
+    with _log_on_stderr(verbosity + options.verbose), advice.on_command_line(flags), _full_memory_explained(flags):
+        return int(module.run(options))
+
+
+def _parser_of(verb: str) -> tuple[ModuleType, argparse.ArgumentParser]:
     module = importlib.import_module(f"segpipe.cli.{verb}")
     parser = new_parser(f"segpipe {verb}", VERBS[verb], module.EXAMPLES)
     module.add_arguments(parser)
-    options = parser.parse_args(arguments[start + 1 :])
-    if current_folder() is None:  # MKL, which torch loads, would end the process
-        raise InputError("The current folder was deleted; a command needs one to work in. Change to another folder.")
-    with _log_on_stderr(verbosity + options.verbose):
-        return int(module.run(options))
+    return module, parser
+
+
+def _help(rest: list[str], top: argparse.ArgumentParser) -> int:
+    """The help of a verb, or of an action among its own verbs; of all where none is named."""
+    if not rest:
+        top.print_help()
+        return OK
+    return _run([rest[0], *rest[1:2], "--help"])
 
 
 def _top_parser() -> argparse.ArgumentParser:
@@ -99,7 +117,7 @@ def _top_parser() -> argparse.ArgumentParser:
         prog="segpipe",
         usage="segpipe [-v] VERB …",
         description="Semantic segmentation: from a model's name and a picture to its label map.",
-        epilog=f"verbs:\n{listing}\n\nsegpipe VERB --help says more. Begin with: segpipe demo"
+        epilog=f"verbs:\n{listing}\n\nsegpipe help VERB says more. Begin with: segpipe demo"
         "\nExit codes: 0 fine, 1 error (SEGPIPE_DEBUG=1 shows where), 2 wrong usage,"
         "\n75 training was told to stop and can go on, 130 interrupted.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -139,6 +157,23 @@ def _log_on_stderr(verbosity: int) -> Iterator[None]:
             each.setLevel(old)
 
 
+_SAVERS = ("--batch-size 1", "--dtype bfloat16", "--set train.batch_size=1", "--device cpu")
+"""What takes less memory."""
+
+
+@contextmanager
+def _full_memory_explained(flags: frozenset[str]) -> Iterator[None]:
+    """Name the options of this verb that take less memory where the device has no more."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
+            raise
+        is_training = "--work-dir" in flags
+        savers = [each for each in _SAVERS if each.split()[0] in flags and ("train." not in each or is_training)]
+        raise SegpipeError(f"The device's memory is full. Try {' or '.join(savers)}. ({_first_line(error)})") from error
+
+
 def _report(error: Exception) -> int:
     if os.environ.get("SEGPIPE_DEBUG", "0") not in ("", "0"):
         print_note(traceback.format_exc())
@@ -155,12 +190,14 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
-    reason = (str(error).strip() or "no message").splitlines()[0]
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
-        return f"The device's memory is full. Try --batch-size 1, --dtype bfloat16 or --device cpu. ({reason})"
+    reason = _first_line(error)
     if isinstance(error, ImportError):
         return f"A package that segpipe needs cannot be imported: {reason}. Run segpipe doctor."
     return f"{type(error).__name__}: {reason} (unexpected; SEGPIPE_DEBUG=1 shows where)"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
 
 
 def _close_stdout() -> None:

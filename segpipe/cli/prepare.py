@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from .parsing import add_action, add_json, whole_number
+from .parsing import add_action, add_json, parse_options, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -84,8 +84,6 @@ def _prepare(options: argparse.Namespace) -> Prepared:
     from tqdm import tqdm
 
     from segpipe.data.preparing import prepare_dataset
-
-    from .data import parse_options
 
     names = ("annotations", "count", "first_seed", "size", "split", "data", "metric")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -29,8 +29,7 @@ from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
 
 from .catalogue import find_configuration, has_weights, is_preset
-from .data import parse_options
-from .parsing import whole_number
+from .parsing import parse_options, whole_number
 from .printing import format_fields, format_seconds, format_table, print_note
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError, ImageError, ImageTooLargeError
 from segpipe.files import read_file
@@ -23,6 +24,8 @@ LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 """Formats that keep values exactly."""
 
 _FORMATS = ("PNG", "TIFF", "BMP")
+_MOST_COLORS = 12
+"""Colours of a label that a message lists."""
 
 
 def read_label(
@@ -176,9 +179,20 @@ def _no_values(picture: Image.Image, name: str) -> ImageDecodeError:
     advice = (
         "Its channels are equal: save one of them, Image.open(path).getchannel(0).save(path)."
         if is_grey or picture.mode == "LA"
-        else "If its colours are the classes, give palette=[(R, G, B), …], one colour per class."
+        else _color_advice(pixels)
     )
     return ImageDecodeError(
         f"The label {name} has Pillow's mode {picture.mode}; one value per pixel is needed (mode L, P, I;16, I or 1). "
         f"{advice}"
     )
+
+
+def _color_advice(pixels: np.ndarray) -> str:
+    if pixels.ndim != 3 or pixels.shape[2] < 3:
+        return "Save it as PNG, grey or with a palette."
+    colors = np.unique(pixels[:, :, :3].reshape(-1, 3), axis=0)
+    if len(colors) > _MOST_COLORS:
+        example = advice.option("palette", [(0, 0, 0), (255, 0, 0)])
+        return f"It has {len(colors):,} colours. If they are the classes, give one for each, such as {example}."
+    listed = advice.option("palette", [tuple(map(int, color)) for color in colors])
+    return f"If its colours are the classes, give {listed}, in the order of the names."

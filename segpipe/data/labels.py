@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
+from segpipe.configuration.label_values import (
+    decode_label_set,
+    read_class_names,
+    read_colors,
+    read_named_values,
+    read_values,
+)
 from segpipe.configuration.strict_json import read_json
-from segpipe.errors import ConfigurationError, ImageDecodeError, InputError, UnknownNameError
+from segpipe.errors import ImageDecodeError, InputError, UnknownNameError
 from segpipe.extras import import_opencv
 from segpipe.names import unknown_name_message
 
@@ -76,19 +85,20 @@ class ColorTable:
         return np.array(self.values, np.int32)[order][places]
 
 
-def build_color_table(labels: LabelSet, palette: Sequence[Color], ignored: Sequence[Color] = ()) -> ColorTable:
-    """Colours to raw values: one colour per class, and colours whose pixels are ignored."""
-    if len(palette) != len(labels.names):
+def build_color_table(labels: LabelSet, palette: Any, ignored: Any = ()) -> ColorTable:
+    """Colours to raw values: one colour per class, and colours whose pixels are ignored; see `read_colors`."""
+    own, others = read_colors(palette), read_colors(ignored, "ignore_colors") if len(ignored) else ()
+    if len(own) != len(labels.names):
         raise InputError(
-            f"The palette has {len(palette)} colours for {len(labels.names)} classes; it needs one per class. "
-            "Colours that are no class go to ignore_colors."
+            f"The palette has {len(own)} colours for {len(labels.names)} classes; it needs one per class. "
+            f"Colours that are no class are {advice.option('ignore_colors', [(0, 0, 0)])}."
         )
-    colors = tuple(_check_color(color) for color in (*palette, *ignored))
+    colors = (*own, *others)
     twice = next((color for color in colors if colors.count(color) > 1), None)
     if twice is not None:
         raise InputError(f"The colour {twice} stands for two things; each class needs its own. Correct the palette.")
     values = labels.raw_ids or tuple(range(len(labels.names)))
-    return ColorTable(colors, (*values, *(-1 for _ in ignored)))
+    return ColorTable(colors, (*values, *(-1 for _ in others)))
 
 
 def dataset_labels(name: str) -> LabelSet:
@@ -106,29 +116,63 @@ def dataset_label_names() -> tuple[str, ...]:
 
 def read_label_set(path: Path) -> LabelSet:
     """The label set in a JSON file: {"names": […], "palette": […], "ignore_index": 255, "raw_ids": […]}."""
-    document = read_json(path)
-    try:
-        return msgspec.convert(document, LabelSet)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(
-            f"{path}: {error}. A label set has `names` and may have `palette`, `ignore_index` and `raw_ids`. "
-            "Correct it."
-        ) from error
+    return parse_label_set(read_json(path), origin=str(path))
 
 
-def build_label_set(
-    names: Sequence[str], *, palette: Sequence[Color] | None = None, raw_ids: Sequence[int] | None = None
-) -> LabelSet:
-    """A label set for these classes, with an `ignore_index` of 255, or of 65535 for more than 255 classes."""
+def open_label_set(value: Any) -> LabelSet:
+    """The label set that an argument names: one itself, its sections, a JSON file, or a data set that has it."""
+    if isinstance(value, LabelSet):
+        return value
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and value.lower().endswith(".json")):
+        return read_label_set(Path(os.path.expanduser(value)))
+    return dataset_labels(value) if isinstance(value, str) else parse_label_set(value, origin="label_set")
+
+
+def parse_label_set(document: Any, *, origin: str) -> LabelSet:
+    """The label set that a JSON value stands for: its sections, or the names alone in a form that `names` may have."""
+    is_numbered = isinstance(document, dict) and all(str(key).isdecimal() for key in document)
+    if isinstance(document, list) or is_numbered:
+        return build_label_set(document)
+    return decode_label_set(document, origin=origin)
+
+
+def build_label_set(names: Any, *, palette: Any = None, raw_ids: Any = None) -> LabelSet:
+    """A label set for these classes, with an `ignore_index` of 255, or of 65535 for more than 255 classes.
+
+    Args:
+        names: in any form that `read_named_values` takes. A mapping of values to names gives the raw ids as well.
+        palette: one colour per class, see `read_colors`.
+        raw_ids: the value of each class in label files. If None, they are the keys of a mapping, else class indices.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    by_value = read_named_values(names)
+    is_indexed = list(by_value) == list(range(len(by_value)))
+    ids = read_values(raw_ids) if raw_ids is not None else None if is_indexed else tuple(by_value)
+    if raw_ids is not None and not is_indexed:
+        raise InputError("names and raw_ids both say which values the classes have. Leave raw_ids out.")
     try:
         return LabelSet(
-            names=tuple(names),
-            palette=None if palette is None else tuple(_check_color(color) for color in palette),
-            ignore_index=255 if len(names) <= 255 else _MAX_RAW,
-            raw_ids=None if raw_ids is None else tuple(raw_ids),
+            names=tuple(by_value.values()),
+            palette=None if palette is None else read_colors(palette),
+            ignore_index=255 if len(by_value) <= 255 else _MAX_RAW,
+            raw_ids=ids,
         )
+    except InputError:
+        raise
     except ValueError as error:
-        raise InputError(f"These classes are no label set: {error}. Correct them.") from error
+        raise InputError(f"These classes are no label set: {error}. Correct them.") from None
+
+
+def with_raw_ids(labels: LabelSet, raw_ids: Any) -> LabelSet:
+    """The same classes for files that hold these values, one per class."""
+    try:
+        return msgspec.structs.replace(labels, raw_ids=read_values(raw_ids))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"The values do not fit the classes: {error}. Give one for each.") from None
 
 
 def without_raw_ids(labels: LabelSet) -> LabelSet:
@@ -136,16 +180,17 @@ def without_raw_ids(labels: LabelSet) -> LabelSet:
     return msgspec.structs.replace(labels, raw_ids=None)
 
 
-def subset_labels(labels: LabelSet, names: Sequence[str]) -> LabelSet:
+def subset_labels(labels: LabelSet, classes: Any) -> LabelSet:
     """Only these classes, numbered in this order; the values of all others are ignored."""
-    if isinstance(names, str) or not names or len(set(names)) != len(names):
-        raise InputError(f"The classes are {names!r}; a list of different class names is needed. Name each one once.")
+    names = read_class_names(classes, "classes")
+    if len(set(names)) != len(names):
+        raise InputError(f"The classes are {', '.join(names)}; each can be there once. Name each one once.")
     unknown = next((name for name in names if name not in labels.names), None)
     if unknown is not None:
         raise UnknownNameError(unknown_name_message("class", unknown, labels.names))
     chosen = [labels.names.index(name) for name in names]
     return LabelSet(
-        names=tuple(names),
+        names=names,
         palette=None if labels.palette is None else tuple(labels.palette[index] for index in chosen),
         ignore_index=labels.ignore_index,
         raw_ids=tuple(chosen if labels.raw_ids is None else (labels.raw_ids[index] for index in chosen)),
@@ -159,13 +204,6 @@ def _encoding_table(labels: LabelSet) -> np.ndarray:
     classes = np.arange(len(labels.names), dtype=dtype)
     table[classes if labels.raw_ids is None else np.array(labels.raw_ids)] = classes
     return table
-
-
-def _check_color(color: Sequence[int]) -> Color:
-    channels = tuple(int(channel) for channel in color)
-    if len(channels) != 3 or not all(0 <= channel <= 255 for channel in channels):
-        raise InputError(f"{tuple(color)} is no colour; one is three numbers from 0 to 255, RGB. Correct the palette.")
-    return channels
 
 
 def _pack(pixels: np.ndarray) -> np.ndarray:

@@ -15,13 +15,14 @@ import torch
 
 from segpipe.data.images import Alpha, BitDepth
 from segpipe.errors import InputError
+from segpipe.files import check_vacant
 from segpipe.hub import ModelFolder
 from segpipe.hub.storage import fsync_folder
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, load_model, open_folder
 
 from .calibration import SAMPLES, Calibration, choose_pictures
-from .formats import Format, find_format
+from .formats import Format, describe_formats, find_format
 from .graph import trace_network
 from .quantization import measure_agreement, quantized_format, write_quantized
 from .verification import SIZES, ExportReport, measure_difference
@@ -38,6 +39,7 @@ def export(
     samples: int = SAMPLES,
     alpha: Alpha = "auto",
     bit_depth: BitDepth = None,
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write a model as one file that other runtimes open, and check it against the network.
 
@@ -53,16 +55,22 @@ def export(
         samples: at most so many of them give the ranges of values, and so many others show the agreement.
         alpha: how these pictures are read, see `segpipe.data.reading.Reading`; a data set has its own.
         bit_depth: the same.
+        overwrite: whether a file that is there is replaced.
 
     Raises:
-        InputError: an unknown format, a path with another suffix, or nothing to calibrate with.
+        InputError: an unknown format, a path with another suffix or that is taken, or nothing to calibrate with.
         ImageError: a picture of the calibration cannot be read.
         MissingExtraError: a package that writes or runs the format is not installed.
         NumericalError: the file does not compute what the network does; nothing is left behind.
     """
     chosen, final = find_format(format), Path(path)
     if final.suffix != chosen.suffix:
-        raise InputError(f"{final} is no name for the format {format!r}. Give a path that ends with {chosen.suffix}.")
+        raise InputError(
+            f"{final} is no name for the format {format!r}, whose files end in {chosen.suffix}. Give "
+            f"{final.with_suffix(chosen.suffix)}, or another format: {describe_formats()}."
+        )
+    for file in chosen.files(final):
+        check_vacant(file, overwrite=overwrite, error=InputError)
     if calibration is not None:
         chosen = quantized_format(chosen)
     chosen.require_packages()
@@ -140,4 +148,4 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}. Free some space there, or give another path."
-        ) from error
+        ) from None

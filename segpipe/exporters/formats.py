@@ -118,8 +118,19 @@ def find_format(name: str) -> Format:
 
 
 def format_for(path: Path) -> str:
-    """The name of the format whose files end as the path does; onnx where none does."""
-    return next((format.name for format in FORMATS.values() if format.suffix == path.suffix), "onnx")
+    """The name of the format whose files end as the path does; InputError has the list."""
+    found = next((format.name for format in FORMATS.values() if format.suffix == path.suffix.lower()), None)
+    if found is None:
+        raise InputError(
+            f"{path} ends in {path.suffix or 'no suffix'}, which is not that of a format: {describe_formats()}. "
+            f"Write e.g. {path.with_suffix('.onnx')}."
+        )
+    return found
+
+
+def describe_formats() -> str:
+    """The names of the formats with what their files end in."""
+    return ", ".join(f"{format.name} ({format.suffix})" for format in FORMATS.values())
 
 
 def _version(package: str) -> str:

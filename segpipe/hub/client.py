@@ -18,7 +18,6 @@ from segpipe.errors import (
 )
 from segpipe.files import absolute_path
 from segpipe.log import get_logger
-from segpipe.names import unknown_name_message
 
 from .cache import Cache, CachedModel, Checked, Pruned
 from .folder import ModelFolder, is_model_folder, reading
@@ -207,8 +206,8 @@ class Hub:
             return replace(hub, location=f"{hub.location}/{reference.location}", revision=reference.revision)
         if reference.location.count("/") != 1:
             raise UnknownNameError(
-                f"{unknown_name_message('preset', reference.location, _preset_names())} "
-                "There is no folder of that name either; a model on a hub has a name like owner/name."
+                f"{_unknown_preset(reference.location)} There is no folder of that name either; a model on a hub "
+                "has a name like owner/name."
             )
         return replace(hub, location=reference.location, revision=reference.revision)
 
@@ -287,6 +286,12 @@ def _preset_names() -> tuple[str, ...]:
     from segpipe.configuration import preset_names
 
     return preset_names()
+
+
+def _unknown_preset(name: str) -> str:
+    from segpipe.configuration.presets import unknown_preset_message
+
+    return unknown_preset_message(name)
 
 
 def _preset_reference(name: str) -> Reference:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,8 +20,11 @@ from segpipe.configuration import (
 )
 from segpipe.configuration.foreign_libai import LIBAI_FILE, is_libai_file
 from segpipe.configuration.foreign_segmenter import VARIANT_FILE
+from segpipe.configuration.label_values import read_labels
 from segpipe.errors import InputError, SegpipeError, UnknownNameError
+from segpipe.files import check_vacant
 from segpipe.hub import Hub, ModelFolder, atomic_folder, is_model_folder
+from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
@@ -45,8 +49,9 @@ def convert(
     *,
     architecture: str | None = None,
     num_classes: int | None = None,
-    labels: LabelSet | Sequence[str] | None = None,
+    labels: Any = None,
     preset: str | None = None,
+    overwrite: bool = False,
 ) -> ModelFolder:
     """Write a model folder from any checkpoint or folder whose tensor names are known.
 
@@ -56,14 +61,15 @@ def convert(
         to: the folder to write; it must not exist yet, or be empty.
         architecture: one of `ARCHITECTURES`; else read from the source's configuration or its tensors.
         num_classes: checked against the weights.
-        labels: class names; else what the source says, else "class 0", "class 1", ….
+        labels: a label set, or class names in a list, in a text with commas or in a file; else what the source says,
+            else "class 0", "class 1", ….
         preset: take the whole configuration from this preset.
+        overwrite: whether a model folder that is there is replaced.
     """
-    target = Path(to)
+    target, given = Path(to), None if labels is None else read_labels(labels)
     if architecture is not None and preset is not None:
         raise InputError(f"architecture={architecture!r} and preset={preset!r} both say what the model is. Give one.")
-    if os.path.exists(target) and (not os.path.isdir(target) or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not empty. Name a new folder, or remove it first.")
+    check_target(target, overwrite=overwrite)
     folder = open_checkpoint(source, architecture=architecture, preset=preset)
     if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):
         logger.warning(
@@ -74,11 +80,22 @@ def convert(
             describe_preprocessing(folder.configuration),
             describe_inference(folder.configuration.inference),
         )
-    configuration = _with_labels(folder.configuration, labels)
+    configuration = _with_labels(folder.configuration, given)
     _check_classes(configuration, num_classes, origin=str(source))
     with atomic_folder(target) as in_progress:
         write_model_folder(replace(folder, configuration=configuration, name=target.name), in_progress)
+        if overwrite:
+            remove_folder(target)
     return ModelFolder.open(target)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse to write a model folder where something is, unless it may be replaced and is a model folder or empty."""
+    if not os.path.lexists(target) or (os.path.isdir(target) and not any(target.iterdir())):
+        return
+    if not is_model_folder(target):
+        raise InputError(f"{target} is not empty and not a model folder. Name a new folder, or remove it first.")
+    check_vacant(target, overwrite=overwrite, error=InputError)
 
 
 def open_checkpoint(source: str | Path, *, architecture: str | None = None, preset: str | None = None) -> ModelFolder:
@@ -185,7 +202,7 @@ def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] 
             chosen = labels if isinstance(labels, LabelSet) else _named_labels(tuple(labels))
         return msgspec.structs.replace(configuration, labels=chosen)
     except ValueError as error:
-        raise InputError(f"The labels do not fit: {error}.") from error
+        raise InputError(f"The labels do not fit: {error}.") from None
 
 
 def _names_of(labels: LabelSet | Sequence[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from msgspec.structs import replace
 from segpipe.configuration import Configuration, WeightsConfig, write_configuration
 from segpipe.configuration.huggingface_documents import huggingface_config, huggingface_preprocessor
 from segpipe.errors import InputError
+from segpipe.files import check_vacant
 from segpipe.hub import ModelFolder, atomic_folder
+from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
 
 from .building import build_outline
-from .conversion import open_checkpoint, sidecar_of
+from .conversion import check_target, open_checkpoint, sidecar_of
 from .dialects import translate
 from .dialects.rules import Tensors
 from .dialects.segformer import NORM_EPS
@@ -30,7 +33,7 @@ PICKLES = (".pth", ".pt", ".bin")
 MMCV_DIALECTS = ("nvlabs", "mmseg", "easycv", "unept")
 
 
-def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
+def convert_back(source: str | Path, to: str | Path, *, dialect: str, overwrite: bool = False) -> Path:
     """Write a model's weights in another implementation's names.
 
     A .safetensors file has the tensors alone. In a .pth file they lie where that implementation looks for them:
@@ -46,32 +49,33 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str) -> Path:
             which `from_pretrained` opens.
         dialect: "nvlabs", "mmseg", "easycv", "huggingface", "libai", "segmenter", "unept"; "vit" and "resnet" for the
             encoder alone.
+        overwrite: whether files that are there are replaced.
     """
     target = Path(to)
     if dialect == "huggingface" and not target.suffix:
-        return _write_huggingface_folder(source, target)
+        return _write_huggingface_folder(source, target, overwrite=overwrite)
     if target.suffix not in (*PICKLES, ".safetensors"):
         raise InputError(f"{target} ends in none of .safetensors, {', '.join(PICKLES)}. Name a file that does.")
     beside = sidecar_of(target)
     for path in (target, beside):
-        if os.path.exists(path):
-            raise InputError(f"{path} exists. Name a new file, or remove it first.")
+        check_vacant(path, overwrite=overwrite, error=InputError)
     folder = open_checkpoint(source)
     tensors = write_dialect(own_tensors(folder), dialect)
     _warn_of_eps(folder.configuration, dialect)
+    written = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name}") if overwrite else target
     if target.suffix == ".safetensors":
-        write_tensors(tensors, target)
+        write_tensors(tensors, written)
     else:
-        write_pickle(_wrapped(tensors, dialect, folder.configuration), target)
+        write_pickle(_wrapped(tensors, dialect, folder.configuration), written)
+    os.replace(written, target)
     if dialect == "segpipe" or WRITTEN_DIALECTS[dialect].has_head:
         write_configuration(replace(folder.configuration, weights=None), beside)
     return target
 
 
-def _write_huggingface_folder(source: str | Path, target: Path) -> Path:
+def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bool) -> Path:
     """The weights with Hugging Face's two documents, and ours beside them."""
-    if os.path.exists(target):
-        raise InputError(f"{target} exists. Name a new folder, or remove it first.")
+    check_target(target, overwrite=overwrite)
     folder = open_checkpoint(source)
     documents = {
         "config.json": huggingface_config(folder.configuration),
@@ -85,6 +89,8 @@ def _write_huggingface_folder(source: str | Path, target: Path) -> Path:
             (in_progress / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         weights = WeightsConfig(source=None, file="model.safetensors", dialect="huggingface")
         write_configuration(replace(folder.configuration, weights=weights), in_progress / "configuration.json")
+        if overwrite:
+            remove_folder(target)
     return target
 
 

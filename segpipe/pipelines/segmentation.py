@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.configuration.label_values import read_class_names, read_colors
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
 
@@ -68,8 +69,8 @@ class Segmentation(Mapping[str, Any]):
             )
         self._label_map = label_map
         self._score_of = _scores_by_index(class_scores)
-        self._names = tuple(names)
-        self._palette = None if palette is None else tuple((int(r), int(g), int(b)) for r, g, b in palette)
+        self._names = names if isinstance(names, tuple) else read_class_names(names)
+        self._palette = palette if palette is None or isinstance(palette, tuple) else read_colors(palette)
         self._image = image
         self._source = str(source)
         self._timings = dict(timings or {})
@@ -248,7 +249,7 @@ class Segmentation(Mapping[str, Any]):
         segment get the first index beyond the names.
         """
         source, size, segments = document.read_document(contents)
-        all_names = document.names_of(segments) if names is None else tuple(names)
+        all_names = document.names_of(segments) if names is None else read_class_names(names)
         label_map = document.label_map_of(segments, size, len(all_names))
         scores = {segment.index: segment.score for segment in segments}
         return cls(label_map, scores, all_names, palette=palette, image=image, source=source)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.cli.data import parse_options
 from segpipe.cli.main import main
+from segpipe.cli.parsing import parse_options
 from segpipe.configuration import LabelSet
 from segpipe.data import Sample
 from segpipe.errors import InputError
@@ -86,16 +86,17 @@ def test_a_folder_without_data_is_one_sentence(tmp_path, capsys):
     assert "There is no folder" in said.err
 
 
-def test_options_are_json_or_text_and_names_are_lists():
-    assert parse_options(["names=sky, road", "palette=[[1, 2, 3]]", "split_file=train.txt", "classes=car"]) == {
-        "names": ["sky", "road"],
+def test_options_are_json_or_text():
+    assert parse_options(["names=sky, road", "palette=[(1, 2, 3)]", "split-file=train.txt", "x=null", "y=True"]) == {
+        "names": "sky, road",
         "palette": [[1, 2, 3]],
         "split_file": "train.txt",
-        "classes": ["car"],
+        "x": None,
+        "y": True,
     }
 
 
-@pytest.mark.parametrize("pairs", [["names"], ["=a"], ["names=a", "names=b"], ['label_set={"names": ["a"]}']])
+@pytest.mark.parametrize("pairs", [["names"], ["=a"], ["names=a", "names=b"]])
 def test_options_that_cannot_be_are_refused(pairs):
     with pytest.raises(InputError, match="--option"):
         parse_options(pairs)

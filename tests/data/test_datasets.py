@@ -194,7 +194,7 @@ def test_colour_masks_are_understood_by_a_label_set_with_colours(tmp_path):
 
 def test_a_folder_needs_class_names_from_one_place(tmp_path):
     put_mixed_folder(tmp_path)
-    with pytest.raises(InputError, match=r"Nothing says what the classes .* `names`, such as sky,road"):
+    with pytest.raises(InputError, match=r'Nothing says what the classes .* Give names=\["road", "sky"\]'):
         load_dataset("folder", tmp_path, "all")
     with pytest.raises(InputError, match="Give one of them"):
         load_dataset("folder", tmp_path, "all", names=NAMES, label_set="camvid")
@@ -317,3 +317,41 @@ def test_modelscope_folders_open_as_folders(tmp_path):
     put_label(tmp_path, "labels/train/a.png", [[0, 2, 255]])
     label_set = LabelSet(names=NAMES)
     assert labels_of(MsDataset.load(os.fspath(tmp_path), label_set=label_set).open()) == {"a.jpg": [[0, 2, 255]]}
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "values"),
+    [
+        ({"names": "sky"}, ("sky",), [[0, 255]]),
+        ({"names": "road,sky"}, ("road", "sky"), [[0, 1]]),
+        ({"names": {0: "road", 1: "sky"}}, ("road", "sky"), [[0, 1]]),
+        ({"names": {1: "sky"}}, ("sky",), [[255, 0]]),
+        ({"names": np.array(["road", "sky"]), "raw_ids": (1, 0)}, ("road", "sky"), [[1, 0]]),
+        ({"label_set": {"names": ["road", "sky"]}}, ("road", "sky"), [[0, 1]]),
+    ],
+)
+def test_names_of_a_folder_have_many_forms(tmp_path, options, names, values):
+    put_image(tmp_path, "images/train/a.png", size=(1, 2))
+    put_label(tmp_path, "labels/train/a.png", [[0, 1]])
+    dataset = load_dataset("folder", tmp_path, **options)
+    assert dataset.labels.names == names
+    assert dataset[0].label.tolist() == values
+
+
+def test_the_hint_for_a_file_of_labels_fits_masks_that_begin_at_0(tmp_path):
+    put_image(tmp_path, "images/train/a.png", size=(1, 2))
+    put_label(tmp_path, "labels/train/a.png", [[0, 1]])
+    with pytest.raises(InputError) as caught:
+        load_dataset("folder", tmp_path)
+    (tmp_path / "labels.json").write_text(re.search(r"labels\.json: (\{.*?\})", str(caught.value))[1])
+    assert load_dataset("folder", tmp_path)[0].label.tolist() == [[0, 1]]
+
+
+def test_the_colours_of_a_mask_are_offered_as_a_palette(tmp_path):
+    put_image(tmp_path, "images/train/a.png", size=(1, 2))
+    (tmp_path / "labels/train").mkdir(parents=True)
+    Image.fromarray(np.array([[[9, 0, 0], [255, 0, 0]]], np.uint8)).save(tmp_path / "labels/train/a.png")
+    with pytest.raises(ImageDecodeError, match=re.escape("give palette=[(9, 0, 0), (255, 0, 0)], in the order")):
+        _ = load_dataset("folder", tmp_path, names=["road", "sky"])[0]
+    dataset = load_dataset("folder", tmp_path, names=["road", "sky"], palette=np.array([[9, 0, 0], [255, 0, 0]]))
+    assert dataset[0].label.tolist() == [[0, 1]]

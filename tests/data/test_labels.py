@@ -105,8 +105,7 @@ def test_a_subset_needs_known_different_names():
         subset_labels(LABELS, ["rod"])
     with pytest.raises(InputError, match="Name each one once"):
         subset_labels(LABELS, ["sky", "sky"])
-    with pytest.raises(InputError, match="a list of different class names"):
-        subset_labels(LABELS, "sky")
+    assert subset_labels(LABELS, "sky").names == ("sky",)
 
 
 def save(path, array, mode=None, **options):
@@ -241,7 +240,7 @@ def test_a_palette_needs_one_colour_per_class():
         build_color_table(LABELS, [(1, 2, 3)])
     with pytest.raises(InputError, match="stands for two things"):
         build_color_table(LABELS, [(1, 2, 3), (1, 2, 3)])
-    with pytest.raises(InputError, match="is no colour"):
+    with pytest.raises(InputError, match="not a colour"):
         build_color_table(LABELS, [(1, 2, 3), (1, 2, 256)])
 
 

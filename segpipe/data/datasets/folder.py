@@ -5,23 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
+from segpipe.configuration.label_values import read_colors
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
 
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
-from ..labels import (
-    Color,
-    build_color_table,
-    build_label_set,
-    dataset_labels,
-    read_label_set,
-)
+from ..labels import Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
 from .dataset import LabelReader, SegmentationDataset
 from .folder_layouts import find_layouts
 from .loading import DATASETS
@@ -46,10 +42,11 @@ def build_folder(
     root: AnyPath,
     split: str = "train",
     *,
-    label_set: LabelSet | str | None = None,
-    names: Sequence[str] | None = None,
-    palette: Sequence[Color] | None = None,
-    ignore_colors: Sequence[Color] = (),
+    label_set: LabelSet | AnyPath | dict[str, Any] | None = None,
+    names: Any = None,
+    raw_ids: Any = None,
+    palette: Any = None,
+    ignore_colors: Any = (),
     images: str | None = None,
     labels: str | None = None,
     read: str | None = None,
@@ -71,8 +68,10 @@ def build_folder(
         split: train, val, …, or all.
         label_set: the classes, the name of a data set that has them, or a JSON file with them; None: `names`, or
             labels.json in the root.
-        names: of the classes, instead of a label set.
-        palette: one colour per class, for colour masks.
+        names: of the classes, instead of a label set: a list, a text with commas between them, a file with one a line,
+            or a mapping of the values in the masks to names, such as {1: "road", 2: "sky"}.
+        raw_ids: the value of each class in the masks, where they are not 0, 1, …
+        palette: one colour per class, for colour masks: (R, G, B) or "#rrggbb".
         ignore_colors: colours of pixels that are no class.
         images: folder of the images below the root. If None, images, imgs, img and other usual names are tried.
         labels: folder of the masks below the root. If None, labels, masks, annotations and other usual names are tried.
@@ -82,9 +81,11 @@ def build_folder(
             it is found where all masks have the same one.
         split_file: a list with an image, or an image and its mask, a line; with commas, tabs or blanks between.
     """
-    folder = existing_folder(root)
-    classes = _label_set(folder, label_set, names, palette)
-    reader = _reader(classes, palette, ignore_colors, read)
+    folder, colors = existing_folder(root), None if palette is None else read_colors(palette)
+    classes = _label_set(folder, label_set, names, colors)
+    if raw_ids is not None:
+        classes = with_raw_ids(classes, raw_ids)
+    reader = _reader(classes, colors, read_colors(ignore_colors, "ignore_colors"), read)
     suffix = _bare_suffix(label_suffix or "")
     layout = Layout(
         images or _IMAGES[0],
@@ -121,36 +122,36 @@ def _warn_of_strays(dataset: SegmentationDataset) -> None:
                 return
 
 
-def _label_set(
-    root: Path, label_set: LabelSet | str | None, names: Sequence[str] | None, palette: Sequence[Color] | None
-) -> LabelSet:
+def _label_set(root: Path, label_set: Any, names: Any, palette: tuple[Color, ...] | None) -> LabelSet:
     if label_set is not None and names is not None:
         raise InputError("Both label_set and names are given; they say the same thing. Give one of them.")
     if names is not None:
         return build_label_set(names, palette=palette)
-    if isinstance(label_set, LabelSet):
-        return label_set
-    if isinstance(label_set, str):
-        return read_label_set(Path(label_set)) if label_set.endswith(".json") else dataset_labels(label_set)
+    if label_set is not None:
+        return open_label_set(label_set)
     if os.path.isfile(root / LABEL_SET_FILE):
         return read_label_set(root / LABEL_SET_FILE)
     raise InputError(
-        f"Nothing says what the classes in {root} are; their names are needed. Give `names`, such as sky,road, in "
-        f"the order of the values in the masks, or a `label_set`, or write {root / LABEL_SET_FILE}: "
-        '{"names": ["sky", "road"], "raw_ids": [1, 2]}.'
+        f"Nothing says what the classes in {root} are; their names are needed, in the order of the masks' values. "
+        f"Give {advice.option('names', ['road', 'sky'])}, or write {root / LABEL_SET_FILE}: "
+        '{"names": ["road", "sky"]}. They are the values 0, 1, …; for others, such as 1 and 2, add "raw_ids": [1, 2].'
     )
 
 
 def _reader(
-    classes: LabelSet, palette: Sequence[Color] | None, ignored: Sequence[Color], read: str | None
+    classes: LabelSet, palette: tuple[Color, ...] | None, ignored: tuple[Color, ...], read: str | None
 ) -> LabelReader:
     if read not in (None, "colors", "indices"):
-        raise InputError(f"read is {read!r}; it must be 'colors' or 'indices'. Leave it out for indices, checked.")
+        raise InputError(
+            f"read is {read!r}; it must be 'colors' or 'indices'. Give {advice.option('read', 'indices')}, or leave "
+            "it out."
+        )
     colors = classes.palette if palette is None else palette
     is_ambiguous = colors is None or (palette is None and len(set(colors)) < len(colors))  # one colour for two classes
     if is_ambiguous and (ignored or read == "colors"):
         given = "ignore_colors is" if ignored else "read=colors is"
-        raise InputError(f"{given} given without colours of the classes. Give palette, one colour per class.")
+        example = advice.option("palette", [(0, 0, 0), (255, 0, 0)])
+        raise InputError(f"{given} given without colours of the classes. Give one per class, such as {example}.")
     if is_ambiguous:
         return read_label if read is None else functools.partial(read_label, classes=None)
     assert colors is not None

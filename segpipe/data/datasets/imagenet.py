@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from segpipe.configuration import LabelSet
+from segpipe.configuration.label_values import read_class_names
 from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
@@ -37,7 +39,7 @@ def build_imagenet(
     root: AnyPath,
     split: str = "train",
     *,
-    names: AnyPath | Sequence[str] | None = None,
+    names: Any = None,
     split_file: AnyPath | None = None,
 ) -> ClassificationDataset:
     """ImageNet-1k as it is unpacked: see `build_class_folders`, whose arguments are the same."""
@@ -49,7 +51,7 @@ def build_class_folders(
     root: AnyPath,
     split: str = "train",
     *,
-    names: AnyPath | Sequence[str] | None = None,
+    names: Any = None,
     split_file: AnyPath | None = None,
 ) -> ClassificationDataset:
     """Pictures in SPLIT/CLASS/, or listed in SPLIT.txt with their classes.
@@ -107,27 +109,32 @@ def _class_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _classes(
-    root: Path, base: Path | None, listing: Path | None, names: AnyPath | Sequence[str] | None
-) -> tuple[LabelSet, Classes]:
+def _classes(root: Path, base: Path | None, listing: Path | None, names: Any) -> tuple[LabelSet, Classes]:
     """The label set, and the class index of each folder's name."""
     folders = _class_folders(root / "train") or _class_folders(root / "training")
     if not folders and base is not None and listing is None:
         folders = _class_folders(base)
-    if names is not None and not isinstance(names, str | os.PathLike):
-        return _named(list(names), folders)
-    path = (
-        Path(os.path.expanduser(names))
-        if names is not None
-        else next((root / name for name in NAME_FILES if os.path.isfile(root / name)), None)
-    )
+    if names is None:
+        path = next((root / name for name in NAME_FILES if os.path.isfile(root / name)), None)
+    else:
+        path = _names_file(root, names)
+        if path is None:
+            return _named(list(read_class_names(names)), folders)
     if path is not None:
-        return _from_file(path if os.path.isfile(path) else root / path, folders)
+        return _from_file(path, folders)
     if folders:
         return _named(folders, folders)
     assert listing is not None
     count = 1 + max(_highest(root / name) for name in dict.fromkeys([listing, *_all_lists(root)]))
     return _named([f"class {index}" for index in range(count)], [])
+
+
+def _names_file(root: Path, names: Any) -> Path | None:
+    """The text file of names that an argument is, from the current folder or the root, or None."""
+    if not isinstance(names, str | os.PathLike):
+        return None
+    path = Path(os.path.expanduser(names))
+    return next((place for place in (path, root / path) if os.path.isfile(place)), None)
 
 
 def _named(names: list[str], folders: Sequence[str]) -> tuple[LabelSet, Classes]:

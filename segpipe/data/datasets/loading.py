@@ -88,6 +88,18 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
     return (concat([train, *mixed]) if mixed else train), evaluation
 
 
+def all_options() -> set[str]:
+    """The options of all data sets that are registered."""
+    return {option for name in DATASETS for option in options_of(name)}
+
+
+def options_of(name: str) -> list[str]:
+    """The options that a data set takes, those of `load_dataset` included."""
+    parameters = inspect.signature(DATASETS.get(name)).parameters.values()
+    own = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [*own, "classes", "alpha", "bit_depth"]
+
+
 def _with_reading(dataset: Any, reading: Reading) -> Any:
     """The data set with images read so."""
     reading.check()
@@ -113,8 +125,6 @@ def _check_options(name: str, builder: Callable[..., SegmentationDataset], optio
     parameters = inspect.signature(builder).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return
-    known = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-    unknown = next((option for option in options if option not in known), None)
+    unknown = next((option for option in options if option not in options_of(name)), None)
     if unknown is not None:
-        known += ["classes", "alpha", "bit_depth"]
-        raise InputError(unknown_name_message(f"option of the data set {name}", unknown, known))
+        raise InputError(unknown_name_message(f"option of the data set {name}", unknown, options_of(name)))
