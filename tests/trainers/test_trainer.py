@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_passed_over(recipe, data_root, tmp_path, caplog
     assert_equal_weights(expected, again.model.state_dict())
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_processes_lose_nothing(recipe, data_root, tmp_path, kills):
     """kill -9 at random moments, and the weights are those of a run in peace."""
     steps = 4 * kills
@@ -156,7 +156,7 @@ def test_sigterm_saves_and_says_that_it_can_go_on(recipe, data_root, tmp_path):
     assert load_newest(tmp_path / "run" / "checkpoints").progress.step >= 1
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_processes_train_as_one_with_the_whole_batch(recipe, data_root, tmp_path, workers):
     # Without chance; and with SGD, since AdamW makes whole steps of gradients that are zero but for rounding.
     plain = [
@@ -175,6 +175,7 @@ def test_two_processes_train_as_one_with_the_whole_batch(recipe, data_root, tmp_
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(recipe, data_root, tmp_path):
     calm = ["model.head.dropout=0.0", "model.encoder.drop_path_rate=0.0", "train.batch_size=4"]
     calm.append('train.optimizer={"type": "sgd", "lr": 0.05, "weight_decay": 0.01}')
