@@ -45,7 +45,7 @@ def build_configuration(document: Any, *, origin: str) -> Configuration:
     try:
         configuration = msgspec.convert(migrated, Configuration)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{origin}: {explain(error, migrated)}") from error
+        raise ConfigurationError(f"{origin}: {explain(error, migrated)}") from None
     problem = oversized(configuration)
     if problem is not None:
         raise ConfigurationError(f"{origin}: {problem}")

@@ -70,7 +70,7 @@ def configuration_from_huggingface(
     except ConfigurationError:
         raise
     except ValueError as error:  # what our own document would not allow either
-        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from error
+        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from None
 
 
 def _architecture(model: ForeignDocument) -> str:

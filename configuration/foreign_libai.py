@@ -68,7 +68,7 @@ def configuration_from_libai(document: Any, *, class_name: str, origin: str) -> 
     except ConfigurationError:
         raise
     except ValueError as error:  # what our own document would not allow either
-        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from error
+        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from None
 
 
 def _model_section(text: str) -> str:

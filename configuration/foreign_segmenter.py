@@ -60,7 +60,7 @@ def configuration_from_variant(document: Any, *, origin: str) -> Configuration:
     except ConfigurationError:
         raise
     except ValueError as error:  # what our own document would not allow either
-        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from error
+        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from None
 
 
 def segmenter_inference(window: int, stride: int) -> InferenceConfig:

@@ -40,7 +40,7 @@ def parse_json(text: bytes | str, *, origin: str) -> Any:
         raise ConfigurationError(
             f"{origin}: line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}. "
             "JSON has double quotes, no comments and no comma after the last item. Correct that line."
-        ) from error
+        ) from None
     check_values(value, origin=origin)
     return value
 
@@ -104,7 +104,7 @@ def _decode(text: bytes | str, *, origin: str) -> str:
         raise ConfigurationError(
             f"{origin}: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8; the whole text has to be. "
             "Save it again as UTF-8."
-        ) from error
+        ) from None
 
 
 # A string (even one that never ends) or a bracket. Nothing here can backtrack.

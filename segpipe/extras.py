@@ -20,7 +20,7 @@ def import_opencv() -> Any:
     try:
         return importlib.import_module("cv2")
     except Exception as error:  # a damaged installation raises AttributeError and others
-        raise MissingExtraError(explain_opencv(str(error).strip().rstrip("."))) from error
+        raise MissingExtraError(explain_opencv(str(error).strip().rstrip("."))) from None
 
 
 def import_extra(module: str, *, extra: str) -> Any:
@@ -29,7 +29,7 @@ def import_extra(module: str, *, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         why = str(error).strip().rstrip(".")
-        raise MissingExtraError(f'{module} cannot be imported: {why}. Run pip install "segpipe[{extra}]".') from error
+        raise MissingExtraError(f'{module} cannot be imported: {why}. Run pip install "segpipe[{extra}]".') from None
 
 
 def explain_opencv(reason: str) -> str:

@@ -112,7 +112,7 @@ def prepare_work_dir(work_dir: Path) -> None:
         raise InputError(
             f"The work directory {work_dir} cannot be written: {error.strerror or error}. "
             "It must be a folder, old or new, that you may write to. Choose another work_dir."
-        ) from error
+        ) from None
 
 
 def check_shared(work_dir: Path, found: str) -> None:
@@ -233,7 +233,7 @@ def refusals_explained(final: Path, advice: str) -> Iterator[None]:
     except OSError as error:
         origin = error.__cause__ if isinstance(error, CacheError) and error.__cause__ else error
         reason = getattr(origin, "strerror", None) or str(origin).strip(". ")
-        raise CacheError(f"{final} cannot be written: {reason}; {free_space_text(final)}. {advice}") from error
+        raise CacheError(f"{final} cannot be written: {reason}; {free_space_text(final)}. {advice}") from None
 
 
 def free_space_text(path: Path) -> str:

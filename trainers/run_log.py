@@ -173,7 +173,7 @@ def _open_for_lines(path: Path) -> TextIO:
         raise InputError(
             f"The log {path} cannot be written: {error.strerror or error}. It must be a regular file, old or new, that "
             "you may write to. Move it away, or choose another work_dir."
-        ) from error
+        ) from None
     return io.TextIOWrapper(file, encoding="utf-8")
 
 

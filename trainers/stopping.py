@@ -33,8 +33,8 @@ def sole_run(work_dir: Path) -> Iterator[None]:
     try:
         if distributed.is_main():
             lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"Another run works in {work_dir}. Choose another work_dir, or wait for it to end.") from error
+    except Timeout:
+        raise InputError(f"Another run works in {work_dir}. Choose another work_dir, or wait for it to end.") from None
     try:
         yield
     finally:

@@ -238,7 +238,7 @@ class Trainer:
         except NumericalError as error:
             kept = list_checkpoints(self.parts.work_dir / CHECKPOINTS)
             last = f"The last checkpoint is {kept[-1]}." if kept else "There is no checkpoint yet."
-            raise NumericalError(f"{error} {last}") from error
+            raise NumericalError(f"{error} {last}") from None
         samples = self.progress.samples + self.config.batch_size * self.config.accumulate
         self.progress = replace(self.progress, step=step + 1, samples=samples)
         self._check_learning(report)

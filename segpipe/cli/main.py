@@ -171,18 +171,26 @@ def _full_memory_explained(flags: frozenset[str]) -> Iterator[None]:
             raise
         is_training = "--work-dir" in flags
         savers = [each for each in _SAVERS if each.split()[0] in flags and ("train." not in each or is_training)]
-        raise SegpipeError(f"The device's memory is full. Try {' or '.join(savers)}. ({_first_line(error)})") from error
+        raise SegpipeError(f"The device's memory is full. Try {' or '.join(savers)}. ({_first_line(error)})") from None
 
 
 def _report(error: Exception) -> int:
     if os.environ.get("SEGPIPE_DEBUG", "0") not in ("", "0"):
-        print_note(traceback.format_exc())
+        print_note("".join(traceback.format_exception(_with_its_causes(error))))
     print_message(_sentence(error))
     try:
         sys.stdout.flush()
     except (SegpipeError, OSError):
         _close_stdout()
     return ERROR
+
+
+def _with_its_causes(error: BaseException) -> BaseException:
+    """Let a traceback show the errors that were hidden because ours says what they said."""
+    inner = error.__cause__ or error.__context__
+    if inner is not None:
+        error.__cause__ = _with_its_causes(inner)
+    return error
 
 
 def _sentence(error: Exception) -> str:

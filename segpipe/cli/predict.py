@@ -196,4 +196,4 @@ def _opened(name: str | None) -> Iterator[IO[str] | None]:
         except OSError as error:
             if isinstance(error, SegpipeError | BrokenPipeError) or error.filename is not None:
                 raise
-            raise InputError(f"{path} cannot be written: {error.strerror or error}. Free some space there.") from error
+            raise InputError(f"{path} cannot be written: {error.strerror or error}. Free some space there.") from None

@@ -112,7 +112,7 @@ def _written() -> Iterator[None]:
         raise
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"The result cannot be written to stdout: {reason}. Redirect it to another place.") from error
+        raise InputError(f"The result cannot be written to stdout: {reason}. Redirect it to another place.") from None
 
 
 @contextmanager

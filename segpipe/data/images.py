@@ -143,9 +143,9 @@ def _decode(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.nda
     except (ImageError, MemoryError):
         raise
     except InputError as error:
-        raise ImageDecodeError(str(error)) from error
+        raise ImageDecodeError(str(error)) from None
     except Exception as error:  # on broken data Pillow's readers raise nearly anything
-        raise _decoding_failed(error, name) from error
+        raise _decoding_failed(error, name) from None
 
 
 def _decoding_failed(error: Exception, name: str) -> ImageError:
@@ -266,13 +266,13 @@ def _from_pillow(picture: Image.Image, reading: Reading, name: str) -> np.ndarra
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # see _decode
-        raise _decoding_failed(error, name) from error
+        raise _decoding_failed(error, name) from None
     try:
         return _upright(_rgb_of(picture, reading, name), picture)
     except (ImageError, InputError):
         raise
     except ValueError as error:
-        raise ImageDecodeError(f"{name} has Pillow's mode {picture.mode}: {error}. Convert it to RGB.") from error
+        raise ImageDecodeError(f"{name} has Pillow's mode {picture.mode}: {error}. Convert it to RGB.") from None
 
 
 def _rgb_of(picture: Image.Image, reading: Reading, name: str) -> np.ndarray:

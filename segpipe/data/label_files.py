@@ -90,7 +90,7 @@ def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # on broken data Pillow's readers raise nearly anything
-        raise ImageDecodeError(f"The label {name} is truncated or damaged: {error}. Write it again.") from error
+        raise ImageDecodeError(f"The label {name} is truncated or damaged: {error}. Write it again.") from None
     if found == "PNG" and data[24] == 16 and picture.mode in ("RGB", "RGBA"):
         raise _deep_colors(name)
     return picture, data[24] if found == "PNG" else 0

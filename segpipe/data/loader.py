@@ -116,7 +116,8 @@ def build_loader(
 class Loader(Iterator[Batch]):
     """The batches of one training process, without end; worker processes live from the first batch to `close`.
 
-    An error on the way has the name of the file in its message; with workers its cause shows the worker's traceback.
+    An error on the way has the name of the file in its message; with workers, its cause shows the traceback of a data
+    set's or a transform's own error.
     After it no batches come: to go on, build a loader that starts at `consumed`, or behind the batch that failed.
 
     Attributes:
@@ -184,7 +185,7 @@ class Loader(Iterator[Batch]):
             waited += LOOK_AROUND
             self._tell(waited)
         if isinstance(batch, _Failure):
-            raise batch.error from _WorkerError(batch.traceback)
+            raise batch.error from (_WorkerError(batch.traceback) if batch.traceback else None)
         return batch
 
     def _tell(self, waited: float) -> None:
@@ -280,6 +281,7 @@ class _Failure(NamedTuple):
 
     error: SegpipeError
     traceback: str
+    """Of the code that raised something else; empty where the error itself says all."""
 
 
 class _WorkerError(Exception):
@@ -302,7 +304,8 @@ class _Reporter:
         try:
             return self.reader[keys]
         except SegpipeError as error:
-            return _Failure(error.with_traceback(None), traceback.format_exc())
+            told = "" if error.__cause__ is None else traceback.format_exc()
+            return _Failure(error.with_traceback(None), told)
 
 
 def _as_it_is(batch: Any) -> Any:

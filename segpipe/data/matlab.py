@@ -48,7 +48,7 @@ def read_matlab(path: str | os.PathLike[str], names: Collection[str]) -> dict[st
     except ImageTooLargeError:
         raise
     except Exception as error:  # on damaged data scipy raises nearly anything
-        raise ImageDecodeError(f"{name} is truncated or damaged: {error}. Write it again.") from error
+        raise ImageDecodeError(f"{name} is truncated or damaged: {error}. Write it again.") from None
 
 
 def _unpacked_matrices(data: bytes, order: str, name: str) -> Iterator[bytes]:

@@ -270,7 +270,7 @@ def _fetch(url: str, name: str, *, timeout: tuple[float, float], deadline: float
     try:
         data = fetch_bytes(url, timeout=timeout, max_bytes=bound, deadline=deadline)
     except (DownloadError, ValueError) as error:  # ValueError: a URL that urllib cannot take apart
-        raise ImageFetchError(f"{name} could not be fetched: {error}") from error
+        raise ImageFetchError(f"{name} could not be fetched: {error}") from None
     if picture_format(data) is None:
         raise ImageFetchError(
             f"{name} answered, but not with a picture. {describe_unreadable(data, 'The answer')} "
@@ -295,7 +295,7 @@ def _decode_text(text: str, kind: Kind, max_bytes: int) -> bytes:
     try:
         return base64.b64decode("".join(unquote(payload).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ImageDecodeError(f"{_shown(text)} is damaged base64: {error}. Encode the picture again.") from error
+        raise ImageDecodeError(f"{_shown(text)} is damaged base64: {error}. Encode the picture again.") from None
 
 
 def _path_of(text: str, kind: Kind) -> str:
@@ -320,4 +320,4 @@ def _children(folder: str) -> list[str]:
     try:
         return [os.path.join(folder, name) for name in os.listdir(folder)]
     except OSError as error:
-        raise InputError(f"The folder {folder} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror}. Check its permissions.") from None

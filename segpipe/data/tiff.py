@@ -173,8 +173,8 @@ def read_pages(data: bytes, name: str) -> list[Page]:
             offset = following
         else:
             offset = 0
-    except (struct.error, ValueError, OverflowError) as error:
-        raise ImageDecodeError(f"{name} is damaged: a TIFF directory cannot be read. Write it again.") from error
+    except (struct.error, ValueError, OverflowError):
+        raise ImageDecodeError(f"{name} is damaged: a TIFF directory cannot be read. Write it again.") from None
     if offset:
         raise ImageTooLargeError(
             f"{name} has more than {len(pages):,} pages. Split it, or raise SEGPIPE_MAX_TIFF_PAGES if it is trusted."

@@ -53,7 +53,7 @@ def dead_workers_explained() -> Iterator[None]:
         raise SegpipeError(
             f"A loader worker ended without a word, as when memory or shared memory (/dev/shm) is full: {error} "
             "Use fewer workers or a smaller batch, or workers=0 to see an error of the code."
-        ) from error
+        ) from None
 
 
 def stop_workers(running: list[Any]) -> None:

@@ -195,7 +195,7 @@ def _count(network: Network, samples: Iterable[LabelledPicture], plan: Plan, tal
                 counted = prediction if plan.classes is None else plan.classes[prediction]
                 tally.update(prediction=counted, label=sample.label)
             except InputError as error:
-                raise InputError(f"{sample.name}: {error}") from error
+                raise InputError(f"{sample.name}: {error}") from None
         if plan.should_stop is not None and plan.should_stop():
             raise EvaluationStopped
 
@@ -225,4 +225,4 @@ def _numpy_labels(prediction: Prediction, sample: LabelledPicture) -> np.ndarray
     try:
         return label_map(prediction).labels.cpu().numpy()
     except NumericalError as error:
-        raise NumericalError(f"{sample.name}: {error}") from error
+        raise NumericalError(f"{sample.name}: {error}") from None

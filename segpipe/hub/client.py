@@ -176,7 +176,7 @@ class Hub:
             raise
         except DownloadError as error:
             if cached is None:
-                raise _not_cached(error, source, wanted, shelf.revisions()) from error
+                raise _not_cached(error, source, wanted, shelf.revisions()) from None
             logger.warning(
                 "Using the cached %s@%s, the source could not be asked: %s", source.label, wanted.revision, error
             )

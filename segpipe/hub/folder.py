@@ -103,7 +103,7 @@ def reading(folder: Path) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         raise ModelFolderError(
             f"{error.filename or folder} cannot be read: {reason}. Check the path and its permissions."
-        ) from error
+        ) from None
 
 
 def is_model_folder(path: str | Path) -> bool:

@@ -106,7 +106,7 @@ class Backoff:
         is_late = self.clock() - self.started + delay > self.limits.deadline
         most = self._most_attempts(error)
         if self.attempt >= most or is_late:
-            raise error.final(self.attempt) from error
+            raise error.final(self.attempt) from None
         logger.warning("%s Attempt %d of %d in %.1f s.", error, self.attempt + 1, most, delay)
         self.sleep(delay)
 

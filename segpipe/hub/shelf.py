@@ -188,7 +188,7 @@ def list_children(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise CacheError(f"Cannot read {folder}: {error.strerror}. Set SEGPIPE_HOME to a folder of yours.") from error
+        raise CacheError(f"Cannot read {folder}: {error.strerror}. Set SEGPIPE_HOME to a folder of yours.") from None
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> None:

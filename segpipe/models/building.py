@@ -70,7 +70,7 @@ def build_outline(config: ModelConfig) -> SegpipeNetwork:
         raise ConfigurationError(
             f"model: no network has these numbers: {str(error).splitlines()[0] or type(error).__name__}. Correct the "
             "channels, heads and sizes of the section."
-        ) from error
+        ) from None
     count = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     most = limit("model_parameters")
     if count > most:

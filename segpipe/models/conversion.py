@@ -176,7 +176,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
     except ValueError as error:  # what a configuration of ours does not allow
         if isinstance(error, SegpipeError):
             raise
-        raise InputError(f"{checkpoint.path}: {error}. Convert it with a preset that says what it is.") from error
+        raise InputError(f"{checkpoint.path}: {error}. Convert it with a preset that says what it is.") from None
 
 
 def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] | None) -> Configuration:

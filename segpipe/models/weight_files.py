@@ -83,7 +83,7 @@ def _open(path: Path) -> BinaryIO:
         file.seek(0)
     except OSError as error:  # a failing disk
         file.close()
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}. Check its disk.") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}. Check its disk.") from None
     return file
 
 
@@ -100,7 +100,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(str(path))
     except Exception as error:  # beside SafetensorError: types that this release of torch does not have, memory
-        raise _damaged(path, "a complete safetensors file", error) from error
+        raise _damaged(path, "a complete safetensors file", error) from None
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
@@ -114,9 +114,9 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
         except TypeError as error:
             raise WeightsError(
                 f"{path} holds an array that is not a tensor: {_first_line(error)}. Save numbers alone."
-            ) from error
+            ) from None
         except Exception as error:  # damaged archives raise nearly anything
-            raise _damaged(path, "a complete .npz file of numbers", error) from error
+            raise _damaged(path, "a complete .npz file of numbers", error) from None
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -150,13 +150,13 @@ def read_pickle(path: Path) -> Any:
         file.seek(0)
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
+        except pickle.UnpicklingError:
             raise WeightsError(
                 f"{path} holds more than tensors and plain values, and segpipe runs no code from a file. "
                 "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
-            ) from error
+            ) from None
         except Exception as error:  # damaged pickles raise nearly anything
-            raise _damaged(path, "a complete PyTorch file", error) from error
+            raise _damaged(path, "a complete PyTorch file", error) from None
 
 
 def _check_archive(file: BinaryIO, path: Path, *, may_compress: bool) -> None:
@@ -168,7 +168,7 @@ def _check_archive(file: BinaryIO, path: Path, *, may_compress: bool) -> None:
     try:
         members = zipfile.ZipFile(file).infolist()
     except Exception as error:  # damaged archives raise nearly anything
-        raise _damaged(path, "a complete archive", error) from error
+        raise _damaged(path, "a complete archive", error) from None
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise WeightsError(
             f"{path} is a TorchScript archive, which holds code. Save its state dict alone: "

@@ -123,8 +123,8 @@ def _whole_or_gone(path: Path) -> Iterator[None]:
     """Raise CacheError where a library cannot write a file, and leave none behind."""
     try:
         yield
-    except FileExistsError as error:
-        raise InputError(f"{path} exists. Name a new file, or remove it first.") from error
+    except FileExistsError:
+        raise InputError(f"{path} exists. Name a new file, or remove it first.") from None
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
         with suppress(OSError, ValueError):  # where nothing can be written, nothing was left
             path.unlink(missing_ok=True)

@@ -155,8 +155,8 @@ def _device(device: str | torch.device | None, runtime: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() and not is_cpu_only else "cpu")
     try:
         chosen = torch.device(str(device).lower().replace("gpu", "cuda"))
-    except RuntimeError as error:
-        raise InputError(f"There is no device {device!r}. Say cpu, cuda or cuda:1.") from error
+    except RuntimeError:
+        raise InputError(f"There is no device {device!r}. Say cpu, cuda or cuda:1.") from None
     backend = getattr(torch, chosen.type, None)
     if chosen.type not in ("cpu", "cuda") and (backend is None or not backend.is_available()):
         raise InputError(f"The device {device!r} is not there. Say cpu, or leave it out.")

@@ -59,7 +59,7 @@ def read_document(document: Mapping[str, Any]) -> tuple[str, tuple[int, int], li
         size = int(document["height"]), int(document["width"])
         return str(document["source"]), size, [Segment(entry) for entry in document["segments"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"This is no segmentation document: {error!r}. Give what to_dict or to_json wrote.") from error
+        raise InputError(f"This is no segmentation document: {error!r}. Give what to_dict or to_json wrote.") from None
 
 
 def names_of(segments: Sequence[Segment]) -> tuple[str, ...]:

@@ -92,10 +92,10 @@ def boundary_file(root: Path, picture: str | Path, labels: LabelSet) -> Path:
     """Where the maps of a picture below the root lie. Data sets with other classes may share its pictures."""
     try:
         below = Path(picture).absolute().relative_to(root.absolute())
-    except ValueError as error:
+    except ValueError:
         raise InputError(
             f"{picture} does not lie below {root}; its boundary maps would have no place. Give a root that holds it."
-        ) from error
+        ) from None
     return root / FOLDER / _classes_folder(labels) / below.with_suffix(".png")
 
 
@@ -116,7 +116,7 @@ def read_boundaries(path: Path) -> Mapping[str, np.ndarray]:
     except Exception as error:  # on broken data Pillow's reader raises nearly anything
         raise ImageDecodeError(
             f"{path} cannot be read: {error}. Delete it and run segpipe data prepare boundaries again."
-        ) from error
+        ) from None
     if picture.mode != "LA":
         raise ImageDecodeError(
             f"{path} has Pillow's mode {picture.mode}; boundary maps have two channels (LA). Delete it and run segpipe "

@@ -107,7 +107,7 @@ class AnnotationReader:
         try:
             return draw_objects(objects, self.background)
         except InputError as error:
-            raise ImageDecodeError(f"{label}: {error}") from error
+            raise ImageDecodeError(f"{label}: {error}") from None
 
 
 def draw_objects(objects: Objects, background: int) -> np.ndarray:

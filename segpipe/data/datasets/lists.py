@@ -158,7 +158,7 @@ def _read_lines(path: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise InputError(f"The list {path} cannot be read: {error}. It is a text with one picture a line.") from error
+        raise InputError(f"The list {path} cannot be read: {error}. It is a text with one picture a line.") from None
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise InputError(f"The list {path} is empty; it has one picture a line. Fill it.")

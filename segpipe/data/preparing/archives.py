@@ -119,7 +119,7 @@ def _open(path: Path) -> Iterator[list[Member]]:
     except SegpipeError:  # some are OSErrors or ValueErrors as well
         raise
     except DAMAGED as error:
-        raise IntegrityError(f"{path} is no whole archive: {error}. Fetch it again.") from error
+        raise IntegrityError(f"{path} is no whole archive: {error}. Fetch it again.") from None
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def _whole(path: Path, target: Path) -> Iterator[Path]:
         raise IntegrityError(
             f"{path} cannot be unpacked to {target}: {error}. Nothing was left there. Fetch it again, or free the "
             "place."
-        ) from error
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

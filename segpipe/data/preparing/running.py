@@ -95,11 +95,11 @@ def _run_apart(tasks: Sequence[Task], jobs: int) -> Iterator[int]:
 def _sum(finished: Iterable[Future[int]]) -> int:
     try:
         return sum(future.result() for future in finished)
-    except BrokenProcessPool as error:
+    except BrokenProcessPool:
         raise InputError(
             "A worker process ended too early; all must live to the end. Most often memory ran out: pass fewer jobs. "
             'In a script, let the call stand below `if __name__ == "__main__":`. What was written is kept.'
-        ) from error
+        ) from None
 
 
 def _prepare_worker() -> None:
@@ -130,7 +130,7 @@ def _write(path: Path, content: Content) -> None:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}. Preparing needs a folder that you may write to, and "
             "space in it. Free some space or change its permissions; what was written is kept."
-        ) from error
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -47,4 +47,4 @@ def translate(tensors: Mapping[str, Tensor], dialect: str) -> Tensors:
         raise CorruptWeightsError(
             f"The tensors have the names of {dialect} and shapes that it does not have: {str(error).splitlines()[0]}. "
             "Check that the file is whole."
-        ) from error
+        ) from None
