@@ -13,7 +13,7 @@ import msgspec
 
 from segpipe import advice
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.files import read_file
+from segpipe.files import read_file, utf8_of
 from segpipe.limits import limit
 
 from .schema import Color, LabelSet
@@ -136,7 +136,7 @@ def _read_file(path: Path, what: str) -> Any:
     if path.suffix.lower() == ".json":
         return parse_json(data, origin=f"{path} has no labels")
     try:
-        text = data.decode("utf-8-sig")
+        text = utf8_of(data).decode()
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text. It needs one class name a line, or a JSON list of names.") from None
     return [line.strip() for line in text.splitlines() if line.strip()]

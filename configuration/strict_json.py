@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import ConfigurationError
-from segpipe.files import read_file
+from segpipe.files import read_file, utf8_of
 from segpipe.limits import limit
 
 
@@ -22,7 +22,7 @@ def read_json(path: Path) -> Any:
 def parse_json(text: bytes | str, *, origin: str) -> Any:
     """The value of a JSON text.
 
-    Stricter than `json.loads`: no byte order mark, no NaN or infinity (1e999 is one), no key twice,
+    A byte-order mark is passed over. Stricter than `json.loads`: no NaN or infinity (1e999 is one), no key twice,
     nothing deeper than `configuration_depth`, nothing over `configuration_bytes` (see `segpipe.limits`). Errors begin
     with `origin`.
     """
@@ -93,16 +93,11 @@ def _decode(text: bytes | str, *, origin: str) -> str:
             f"{origin}: {len(data)} bytes; a configuration has at most {limit('configuration_bytes')}. "
             "Weights and data do not belong into it: check that this is the right file."
         )
-    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise ConfigurationError(
-            f"{origin}: the text begins with a byte order mark; plain UTF-8 without one is needed. "
-            'Save it again as "UTF-8", not as "UTF-8 with BOM" or UTF-16.'
-        )
     try:
-        return data.decode("utf-8")
+        return utf8_of(data).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{origin}: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8; the whole text has to be. "
+            f"{origin}: byte {error.start} (0x{error.object[error.start]:02x}) is not UTF-8; the whole text has to be. "
             "Save it again as UTF-8."
         ) from None
 

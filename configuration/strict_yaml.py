@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from segpipe import files
 from segpipe.errors import ConfigurationError
-from segpipe.files import read_file
 from segpipe.limits import limit
 
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -40,11 +40,7 @@ def read_yaml(path: Path) -> Any:
 
 def read_text(path: Path) -> str:
     """The text of a YAML file of at most `yaml_bytes`, see `segpipe.limits`."""
-    data = read_file(path, max_bytes=limit("yaml_bytes"), error=ConfigurationError)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: this is not UTF-8 text: {error}. Save it as UTF-8.") from None
+    return files.read_text(path, max_bytes=limit("yaml_bytes"), error=ConfigurationError)
 
 
 def parse_yaml(text: str, *, origin: str) -> Any:
@@ -64,11 +60,11 @@ def parse_yaml(text: str, *, origin: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-        raise _error(origin, mark, f"this is not YAML: {why}") from None
+        raise _error(origin, mark, f"this is not YAML: {why}") from error
     except ValueError as error:
         if isinstance(error, ConfigurationError):
             raise
-        raise ConfigurationError(f"{origin}: this is not YAML: {error}. Correct it.") from None
+        raise ConfigurationError(f"{origin}: this is not YAML: {error}. Correct it.") from error
 
 
 def _check_events(text: str, origin: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import stat
@@ -76,6 +77,34 @@ def read_file(
             f"{_shown(path)} has {max(size, len(data)):,} bytes or more; at most {max_bytes:,} are read. "
             "Check that it is the right file; docs/limits.md says how to raise the limit."
         )
+    return data
+
+
+def read_text(path: str | os.PathLike[str], *, max_bytes: int, error: MakeError) -> str:
+    """Read a whole text file, see `read_file` and `utf8_of`."""
+    try:
+        return utf8_of(read_file(path, max_bytes=max_bytes, error=error)).decode("utf-8")
+    except UnicodeDecodeError as reason:
+        raise error(f"{_shown(path)} cannot be read as text: {reason}. Save it as UTF-8.") from None
+
+
+def utf8_of(data: bytes) -> bytes:
+    """Return a text in UTF-8 without a byte-order mark; UTF-16 and UTF-32 are known by theirs.
+
+    Editors and shells of Windows write such marks.
+
+    Raises:
+        UnicodeDecodeError: what follows the mark of UTF-16 or UTF-32 is something else.
+    """
+    if data.startswith(codecs.BOM_UTF8):
+        return data[len(codecs.BOM_UTF8) :]
+    # The mark of UTF-32 in little-endian order begins with that of UTF-16.
+    for marks, encoding in (
+        ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
+        ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
+    ):
+        if data.startswith(marks):
+            return data.decode(encoding).encode()
     return data
 
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
-from segpipe.files import absolute_path, copy_regular, file_url_path, open_regular, read_file
+from segpipe.files import absolute_path, copy_regular, file_url_path, open_regular, read_file, read_text
 
 
 def test_a_regular_file_is_read(tmp_path):
@@ -86,3 +86,16 @@ def test_a_device_is_not_copied(tmp_path):
     with pytest.raises(InputError, match="is a device"):
         copy_regular(tmp_path / "link", tmp_path / "copy", error=InputError)
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_may_begin_with_a_byte_order_mark(tmp_path, encoding):
+    (tmp_path / "names.txt").write_bytes("Straße\nBäume".encode(encoding))
+    assert read_text(tmp_path / "names.txt", max_bytes=99, error=InputError) == "Straße\nBäume"
+
+
+@pytest.mark.parametrize("data", [b"\xe4", b"\xff\xfe\x00\xd8", b"\xff\xfea"])
+def test_what_is_no_text_is_refused_by_name(tmp_path, data):
+    (tmp_path / "names.txt").write_bytes(data)
+    with pytest.raises(InputError, match=r"names\.txt cannot be read as text: .* Save it as UTF-8"):
+        read_text(tmp_path / "names.txt", max_bytes=99, error=InputError)

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from segpipe.files import read_file
+from segpipe.files import read_file, utf8_of
 
 Document = TypeVar("Document")
 
@@ -22,10 +22,19 @@ NOTE_BYTES = 2**16
 """The cache's own notes are far shorter."""
 
 
-def decode_document(data: bytes, kind: type[Document]) -> Document:
-    """Decode JSON; ValueError says where it is not what `kind` needs. Nothing else is kept of it."""
+def decode_document(data: bytes, kind: type[Document], *, strict: bool = True) -> Document:
+    """Decode JSON, perhaps behind a byte-order mark. Keys that `kind` does not name are passed over.
+
+    Args:
+        data: the text.
+        kind: what it should be.
+        strict: whether 1.0 and "1" are refused where a whole number is needed.
+
+    Raises:
+        ValueError: says where it is not what `kind` needs.
+    """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(utf8_of(data), type=kind, strict=strict)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
 

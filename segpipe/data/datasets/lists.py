@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segpipe.errors import InputError
-from segpipe.files import read_file
+from segpipe.files import read_text
 from segpipe.limits import limit
 from segpipe.names import listing
 
@@ -154,11 +154,8 @@ def missing_files(names: Sequence[str], path: Path) -> list[Fault]:
 
 
 def _read_lines(path: Path) -> tuple[str, ...]:
-    data = read_file(path, max_bytes=limit("annotation_bytes"), error=InputError)
-    try:
-        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"The list {path} cannot be read: {error}. It is a text with one picture a line.") from None
+    text = read_text(path, max_bytes=limit("annotation_bytes"), error=InputError)
+    lines = [line.strip() for line in text.splitlines()]
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise InputError(f"The list {path} is empty; it has one picture a line. Fill it.")
