@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +13,16 @@ from segpipe.limits import limit
 
 T = TypeVar("T")
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+"""A string, which stays, or a number that is none."""
 _ADVICE = "docs/limits.md says how to raise the limit."
 
 
 def read_annotations(path: Path, kind: type[T], what: str) -> T:
-    """Read a JSON file as a msgspec struct; fields that the struct does not name are skipped.
+    """Read a JSON file as a msgspec struct, as tools write it.
+
+    Fields that the struct does not name are passed over, a whole number may be 1.0 or "1", and NaN and Infinity, which
+    Python writes and JSON does not know, are null.
 
     Args:
         kind: the struct.
@@ -28,9 +33,15 @@ def read_annotations(path: Path, kind: type[T], what: str) -> T:
     """
     data = read_file(path, max_bytes=limit("annotation_bytes"), error=InputError)
     try:
-        return decode_document(data.removeprefix(_BYTE_ORDER_MARK), kind)
+        return decode_document(data, kind, strict=False)
     except ValueError as error:
-        raise InputError(f"{path} is not {what}: {error}. Write it again, or name another file.") from None
+        reason = error
+    try:
+        if b"NaN" in data or b"Infinity" in data:
+            return decode_document(_NOT_JSON.sub(_null, data), kind, strict=False)
+    except ValueError as error:
+        reason = error
+    raise InputError(f"{path} is not {what}: {reason}. Write it again, or name another file.")
 
 
 def check_size(height: int, width: int, *, origin: str) -> None:
@@ -64,3 +75,7 @@ class DrawingBudget:
 
 
 _UNITS = {"drawn_pixels": "drawn pixels", "polygon_crossings": "crossings of polygon edges with rows of pixels"}
+
+
+def _null(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b'"') else b"null"

@@ -157,7 +157,7 @@ def test_objects_none_of_which_has_a_mask_are_an_error(tmp_path):
 
 def test_pictures_without_an_object_are_left_out_and_named(tmp_path):
     _, notes = label_and_notes(tmp_path, background=None)
-    assert notes == [("left-out", "pictures without the mask of any object, which are left out: 1 (2.jpg)")]
+    assert notes == [("left-out", "images without the mask of any object, which are left out: 1 (2.jpg)")]
 
 
 def forged(root, **changes):
@@ -174,8 +174,8 @@ def forged(root, **changes):
     [
         ({"height": 10**9, "width": 10**9}, "1000000000 × 1000000000"),
         ({"height": -4}, "-4 × 5"),
-        ({"id": "2"}, "two pictures with the id '2'"),
-        ({"file_name": "2.jpg"}, "two pictures with the file '2.jpg'"),
+        ({"id": "2"}, "two images with the id '2'"),
+        ({"file_name": "2.jpg"}, "two images with the file '2.jpg'"),
         ({"file_name": "../../secret.jpg"}, r"1 of which are not in .*secret\.jpg"),
         ({"file_name": "/etc/passwd"}, "1 of which are not in"),
         ({"file_name": "a\0.jpg"}, "1 of which are not in"),
@@ -222,7 +222,7 @@ def test_what_is_drawn_into_one_label_is_bounded(tmp_path, monkeypatch, name, va
 def test_coco_pictures_must_be_there(tmp_path):
     put_coco(tmp_path, [])
     (tmp_path / "val2017/2.jpg").unlink()
-    with pytest.raises(InputError, match=r"names 2 pictures, 1 of which are not in .*val2017: 2\.jpg"):
+    with pytest.raises(InputError, match=r"names 2 images, 1 of which are not in .*val2017: 2\.jpg"):
         load_dataset("coco-annotations", tmp_path, "val")
     with pytest.raises(InputError, match="Looked for images/train2017, train2017"):
         load_dataset("coco-annotations", tmp_path, "train", annotations="annotations/instances_val2017.json")

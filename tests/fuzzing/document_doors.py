@@ -150,6 +150,74 @@ def annotations(folder: Path) -> Door:
 
 
 @door
+def exported_annotations(folder: Path) -> Door:
+    """COCO's JSON as tools export it, and the names of files in it."""
+    for name in ("train/a.png", "train/sub/b.png", "valid/a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40)).save(folder / name)
+    document = {
+        "images": [
+            {"id": "x#1", "file_name": "C:\\data\\a.png", "height": 40.0, "width": "60"},
+            {"id": 2.0, "file_name": "/data/local-files/?d=images/sub%2Fb.png", "height": None, "width": 0},
+        ],
+        "categories": [
+            {"id": 0, "name": "pets", "supercategory": "none", "color": "#a60f2f"},
+            {"id": "1", "name": "cat", "supercategory": "pets", "color": [1.5, 2, 3]},
+            {"id": 70000, "name": 7, "supercategory": 5, "color": "rgb(1, 2, 3)"},
+        ],
+        "annotations": [
+            {"image_id": "x#1", "category_id": 1.0, "segmentation": [5, 5, 25, 5, 25, 25]},
+            {"image_id": 2, "category_id": "70000", "segmentation": [[[5, 5], [25, 5], [25, 25]], [30, 20]]},
+            {"image_id": "2", "category_id": 1, "segmentation": {}, "bbox": ["5", 5.0, 20, 20], "area": float("nan")},
+            {"image_id": "2", "category_id": 1, "segmentation": {"counts": [100.0, 50, 2250], "size": ["40", 60.0]}},
+        ],
+    }
+
+    def read(text: bytes) -> None:
+        (folder / "train/_annotations.coco.json").write_bytes(text)
+        dataset = load_dataset("coco-annotations", folder, background="other")
+        for index in range(min(2, len(dataset))):
+            dataset[index]
+
+    return Door(damaged_json([document]), read)
+
+
+@door
+def panoptic_annotations(folder: Path) -> Door:
+    (folder / "annotations/panoptic_val2017").mkdir(parents=True)
+    (folder / "val2017").mkdir()
+    Image.new("RGB", (6, 4)).save(folder / "val2017/a.png")
+    Image.new("RGB", (6, 4), (44, 1, 0)).save(folder / "annotations/panoptic_val2017/a.png")
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 6}],
+        "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 300, "category_id": 5}]}],
+        "categories": [{"id": 5, "name": "cat", "color": [1, 2, 3]}],
+    }
+
+    def read(text: bytes) -> None:
+        (folder / "annotations/panoptic_val2017.json").write_bytes(text)
+        load_dataset("coco-panoptic", folder, "val")[0]
+
+    return Door(damaged_json([document]), read)
+
+
+@door
+def class_tables(folder: Path) -> Door:
+    from segpipe.data.class_tables import read_class_table
+
+    texts = [b"Pixel Value, Class\n0, a\n1, b\n", b"name;r;g;b\na;1;2;3\nb;4;5;6\n", "id\tname\n1\tä".encode("utf-16")]
+    return Door(damaged_bytes(texts), file_reader(folder / "_classes.csv", read_class_table))
+
+
+@door
+def label_maps_of_cvat(folder: Path) -> Door:
+    from segpipe.data.class_tables import read_class_table
+
+    texts = [b"# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,0::\n"]
+    return Door(damaged_bytes(texts), file_reader(folder / "labelmap.txt", read_class_table))
+
+
+@door
 def run_lengths(folder: Path) -> Door:
     """pycocotools' compressed strings."""
     seeds = [compress_counts([100, 50, 2250]).encode(), compress_counts([0, 2400]).encode()]

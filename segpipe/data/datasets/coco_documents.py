@@ -1,14 +1,15 @@
-"""What COCO's JSON files have in common: pictures, categories, where their files are, and what is wrong with them."""
+"""What COCO's JSON files have in common: images and categories, as the tools that write them do."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from PIL import ImageColor
 
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
@@ -17,110 +18,140 @@ from segpipe.names import listing
 
 from ..annotation_files import check_size
 from ..findings import SEVERITIES, Finding
-from ..labels import build_label_set
-from ..sources import PICTURE_SUFFIXES
-from .scanning import find_files
+from ..images import read_image
+from ..labels import Color, build_label_set
 
 logger = get_logger(__name__)
 
+Id = int | float | str
+"""Tools write 1, 1.0, "1" and "1.0"; `key_of` makes one of them."""
+_MOST = 65535
+_NULL = msgspec.Raw(b"null")
+
+
+def key_of(identity: Id) -> str:
+    """Return an id as text, the same for 1, 1.0, "1" and "1.0"."""
+    if isinstance(identity, str):
+        return re.sub(r"\A(-?\d+)\.0+\Z", r"\1", identity.strip())
+    return str(int(identity)) if isinstance(identity, float) and identity.is_integer() else str(identity)
+
 
 class Image(msgspec.Struct):
-    """A picture."""
+    """An image."""
 
-    id: int | str
+    id: Id
     file_name: str
-    height: int
-    width: int
+    height: int | None = None
+    width: int | None = None
+    """If one of them is None or 0, the image file says what they are."""
+
+    @property
+    def key(self) -> str:
+        """The id in the form of `key_of`."""
+        return key_of(self.id)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height or 0, self.width or 0
 
 
 class Category(msgspec.Struct):
     """A class of objects."""
 
-    id: int
-    name: str
-    color: tuple[int, int, int] | None = None
+    id: Id
+    name: int | float | str
+    supercategory: msgspec.Raw = _NULL
+    color: msgspec.Raw = _NULL
+    """In any form; `color_of` reads those that are colours."""
+
+    @property
+    def key(self) -> str:
+        """The id in the form of `key_of`."""
+        return key_of(self.id)
 
 
-def label_set_of(categories: Sequence[Category], path: Path, *, background: str | None = None) -> LabelSet:
-    """The categories as classes, in the order of their ids, after the background where there is one.
+@dataclass(frozen=True)
+class Classes:
+    """What the categories of a document mean.
 
-    The background's raw id is the least number that is no category.
+    Attributes:
+        labels: the classes.
+        numbers: the key of each category → the value that its pixels get, one of `labels.raw_ids`.
+        background: the value of pixels in no object. If None, they are no class.
+        notes: what was found.
     """
-    ordered = sorted(categories, key=lambda category: category.id)
-    ids = [category.id for category in ordered]
-    if not ids or ids[0] < 0 or ids[-1] > 65535 or len(set(ids)) < len(ids):
-        raise InputError(f"{path} has categories {ids[:10]}…; ids are different numbers in 0–65535. Correct the JSON.")
-    colors = [category.color for category in ordered]
-    names = [category.name for category in ordered]
-    if background is None:
+
+    labels: LabelSet
+    numbers: Mapping[str, int]
+    background: int | None
+    notes: tuple[Finding, ...]
+
+
+def read_classes(
+    categories: Sequence[Category], used: Collection[str], document: Path, *, background: str | None = None
+) -> Classes:
+    """Return the categories as classes in the order of their ids, after the background where there is one.
+
+    Ids that are whole numbers up to 65535 become `raw_ids`; others are numbered. A category that only groups others, as
+    the first one in Roboflow's exports, is no class.
+
+    Args:
+        categories: as the document lists them.
+        used: the keys of those that objects have.
+        document: the JSON.
+        background: name of a class for pixels in no object.
+
+    Raises:
+        InputError: there are no categories, or two have one id or one name.
+    """
+    groups = [category for category in categories if _is_group(category, categories, used)]
+    ordered = _in_order([category for category in categories if category not in groups])
+    keys = [category.key for category in ordered]
+    if not keys or len(set(keys)) < len(keys):
+        raise InputError(
+            f"{document} has the categories {listing(keys) or 'none'}; there must be one at least, each with an id of "
+            "its own. Correct the JSON."
+        )
+    numbers = _numbers(keys)
+    names, colors = [str(category.name) for category in ordered], [color_of(category) for category in ordered]
+    rest = None if background is None else next(number for number in range(len(keys) + 1) if number not in numbers)
+    if background is not None and rest is not None:
+        labels = build_label_set([background, *names], raw_ids=[rest, *numbers])
+    else:
         known = [color for color in colors if color is not None]
-        return build_label_set(names, palette=known if len(known) == len(ids) else None, raw_ids=ids)
-    return build_label_set([background, *names], raw_ids=[background_id(ids), *ids])
+        labels = build_label_set(names, palette=known if len(known) == len(names) else None, raw_ids=numbers)
+    return Classes(labels, dict(zip(keys, numbers, strict=True)), rest, _group_notes(groups, document))
 
 
-def background_id(ids: Sequence[int]) -> int:
-    """The least number that is no category's id."""
-    known = set(ids)
-    return next(number for number in range(len(ids) + 1) if number not in known)
+def color_of(category: Category) -> Color | None:
+    """Return a category's colour as RGB, from three numbers, "#a60f2f" or a name; None where it is nothing of these."""
+    try:
+        value = msgspec.json.decode(category.color)
+        channels = ImageColor.getrgb(value) if isinstance(value, str) else tuple(int(channel) for channel in value)
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError):
+        return None
+    is_color = len(channels) in (3, 4) and all(0 <= channel <= 255 for channel in channels)
+    return (channels[0], channels[1], channels[2]) if is_color else None
 
 
-def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
-    """The first of these files below the root; InputError names all of them."""
-    found = next((root / name for name in candidates if os.path.isfile(root / name)), None)
-    if found is None:
-        raise InputError(
-            f"{root} does not hold {what}. Looked for {', '.join(candidates)}. Give its path below the root as "
-            "annotations=."
-        )
-    return found
-
-
-def image_folder(root: Path, split: str, images: str | None) -> Path:
-    """The folder of a split's pictures; InputError names the folders that were looked for."""
-    usual = (f"images/{split}2017", f"{split}2017", f"images/{split}", split, "images")
-    candidates = usual if images is None else (images,)
-    found = next((root / name for name in candidates if os.path.isdir(root / name)), None)
-    if found is None:
-        raise InputError(
-            f"{root} has no folder with the pictures of {split}. Looked for {', '.join(candidates)}. Give its path "
-            "below the root as images=."
-        )
-    return found
-
-
-def picture_paths(images: Sequence[Image], folder: Path, document: Path) -> dict[str, str]:
-    """The path of each picture by its id as text.
+def fill_sizes(images: Sequence[Image], paths: Mapping[str, str], document: Path) -> None:
+    """Give images without a size that of their file.
 
     Raises:
-        InputError: pictures that are not in the folder, an id or a file that is there twice, or an impossible size.
+        InputError: an impossible size.
+        ImageDecodeError: a file that cannot be read.
     """
+    missing = [image for image in images if not image.height or not image.width]
+    for image in missing:
+        image.height, image.width = read_image(paths[image.key]).shape[:2]
+    if missing:
+        names = listing([image.file_name for image in missing])
+        logger.info(
+            "%s: images without a size there, which have that of their file: %d (%s)", document, len(missing), names
+        )
     for image in images:
-        check_size(image.height, image.width, origin=f"{document}: {image.file_name}")
-    for what, values in (("id", [str(image.id) for image in images]), ("file", [each.file_name for each in images])):
-        twice = next((value for value, count in Counter(values).items() if count > 1), None)
-        if twice is not None:
-            raise InputError(
-                f"{document} has two pictures with the {what} {twice!r}; each needs its own. Correct the JSON."
-            )
-    paths = paths_below(folder, [image.file_name for image in images], PICTURE_SUFFIXES, document)
-    return {str(image.id): path for image, path in zip(images, paths, strict=True)}
-
-
-def paths_below(folder: Path, names: Sequence[str], endings: Sequence[str], document: Path) -> list[str]:
-    """The files of these names in a folder. Names are looked up among its files, so none can lead out of it.
-
-    Raises:
-        InputError: a list of those that are not there.
-    """
-    files = {path.relative_to(folder).as_posix(): str(path) for path in find_files(folder, endings).values()}
-    missing = [name for name in names if name not in files]
-    if missing or not names:
-        raise InputError(
-            f"{document} names {len(names)} pictures, {len(missing)} of which are not in {folder}: "
-            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or give their folder below the "
-            "root as images= or masks=."
-        )
-    return [files[name] for name in names]
+        check_size(*image.size, origin=f"{document}: {image.file_name}")
 
 
 def warn(document: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -132,5 +163,45 @@ def warn(document: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def distinct(names: Iterable[object]) -> list[str]:
-    """Each name once, in their order."""
+    """Return each name once, in their order."""
     return list(dict.fromkeys(map(str, names)))
+
+
+def _in_order(categories: Sequence[Category]) -> list[Category]:
+    """Return categories by their ids: as numbers if all are, else as texts, which is the same in each split's file."""
+    if all(_is_number(category.key) for category in categories):
+        return sorted(categories, key=lambda category: int(category.key))
+    return sorted(categories, key=lambda category: category.key)
+
+
+def _numbers(keys: Sequence[str]) -> list[int]:
+    """Return the ids themselves where they can be values of a label, else the places of these keys."""
+    ids = [int(key) if _is_number(key) else -1 for key in keys]
+    fits = min(ids) >= 0 and max(ids) <= _MOST and len(set(ids)) == len(ids)
+    return ids if fits else list(range(len(keys)))
+
+
+def _is_number(key: str) -> bool:
+    return key.isdecimal() and len(key) < 20
+
+
+def _is_group(category: Category, categories: Sequence[Category], used: Collection[str]) -> bool:
+    """Whether no object is of it, it has the id 0 and no group of its own, and others name it as theirs."""
+    if category.key != "0" or category.key in used or _group_of(category) not in ("", "none"):
+        return False
+    name = str(category.name)
+    return any(name in (_group_of(other), str(other.name)) for other in categories if other is not category)
+
+
+def _group_of(category: Category) -> str:
+    try:
+        group = msgspec.json.decode(category.supercategory)
+    except msgspec.MsgspecError:
+        return ""
+    return group if isinstance(group, str) else ""
+
+
+def _group_notes(groups: Sequence[Category], document: Path) -> tuple[Finding, ...]:
+    names = listing([str(group.name) for group in groups])
+    what = f"category that only groups others and has no object, which is no class: {names}"
+    return (Finding("left-out", str(document), what, "Give it objects if it should be one"),) if groups else ()

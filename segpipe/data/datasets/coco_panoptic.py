@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,35 +17,34 @@ from ..annotation_files import read_annotations
 from ..findings import Finding, Kind
 from ..label_files import read_color_label
 from ..labels import ColorTable
-from .coco_documents import (
-    Category,
-    Image,
-    distinct,
-    first_existing,
-    image_folder,
-    label_set_of,
-    paths_below,
-    picture_paths,
-    warn,
-)
+from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, warn
+from .coco_files import find_document, locate_images, locate_labels
 from .dataset import Pair, SegmentationDataset
 from .loading import DATASETS
-from .scanning import AnyPath, existing_folder, resolve_split
+from .places import AnyPath, existing_folder
+from .scanning import resolve_split
+
+_PATTERNS = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json", "panoptic_{}.json")
 
 
 class Segment(msgspec.Struct):
-    """A part of a picture."""
+    """A part of an image."""
 
     id: int
-    category_id: int
+    category_id: Id
 
 
 class Annotation(msgspec.Struct):
-    """What is in one picture."""
+    """What is in one image."""
 
-    image_id: int | str
+    image_id: Id
     file_name: str
     segments_info: list[Segment]
+
+    @property
+    def key(self) -> str:
+        """The image's id in the form of `key_of`."""
+        return key_of(self.image_id)
 
 
 class Document(msgspec.Struct):
@@ -79,59 +78,62 @@ def build_coco_panoptic(
     masks: str | None = None,
     images: str | None = None,
 ) -> SegmentationDataset:
-    """Pictures with panoptic labels; instances of one category become one class.
+    """Images with panoptic labels; instances of one category become one class.
 
     Args:
-        root: the folder with the pictures and annotations/.
+        root: the folder with the images and annotations/.
         split: train or val.
-        annotations: the JSON below the root; None: annotations/panoptic_<split>2017.json.
-        masks: folder of the PNGs below the root; None: the JSON's path without .json.
-        images: folder of the pictures below the root; None: images/<split>2017, <split>2017, images/<split>, <split>.
+        annotations: the JSON below the root. If None, annotations/panoptic_<split>2017.json, or the only other JSON
+            whose name has panoptic and the split in it; validation is a spelling of val, and so on.
+        masks: folder of the PNGs below the root. If None, the JSON's path without .json.
+        images: folder of the images below the root. If None, images/<split>2017, <split>2017, images/<split>, <split>,
+            images, the JSON's folder, or the root.
     """
     folder = existing_folder(root)
     split = resolve_split("coco-panoptic", split, ("train", "val"))
-    path = first_existing(folder, [annotations or f"annotations/panoptic_{split}2017.json"], "the panoptic JSON")
+    path = find_document(folder, split, _PATTERNS, "the panoptic JSON", given=annotations)
     document = read_annotations(path, Document, "COCO's panoptic JSON")
-    labels = label_set_of(document.categories, path)
-    pictures = picture_paths(document.images, image_folder(folder, split, images), path)
-    known = [annotation for annotation in document.annotations if str(annotation.image_id) in pictures]
+    used = {key_of(segment.category_id) for each in document.annotations for segment in each.segments_info}
+    classes = read_classes(document.categories, used, path)
+    pictures = locate_images(document.images, folder, split, document=path, folder=images)
+    fill_sizes(document.images, pictures, path)
+    known = [annotation for annotation in document.annotations if annotation.key in pictures]
     _check_one_each(known, path)
     mask_folder = existing_folder(path.with_suffix("") if masks is None else folder / masks)
     names = [annotation.file_name for annotation in known]
-    masks_of = dict(zip(names, paths_below(mask_folder, names, (".png",), path), strict=True))
-    categories = {category.id for category in document.categories}
-    reader = PanopticReader({masks_of[each.file_name]: _pack(each, categories) for each in known})
-    pairs = [Pair(pictures[str(annotation.image_id)], masks_of[annotation.file_name], reader) for annotation in known]
-    notes = warn(path, _findings(document, pictures, categories, str(path)))
-    by_picture = tuple(sorted(pairs, key=lambda pair: pair.image))
-    return SegmentationDataset("coco-panoptic", split, labels, by_picture, notes=notes)
+    masks_of = dict(zip(names, locate_labels(names, mask_folder, path), strict=True))
+    reader = PanopticReader({masks_of[each.file_name]: _pack(each, classes.numbers) for each in known})
+    pairs = [Pair(pictures[annotation.key], masks_of[annotation.file_name], reader) for annotation in known]
+    notes = warn(path, [*classes.notes, *_findings(document, pictures, classes.numbers, str(path))])
+    by_image = tuple(sorted(pairs, key=lambda pair: pair.image))
+    return SegmentationDataset("coco-panoptic", split, classes.labels, by_image, notes=notes)
 
 
 def _check_one_each(annotations: Sequence[Annotation], path: Path) -> None:
     """Refuse two labels of one picture, and one label of two."""
     for what, values in (
-        ("a label for two pictures", [annotation.file_name for annotation in annotations]),
-        ("two labels for the picture", [str(annotation.image_id) for annotation in annotations]),
+        ("a label for two images", [annotation.file_name for annotation in annotations]),
+        ("two labels for the image", [annotation.key for annotation in annotations]),
     ):
         twice = next((value for value, count in Counter(values).items() if count > 1), None)
         if twice is not None:
-            raise InputError(f"{path} names {what}: {twice!r}; each picture has its own. Correct the JSON.")
+            raise InputError(f"{path} names {what}: {twice!r}; each image has its own. Correct the JSON.")
 
 
 def _findings(
-    document: Document, pictures: Mapping[str, str], categories: Collection[int], path: str
+    document: Document, pictures: Mapping[str, str], numbers: Mapping[str, int], path: str
 ) -> Sequence[Finding]:
     """What is dropped, by kind."""
-    labelled = {str(annotation.image_id) for annotation in document.annotations}
-    foreign = [annotation.file_name for annotation in document.annotations if str(annotation.image_id) not in pictures]
-    unlabelled = [image.file_name for image in document.images if str(image.id) not in labelled]
+    labelled = {annotation.key for annotation in document.annotations}
+    foreign = [annotation.file_name for annotation in document.annotations if annotation.key not in pictures]
+    unlabelled = [image.file_name for image in document.images if image.key not in labelled]
     segments = (segment for annotation in document.annotations for segment in annotation.segments_info)
-    unknown = [segment.category_id for segment in segments if segment.category_id not in categories]
+    unknown = [key for segment in segments if (key := key_of(segment.category_id)) not in numbers]
     add = "Add them to the JSON, or take these out"
     texts: tuple[tuple[Kind, Sequence[object], str], ...] = (
-        ("dropped", foreign, "labels of pictures that are not listed, which are dropped"),
+        ("dropped", foreign, "labels of images that are not listed, which are dropped"),
         ("dropped", unknown, "segments of categories that are not listed, which are ignored"),
-        ("left-out", unlabelled, "pictures without a label, which are left out"),
+        ("left-out", unlabelled, "images without a label, which are left out"),
     )
     return [
         Finding(kind, path, f"{text}: {len(names):,} ({listing(distinct(names))})", add)
@@ -140,9 +142,9 @@ def _findings(
     ]
 
 
-def _pack(annotation: Annotation, categories: Collection[int]) -> bytes:
-    """Segment ids and their categories; -1 for a category that is not listed."""
-    rows = [(each.id, each.category_id if each.category_id in categories else -1) for each in annotation.segments_info]
+def _pack(annotation: Annotation, numbers: Mapping[str, int]) -> bytes:
+    """Return segment ids and the numbers of their categories, -1 for a category that is not listed."""
+    rows = [(each.id, numbers.get(key_of(each.category_id), -1)) for each in annotation.segments_info]
     ids = {identity for identity, _ in rows}
     if len(ids) < len(rows) or not all(0 < identity < 2**24 for identity in ids):
         raise InputError(

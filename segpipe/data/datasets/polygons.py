@@ -7,7 +7,7 @@ of 4 × 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,17 +30,33 @@ class Window(NamedTuple):
     """(h, w) uint8 of 0 and 1, of the size of the part."""
 
 
-def has_area(points: Sequence[float]) -> bool:
-    """Whether these are three points or more that do not all lie on one row or one column."""
-    x, y = points[::2], points[1::2]
-    return len(points) >= 6 and len(points) % 2 == 0 and min(x) < max(x) and min(y) < max(y)
+def has_area(points: Sequence[Any]) -> bool:
+    """Whether these are x and y of three points or more, of which some triangle with the first point has an area."""
+    try:
+        sum(points)
+    except TypeError:  # something else than numbers
+        return False
+    if len(points) < 6 or len(points) % 2:
+        return False
+    x, y = points[2] - points[0], points[3] - points[1]
+    for place in range(4, len(points), 2):
+        next_x, next_y = points[place] - points[0], points[place + 1] - points[1]
+        if _differ(x * next_y, y * next_x):
+            return True
+        x, y = next_x, next_y
+    return False
+
+
+def _differ(one: float, other: float) -> bool:
+    """Whether two products differ by more than rounding."""
+    return abs(one - other) > 1e-9 * (abs(one) + abs(other))
 
 
 def rasterise_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
     """(H, W) uint8 of 0 and 1: the pixels whose centres are inside, by the even-odd rule.
 
     Args:
-        points: x1, y1, x2, y2, …, at least three points; they may lie outside the picture.
+        points: x1, y1, x2, y2, …, at least three points; they may lie outside the image.
         size: (height, width).
     """
     mask = np.zeros(size, np.uint8)

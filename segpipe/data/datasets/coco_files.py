@@ -1,0 +1,178 @@
+"""Where COCO's JSON files and their images lie: the folders and names that tools which write them use."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from segpipe import advice
+from segpipe.errors import InputError
+from segpipe.log import get_logger
+from segpipe.names import listing
+
+from ..sources import PICTURE_SUFFIXES
+from .coco_documents import Image, distinct
+from .named_files import NamedFiles, list_files
+from .splits import canonical, names_of
+
+logger = get_logger(__name__)
+
+_SPLITS = ("train", "val", "test")
+_FOLDERS = ("images/{}2017", "{}2017", "images/{}", "{}", "images")
+_LETTERS = re.compile(r"[a-z]+")
+
+
+def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *, given: str | None = None) -> Path:
+    """Return the JSON of a split: the given one, or one that is found.
+
+    Looked for are the patterns, with each spelling of the split in place of {}, in the root and below. If none of these
+    exists, the only other JSON file whose name or folder has such a spelling is taken, as coco_train.json, or for train
+    and all the only one whose name has no split at all, as CVAT's instances_default.json.
+
+    Args:
+        root: the data set's folder.
+        split: train, val, …
+        patterns: paths below the root, the usual one first.
+        what: the kind of file for messages.
+        given: its path below the root, if the caller names one.
+
+    Raises:
+        InputError: there is no such file, or more than one of those that are not in the patterns.
+    """
+    names = names_of(split)
+    usual = [pattern.format(name) for pattern in patterns for name in names] if given is None else [given]
+    found = next((root / name for name in usual if os.path.isfile(root / name)), None)
+    if found is not None:
+        return found
+    is_panoptic = "panoptic" in patterns[0]
+    candidates, why = _others(root, split, is_panoptic=is_panoptic) if given is None else ([], "")
+    if len(candidates) == 1:
+        logger.info("%s is taken for %s: it is the only JSON in %s that %s", candidates[0], split, root, why)
+        return candidates[0]
+    if candidates:
+        several = listing([path.relative_to(root).as_posix() for path in candidates])
+        problem = f"{root} has several JSON files that may be {what} of {split}: {several}."
+    else:
+        looked_for = _spelt(patterns, split) if given is None else given
+        problem = f"{root} does not hold {what} of {split}. Looked for {looked_for}."
+    raise InputError(f"{problem} Give its path below the root as {advice.option('annotations')}.")
+
+
+def _spelt(patterns: Sequence[str], split: str) -> str:
+    """Return the paths that are looked for, as a message has them."""
+    first, *others = names_of(split)
+    also = f", or with {', '.join(others)} instead" if others else ""
+    return ", ".join(pattern.format(first) for pattern in patterns) + also
+
+
+def _others(root: Path, split: str, *, is_panoptic: bool) -> tuple[list[Path], str]:
+    """Return the other JSON files that may be meant, and why."""
+    names = set(names_of(split))
+    files = [path for path in _json_files(root, names) if ("panoptic" in _words(path, root)) == is_panoptic]
+    named = [path for path in files if _words(path, root) & names]
+    if named or split not in ("train", "all"):
+        return named, f"has {split} in its name"
+    every = {name for known in _SPLITS for name in names_of(known)}
+    return [path for path in files if not _words(path, root) & every], "has no split in its name"
+
+
+def _json_files(root: Path, folders: set[str]) -> Iterator[Path]:
+    for name in ("annotations", "", *sorted(folders)):
+        files = next(os.walk(root / name), ("", [], []))[2]
+        yield from (root / name / file for file in sorted(files) if file.lower().endswith(".json"))
+
+
+def _words(path: Path, root: Path) -> set[str]:
+    """Return the words in a file's name and in those of its folders."""
+    return set(_LETTERS.findall(path.relative_to(root).with_suffix("").as_posix().lower()))
+
+
+def locate_images(
+    images: Sequence[Image], root: Path, split: str, *, document: Path, folder: str | None = None
+) -> dict[str, str]:
+    """Return the path of each image by its key.
+
+    They lie in one of the usual folders, beside the document, or anywhere below the root except in folders of other
+    splits; it is the first of these that has all of them.
+
+    Args:
+        images: as the document lists them.
+        root: the data set's folder.
+        split: train, val, …
+        document: the JSON.
+        folder: where the images lie below the root. If None, it is looked for.
+
+    Raises:
+        InputError: images that are not there, or an id or a file that is there twice.
+    """
+    for what, values in (("id", [image.key for image in images]), ("file", [each.file_name for each in images])):
+        _refuse_twice(f"{document} has two images with the {what}", values)
+    usual = [pattern.format(spelling) for pattern in _FOLDERS for spelling in names_of(split)]
+    candidates = [root / name for name in usual] if folder is None else [root / folder]
+    existing = [path for path in dict.fromkeys(candidates) if os.path.isdir(path)]
+    others = [path for path in (document.parent, root) if folder is None and path not in existing]
+    names = [image.file_name for image in images]
+    paths = next(
+        (found for place in (*existing, *others) if None not in (found := _paths(place, names, split)) and found), None
+    )
+    if paths is None:
+        looked_for = _spelt(_FOLDERS, split) if folder is None else folder
+        raise InputError(_not_there(names, existing, looked_for, root, split, document))
+    _refuse_twice(f"{document} has two names for the image", paths)
+    moved = [(name, path) for name, path in zip(names, paths, strict=True) if not str(path).endswith(name)]
+    if moved:
+        logger.info("%s: %d images are found by the end of their names: %s is %s", document, len(moved), *moved[0])
+    return dict(zip((image.key for image in images), map(str, paths), strict=True))
+
+
+def _paths(place: Path, names: Sequence[str], split: str) -> list[str | None]:
+    """Return the file of each name, in a folder without those of other splits."""
+    others = {spelling for known in _SPLITS if known != canonical(split) for spelling in names_of(known)}
+    files = NamedFiles(list_files(place, PICTURE_SUFFIXES, is_other=lambda name: canonical(name) in others))
+    return [files.find(name) for name in names]
+
+
+def _refuse_twice(problem: str, values: Sequence[str | None]) -> None:
+    twice = next((value for value, count in Counter(values).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{problem} {twice!r}; each needs its own. Correct the JSON.")
+
+
+def _not_there(
+    names: Sequence[str], existing: Sequence[Path], looked_for: str, root: Path, split: str, document: Path
+) -> str:
+    how = f"give their folder below the root as {advice.option('images')}."
+    if not names:
+        return f"{document} lists no images; at least one is needed. Name another file."
+    if not existing:
+        return (
+            f"{root} has no folder with the images of {split} that {document} lists. Looked for {looked_for}. Put them "
+            f"there, or {how}"
+        )
+    found = _paths(existing[0], names, split)
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
+    return (
+        f"{document} names {len(names)} images, {len(missing)} of which are not in {existing[0]}: {listing(missing)}. "
+        f"All of them are needed. Add them, or {how}"
+    )
+
+
+def locate_labels(names: Sequence[str], folder: Path, document: Path) -> list[str]:
+    """Return the PNGs of these names in a folder.
+
+    Raises:
+        InputError: a list of those that are not there.
+    """
+    files = NamedFiles(list_files(folder, (".png",)))
+    paths = [files.find(name) for name in names]
+    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing or not names:
+        raise InputError(
+            f"{document} names {len(names)} labels, {len(missing)} of which are not in {folder}: "
+            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or give their folder below the "
+            f"root as {advice.option('masks')}."
+        )
+    return [str(path) for path in paths]

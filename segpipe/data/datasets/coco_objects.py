@@ -1,0 +1,207 @@
+"""The objects of COCO's JSON: where each one is, as well as its annotation says, and what is odd about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from segpipe import advice
+from segpipe.errors import InputError
+from segpipe.names import listing
+
+from ..findings import Finding
+from ..rle import decompress_counts
+from .coco_documents import Id, Image, distinct, key_of
+from .polygons import has_area
+
+IGNORED = -1
+"""Stands for pixels whose class is unknown, among the numbers of categories."""
+
+Polygon = list[float]
+"""x1, y1, x2, y2, …"""
+
+
+class RunLengths(msgspec.Struct):
+    """A mask as run lengths: a list, or pycocotools' compressed string."""
+
+    counts: list[int] | str = []
+    size: tuple[int, int] = (0, 0)
+
+
+class Annotation(msgspec.Struct):
+    """One object."""
+
+    image_id: Id
+    category_id: Id
+    segmentation: list[float | list[float | list[float | None] | None] | None] | RunLengths | None = None
+    """Polygons; some tools write one without the list around it, or each point as a list of two numbers."""
+    bbox: msgspec.Raw = msgspec.Raw(b"null")
+    """x, y, width, height; decoded only for objects without a mask."""
+
+
+class Box(msgspec.Struct):
+    """The pixels [top, bottom) × [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Shape(msgspec.Struct):
+    """The pixels of one object."""
+
+    number: int
+    """Of its category; `IGNORED` where it says nothing."""
+    mask: list[Polygon] | RunLengths | None = None
+    box: Box | None = None
+    """Instead of a mask."""
+
+
+class Objects(msgspec.Struct):
+    """The objects of one image, as they wait to be drawn."""
+
+    size: tuple[int, int]
+    shapes: list[Shape]
+
+
+@dataclass
+class Odd:
+    """What is not as it should be, as it is counted while annotations are sorted out.
+
+    Each list has the image or the id of each object.
+    """
+
+    document: str
+    boxes: list[str] = field(default_factory=list)
+    nowhere: list[str] = field(default_factory=list)
+    no_area: list[str] = field(default_factory=list)
+    no_image: list[str] = field(default_factory=list)
+    no_category: list[str] = field(default_factory=list)
+
+    def findings(self, unmarked: Sequence[str]) -> list[Finding]:
+        """Return one finding for each kind; `unmarked` are the images that are left out."""
+        background = f"Give the background a name, {advice.option('background', 'background')}, to keep them"
+        texts = (
+            ("no-mask", self.boxes, "objects with a box and no mask, the pixels of whose boxes are ignored", _DRAW),
+            ("no-mask", self.nowhere, "objects with neither, so that all pixels of no object are ignored", _DRAW),
+            ("dropped", self.no_area, "polygons, masks and boxes without area, which are passed over", _CORRECT),
+            ("dropped", self.no_image, "objects of images that are not listed, which are dropped", _ADD),
+            ("dropped", self.no_category, "objects of categories that are not listed, which are ignored", _ADD),
+            ("left-out", unmarked, "images without the mask of any object, which are left out", background),
+        )
+        return [
+            Finding(kind, self.document, f"{text}: {len(names):,} ({listing(distinct(names))})", fix)  # type: ignore[arg-type]
+            for kind, names, text, fix in texts
+            if names
+        ]
+
+
+_DRAW = "Draw their masks, or take the objects out if their pixels are background"
+_CORRECT = "Draw them again, or take them out"
+_ADD = "Add them to the images and categories of the JSON, or take the objects out"
+
+
+def sort_out(
+    images: Sequence[Image], annotations: Sequence[Annotation], numbers: Mapping[str, int], document: Path
+) -> tuple[dict[str, Objects], Odd]:
+    """Return the objects of each image by its key, and what is odd.
+
+    Args:
+        images: with their sizes.
+        annotations: as the document lists them.
+        numbers: the key of each category → what stands for it.
+        document: the JSON.
+
+    Raises:
+        InputError: there are objects, and none of them has a mask.
+    """
+    objects = {image.key: Objects(image.size, []) for image in images}
+    names = {image.key: image.file_name for image in images}
+    odd = Odd(str(document))
+    for annotation in annotations:
+        key, category = key_of(annotation.image_id), key_of(annotation.category_id)
+        if key not in objects:
+            odd.no_image.append(key)
+            continue
+        if category not in numbers:
+            odd.no_category.append(category)
+        shape = _shape(annotation, numbers.get(category, IGNORED), objects[key].size, names[key], odd)
+        if shape is not None:
+            objects[key].shapes.append(shape)
+    if annotations and not any(shape.mask for each in objects.values() for shape in each.shapes):
+        raise InputError(
+            f"None of the {len(annotations):,} objects in {document} has a mask that can be used: "
+            f"{len(odd.boxes):,} have only a box, {len(odd.nowhere):,} neither, {len(odd.no_image):,} belong to "
+            f"images that are not listed, and {len(odd.no_area):,} polygons or boxes have no area. Classes of pixels "
+            f"cannot be learnt from it. Name a JSON with masks as {advice.option('annotations')}."
+        )
+    return objects, odd
+
+
+def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: str, odd: Odd) -> Shape | None:
+    """Return where the object is, or None where it has no pixels."""
+    given = annotation.segmentation
+    mask: list[Polygon] | RunLengths | None = None
+    if isinstance(given, list):
+        polygons = _polygons(given)
+        mask = [polygon for polygon in polygons if has_area(polygon)]
+        odd.no_area += [image] * (len(polygons) - len(mask))
+    elif given is not None and not _is_empty(given, size):
+        mask = given
+    elif given is not None and given.counts:
+        odd.no_area.append(image)
+    if mask:
+        return Shape(number, mask=mask)
+    box = _box(annotation.bbox, size)
+    if box is None and (given if isinstance(given, list) else given and given.counts):
+        return None  # a mask without area, and no box: it has no pixels
+    if box is not None and (box.top >= box.bottom or box.left >= box.right):
+        odd.no_area.append(image)
+        return None
+    (odd.nowhere if box is None else odd.boxes).append(image)
+    return Shape(IGNORED, box=box or Box(0, size[0], 0, size[1]))
+
+
+def _polygons(members: list[Any]) -> list[Polygon]:
+    """Return polygons as lists of numbers, whichever way they are nested."""
+    polygons = [members] if members and not isinstance(members[0], list) else members
+    return [_flat(polygon) for polygon in polygons if isinstance(polygon, list)]
+
+
+def _flat(polygon: list[Any]) -> Polygon:
+    if not (polygon and isinstance(polygon[0], list)):
+        return polygon
+    return [number for point in polygon if isinstance(point, list) for number in point]
+
+
+def _is_empty(mask: RunLengths, size: tuple[int, int]) -> bool:
+    """Whether run lengths name no pixel. An empty mask has two runs at most, and each in a string seven characters."""
+    counts = mask.counts
+    if not counts:
+        return True
+    if len(counts) > (14 if isinstance(counts, str) else 2):
+        return False
+    try:
+        runs = decompress_counts(counts).tolist() if isinstance(counts, str) else counts
+    except InputError:  # said when it is drawn
+        return False
+    return mask.size == size and not any(runs[1:]) and sum(runs) == size[0] * size[1]
+
+
+def _box(raw: msgspec.Raw, size: tuple[int, int]) -> Box | None:
+    """The pixels that a box touches, perhaps none; None where it is not four numbers with sides of 0 or more."""
+    try:
+        x, y, width, height = msgspec.json.decode(raw, type=tuple[float, float, float, float])
+    except msgspec.MsgspecError:
+        return None
+    if not (width >= 0 and height >= 0):
+        return None
+    top, bottom = (min(max(place, 0), size[0]) for place in (math.floor(y), math.ceil(y + height)))
+    left, right = (min(max(place, 0), size[1]) for place in (math.floor(x), math.ceil(x + width)))
+    return Box(top, bottom if height else top, left, right if width else left)

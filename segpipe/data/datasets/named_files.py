@@ -1,0 +1,105 @@
+"""Image and label files by the names that documents of other tools give them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from .places import walk
+
+_MOST_PARTS = 16
+"""Folders in front of these say nothing more about where a file lies."""
+
+Parts = tuple[str, ...]
+
+
+class _File(NamedTuple):
+    parts: Parts
+    folded: Parts
+    path: str
+
+
+class NamedFiles:
+    """The files below a folder, found by a name that may have been written on another machine.
+
+    A name is looked up among the files, so that it cannot lead out of the folder. First it is taken as a path below the
+    folder. Else it means the file whose path ends as the name does, as far as both go: `C:\\images\\a.jpg`,
+    `/home/me/images/a.jpg`, `https://host/images/a.jpg?size=big` and `/data/local-files/?d=images/a.jpg` all mean
+    `a.jpg` in the folder, and `a.jpg` means `sub/a.jpg` there. Letters are compared without case and in one Unicode
+    form. A name that fits several files equally well means none of them.
+    """
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        """Take the files as `list_files` lists them."""
+        self._files = files
+
+    def find(self, name: str) -> str | None:
+        """Return the path of the file that a name means, or None."""
+        if name in self._files:
+            return self._files[name]
+        found = (self._best(parts) for parts in _spellings(name))
+        return next((path for path in found if path is not None), None)
+
+    @cached_property
+    def _by_last_part(self) -> dict[str, list[_File]]:
+        by_last_part: dict[str, list[_File]] = {}
+        for below, path in self._files.items():
+            parts = tuple(below.split("/")[-_MOST_PARTS:])
+            folded = _folded(parts)
+            by_last_part.setdefault(folded[-1], []).append(_File(parts, folded, path))
+        return by_last_part
+
+    def _best(self, parts: Parts) -> str | None:
+        folded = _folded(parts)
+        ranked: dict[tuple[int, bool, bool], list[str]] = {}
+        for file in self._by_last_part.get(folded[-1], ()):
+            shared = min(len(parts), len(file.parts))
+            if folded[-shared:] == file.folded[-shared:]:
+                rank = (shared, len(parts) == len(file.parts), parts[-shared:] == file.parts[-shared:])
+                ranked.setdefault(rank, []).append(file.path)
+        best = ranked[max(ranked)] if ranked else []
+        return best[0] if len(best) == 1 else None
+
+
+def list_files(
+    folder: Path, endings: Sequence[str], *, is_other: Callable[[str], bool] = lambda name: False
+) -> dict[str, str]:
+    """Return the files whose names have one of the endings, in any case: path below the folder → path, sorted.
+
+    Sub-folders are searched, hidden files are not listed.
+
+    Args:
+        folder: where to look.
+        endings: such as .jpg.
+        is_other: says of the name of a sub-folder that it belongs to something else.
+    """
+    lowered = tuple(ending.lower() for ending in endings)
+    found: dict[str, str] = {}
+    for parent, folders, files in walk(folder):
+        folders[:] = [name for name in folders if not is_other(name)]
+        below = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        for name in files:
+            if name.lower().endswith(lowered) and not name.startswith("."):
+                found[f"{prefix}{name}"] = os.path.join(parent, name)
+    return dict(sorted(found.items()))
+
+
+def _spellings(name: str) -> Iterator[Parts]:
+    """Yield the parts of the paths that a name may mean: itself, and a URL's path and the last value of its query."""
+    plain = name.replace("\\", "/")
+    decoded = unquote(plain)
+    path, _, query = decoded.partition("?")
+    for text in dict.fromkeys((plain, decoded, path, query.rpartition("=")[2])):
+        parts = tuple(part for part in text.split("/")[-_MOST_PARTS:] if part not in ("", ".", ".."))
+        if parts:
+            yield parts
+
+
+def _folded(parts: Parts) -> Parts:
+    return tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
