@@ -16,11 +16,13 @@ from segpipe.configuration.label_values import read_colors
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
 
+from ..class_tables import find_class_table, read_class_table
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
 from ..labels import Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
 from .dataset import LabelReader, SegmentationDataset
 from .folder_layouts import find_layouts
 from .loading import DATASETS
+from .places import find_below
 from .scanning import AnyPath, Layout, build_from_layouts, existing_folder
 
 logger = get_logger(__name__)
@@ -66,8 +68,8 @@ def build_folder(
     Args:
         root: the folder.
         split: train, val, …, or all.
-        label_set: the classes, the name of a data set that has them, or a JSON file with them; None: `names`, or
-            labels.json in the root.
+        label_set: the classes, the name of a data set that has them, or a JSON file with them. If None, `names`,
+            labels.json in the root, or a table of another tool, see `segpipe.data.class_tables`.
         names: of the classes, instead of a label set: a list, a text with commas between them, a file with one a line,
             or a mapping of the values in the masks to names, such as {1: "road", 2: "sky"}.
         raw_ids: the value of each class in the masks, where they are not 0, 1, …
@@ -82,7 +84,7 @@ def build_folder(
         split_file: a list with an image, or an image and its mask, a line; with commas, tabs or blanks between.
     """
     folder, colors = existing_folder(root), None if palette is None else read_colors(palette)
-    classes = _label_set(folder, label_set, names, colors)
+    classes = _label_set(folder, split, label_set, names, colors)
     if raw_ids is not None:
         classes = with_raw_ids(classes, raw_ids)
     reader = _reader(classes, colors, read_colors(ignore_colors, "ignore_colors"), read)
@@ -122,7 +124,7 @@ def _warn_of_strays(dataset: SegmentationDataset) -> None:
                 return
 
 
-def _label_set(root: Path, label_set: Any, names: Any, palette: tuple[Color, ...] | None) -> LabelSet:
+def _label_set(root: Path, split: str, label_set: Any, names: Any, palette: tuple[Color, ...] | None) -> LabelSet:
     if label_set is not None and names is not None:
         raise InputError("Both label_set and names are given; they say the same thing. Give one of them.")
     if names is not None:
@@ -131,6 +133,10 @@ def _label_set(root: Path, label_set: Any, names: Any, palette: tuple[Color, ...
         return open_label_set(label_set)
     if os.path.isfile(root / LABEL_SET_FILE):
         return read_label_set(root / LABEL_SET_FILE)
+    table = find_class_table([root, *(find_below(root, name) for name in (split, "train", "val", "test"))])
+    if table is not None:
+        logger.info("The classes are those of %s", table)
+        return read_class_table(table)
     raise InputError(
         f"Nothing says what the classes in {root} are; their names are needed, in the order of the masks' values. "
         f"Give {advice.option('names', ['road', 'sky'])}, or write {root / LABEL_SET_FILE}: "
