@@ -60,11 +60,11 @@ def parse_yaml(text: str, *, origin: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-        raise _error(origin, mark, f"this is not YAML: {why}") from error
+        raise _error(origin, mark, f"this is not YAML: {why}") from None
     except ValueError as error:
         if isinstance(error, ConfigurationError):
             raise
-        raise ConfigurationError(f"{origin}: this is not YAML: {error}. Correct it.") from error
+        raise ConfigurationError(f"{origin}: this is not YAML: {error}. Correct it.") from None
 
 
 def _check_events(text: str, origin: str) -> None:
