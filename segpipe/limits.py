@@ -49,7 +49,9 @@ _HUB = (
 )
 _WEIGHTS = (
     Limit("model_parameters", 1_000_000_000, "numbers", "the weights of a network that a configuration describes"),
-    Limit("weights_bytes", 16 * GIB, "bytes", "a file of weights"),
+    Limit("weights_bytes", 16 * GIB, "bytes", "a file of weights, or several that an index names, together"),
+    Limit("index_bytes", 16 * MIB, "bytes", "the index of weights in several files"),
+    Limit("pickle_names", 256, "names", "unknown classes and functions that a pickle of weights names"),
     Limit("weights_header_bytes", 16 * MIB, "bytes", "the header of a safetensors file"),
     Limit("weights_ratio", 100, "times", "the content of a compressed .npz over the size of its file"),
 )

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe.errors import ModelFolderError, SegpipeError
+from segpipe.names import listing
 
 from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
+from .shards import lone_shards
 from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
 from .storage import MANIFEST_NAME
 
@@ -33,7 +35,7 @@ class ModelFolder:
     path: Path
     configuration: Configuration
     weights: Path | None
-    """The file with the tensors; None for a folder, or a recipe, without."""
+    """The file with the tensors, or the index of several; None for a folder, or a recipe, without."""
     dialect: str
     """Whose names the tensors have: segpipe, huggingface, easycv, mmseg, nvlabs, libai."""
     name: str
@@ -178,6 +180,7 @@ def _find_weights(folder: Path, stated: str | None) -> Path | None:
         return folder / stated
     chosen = select_weights_name(names)
     lone = sorted(name for name in names if name.endswith(LONE_WEIGHTS))
+    shards = lone_shards(names)
     if stated is not None and (chosen or lone):
         raise ModelFolderError(
             f"{folder} has no {stated}, which weights.file of its configuration.json names, but {chosen or lone[0]}. "
@@ -189,5 +192,10 @@ def _find_weights(folder: Path, stated: str | None) -> Path | None:
         raise ModelFolderError(
             f"{folder} has several weights files ({', '.join(lone[:5])}) and none of the usual names "
             f"({', '.join(WEIGHT_FILES)}). Keep one, or name it in weights.file of configuration.json."
+        )
+    if shards:
+        raise ModelFolderError(
+            f"{folder} has weights in several files ({listing(shards)}) without the index that says what is in them. "
+            "Put model.safetensors.index.json or pytorch_model.bin.index.json beside them."
         )
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from .manifest import FileEntry, Manifest, git_sha1_of, sha256_of, timestamp
 from .parts import Part
 from .paths import check_relative_paths
 from .progress import Progress
+from .shards import is_index, shard_names
 from .shelf import Shelf
-from .sources import Listing, RemoteFile, Source, select_files, select_weights_name
+from .sources import Listing, RemoteFile, Source, select_files, select_shards, select_weights_name
 from .storage import check_free_space, link_or_copy
 from .transport import Transport
 
@@ -58,16 +60,41 @@ def fetch_snapshot(
     listing = source.list_files(transport, wanted.revision)
     files = _pinned(select_files(listing, wanted.weights_file, source.label), wanted, source.label)
     check_relative_paths([file.path for file in files])
-    stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
-    missing = [file for file in files if file.path not in stored]
-    check_free_space(shelf.root, sum(file.size or 0 for file in missing))
-    for found in _fetch_all(source, shelf, transport, missing, has_progress):
-        stored[found.entry.path] = found
+    stored = _store(files, source, shelf, transport, has_progress)
+    if is_index(files[-1].path):
+        with _released_on_error(stored):
+            names = shard_names(stored[files[-1].path].path, origin=f"{files[-1].path} of {source.label}")
+            shards = select_shards(listing, files[-1], names, source.label)
+            check_relative_paths({file.path for file in (*files, *shards)})
+            stored |= _store(shards, source, shelf, transport, has_progress)
     manifest = _manifest(source, wanted, listing, stored.values())
     snapshot = _unchanged(shelf, manifest, stored) or shelf.add(manifest, lambda folder: _put_all(stored, folder))
     _discard_parts(stored)
     _point(shelf, snapshot, wanted, listing)
     return snapshot
+
+
+def _store(
+    files: Sequence[RemoteFile], source: Source, shelf: Shelf, transport: Transport, has_progress: bool
+) -> dict[str, _Stored]:
+    """Find the files in older snapshots, or fetch them."""
+    stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
+    missing = [file for file in files if file.path not in stored]
+    check_free_space(shelf.root, sum(file.size or 0 for file in missing))
+    fetched = _fetch_all(source, shelf, transport, missing, has_progress)
+    return stored | {found.entry.path: found for found in fetched}
+
+
+@contextmanager
+def _released_on_error(stored: dict[str, _Stored]) -> Iterator[None]:
+    """Leave what was fetched to a later run where the rest cannot be."""
+    try:
+        yield
+    except BaseException:
+        for found in stored.values():
+            if found.part is not None:
+                found.part.release()
+        raise
 
 
 def _pinned(files: tuple[RemoteFile, ...], wanted: Wanted, label: str) -> tuple[RemoteFile, ...]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from segpipe.errors import DownloadError, ModelNotFoundError
 from segpipe.limits import limit
+from segpipe.names import listing as listing_of
 
 from .transport import Credentials, Transport
 
@@ -20,7 +21,15 @@ SMALL_FILES = (
     "LICENSE*",
     "NOTICE*",
 )
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.pt", "pytorch_model.bin")
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.safetensors",
+    "pytorch_model.pt",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""The usual names, the preferred ones first. An index stands for the files that it names."""
 LONE_WEIGHTS = (".pt", ".pth")
 
 
@@ -100,6 +109,20 @@ def select_files(listing: Listing, weights_file: str | None, label: str) -> tupl
     if len(small) >= limit("model_files"):
         raise _too_many(label, len(small) + 1, "needs", "model_files")
     return (*small, _select_weights(listing.files, weights_file, label))
+
+
+def select_shards(listing: Listing, index: RemoteFile, names: Sequence[str], label: str) -> tuple[RemoteFile, ...]:
+    """The files that an index names, relative to its own folder."""
+    listed = {file.path: file for file in listing.files}
+    folder = index.path.rpartition("/")[0]
+    paths = [f"{folder}/{name}" if folder else name for name in names]
+    missing = [path for path in paths if path not in listed]
+    if missing:
+        raise ModelNotFoundError(
+            f"{label} does not offer {listing_of(missing)}, though {index.path} says that weights lie there. "
+            "Name another revision, or ask its owner for the missing files."
+        )
+    return tuple(listed[path] for path in paths)
 
 
 def select_weights_name(names: Sequence[str]) -> str | None:
