@@ -26,7 +26,7 @@ from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
 from segpipe.inference.runtimes.compiled import require_compiler
 from segpipe.log import get_logger
-from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_tensors, read_tensors, translate
+from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_tensors, tensors_of
 
 from .callbacks import Callback
 from .data_check import check_data as look_at_data
@@ -170,7 +170,7 @@ def _build_network(configuration: Configuration, task: Task, folder: ModelFolder
     if not task.is_network(network):
         raise InputError(f"{type(network).__name__} is no network for {task.name}. Name another model, or its task.")
     if folder is not None and folder.weights is not None:
-        tensors = translate(read_tensors(folder.weights), folder.dialect)
+        tensors = tensors_of(folder)
         if not _has_learnt_classes(folder, configuration):
             fresh = {key: value for key, value in network.state_dict().items() if key.startswith(task.classifier)}
             tensors = {**tensors, **fresh}

@@ -18,7 +18,8 @@ from segpipe.files import read_file
 from segpipe.hub.manifest import Manifest, Problem, find_problems, parse_manifest
 from segpipe.limits import limit
 from segpipe.log import get_logger
-from segpipe.models.weight_files import read_pickle, read_tensors
+from segpipe.models import read_tensors
+from segpipe.models.pickles import read_pickle
 
 from .checkpoint import (
     CONFIGURATION,

@@ -127,8 +127,8 @@ def _top_parser() -> argparse.ArgumentParser:
     return parser
 
 
-SLOW = ("segpipe.exporters", "segpipe.inference.runtimes")
-"""Loggers of what takes so long that people are told of it: exporting and compiling networks."""
+SLOW = ("segpipe.exporters", "segpipe.inference.runtimes", "segpipe.models.checkpoints")
+"""Loggers whose information people are told: what takes long, and which weights of a file were taken."""
 
 
 class _StderrHandler(logging.Handler):

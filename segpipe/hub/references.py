@@ -12,7 +12,7 @@ from segpipe.errors import InputError, ModelNameError
 from segpipe.files import absolute_path, file_url_path
 
 Kind = Literal["bare", "modelscope", "hf", "web", "directory", "package"]
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _MAX_NAME = 300
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,127}")

@@ -2,13 +2,13 @@
 
 from .bilinear import bilinear_weights
 from .building import MODELS, build_loaded, build_model, build_outline, model_type
+from .checkpoints import read_tensors, tensors_of
 from .contract import BoundaryOutput, SegmentationModel, SegpipeNetwork
 from .conversion import ARCHITECTURES, convert, open_checkpoint
 from .dialects import DIALECTS, WRITTEN_DIALECTS, detect_dialect, translate, write_dialect
 from .encoders import convert_encoder, encoder_tensors
 from .foreign_files import convert_back, own_tensors
 from .loading import load_model, open_folder
-from .weight_files import read_tensors
 from .weights import apply_tensors, fit_tensors, write_pickle, write_tensors
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "open_folder",
     "own_tensors",
     "read_tensors",
+    "tensors_of",
     "translate",
     "write_dialect",
     "write_pickle",

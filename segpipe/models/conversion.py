@@ -28,13 +28,12 @@ from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
-from .dialects import detect_dialect, translate
+from .checkpoints import CheckpointFolder, read_weights
 from .dialects.families import Checkpoint, Family
 from .dialects.segformer import SEGFORMER_FAMILY
 from .dialects.segmenter import SEGMENTER_FAMILY
 from .dialects.unept import UNEPT_FAMILY
 from .loading import write_model_folder
-from .weight_files import read_meta, read_tensors
 
 logger = get_logger(__name__)
 
@@ -56,8 +55,8 @@ def convert(
     """Write a model folder from any checkpoint or folder whose tensor names are known.
 
     Args:
-        source: a .pth, .pt, .bin or .safetensors file, a folder (ModelScope, Hugging Face, Segmenter or ours) or a
-            model's name.
+        source: a .pth, .pt, .ckpt, .bin or .safetensors file, or the index of several; a folder (ModelScope, Hugging
+            Face, Segmenter or ours); or a model's name.
         to: the folder to write; it must not exist yet, or be empty.
         architecture: one of `ARCHITECTURES`; else read from the source's configuration or its tensors.
         num_classes: checked against the weights.
@@ -105,14 +104,15 @@ def open_checkpoint(source: str | Path, *, architecture: str | None = None, pres
     """
     path = _find_checkpoint(Path(source))
     if os.path.isfile(path):
-        tensors = read_tensors(path)
-        dialect = detect_dialect(tensors, origin=str(path))
+        found = read_weights(path)
         if preset:
-            return ModelFolder(path.parent, load_preset(preset), path, dialect, path.name)
-        if os.path.isfile(sidecar_of(path)):
-            return ModelFolder(path.parent, _read_sidecar(path, architecture), path, dialect, path.name)
-        checkpoint = Checkpoint(path, translate(tensors, dialect), dialect, read_meta(path), architecture)
-        return ModelFolder(path.parent, describe_checkpoint(checkpoint), path, dialect, path.name)
+            configuration = load_preset(preset)
+        elif os.path.isfile(sidecar_of(path)):
+            configuration = _read_sidecar(path, architecture)
+        else:
+            checkpoint = Checkpoint(path, found.tensors, found.dialect, found.meta, architecture)
+            configuration = describe_checkpoint(checkpoint)
+        return CheckpointFolder(path.parent, configuration, path, found.dialect, path.name, tensors=found.tensors)
     folder = Hub().resolve(source)
     if folder.weights is None:
         raise InputError(f"{source} has no weights to convert. Name a folder or a file that has.")

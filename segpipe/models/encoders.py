@@ -12,18 +12,17 @@ from segpipe.errors import InputError, WeightMismatchError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 
+from .checkpoints import read_weights
 from .contract import SegpipeNetwork
-from .dialects import detect_dialect, translate
 from .loading import open_folder
 from .vit import Grid, Resampling, VitTrunk, resize_positions
-from .weight_files import read_tensors
 from .weights import fit_tensors, mistyped_tensors, write_pickle, write_tensors
 
 logger = get_logger(__name__)
 
 ENCODER = "encoder."
 POSITIONS = "positions.weight"
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".ckpt")
 
 
 def encoder_tensors(source: str | Path | ModelFolder, network: SegpipeNetwork) -> dict[str, Tensor]:
@@ -64,7 +63,7 @@ def convert_encoder(
         source: a file of weights in any dialect, such as the augreg series' .npz.
         to: .safetensors, or .pth with the tensors under "model".
         image_size: (height, width) of the pictures that a ViT's table of positions shall be for; None: as it is.
-        prefix: before each name. Only with the default can `encoder_tensors` read the file.
+        prefix: before each name. `encoder_tensors` reads the file if it ends in "encoder.".
     """
     target = Path(to)
     if target.suffix not in (".safetensors", ".pth"):
@@ -95,16 +94,14 @@ def _find_weights(source: str | Path | ModelFolder) -> Path:
 
 def _read_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
     """(the encoder's tensors without "encoder.", dialect of the file)."""
-    tensors = read_tensors(path)
-    dialect = detect_dialect(tensors, origin=str(path))
-    ours = translate(tensors, dialect)
-    encoder = {key.removeprefix(ENCODER): tensor for key, tensor in ours.items() if key.startswith(ENCODER)}
+    found = read_weights(path)
+    encoder = {key.removeprefix(ENCODER): value for key, value in found.tensors.items() if key.startswith(ENCODER)}
     mistyped = mistyped_tensors(encoder)
     if mistyped:
         raise WeightMismatchError(
             f"{path} has no floating numbers for {', '.join(mistyped[:3])}. Save them as float32, e.g. tensor.float()."
         )
-    return encoder, dialect
+    return encoder, found.dialect
 
 
 def _resampling(dialect: str, otherwise: Resampling) -> Resampling:

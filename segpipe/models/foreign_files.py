@@ -19,12 +19,11 @@ from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
 
 from .building import build_outline
+from .checkpoints import tensors_of
 from .conversion import check_target, open_checkpoint, sidecar_of
-from .dialects import translate
 from .dialects.rules import Tensors
 from .dialects.segformer import NORM_EPS
 from .dialects.writing import WRITTEN_DIALECTS, write_dialect
-from .weight_files import read_tensors
 from .weights import fit_tensors, write_pickle, write_tensors
 
 logger = get_logger(__name__)
@@ -96,9 +95,7 @@ def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bo
 
 def own_tensors(folder: ModelFolder) -> Tensors:
     """A folder's tensors in our names and in our shapes, all accounted for."""
-    weights = folder.require_weights()
-    outline = build_outline(folder.configuration.model)
-    return fit_tensors(outline, translate(read_tensors(weights), folder.dialect), origin=str(weights))
+    return fit_tensors(build_outline(folder.configuration.model), tensors_of(folder), origin=str(folder.weights))
 
 
 def _wrapped(tensors: Tensors, dialect: str, configuration: Configuration) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import torch
 from segpipe.configuration import encode_configuration
 from segpipe.hub import Hub, ModelFolder, atomic_folder, seal_folder
 from segpipe.hub.manifest import read_manifest
+from segpipe.hub.shards import weight_files
 from segpipe.hub.shelf import touch
 from segpipe.log import get_logger
 
 from .building import build_loaded, build_outline
+from .checkpoints import tensors_of
 from .contract import SegmentationModel, SegpipeNetwork
-from .dialects import translate
-from .weight_files import read_tensors
 from .weights import fit_tensors, write_tensors
 
 logger = get_logger(__name__)
@@ -33,9 +33,7 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
         device: where it shall run.
     """
     folder = open_folder(source)
-    weights = folder.require_weights()
-    tensors = translate(read_tensors(weights), folder.dialect)
-    model = build_loaded(folder.configuration.model, tensors, origin=str(weights))
+    model = build_loaded(folder.configuration.model, tensors_of(folder), origin=str(folder.weights))
     model.eval().to(device)
     if isinstance(model, SegmentationModel):
         model.apply_folding()
@@ -70,9 +68,7 @@ def _converted(folder: ModelFolder, hub: Hub) -> ModelFolder:
 
 def write_model_folder(source: ModelFolder, path: Path) -> ModelFolder:
     """Write a folder in our own format from one in any dialect; its network is built to check that all fits."""
-    assert source.weights is not None
-    tensors = translate(read_tensors(source.weights), source.dialect)
-    fitted = fit_tensors(build_outline(source.configuration.model), tensors, origin=str(source.weights))
+    fitted = fit_tensors(build_outline(source.configuration.model), tensors_of(source), origin=str(source.weights))
     write_tensors(fitted, path / "model.safetensors")
     return seal_folder(path, source.configuration, name=source.name, revision=source.revision)
 
@@ -81,7 +77,8 @@ def _identity(folder: ModelFolder) -> str:
     """A short digest of what the converted folder is made of: the weights' bytes and the configuration."""
     assert folder.weights is not None
     manifest = read_manifest(folder.path)
-    entry = manifest.entry(folder.weights.name) if manifest else None
     digest = hashlib.sha256(encode_configuration(folder.configuration))
-    digest.update((entry.sha256 if entry else str(folder.weights)).encode())
+    for file in weight_files(folder.weights):
+        entry = manifest.entry(file.relative_to(folder.path).as_posix()) if manifest else None
+        digest.update((entry.sha256 if entry else str(file)).encode())
     return digest.hexdigest()[:16]

@@ -1,44 +1,33 @@
-"""Tensors from files: safetensors, NumPy's .npz, and pickles under `weights_only=True` alone."""
+"""What a file of weights holds: its mappings of tensors, and what it says of its classes."""
 
 from __future__ import annotations
 
 import os
-import pickle
-import re
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from segpipe.errors import CorruptWeightsError, WeightsError
-from segpipe.files import open_regular
+from segpipe.hub.shards import is_index, read_index
 from segpipe.limits import limit
 from segpipe.log import get_logger
+from segpipe.names import listing
+
+from .archives import check_archive, damaged, first_line, open_weights
+from .pickles import read_foreign_pickle
+from .stubs import Stub, holds_tensor, names_with_tensors
 
 logger = get_logger(__name__)
 
-WRAPPERS = ("state_dict", "model_state", "model", "module")
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors, .pt, .pth, .bin or .npz file, by key, on the CPU.
-
-    Wrappers (`state_dict`, `model`, …) are opened and the prefix `module.` is dropped. Each tensor has its numbers in
-    memory, one for each of its elements.
-
-    Raises:
-        CorruptWeightsError: the file is damaged, or asks for more memory than its size warrants.
-        WeightsError: it is not a file of weights, or a tensor is not an ordinary one.
-    """
-    read = {".npz": _read_npz, ".safetensors": _read_safetensors}.get(path.suffix, _read_state_dict)
-    tensors = read(path)
-    for key, tensor in tensors.items():
-        _check_ordinary(key, tensor, path)
-    return {re.sub(r"^module\.", "", key): tensor for key, tensor in tensors.items()}
+DEPTH = 2
+"""Levels below the content of a pickle at which a mapping of tensors may lie."""
+Place = tuple[str, ...]
+"""The keys that lead to a mapping; () is the content itself."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +38,182 @@ class CheckpointMeta:
     palette: tuple[tuple[int, int, int], ...] | None = None
 
 
-def read_meta(path: Path) -> CheckpointMeta:
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file of weights holds.
+
+    Attributes:
+        mappings: each mapping of tensors by where it lies, in the order of the file; there is at least one.
+        meta: what the file says of its classes.
+        unknown: the classes and functions that it names and that were not run.
+    """
+
+    mappings: Mapping[Place, Mapping[str, Any]]
+    meta: CheckpointMeta = CheckpointMeta()
+    unknown: tuple[str, ...] = ()
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """Read a .safetensors, .npz or PyTorch file, or the files that an index (.index.json) names, on the CPU.
+
+    Raises:
+        CorruptWeightsError: the file is damaged, or asks for more memory than its size warrants.
+        WeightsError: it is not a file of weights.
+        ModelFolderError, UnsafePathError: an index is none, or names a file outside its folder.
+    """
+    if is_index(path.name):
+        return WeightFile({(): _read_shards(path)})
+    if path.suffix in _PLAIN:
+        return WeightFile({(): _PLAIN[path.suffix](path)})
+    content, unknown = read_foreign_pickle(path)
+    mappings = _find_mappings(content)
+    if not mappings:
+        raise _without_tensors(content, path)
+    return WeightFile(mappings, _meta_of(content, path), unknown)
+
+
+def ordinary_tensors(mapping: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a mapping, bare; each has its numbers in memory, one for each of its elements.
+
+    Raises:
+        WeightsError: a tensor is not an ordinary one, or would need the code of an unknown class.
+    """
+    tensors = {}
+    for key, value in mapping.items():
+        if isinstance(value, Stub) and holds_tensor(value):
+            raise WeightsError(
+                f"{path}: {key} holds tensors in an object of {value.name}, and segpipe runs no code from a file. "
+                "Where you trust it, load it with the program that wrote it, and save plain tensors."
+            )
+        if isinstance(value, Tensor):
+            tensors[key] = _bare(value)
+            _check_ordinary(key, tensors[key], path)
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    with open_weights(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > limit("weights_header_bytes"):
+        raise CorruptWeightsError(
+            f"{path} ({path.stat().st_size} bytes) is not a safetensors file: its header would have {length:,} bytes; "
+            f"at most {limit('weights_header_bytes'):,} are read. Download or copy it again."
+        )
+    try:
+        return load_file(str(path))
+    except Exception as error:  # beside SafetensorError: types that this release of torch does not have, memory
+        raise damaged(path, "a complete safetensors file", error) from None
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of an archive; those that Python would have to run code for are refused."""
+    with open_weights(path) as file:
+        check_archive(file, path, may_compress=True)
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: torch.from_numpy(np.ascontiguousarray(archive[key])) for key in archive.files}
+        except TypeError as error:
+            raise WeightsError(
+                f"{path} holds an array that is not a tensor: {first_line(error)}. Save numbers alone."
+            ) from None
+        except Exception as error:  # damaged archives raise nearly anything
+            raise damaged(path, "a complete .npz file of numbers", error) from None
+
+
+_APART = "The files do not belong together: download or copy them all again."
+_PLAIN = {".npz": _read_npz, ".safetensors": _read_safetensors}
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """The tensors of all files that an index names; each lies where the index says, and nowhere else."""
+    places = read_index(index)
+    names = sorted(set(places.values()))
+    _check_shards(index, names)
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        for key, tensor in _read_shard(index.parent / name).items():
+            if places.get(key) != name:
+                listed = f"places in {places[key]}" if key in places else "does not list"
+                raise CorruptWeightsError(f"{index.parent / name} holds {key}, which {index.name} {listed}. {_APART}")
+            tensors[key] = tensor
+    missing = [key for key in places if key not in tensors]
+    if missing:
+        raise CorruptWeightsError(
+            f"{index} names {listing(missing)}, which its files do not hold ({places[missing[0]]} should). {_APART}"
+        )
+    return tensors
+
+
+def _check_shards(index: Path, names: list[str]) -> None:
+    missing = [name for name in names if not os.path.isfile(index.parent / name)]
+    if missing:
+        raise WeightsError(
+            f"{index} names {len(names)} files, of which {len(missing)} are not there: {listing(missing)}. "
+            "Download or copy the missing ones."
+        )
+    size, most = sum(os.stat(index.parent / name).st_size for name in names), limit("weights_bytes")
+    if size > most:
+        raise WeightsError(
+            f"The files that {index} names have {size:,} bytes; at most {most:,} are read. Check that it is the right "
+            "model; docs/limits.md says how to raise the limit."
+        )
+
+
+def _read_shard(path: Path) -> dict[str, Tensor]:
+    if path.suffix in _PLAIN:
+        return _PLAIN[path.suffix](path)
+    mapping = _find_mappings(read_foreign_pickle(path)[0]).get(())
+    if mapping is None:
+        raise WeightsError(f"{path} holds no tensors, though an index says so. Download or copy it again.")
+    return ordinary_tensors(mapping, path)
+
+
+def _find_mappings(content: Any) -> dict[Place, dict[str, Any]]:
+    """The mappings that hold tensors, the outer ones first; those with floating numbers, where there are any."""
+    found: dict[Place, dict[str, Any]] = {}
+    level: dict[Place, Any] = {(): content}
+    seen: set[int] = set()
+    for _ in range(DEPTH + 1):
+        deeper: dict[Place, Any] = {}
+        for place, value in level.items():
+            if id(value) in seen or not isinstance(value, dict):
+                continue
+            seen.add(id(value))
+            members = {key: member for key, member in dict.items(value) if isinstance(key, str)}
+            if any(isinstance(member, Tensor) for member in members.values()):
+                found[place] = members
+            deeper |= {(*place, key): member for key, member in members.items() if isinstance(member, dict)}
+        level = deeper
+    floating = {place: members for place, members in found.items() if any(map(_is_floating, members.values()))}
+    return floating or found
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype.is_floating_point
+
+
+def _without_tensors(content: Any, path: Path) -> WeightsError:
+    owners = names_with_tensors(content)
+    if owners:
+        return WeightsError(
+            f"{path} holds objects with tensors in them ({listing(owners)}), and segpipe runs no code from a file. "
+            "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
+        )
+    if not isinstance(content, dict):
+        return WeightsError(f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict().")
+    keys = listing([str(key)[:80] for key in dict.keys(content)]) or "none"
+    return WeightsError(
+        f"{path} holds no tensors at the top or {DEPTH} levels below it (keys: {keys}). Save model.state_dict()."
+    )
+
+
+def _meta_of(content: Any, path: Path) -> CheckpointMeta:
     """Class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
-    if path.suffix in (".safetensors", ".npz"):
-        return CheckpointMeta()
-    content = read_pickle(path)
-    meta = content.get("meta") if isinstance(content, dict) else None
-    if not isinstance(meta, dict):
-        return CheckpointMeta()
-    described: dict[str, Any] = meta["dataset_meta"] if isinstance(meta.get("dataset_meta"), dict) else meta
+    meta = _plain(_plain(content).get("meta"))
+    described = _plain(meta.get("dataset_meta")) or meta
     try:
         names = described.get("classes") or described.get("CLASSES") or ()
         palette = described.get("palette") or described.get("PALETTE") or ()
@@ -68,128 +224,21 @@ def read_meta(path: Path) -> CheckpointMeta:
         return CheckpointMeta()
 
 
-def _open(path: Path) -> BinaryIO:
-    """The file, of at most `weights_bytes`."""
-    file = open_regular(path, error=WeightsError)
-    size, most = os.fstat(file.fileno()).st_size, limit("weights_bytes")
-    if size > most:
-        file.close()
-        raise WeightsError(
-            f"{path} has {size:,} bytes; at most {most:,} are read. Check that it is the right file; docs/limits.md "
-            "says how to raise the limit."
-        )
-    try:
-        file.read(1)
-        file.seek(0)
-    except OSError as error:  # a failing disk
-        file.close()
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}. Check its disk.") from None
-    return file
+def _plain(value: Any) -> dict[str, Any]:
+    """A mapping as a plain dict, also what a mmengine ConfigDict is made from. An empty one for anything else."""
+    if isinstance(value, Stub) and len(value.given) == 1:
+        value = value.given[0]
+    return dict(dict.items(value)) if isinstance(value, dict) else {}
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    with _open(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > limit("weights_header_bytes"):
-        raise CorruptWeightsError(
-            f"{path} ({path.stat().st_size} bytes) is not a safetensors file: its header would have {length:,} bytes; "
-            f"at most {limit('weights_header_bytes'):,} are read. Download or copy it again."
-        )
-    try:
-        return load_file(str(path))
-    except Exception as error:  # beside SafetensorError: types that this release of torch does not have, memory
-        raise _damaged(path, "a complete safetensors file", error) from None
-
-
-def _read_npz(path: Path) -> dict[str, Tensor]:
-    """The arrays of an archive; those that Python would have to run code for are refused."""
-    with _open(path) as file:
-        _check_archive(file, path, may_compress=True)
-        file.seek(0)
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                return {key: torch.from_numpy(np.ascontiguousarray(archive[key])) for key in archive.files}
-        except TypeError as error:
-            raise WeightsError(
-                f"{path} holds an array that is not a tensor: {_first_line(error)}. Save numbers alone."
-            ) from None
-        except Exception as error:  # damaged archives raise nearly anything
-            raise _damaged(path, "a complete .npz file of numbers", error) from None
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    content = read_pickle(path)
-    for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict().")
-    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path} holds no tensors (keys: {', '.join(map(str, list(content)[:5])) or 'none'}).")
-    return tensors
-
-
-def read_pickle(path: Path) -> Any:
-    """What torch saved in a file, of tensors and plain values alone, on the CPU; no code is run.
-
-    Raises:
-        CorruptWeightsError, WeightsError: see `read_tensors`.
-    """
-    with _open(path) as file:
-        start = file.read(4)
-        if start[:2] not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-            raise CorruptWeightsError(
-                f"{path} ({path.stat().st_size} bytes) is not a PyTorch checkpoint. Give a .safetensors, .pt, .pth or "
-                ".bin file; if it should be one, download or copy it again."
-            )
-        if start[:2] == b"PK":
-            _check_archive(file, path, may_compress=False)
-        file.seek(0)
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            raise WeightsError(
-                f"{path} holds more than tensors and plain values, and segpipe runs no code from a file. "
-                "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
-            ) from None
-        except Exception as error:  # damaged pickles raise nearly anything
-            raise _damaged(path, "a complete PyTorch file", error) from None
-
-
-def _check_archive(file: BinaryIO, path: Path, *, may_compress: bool) -> None:
-    """Refuse a zip archive whose members unpack to more than its size warrants.
-
-    PyTorch and numpy.savez store members as they are; numpy.savez_compressed compresses weights by a tenth.
-    """
-    size = os.fstat(file.fileno()).st_size
-    try:
-        members = zipfile.ZipFile(file).infolist()
-    except Exception as error:  # damaged archives raise nearly anything
-        raise _damaged(path, "a complete archive", error) from None
-    if any(member.filename.endswith("/constants.pkl") for member in members):
-        raise WeightsError(
-            f"{path} is a TorchScript archive, which holds code. Save its state dict alone: "
-            "torch.save(torch.jit.load(…).state_dict(), …)."
-        )
-    compressed = next((each.filename for each in members if each.compress_type != zipfile.ZIP_STORED), None)
-    if compressed is not None and not may_compress:
-        raise CorruptWeightsError(
-            f"{path} has compressed members ({compressed}), which torch.save does not write. Save it with torch.save."
-        )
-    unpacked, ratio = sum(member.file_size for member in members), limit("weights_ratio")
-    if unpacked > size * (1 if compressed is None else ratio):
-        raise CorruptWeightsError(
-            f"{path} has {size:,} bytes and would unpack to {unpacked:,}; weights shrink {ratio} times at most. "
-            "Download or copy it again."
-        )
+def _bare(tensor: Tensor) -> Tensor:
+    """The tensor without the attributes and hooks that a pickle may have given it."""
+    return Tensor.detach(tensor) if type(tensor) in (Tensor, nn.Parameter) else tensor
 
 
 def _check_ordinary(key: str, tensor: Tensor, path: Path) -> None:
     """Refuse a tensor that is not a plain array of numbers in memory."""
-    if type(tensor) not in (Tensor, nn.Parameter):
+    if type(tensor) is not Tensor:
         kind = type(tensor).__name__
     elif tensor.is_nested:
         kind = "nested"
@@ -207,13 +256,3 @@ def _check_ordinary(key: str, tensor: Tensor, path: Path) -> None:
         f"{path}: {key} is {kind}; an ordinary dense tensor is needed. Save it as one: dequantise it, or call "
         "to_dense(), cpu() and clone() on it."
     )
-
-
-def _damaged(path: Path, what: str, error: BaseException) -> CorruptWeightsError:
-    return CorruptWeightsError(
-        f"{path} ({path.stat().st_size} bytes) is not {what}: {_first_line(error)}. Download or copy it again."
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,10 @@
-"""Weights: safetensors, pickles, archives of NumPy."""
+"""Weights: safetensors, pickles, archives of NumPy, several files with an index."""
 
 from __future__ import annotations
 
+import argparse
+import collections
+import functools
 import io
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from doors import Door, door, file_reader
-from hostile import damaged_bytes
+from hostile import damaged_bytes, damaged_json
 
 from segpipe.models import read_tensors
+from segpipe.models.checkpoints import read_weights
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.bias": torch.zeros(3), "n": torch.tensor(3)}
 
@@ -29,6 +33,48 @@ def pickles(folder: Path) -> Door:
     seeds = [saved(content) for content in contents]
     seeds += [saved(TENSORS, _use_new_zipfile_serialization=False), b"\x80\x02", b"\x80\x02}q\x00.", b"PK", b""]
     return Door(damaged_bytes(seeds), file_reader(folder / "m.pth", read_tensors))
+
+
+class Plain:
+    """Pickled by its attributes."""
+
+
+class OwnDict(dict):
+    """Pickled by its items."""
+
+
+@door
+def foreign_pickles(folder: Path) -> Door:
+    """Checkpoints of trainers: nested, behind prefixes, beside objects of classes that are not known."""
+    named = {f"model.encoder.stages.0.embed.proj.{key}": torch.ones(2) for key in ("weight", "bias")}
+    plain = Plain()
+    plain.__dict__ = {"history": np.arange(4.0), "function": functools.partial(max, 1), "options": OwnDict(a=[1])}
+    values = plain, argparse.Namespace(a=1), collections.defaultdict(list, a=[2]), np.float32(1), collections.deque([1])
+    contents: list[Any] = [
+        {
+            "model_state_dict": named,
+            "message_hub": dict(enumerate(values)),
+            "meta": {"dataset_meta": OwnDict(classes="ab")},
+        },
+        {"checkpoint": {"net": OwnDict(named)}, "ema": {"shadow": named}, "config": values[2]},
+        {"state_dict": {**named, "model.odd": argparse.Namespace(tensor=torch.ones(1))}},
+        torch.nn.Linear(1, 1),
+    ]
+    seeds = [saved(content, _use_new_zipfile_serialization=is_zip) for content in contents for is_zip in (True, False)]
+    return Door(damaged_bytes(seeds), file_reader(folder / "m.ckpt", read_weights))
+
+
+@door
+def weight_indexes(folder: Path) -> Door:
+    """The index of weights in several files."""
+    from safetensors.torch import save
+
+    names = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(save({f"t{number}": torch.ones(2)}))
+    index = {"metadata": {"total_size": 16}, "weight_map": {"t0": names[0], "t1": names[1]}}
+    others = [{"weight_map": {}}, {"weight_map": {f"t{number}": f"{number}.bin" for number in range(100)}}]
+    return Door(damaged_json([index, *others]), file_reader(folder / "model.safetensors.index.json", read_tensors))
 
 
 @door

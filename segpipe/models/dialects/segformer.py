@@ -121,7 +121,7 @@ SEGFORMER_DIALECTS: dict[str, DialectRules] = {
         reshape=binary_as_two_classes(split_attention, 0.3),
     ),
     "huggingface": DialectRules(
-        signature=r"(^|\.)(patch_embeddings\.0\.proj|stages\.0\.patch_embeddings\.proj)\.weight$",
+        signature=r"^(segformer\.)?((encoder\.)?patch_embeddings\.0\.proj|stages\.0\.patch_embeddings\.proj)\.weight$",
         renamings=(
             (r"^segformer\.", ""),
             (r"^(encoder\.)?patch_embeddings\.(\d)\.proj\.", r"encoder.stages.\2.embed.proj."),
