@@ -101,13 +101,25 @@ def test_exports_of_other_tools_open_as_they_are(tmp_path, caplog, json_name, li
 
 
 def test_one_of_several_documents_must_be_named(tmp_path):
-    for name in ("first.json", "second.json", "panoptic.json", "val.json"):
+    for name in ("first.json", "second.json", "panoptic.json", "val.json", "captions.json"):
         put_document(tmp_path, document("a.jpg"), name, "images/a.jpg")
     with pytest.raises(InputError, match=r"may be COCO's JSON of train: first.json, second.json. .*annotations=…"):
         load_dataset("coco-annotations", tmp_path)
     assert len(load_dataset("coco-annotations", tmp_path, annotations="second.json")) == 1
     with pytest.raises(InputError, match=r"Looked for third.json"):
         load_dataset("coco-annotations", tmp_path, annotations="third.json")
+
+
+def test_paths_begin_at_the_root_or_the_current_folder(tmp_path, monkeypatch):
+    put_document(
+        tmp_path, document("a.jpg"), "set/Annotations/Validation.JSON", "set/Images/Valid/a.jpg", "other/a.jpg"
+    )
+    monkeypatch.chdir(tmp_path)
+    for options in ({}, {"annotations": "set/Annotations/Validation.JSON", "images": Path("Images/Valid")}):
+        dataset = load_dataset("coco-annotations", "set", "val", **options)
+        assert Path(dataset[0].name).resolve() == tmp_path / "set/Images/Valid/a.jpg"
+    dataset = load_dataset("coco-annotations", "set", "val", images="other")
+    assert Path(dataset[0].name).resolve() == tmp_path / "other/a.jpg"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +134,7 @@ def test_one_of_several_documents_must_be_named(tmp_path):
         "https://host/files/a%20b.jpg?width=5",
         "/data/local-files/?d=images/a%20b.jpg",
         "A B.JPG",
+        " a b.jpg ",
     ],
 )
 def test_the_name_of_an_image_may_be_that_of_another_machine(tmp_path, caplog, name):
@@ -213,6 +226,30 @@ def test_categories_may_have_any_ids(tmp_path, ids):
     assert sorted(dataset.labels.names) == ["none", "x", "y"]
     assert (dataset[0].label == dataset.labels.names.index("x")).sum() == 4
     assert (dataset[0].label == 0).sum() == 8
+
+
+def test_objects_without_ids_are_counted_as_those_of_unlisted_ones(tmp_path):
+    content = document("a.jpg")
+    for ids in ({"image_id": None, "category_id": 1}, {"category_id": 1}, {"image_id": 0, "category_id": None}):
+        content["annotations"].append({"segmentation": [[0, 2, 1, 2, 1, 3, 0, 3]], **ids})
+    put_document(tmp_path, content, "annotations/train.json", "train/a.jpg")
+    dataset = load_dataset("coco-annotations", tmp_path, background="none")
+    assert dataset[0].label.tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [255, 0, 0, 0]]
+    assert [note.what.rpartition(":")[2] for note in dataset.notes] == [" 2 (null)", " 1 (null)"]
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([], "lists no categories"),
+        ([{"id": 1, "name": "a"}, {"id": "1", "name": "b"}], "two categories with the id '1'"),
+        ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "two categories with the name 'a'"),
+    ],
+)
+def test_categories_are_different(tmp_path, categories, message):
+    put_document(tmp_path, document("a.jpg", categories=categories), "annotations/train.json", "train/a.jpg")
+    with pytest.raises(InputError, match=message):
+        load_dataset("coco-annotations", tmp_path)
 
 
 @pytest.mark.parametrize(

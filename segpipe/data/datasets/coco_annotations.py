@@ -68,8 +68,8 @@ def build_coco_annotations(
     root: AnyPath,
     split: str = "train",
     *,
-    annotations: str | None = None,
-    images: str | None = None,
+    annotations: AnyPath | None = None,
+    images: AnyPath | None = None,
     background: str | None = None,
 ) -> SegmentationDataset:
     """Images with objects; the objects of one category become one class.
@@ -78,7 +78,7 @@ def build_coco_annotations(
     Where there is not even a box, the object may be anywhere, and all pixels of its image that no other object has
     are ignored. Polygons without area are passed over.
 
-    Names of images may be those of another machine, see `NamedFiles`.
+    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root or the current folder.
 
     Args:
         root: the folder with the images and the JSON, such as an export of COCO, Roboflow, CVAT or Label Studio.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ _MOST = 65535
 _NULL = msgspec.Raw(b"null")
 
 
-def key_of(identity: Id) -> str:
-    """Return an id as text, the same for 1, 1.0, "1" and "1.0"."""
+def key_of(identity: Id | None) -> str:
+    """Return an id as text, the same for 1, 1.0, "1" and "1.0"; "null" for None."""
+    if identity is None:
+        return "null"
     if isinstance(identity, str):
         return re.sub(r"\A(-?\d+)\.0+\Z", r"\1", identity.strip())
     return str(int(identity)) if isinstance(identity, float) and identity.is_integer() else str(identity)
@@ -107,14 +110,12 @@ def read_classes(
     """
     groups = [category for category in categories if _is_group(category, categories, used)]
     ordered = _in_order([category for category in categories if category not in groups])
-    keys = [category.key for category in ordered]
-    if not keys or len(set(keys)) < len(keys):
-        raise InputError(
-            f"{document} has the categories {listing(keys) or 'none'}; there must be one at least, each with an id of "
-            "its own. Correct the JSON."
-        )
-    numbers = _numbers(keys)
-    names, colors = [str(category.name) for category in ordered], [color_of(category) for category in ordered]
+    keys, names = [category.key for category in ordered], [str(category.name) for category in ordered]
+    if not keys:
+        raise InputError(f"{document} lists no categories; at least one is needed. Add them to the JSON.")
+    for what, values in (("id", keys), ("name", names)):
+        refuse_twice(f"{document} has two categories with the {what}", values)
+    numbers, colors = _numbers(keys), [color_of(category) for category in ordered]
     rest = None if background is None else next(number for number in range(len(keys) + 1) if number not in numbers)
     if background is not None and rest is not None:
         labels = build_label_set([background, *names], raw_ids=[rest, *numbers])
@@ -160,6 +161,13 @@ def warn(document: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         level = logging.INFO if SEVERITIES[finding.kind] == "note" else logging.WARNING
         logger.log(level, "%s: %s. %s", document, finding.what, finding.fix)
     return tuple(findings)
+
+
+def refuse_twice(problem: str, values: Sequence[str | None]) -> None:
+    """Raise an InputError that names the first value which is there twice, if there is one."""
+    twice = next((value for value, count in Counter(values).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{problem} {twice!r}; each needs its own. Correct the JSON.")
 
 
 def distinct(names: Iterable[object]) -> list[str]:

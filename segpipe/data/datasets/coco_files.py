@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,18 +13,21 @@ from segpipe.log import get_logger
 from segpipe.names import listing
 
 from ..sources import PICTURE_SUFFIXES
-from .coco_documents import Image, distinct
+from .coco_documents import Image, distinct, refuse_twice
 from .named_files import NamedFiles, list_files
+from .places import AnyPath, find_below
 from .splits import canonical, names_of
 
 logger = get_logger(__name__)
 
 _SPLITS = ("train", "val", "test")
 _FOLDERS = ("images/{}2017", "{}2017", "images/{}", "{}", "images")
+_OTHER_KINDS = {"captions", "keypoints", "info"}
+"""Words in the names of COCO's files that have no masks of classes."""
 _LETTERS = re.compile(r"[a-z]+")
 
 
-def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *, given: str | None = None) -> Path:
+def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *, given: AnyPath | None = None) -> Path:
     """Return the JSON of a split: the given one, or one that is found.
 
     Looked for are the patterns, with each spelling of the split in place of {}, in the root and below. If none of these
@@ -37,14 +39,14 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
         split: train, val, …
         patterns: paths below the root, the usual one first.
         what: the kind of file for messages.
-        given: its path below the root, if the caller names one.
+        given: its path below the root or the current folder, if the caller names one.
 
     Raises:
         InputError: there is no such file, or more than one of those that are not in the patterns.
     """
-    names = names_of(split)
-    usual = [pattern.format(name) for pattern in patterns for name in names] if given is None else [given]
-    found = next((root / name for name in usual if os.path.isfile(root / name)), None)
+    usual = (find_below(root, pattern.format(name)) for pattern in patterns for name in names_of(split))
+    places = usual if given is None else (place_below(root, given),)
+    found = next((path for path in places if os.path.isfile(path)), None)
     if found is not None:
         return found
     is_panoptic = "panoptic" in patterns[0]
@@ -56,9 +58,15 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
         several = listing([path.relative_to(root).as_posix() for path in candidates])
         problem = f"{root} has several JSON files that may be {what} of {split}: {several}."
     else:
-        looked_for = _spelt(patterns, split) if given is None else given
+        looked_for = _spelt(patterns, split) if given is None else os.fspath(given)
         problem = f"{root} does not hold {what} of {split}. Looked for {looked_for}."
     raise InputError(f"{problem} Give its path below the root as {advice.option('annotations')}.")
+
+
+def place_below(root: Path, given: AnyPath) -> Path:
+    """Return a path that the caller gives: below the root, or where nothing is there, below the current folder."""
+    path = Path(os.path.expanduser(given))
+    return path if os.path.exists(path) and not os.path.exists(root / path) else root / path
 
 
 def _spelt(patterns: Sequence[str], split: str) -> str:
@@ -71,7 +79,11 @@ def _spelt(patterns: Sequence[str], split: str) -> str:
 def _others(root: Path, split: str, *, is_panoptic: bool) -> tuple[list[Path], str]:
     """Return the other JSON files that may be meant, and why."""
     names = set(names_of(split))
-    files = [path for path in _json_files(root, names) if ("panoptic" in _words(path, root)) == is_panoptic]
+    files = [
+        path
+        for path in _json_files(root, names)
+        if ("panoptic" in _words(path, root)) == is_panoptic and not _OTHER_KINDS & _words(path, root)
+    ]
     named = [path for path in files if _words(path, root) & names]
     if named or split not in ("train", "all"):
         return named, f"has {split} in its name"
@@ -80,9 +92,9 @@ def _others(root: Path, split: str, *, is_panoptic: bool) -> tuple[list[Path], s
 
 
 def _json_files(root: Path, folders: set[str]) -> Iterator[Path]:
-    for name in ("annotations", "", *sorted(folders)):
-        files = next(os.walk(root / name), ("", [], []))[2]
-        yield from (root / name / file for file in sorted(files) if file.lower().endswith(".json"))
+    for place in dict.fromkeys(find_below(root, name) for name in ("annotations", ".", *sorted(folders))):
+        files = next(os.walk(place), ("", [], []))[2]
+        yield from (place / file for file in sorted(files) if file.lower().endswith(".json") and file[0] != ".")
 
 
 def _words(path: Path, root: Path) -> set[str]:
@@ -91,7 +103,7 @@ def _words(path: Path, root: Path) -> set[str]:
 
 
 def locate_images(
-    images: Sequence[Image], root: Path, split: str, *, document: Path, folder: str | None = None
+    images: Sequence[Image], root: Path, split: str, *, document: Path, folder: AnyPath | None = None
 ) -> dict[str, str]:
     """Return the path of each image by its key.
 
@@ -103,15 +115,15 @@ def locate_images(
         root: the data set's folder.
         split: train, val, …
         document: the JSON.
-        folder: where the images lie below the root. If None, it is looked for.
+        folder: where the images lie below the root or the current folder. If None, it is looked for.
 
     Raises:
         InputError: images that are not there, or an id or a file that is there twice.
     """
     for what, values in (("id", [image.key for image in images]), ("file", [each.file_name for each in images])):
-        _refuse_twice(f"{document} has two images with the {what}", values)
-    usual = [pattern.format(spelling) for pattern in _FOLDERS for spelling in names_of(split)]
-    candidates = [root / name for name in usual] if folder is None else [root / folder]
+        refuse_twice(f"{document} has two images with the {what}", values)
+    usual = (find_below(root, pattern.format(name)) for pattern in _FOLDERS for name in names_of(split))
+    candidates = usual if folder is None else (place_below(root, folder),)
     existing = [path for path in dict.fromkeys(candidates) if os.path.isdir(path)]
     others = [path for path in (document.parent, root) if folder is None and path not in existing]
     names = [image.file_name for image in images]
@@ -119,9 +131,9 @@ def locate_images(
         (found for place in (*existing, *others) if None not in (found := _paths(place, names, split)) and found), None
     )
     if paths is None:
-        looked_for = _spelt(_FOLDERS, split) if folder is None else folder
+        looked_for = _spelt(_FOLDERS, split) if folder is None else os.fspath(folder)
         raise InputError(_not_there(names, existing, looked_for, root, split, document))
-    _refuse_twice(f"{document} has two names for the image", paths)
+    refuse_twice(f"{document} has two names for the image", paths)
     moved = [(name, path) for name, path in zip(names, paths, strict=True) if not str(path).endswith(name)]
     if moved:
         logger.info("%s: %d images are found by the end of their names: %s is %s", document, len(moved), *moved[0])
@@ -133,12 +145,6 @@ def _paths(place: Path, names: Sequence[str], split: str) -> list[str | None]:
     others = {spelling for known in _SPLITS if known != canonical(split) for spelling in names_of(known)}
     files = NamedFiles(list_files(place, PICTURE_SUFFIXES, is_other=lambda name: canonical(name) in others))
     return [files.find(name) for name in names]
-
-
-def _refuse_twice(problem: str, values: Sequence[str | None]) -> None:
-    twice = next((value for value, count in Counter(values).items() if count > 1), None)
-    if twice is not None:
-        raise InputError(f"{problem} {twice!r}; each needs its own. Correct the JSON.")
 
 
 def _not_there(

@@ -36,8 +36,8 @@ class RunLengths(msgspec.Struct):
 class Annotation(msgspec.Struct):
     """One object."""
 
-    image_id: Id
-    category_id: Id
+    image_id: Id | None = None
+    category_id: Id | None = None
     segmentation: list[float | list[float | list[float | None] | None] | None] | RunLengths | None = None
     """Polygons; some tools write one without the list around it, or each point as a list of two numbers."""
     bbox: msgspec.Raw = msgspec.Raw(b"null")
@@ -197,7 +197,7 @@ def _is_empty(mask: RunLengths, size: tuple[int, int]) -> bool:
 def _box(raw: msgspec.Raw, size: tuple[int, int]) -> Box | None:
     """The pixels that a box touches, perhaps none; None where it is not four numbers with sides of 0 or more."""
     try:
-        x, y, width, height = msgspec.json.decode(raw, type=tuple[float, float, float, float])
+        x, y, width, height = msgspec.json.decode(raw, type=tuple[float, float, float, float], strict=False)
     except msgspec.MsgspecError:
         return None
     if not (width >= 0 and height >= 0):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,8 +15,8 @@ from ..annotation_files import read_annotations
 from ..findings import Finding, Kind
 from ..label_files import read_color_label
 from ..labels import ColorTable
-from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, warn
-from .coco_files import find_document, locate_images, locate_labels
+from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, refuse_twice, warn
+from .coco_files import find_document, locate_images, locate_labels, place_below
 from .dataset import Pair, SegmentationDataset
 from .loading import DATASETS
 from .places import AnyPath, existing_folder
@@ -74,11 +72,13 @@ def build_coco_panoptic(
     root: AnyPath,
     split: str = "train",
     *,
-    annotations: str | None = None,
-    masks: str | None = None,
-    images: str | None = None,
+    annotations: AnyPath | None = None,
+    masks: AnyPath | None = None,
+    images: AnyPath | None = None,
 ) -> SegmentationDataset:
     """Images with panoptic labels; instances of one category become one class.
+
+    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root or the current folder.
 
     Args:
         root: the folder with the images and annotations/.
@@ -98,8 +98,9 @@ def build_coco_panoptic(
     pictures = locate_images(document.images, folder, split, document=path, folder=images)
     fill_sizes(document.images, pictures, path)
     known = [annotation for annotation in document.annotations if annotation.key in pictures]
-    _check_one_each(known, path)
-    mask_folder = existing_folder(path.with_suffix("") if masks is None else folder / masks)
+    refuse_twice(f"{path} has two labels for the image with the id", [annotation.key for annotation in known])
+    refuse_twice(f"{path} has two images with the label", [annotation.file_name for annotation in known])
+    mask_folder = existing_folder(path.with_suffix("") if masks is None else place_below(folder, masks))
     names = [annotation.file_name for annotation in known]
     masks_of = dict(zip(names, locate_labels(names, mask_folder, path), strict=True))
     reader = PanopticReader({masks_of[each.file_name]: _pack(each, classes.numbers) for each in known})
@@ -107,17 +108,6 @@ def build_coco_panoptic(
     notes = warn(path, [*classes.notes, *_findings(document, pictures, classes.numbers, str(path))])
     by_image = tuple(sorted(pairs, key=lambda pair: pair.image))
     return SegmentationDataset("coco-panoptic", split, classes.labels, by_image, notes=notes)
-
-
-def _check_one_each(annotations: Sequence[Annotation], path: Path) -> None:
-    """Refuse two labels of one picture, and one label of two."""
-    for what, values in (
-        ("a label for two images", [annotation.file_name for annotation in annotations]),
-        ("two labels for the image", [annotation.key for annotation in annotations]),
-    ):
-        twice = next((value for value, count in Counter(values).items() if count > 1), None)
-        if twice is not None:
-            raise InputError(f"{path} names {what}: {twice!r}; each image has its own. Correct the JSON.")
 
 
 def _findings(

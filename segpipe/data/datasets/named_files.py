@@ -92,7 +92,7 @@ def list_files(
 
 def _spellings(name: str) -> Iterator[Parts]:
     """Yield the parts of the paths that a name may mean: itself, and a URL's path and the last value of its query."""
-    plain = name.replace("\\", "/")
+    plain = name.strip().replace("\\", "/")
     decoded = unquote(plain)
     path, _, query = decoded.partition("?")
     for text in dict.fromkeys((plain, decoded, path, query.rpartition("=")[2])):
