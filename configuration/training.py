@@ -154,7 +154,7 @@ class ParameterGroup(Section, frozen=True, kw_only=True):
 class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
     """How weights follow gradients."""
 
-    lr: PositiveFloat
+    lr: NonNegativeFloat
     """Learning rate before the schedule."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay of parameters that no group changes."""

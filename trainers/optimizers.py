@@ -59,6 +59,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
             "All parameters of the model are frozen, so there is nothing to train. "
             "Set requires_grad of those to be learnt."
         )
+    if not config.lr:
+        logger.warning("train.optimizer.lr is 0: the weights stay as they are, and nothing is learnt")
     _report_unused(groups, config)
     fused = _has_fused_step(groups)
     if isinstance(config, Sgd):

@@ -133,7 +133,7 @@ class Trainer:
 
     def _advise(self) -> None:
         """Say in a line that training made the model worse than it was."""
-        if not self.progress.is_worse_than_at_first or not distributed.is_main():
+        if not self.progress.is_worse_than_at_first or not self.config.optimizer.lr or not distributed.is_main():
             return
         rate, first, best = self.config.optimizer.lr, self.progress.first_score, self.progress.best_score
         logger.warning(

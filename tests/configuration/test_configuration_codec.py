@@ -196,7 +196,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         (["train", "transforms", 1, "type"], "random_corp", ["Did you mean 'random_crop'?"]),
         (["train", "transforms", 0], {"type": "random_resize", "size": [1, 2], "ratio": [2, 1]}, ["wrong order"]),
         (["train", "optimizer", "groups", 0, "matches"], "x", ["train.optimizer.groups[0].matches", "'match'"]),
-        (["train", "optimizer", "lr"], 0, ["0 is not allowed", "a number above 0"]),
+        (["train", "optimizer", "lr"], -0.1, ["-0.1 is not allowed", "a number of at least 0"]),
         (["train", "max_epochs"], 3, ["train: exactly one of `max_steps` and `max_epochs`"]),
         (["train", "loss"], "dice", ["train.loss", "an object whose 'type' is"]),
         (["inference"], {"mode": "slide"}, ["`window` and `stride` are needed"]),

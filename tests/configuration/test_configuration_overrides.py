@@ -65,8 +65,8 @@ def test_resize_can_be_switched_off_and_exchanged(preset: Configuration) -> None
     [
         ("train.optimiser.lr=1", ["train.optimiser", "Did you mean 'train.optimizer'?", "batch_size"]),
         ("train.optimizer.learning_rate=1", ["learning_rate", "betas", "lr"]),
-        ("train.optimizer.lr=fast", ['train.optimizer.lr: "fast"', "a number above 0"]),
-        ("train.optimizer.lr=NaN", ['train.optimizer.lr: "NaN"', "a number above 0"]),
+        ("train.optimizer.lr=fast", ['train.optimizer.lr: "fast"', "a number of at least 0"]),
+        ("train.optimizer.lr=NaN", ['train.optimizer.lr: "NaN"', "a number of at least 0"]),
         ("train.optimizer.lr", ["has no '='", "PATH=VALUE"]),
         ("train.transforms[9].size=[1, 1]", ["train.transforms[9]", "has 5 items"]),
         ("train.transforms.size=[1, 1]", ["train.transforms", "a list"]),
