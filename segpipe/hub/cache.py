@@ -29,7 +29,7 @@ class CachedModel:
     """One folder in the cache."""
 
     path: Path
-    kind: Literal["downloaded", "converted"]
+    kind: Literal["downloaded", "converted", "data"]
     source: str
     """Where it came from, e.g. hf:owner/name; for a converted folder that does not say, its key."""
     revisions: tuple[str, ...]
@@ -61,6 +61,7 @@ class Cache:
 
     models/<source>/    downloaded snapshots, see Shelf
     converted/<key>/    foreign weights in segpipe's own format, and networks exported for other runtimes
+    data/<source>/      data sets, unpacked; their archives were verified before, and nothing is kept to verify them by
     """
 
     def __init__(self, home: Path) -> None:
@@ -79,18 +80,22 @@ class Cache:
         """The place of one model, by its name with the source in front."""
         return Shelf(self.home / "models" / file_key(label))
 
+    def data_shelf(self, label: str) -> Shelf:
+        """The place of one data set, with its unfinished downloads."""
+        return Shelf(self.home / "data" / file_key(label))
+
     def converted_folder(self, key: str) -> Path:
         """Where the converted form of something lies or will lie; write it with `atomic_folder`."""
         return self.home / "converted" / file_key(key)
 
     def models(self) -> tuple[CachedModel, ...]:
         """Everything that is whole, the most recently used first."""
-        found = [*self._downloaded(), *self._converted()]
+        found = [*self._downloaded(), *self._converted(), *self._data()]
         return tuple(sorted(found, key=lambda model: model.last_used, reverse=True))
 
     def verify(self) -> tuple[Checked, ...]:
-        """Hash every file again."""
-        return tuple(Checked(model, check_folder(model.path)) for model in self.models())
+        """Hash every file of each model again."""
+        return tuple(Checked(model, check_folder(model.path)) for model in self.models() if model.kind != "data")
 
     def prune(self, *, unused_for: timedelta | None = None, keep_last: int | None = None) -> Pruned:
         """Remove what dead downloads and removals left, and what is of no use and a day old: snapshots that no
@@ -153,6 +158,13 @@ class Cache:
                 source = manifest.source if manifest and manifest.source else path.name
                 yield CachedModel(path, "converted", source, (), folder_bytes(path), _last_used(path))
 
+    def _data(self) -> Iterator[CachedModel]:
+        for path in (path for shelf in _visible(self.home / "data") for path in _visible(shelf) if is_finished(path)):
+            manifest = readable_manifest(path)
+            source = manifest.source if manifest and manifest.source else path.parent.name
+            revisions = (manifest.revision,) if manifest and manifest.revision else ()
+            yield CachedModel(path, "data", source, revisions, folder_bytes(path), _last_used(path))
+
     def _forget(self, model: CachedModel) -> None:
         if model.kind == "downloaded":
             Shelf(model.path.parent).forget(model.path)
@@ -161,14 +173,14 @@ class Cache:
             remove_folder(model.path)
 
     def _remove_leftovers(self) -> Iterator[tuple[Path, int]]:
-        for parts in (self.home / "models").glob("*/parts"):
+        for parts in (*self.home.glob("models/*/parts"), *self.home.glob("data/*/parts")):
             for path in left_behind(parts):
                 size = folder_bytes(path) if os.path.isdir(path) else _size(path)
                 for leftover in (path, path.with_name(path.name + ".json")):
                     with storage_errors(leftover):
                         remove_folder(leftover)
                 yield path, size
-        for folder in ("models", "models/*", "converted"):
+        for folder in ("models", "models/*", "converted", "data/*"):
             for path in (*self.home.glob(f"{folder}/.incoming-*"), *self.home.glob(f"{folder}/.removed-*")):
                 # A living process may be filling it; nobody fills one for a day.
                 if time.time() - _modified(path) > _DAY:
@@ -181,7 +193,7 @@ def _is_orphan(model: CachedModel, models: Iterable[CachedModel]) -> bool:
     """Whether nothing leads to a folder any more: no revision to a snapshot, no snapshot to what was made of one."""
     if model.kind == "downloaded":
         return not model.revisions
-    if model.source == model.path.name:  # made of a folder that is not in the cache
+    if model.kind == "data" or model.source == model.path.name:  # made of a folder that is not in the cache
         return False
     return not any(other.kind == "downloaded" and other.source == model.source for other in models)
 

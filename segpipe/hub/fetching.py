@@ -96,8 +96,9 @@ class Fetcher:
         if offset and offset == file.size:
             return
         what = f"{file.path} of {self.label}"
+        credentials = None if file.is_elsewhere else self.credentials
         with self.transport.open(
-            file.url, what=what, credentials=self.credentials, headers=_range(part, offset), accept=(200, 206, 416)
+            file.url, what=what, credentials=credentials, headers=_range(part, offset), accept=(200, 206, 416)
         ) as answer:
             self._prepare(answer, file, part, offset)
             self._write_body(answer, file, part, what)

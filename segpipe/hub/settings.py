@@ -27,6 +27,7 @@ class Variable:
 
 VARIABLES = (
     Variable("SEGPIPE_HOME", "folder of the cache; default: segpipe in the user's cache folder"),
+    Variable("SEGPIPE_DATA", "folder whose sub-folders are data sets, by the names that ModelScope's scripts load"),
     Variable("SEGPIPE_HUB", "where bare owner/name models are: modelscope:, hf:, a static hub's URL or directory"),
     Variable("SEGPIPE_OFFLINE", "1: open no socket, use what is cached"),
     Variable("SEGPIPE_DOWNLOAD_TIMEOUT", "seconds without a byte after which a request is repeated; default 30"),
@@ -57,12 +58,14 @@ class Settings:
     progress: bool
     hf_token: str | None = field(default=None, repr=False)
     modelscope_token: str | None = field(default=None, repr=False)
+    data: Path | None = None
 
 
 def read_settings(cache_dir: str | Path | None = None, offline: bool | None = None) -> Settings:
     """The settings of this moment; the environment is read at each call."""
     if cache_dir is not None and "\0" in str(cache_dir):
         raise InputError(f"cache_dir is {str(cache_dir)!r}, which cannot be a path. Correct it.")
+    data = _text("SEGPIPE_DATA")
     return Settings(
         home=default_home() if cache_dir is None else Path(os.path.expanduser(cache_dir)),
         hub=_hub(),
@@ -75,6 +78,7 @@ def read_settings(cache_dir: str | Path | None = None, offline: bool | None = No
         progress=_text("SEGPIPE_PROGRESS") != "0",
         hf_token=_text("HF_TOKEN"),
         modelscope_token=_text("MODELSCOPE_API_TOKEN"),
+        data=None if data is None else Path(os.path.expanduser(data)),
     )
 
 

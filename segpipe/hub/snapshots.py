@@ -81,8 +81,8 @@ def _store(
     stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
     missing = [file for file in files if file.path not in stored]
     check_free_space(shelf.root, sum(file.size or 0 for file in missing))
-    fetched = _fetch_all(source, shelf, transport, missing, has_progress)
-    return stored | {found.entry.path: found for found in fetched}
+    fetched = fetch_all(source, shelf, transport, missing, has_progress)
+    return stored | {entry.path: _Stored(entry, part, part.path) for part, entry in fetched}
 
 
 @contextmanager
@@ -95,6 +95,20 @@ def _released_on_error(stored: dict[str, _Stored]) -> Iterator[None]:
             if found.part is not None:
                 found.part.release()
         raise
+
+
+def fetch_all(
+    source: Source, shelf: Shelf, transport: Transport, files: Sequence[RemoteFile], has_progress: bool
+) -> list[tuple[Part, FileEntry]]:
+    """Fetch files side by side; the first failure is raised, the others end with their next bytes, wait or timeout."""
+    if not files:
+        return []
+    sizes = [file.size for file in files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    cancelled = threading.Event()
+    with Progress(source.label, total, has_progress) as progress:
+        fetcher = Fetcher(transport, shelf.parts, source.label, source.credentials, progress.add, cancelled)
+        return _run_all([partial(fetcher.fetch, file) for file in files], cancelled)
 
 
 def _pinned(files: tuple[RemoteFile, ...], wanted: Wanted, label: str) -> tuple[RemoteFile, ...]:
@@ -135,21 +149,6 @@ def _unchanged(shelf: Shelf, manifest: Manifest, stored: dict[str, _Stored]) -> 
     snapshot = shelf.whole(manifest.id)
     is_same = snapshot is not None and all(found.path == snapshot / path for path, found in stored.items())
     return snapshot if is_same else None
-
-
-def _fetch_all(
-    source: Source, shelf: Shelf, transport: Transport, files: list[RemoteFile], has_progress: bool
-) -> list[_Stored]:
-    """Fetch files side by side; the first failure is raised, the others end with their next bytes, wait or timeout."""
-    if not files:
-        return []
-    sizes = [file.size for file in files]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    cancelled = threading.Event()
-    with Progress(source.label, total, has_progress) as progress:
-        fetcher = Fetcher(transport, shelf.parts, source.label, source.credentials, progress.add, cancelled)
-        results = _run_all([partial(fetcher.fetch, file) for file in files], cancelled)
-    return [_Stored(entry, part, part.path) for part, entry in results]
 
 
 def _run_all(

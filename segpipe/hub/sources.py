@@ -45,6 +45,8 @@ class RemoteFile:
     git_sha1: str | None = None
     sha256_start: str | None = None
     """The first digits, where a file's name has them and nothing else is known."""
+    is_elsewhere: bool = False
+    """Whether another server has it, which is not sent the source's credentials."""
 
     def __post_init__(self) -> None:
         """What a server says is believed only when it can be true: an empty digest would fit any file."""

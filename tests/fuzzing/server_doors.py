@@ -14,14 +14,15 @@ from segpipe.hub import Transport, fetch_bytes
 
 @door
 def listings(folder: Path) -> Door:
-    """What Hugging Face and ModelScope say that a model has."""
+    """What Hugging Face and ModelScope say that a model has, and ModelScope of a data set."""
     from segpipe.hub.huggingface import HuggingFaceSource, huggingface_credentials
-    from segpipe.hub.modelscope import ModelScopeSource, modelscope_credentials
+    from segpipe.hub.modelscope import ModelScopeDataSource, ModelScopeSource, modelscope_credentials
     from segpipe.hub.settings import read_settings
 
     settings = read_settings()
     theirs = HuggingFaceSource("a/b", settings.hf_endpoint, huggingface_credentials(settings))
     scopes = ModelScopeSource("a/b", settings.modelscope_endpoint, modelscope_credentials(settings))
+    data = ModelScopeDataSource("a/b", settings.modelscope_endpoint, scopes.credentials)
     tree = {
         "sha": "0" * 40,
         "siblings": [
@@ -49,8 +50,10 @@ def listings(folder: Path) -> Door:
         source, answer[0] = item
         source.list_files(Canned(), "main")
 
-    hf, scope = damaged_json([tree]), damaged_json([files])
-    return Door(st.one_of(st.tuples(st.just(theirs), hf), st.tuples(st.just(scopes), scope)), read)
+    attached = {"Code": 200, "Success": True, "Data": [{"Key": "a.zip", "Url": "https://host/a.zip?x=y", "Size": 5}]}
+    hf, scope, either = damaged_json([tree]), damaged_json([files]), damaged_json([files, attached])
+    of_data = st.tuples(st.just(data), either)
+    return Door(st.one_of(st.tuples(st.just(theirs), hf), st.tuples(st.just(scopes), scope), of_data), read)
 
 
 @door

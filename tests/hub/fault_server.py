@@ -48,6 +48,12 @@ class FaultServer:
     """
 
     models: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    data: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """ModelScope's data sets: what is in their repositories."""
+    attached: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """ModelScope's data sets: what is attached to them, which is served under another host name."""
+    page: int = 100
+    """Entries of a data set's file list that are sent at a time, at most."""
     static: dict[str, bytes] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     commit: str = COMMIT
@@ -167,12 +173,16 @@ class Handler(BaseHTTPRequestHandler):
             return 401, b'{"error": "who are you?"}', {}
         path = seen.path.lstrip("/")
         parts = path.split("/")
+        if path.startswith("api/v1/datasets/"):
+            return self._modelscope_data("/".join(parts[3:5]), parts[5:], seen)
         if path.startswith("api/v1/models/"):
             return self._modelscope("/".join(parts[3:5]), parts[5:], seen)
         if path.startswith("api/models/"):
             return self._huggingface_list("/".join(parts[2:4]))
         if len(parts) > 3 and parts[2] == "resolve":
             return self._huggingface_file("/".join(parts[:2]), "/".join(parts[4:]))
+        if path.startswith("attached/"):
+            return self._found(self.owner.attached["/".join(parts[1:3])].get("/".join(parts[3:])))
         if path.startswith("cdn/"):
             return self._found(self.owner.models["/".join(parts[1:3])].get("/".join(parts[3:])))
         return self._found(self.owner.static.get(path.removeprefix("static/")))
@@ -189,6 +199,32 @@ class Handler(BaseHTTPRequestHandler):
             return self._found(files.get(seen.query["FilePath"]))
         entries = [_modelscope_entry(path, data) for path, data in files.items()]
         body = {"Code": 200, "Data": {"Files": entries}, "Message": "success", "RequestId": "r", "Success": True}
+        return 200, json.dumps(body).encode(), {}
+
+    def _modelscope_data(self, name: str, rest: list[str], seen: Seen) -> tuple[int, bytes, dict[str, str]]:
+        files = self.owner.data.get(name)
+        if files is None or seen.query["Revision"] != "master":
+            return (
+                404,
+                json.dumps({"Code": 10990101005, "Message": "dataset not exists", "Success": False}).encode(),
+                {},
+            )
+        if rest == ["repo"]:
+            return self._found(files.get(seen.query["FilePath"]))
+        if rest[0] == "oss":
+            host = f"{self.owner._scheme}://localhost:{self.owner.port}"
+            attached = self.owner.attached.get(name, {})
+            keys = [
+                {"Key": key, "Size": len(data), "Url": f"{host}/attached/{name}/{key}?Signature=x"}
+                for key, data in attached.items()
+            ]
+            return 200, json.dumps({"Code": 200, "Data": keys, "Success": True}).encode(), {}
+        entries = [_modelscope_entry(path, data) for path, data in files.items()]
+        folders = {path.rpartition("/")[0] for path in files} - {""}
+        entries += [{"Name": path, "Path": path, "Size": 0, "Sha256": "", "Type": "tree"} for path in sorted(folders)]
+        size = min(int(seen.query.get("PageSize", 100)), self.owner.page)
+        start = size * (int(seen.query.get("PageNumber", 1)) - 1)
+        body = {"Code": 200, "Data": {"Files": entries[start : start + size]}, "Message": "success", "Success": True}
         return 200, json.dumps(body).encode(), {}
 
     def _huggingface_list(self, name: str) -> tuple[int, bytes, dict[str, str]]:

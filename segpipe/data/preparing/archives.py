@@ -71,7 +71,7 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
 
     Args:
         path: the archive, whose digest has been checked.
-        top: only what lies below is unpacked.
+        top: only what lies below is unpacked; all, where it is empty.
         target: must not exist, or be an empty folder; it appears when all files are written.
         report: told of each number of bytes.
 
@@ -83,7 +83,8 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
     with _open(path) as members:
         wanted = [(below, member) for member in members if (below := _below(member.name, top))]
         if not wanted:
-            raise IntegrityError(f"{path} has no files below {top}; there must be some. Fetch it again.")
+            where = f" below {top}" if top else ""
+            raise IntegrityError(f"{path} has no files{where}; there must be some. Fetch it again.")
         size = sum(member.size for _, member in wanted)
         _require_bounded(path, size, "bytes unpacked", "archive_bytes")
         check_space(target, size, path.name)
@@ -192,6 +193,8 @@ def _no_file(name: str) -> UnsafePathError:
 
 def _below(name: str, top: str) -> str:
     """The path below `top`, empty when it is not there."""
+    if not top:
+        return name
     return name.removeprefix(f"{top}/") if name.startswith(f"{top}/") else ""
 
 

@@ -1,0 +1,142 @@
+"""Data sets that a hub holds: fetched with its transport, unpacked, in a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from segpipe.errors import ModelNameError, ModelNotFoundError, OfflineError
+from segpipe.hub import Cache, Limits, Transport, atomic_folder, read_settings
+from segpipe.hub.manifest import FileEntry, Manifest, timestamp, write_manifest
+from segpipe.hub.modelscope import ModelScopeDataSource, modelscope_credentials
+from segpipe.hub.parts import Part
+from segpipe.hub.paths import check_relative_paths, file_key
+from segpipe.hub.references import check_model_name, check_revision
+from segpipe.hub.shelf import Shelf, touch
+from segpipe.hub.snapshots import fetch_all
+from segpipe.hub.sources import RemoteFile, Source
+from segpipe.hub.storage import check_free_space, is_finished, link_or_copy, remove_folder, storage_errors
+from segpipe.log import get_logger
+from segpipe.names import listing
+
+from ..sources import PICTURE_SUFFIXES
+from .archives import unpack
+
+logger = get_logger(__name__)
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_TEXTS = (".txt", ".lst", ".json", ".csv", ".tsv", ".xml", ".md", ".mat")
+_DATA = (*ARCHIVES, *_TEXTS, *PICTURE_SUFFIXES)
+_PACKING = ".packing"
+
+
+def modelscope_data(name: str, revision: str = "master", *, refresh: bool = False) -> Path:
+    """Return the folder of a data set on ModelScope. It is fetched once, and used without a request from then on.
+
+    Archives are unpacked: what is in them lies where they lay, in a folder of the archive's name where they hold no
+    folder. Pictures, lists and other texts are kept as they are. Code is not fetched.
+
+    Args:
+        name: owner/name.
+        revision: branch or tag.
+        refresh: fetch it again.
+
+    Raises:
+        ModelNotFoundError: there is no such data set, or it holds nothing that is data.
+        DownloadError: the network or the server failed; the next call goes on with what came.
+        IntegrityError: what came is not what the server lists, or an archive is damaged.
+    """
+    if not isinstance(name, str) or name.count("/") != 1:
+        raise ModelNameError(
+            f"{str(name)[:80]!r} is no data set of ModelScope; it needs an owner and a name. Give both."
+        )
+    check_model_name(name)
+    check_revision(revision)
+    settings = read_settings()
+    credentials = modelscope_credentials(settings.modelscope_token)
+    source = ModelScopeDataSource(name, settings.modelscope_endpoint, credentials)
+    cache = Cache(settings.home)
+    shelf = cache.data_shelf(source.label)
+    final = shelf.root / f"at-{file_key(revision)}"
+    if is_finished(final) and not refresh:
+        touch(final)
+        return final
+    if settings.offline:
+        raise OfflineError(f"{source.label}@{revision} would need a request and offline mode is on (SEGPIPE_OFFLINE).")
+    limits = replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
+    cache.prepare()
+    with shelf.lock(settings.lock_timeout):
+        if refresh or not is_finished(final):  # another process may have fetched it while this one waited
+            _fetch(source, shelf, Transport(limits), revision, final, has_progress=settings.progress)
+    return final
+
+
+def _fetch(
+    source: Source, shelf: Shelf, transport: Transport, revision: str, final: Path, *, has_progress: bool
+) -> None:
+    files = _select(source.list_files(transport, revision).files, source, revision)
+    size = sum(file.size or 0 for file in files)
+    check_free_space(shelf.root, 2 * size)  # packed and unpacked; pictures do not compress
+    logger.info("Fetching %s@%s: %d files, %s bytes, into %s", source.label, revision, len(files), f"{size:,}", final)
+    stored = fetch_all(source, shelf, transport, files, has_progress)
+    try:
+        with atomic_folder(final) as folder:
+            for part, entry in stored:
+                with storage_errors(final, entry.size):
+                    _put(part, entry, folder)
+            with storage_errors(final):
+                write_manifest(folder, Manifest((), source.label, revision, None, timestamp()))
+                if is_finished(final):
+                    remove_folder(final)
+    except BaseException:
+        for part, _ in stored:
+            part.release()
+        raise
+    for part, _ in stored:
+        part.discard()
+
+
+def _select(files: Sequence[RemoteFile], source: Source, revision: str) -> list[RemoteFile]:
+    """The files that are data, with paths that are safe."""
+    chosen = [file for file in files if file.path.lower().endswith(_DATA)]
+    passed_by = [file.path for file in files if not file.path.lower().endswith(_DATA)]
+    if not any(file.path.lower().endswith((*ARCHIVES, *PICTURE_SUFFIXES)) for file in chosen):
+        raise ModelNotFoundError(
+            f"{source.label}@{revision} holds neither an archive nor a picture: it lists "
+            f"{listing([file.path for file in files]) or 'no files'}. Check the name and the revision."
+        )
+    if passed_by:
+        logger.info("%s: %s are passed by", source.label, listing(passed_by))
+    check_relative_paths([file.path for file in chosen])
+    return chosen
+
+
+def _put(part: Part, entry: FileEntry, folder: Path) -> None:
+    """Give a fetched file, or what an archive holds, its place."""
+    suffix = next((suffix for suffix in ARCHIVES if entry.path.lower().endswith(suffix)), None)
+    if suffix is None:
+        link_or_copy(part.path, folder / entry.path)
+        return
+    place = folder / entry.path
+    packing = folder / _PACKING
+    stem = place.name[: -len(suffix)]
+    packed = packing / f"{stem}{suffix}"  # in lower case, by which `unpack` knows its kind
+    link_or_copy(part.path, packed)
+    unpack(packed, "", packing / "content")
+    packed.unlink()
+    has_folders = any(map(os.path.isdir, (packing / "content").iterdir()))
+    _merge(packing / "content", place.parent if has_folders else place.parent / stem)
+    remove_folder(packing)
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move what is in a folder into another one, folder by folder; a file that is there already stays."""
+    target.mkdir(parents=True, exist_ok=True)
+    for child in sorted(source.iterdir()):
+        place = target / child.name
+        if not os.path.lexists(place):
+            os.rename(child, place)
+        elif os.path.isdir(child) and os.path.isdir(place):
+            _merge(child, place)
