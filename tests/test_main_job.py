@@ -1,6 +1,5 @@
 """The main job, whole: from a model's id and a picture's URL to its segmentation, against servers on loopback."""
 
-import os
 import socket
 from pathlib import Path
 
@@ -113,83 +112,3 @@ def test_the_converted_weights_are_safetensors_in_the_cache(hubs, tmp_path):
     assert Path(folder.weights).suffix == ".safetensors"
     assert (tmp_path / "home") in folder.path.parents
     assert folder.verify() == ()
-
-
-def test_a_modelscope_script_changes_its_import_line_only(hubs, web_server):
-    script = f"""
-from segpipe.compat.modelscope import pipeline
-from segpipe.compat.modelscope import Tasks
-
-img = '{web_server.url}/static/street.png'
-segmentation_pipeline = pipeline(Tasks.image_segmentation, '{MODELSCOPE_ID}')
-result = segmentation_pipeline(img)
-text = f'segmentation output: {{result}}.'
-"""
-    scope: dict = {}
-    exec(script, scope)
-    result = scope["result"]
-    assert [mask.shape for mask in result["masks"]] == [(90, 120)] * len(result["labels"])
-    assert len(result["scores"]) == len(result["labels"]) > 0
-    assert "90 × 120" in scope["text"]
-
-
-def small_cocostuff(root):
-    """Two pictures for each split, with raw ids as the data set has them."""
-    rng = np.random.default_rng(0)
-    raw_ids = np.array(load_preset("segformer-b0-cocostuff").labels.raw_ids, np.uint8)
-    for split in ("train2017", "val2017"):
-        for folder in (root / "images" / split, root / "annotations" / split):
-            folder.mkdir(parents=True)
-        for number in range(2):
-            picture = rng.integers(0, 256, (70, 90, 3), dtype=np.uint8)
-            label = np.repeat(rng.choice(raw_ids, (7, 9)), 10, axis=0).repeat(10, axis=1)
-            cv2.imwrite(str(root / "images" / split / f"{number:012d}.jpg"), picture)
-            cv2.imwrite(str(root / "annotations" / split / f"{number:012d}.png"), label)
-
-
-def test_modelscopes_training_script_changes_its_import_lines_only(hubs, tmp_path, monkeypatch):
-    """The script of the model's page, with a small data set beside it and a limit of two steps."""
-    small_cocostuff(tmp_path / "coco_stuff164k")
-    monkeypatch.chdir(tmp_path)
-    script = f"""
-import tempfile
-import os
-
-from segpipe.compat.modelscope import Trainers
-from segpipe.compat.modelscope import MsDataset
-from segpipe.compat.modelscope import build_trainer
-
-tmp_dir = tempfile.TemporaryDirectory().name
-if not os.path.exists(tmp_dir):
-    os.makedirs(tmp_dir)
-
-model = '{MODELSCOPE_ID}'
-trainer_name = Trainers.easycv
-train_dataset = MsDataset.load(
-    dataset_name='coco_stuff164k',
-    namespace='damo',
-    split='train',
-    data_dir='coco_stuff164k')
-eval_dataset = MsDataset.load(
-    dataset_name='coco_stuff164k',
-    namespace='damo',
-    split='validation',
-    data_dir='coco_stuff164k')
-kwargs = dict(
-    model=model,
-    train_dataset=train_dataset,
-    eval_dataset=eval_dataset,
-    work_dir=tmp_dir,
-    cfg_options={{
-        'train.max_epochs': None, 'train.max_steps': 2, 'train.batch_size': 2, 'train.workers': 0,
-        'train.transforms': [{{'type': 'random_crop', 'size': [64, 64]}}, {{'type': 'pad', 'size': [64, 64]}}]}})
-
-trainer = build_trainer(trainer_name, kwargs)
-trainer.train()
-"""
-    scope: dict = {}
-    exec(script, scope)
-    folder = Path(scope["tmp_dir"]) / "model"
-    assert {"configuration.json", "model.safetensors", "README.md", "manifest.json"} <= set(os.listdir(folder))
-    result = pipeline(TASK, folder)(tmp_path / "coco_stuff164k" / "images" / "val2017" / "000000000000.jpg")
-    assert result.label_map.shape == (70, 90)

@@ -1,0 +1,195 @@
+"""ModelScope's `MsDataset`: data sets by their names there, on this disk or fetched from ModelScope."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from segpipe.data import DATASETS, SegmentationDataset, load_dataset
+from segpipe.data.preparing.hosted import modelscope_data
+from segpipe.errors import DownloadError, InputError, ModelNotFoundError, OfflineError
+from segpipe.hub import read_settings
+from segpipe.log import get_logger
+
+from .constants import DEFAULT_DATASET_NAMESPACE, DEFAULT_DATASET_REVISION, DownloadMode
+
+logger = get_logger(__name__)
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "cache_dir",
+        "custom_cfg",
+        "data_files",
+        "dataset_info_only",
+        "features",
+        "hub",
+        "stream_batch_size",
+        "subset_name",
+        "target",
+        "token",
+        "trust_remote_code",
+        "use_streaming",
+    }
+)
+"""Arguments with which ModelScope caches data and makes tables of it."""
+_OWN = {"data_dir", "download_mode", "root", "version", *WITHOUT_EFFECT}
+_DEPTH = 3
+"""How many folders deep a data set is looked for below the folder of its name."""
+_KINDS = (
+    (r"coco.?stuff(?!.?10k)", "coco-stuff164k"),
+    (r"ade.?20k|ade.?challenge", "ade20k"),
+    (r"cityscapes", "cityscapes"),
+    (r"camvid", "camvid"),
+    (r"pascal.?context|voc.*context", "pascal-context"),
+    (r"voc", "pascal-voc"),
+)
+"""What is in a data set's name, and how its files lie; the first that fits counts."""
+
+
+@dataclass(frozen=True)
+class MsDataset:
+    """Which data a ModelScope script names: what a trainer needs to open it.
+
+        train = MsDataset.load("coco_stuff164k", namespace="damo", split="train")
+        build_trainer(Trainers.easycv, dict(model=…, train_dataset=train, …))
+
+    The data is looked for in this order: in `data_dir`, in a folder of the data set's name, in `SEGPIPE_DATA/<name>`,
+    in the cache, on ModelScope. How it lies there follows from the name: small_coco_stuff164k is COCO-Stuff.
+
+    Attributes:
+        name: of the data set, such as coco_stuff164k or damo/coco_stuff164k, or a folder.
+        split: train or validation; None is train.
+        namespace: owner on ModelScope.
+        options: everything else that was passed to `load`.
+    """
+
+    name: str
+    split: str | None = None
+    namespace: str = DEFAULT_DATASET_NAMESPACE
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls,
+        dataset_name: str,
+        namespace: str = DEFAULT_DATASET_NAMESPACE,
+        split: str | None = None,
+        **options: Any,
+    ) -> MsDataset:
+        """Name a data set. Nothing is read or fetched until it is opened, or a trainer asks for it.
+
+        Args:
+            dataset_name: of the data set, with or without its owner, or a folder.
+            namespace: its owner, where the name does not say.
+            split: train or validation; None is train, and `[split]` gives another one.
+            options: `data_dir` is the folder where the data lies, `version` the revision on ModelScope, `download_mode`
+                may say that it is fetched again; others of ModelScope's have no effect; all else is `load_dataset`'s.
+        """
+        if not isinstance(dataset_name, str) or not dataset_name:
+            raise InputError(f"dataset_name is {dataset_name!r}; give the name of a data set or a folder.")
+        return cls(dataset_name, split, namespace, options)
+
+    def open(self) -> SegmentationDataset:
+        """Return the data set itself, fetched if need be.
+
+        Raises:
+            DownloadError: it is nowhere on this disk, and ModelScope does not give it.
+            InputError: what lies there is not a data set that segpipe knows, or does not have the split.
+        """
+        ignored = sorted(name for name in WITHOUT_EFFECT & set(self.options) if self.options[name])
+        if ignored:
+            logger.warning("MsDataset: %s has no effect in segpipe", ", ".join(ignored))
+        options = {name: value for name, value in self.options.items() if name not in _OWN}
+        root = self.options.get("root") or self.options.get("data_dir")
+        if root is None and os.path.isdir(self.name):
+            return load_dataset("folder", self.name, self.split or "train", **options)
+        if root is not None:
+            return load_dataset(self._kind(), root, self.split or "train", **options)
+        return _open_below(self._kind(), self._found_folder(), self.split or "train", options)
+
+    def to_torch_dataset(self, *_: Any, **__: Any) -> SegmentationDataset:
+        """Return the data set itself, which torch's loaders take. ModelScope's arguments have no effect."""
+        return self.open()
+
+    def __len__(self) -> int:
+        return len(_opened(self))
+
+    def __getitem__(self, key: int | str) -> Any:
+        """Return a sample, or, by the name of a split, the same data set with another split."""
+        return replace(self, split=key) if isinstance(key, str) else _opened(self)[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        dataset = _opened(self)
+        return (dataset[index] for index in range(len(dataset)))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def _kind(self) -> str:
+        """The registered data set whose files lie as this one's; `folder` where the name says nothing."""
+        if self.name in DATASETS:
+            return self.name
+        bare = self.name.rpartition("/")[2].lower().replace("_", "-")
+        kind = next((kind for pattern, kind in _KINDS if re.search(pattern, bare)), bare)
+        if kind in DATASETS and kind != bare:
+            logger.info("%s is read as %s", self.name, kind)
+        return kind if kind in DATASETS else "folder"
+
+    def _found_folder(self) -> Path:
+        """The folder of the data set on this disk, fetched if it is not there."""
+        owner, _, bare = self.name.rpartition("/")
+        hosted = f"{owner or self.namespace}/{bare}"
+        data = read_settings().data
+        if data is not None:
+            places = [data / name for name in (hosted, self.name, bare, bare.replace("_", "-"))]
+            found = next((place for place in places if os.path.isdir(place)), None)
+            if found is not None:
+                return found
+        is_refreshed = self.options.get("download_mode") == DownloadMode.FORCE_REDOWNLOAD
+        revision = self.options.get("version") or DEFAULT_DATASET_REVISION
+        try:
+            return modelscope_data(hosted, revision, refresh=is_refreshed)
+        except DownloadError as error:
+            kinds = (OfflineError, ModelNotFoundError)
+            kind = next((kind for kind in kinds if isinstance(error, kind)), DownloadError)
+            looked = f"{data} has no folder {bare} either" if data else f"Or put it into SEGPIPE_DATA/{bare}"
+            raise kind(f"{error} {looked}; data_dir=… says where else it lies.") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(dataset: MsDataset) -> SegmentationDataset:
+    return dataset.open()
+
+
+def _open_below(kind: str, root: Path, split: str, options: Mapping[str, Any]) -> SegmentationDataset:
+    """Open the data set in a folder, or in the first folder below it that holds one. The first error is raised."""
+    first: InputError | None = None
+    for folder in _folders(root, _DEPTH):
+        try:
+            dataset = load_dataset(kind, folder, split, **options)
+        except InputError as error:
+            first = first or error
+            continue
+        if folder != root:
+            logger.info("%s: the data set is in %s", root, folder)
+        return dataset
+    assert first is not None
+    raise first
+
+
+def _folders(root: Path, depth: int) -> Iterator[Path]:
+    """A folder and those below it, level by level, without hidden ones."""
+    level = [root]
+    for _ in range(depth):
+        yield from level
+        level = [
+            child
+            for folder in level
+            for child in sorted(folder.iterdir())
+            if os.path.isdir(child) and not child.name.startswith((".", "__"))
+        ]

@@ -1,0 +1,120 @@
+"""ModelScope's modules below `segpipe.compat.modelscope`: whatever they are called, each holds all names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from segpipe.errors import UnknownNameError
+from segpipe.names import nearest_name
+
+_MODULES = (
+    *("exporters", "fileio", "hub", "metainfo", "metrics", "models", "msdatasets", "outputs", "pipelines"),
+    *("preprocessors", "trainers", "utils"),
+)
+"""ModelScope's packages, for `from modelscope import msdatasets`."""
+_CALLBACKS = "Pass callbacks=[…] to build_trainer, see segpipe.trainers.Callback"
+_PREPARATION = "The model's own configuration says how images are prepared; pipeline(…, overrides={…}) changes it"
+_OTHER_TASKS = "segpipe segments and classifies images; the library transformers has it"
+_INSTEAD = {
+    "AutoModel": _OTHER_TASKS,
+    "AutoModelForCausalLM": _OTHER_TASKS,
+    "AutoProcessor": _OTHER_TASKS,
+    "AutoTokenizer": _OTHER_TASKS,
+    "GenerationConfig": _OTHER_TASKS,
+    "BaseTrainer": "build_trainer gives a trainer",
+    "EpochBasedTrainer": "build_trainer gives a trainer",
+    "EasyCVEpochBasedTrainer": "build_trainer gives a trainer",
+    "Exporter": "segpipe.export writes ONNX, OpenVINO and torch.export files",
+    "TorchModelExporter": "segpipe.export writes ONNX, OpenVINO and torch.export files",
+    "HOOKS": _CALLBACKS,
+    "Hook": _CALLBACKS,
+    "Priority": _CALLBACKS,
+    "LoadImage": "pipeline and segpipe.data.sources.read_source take paths, URLs, bytes, PIL images and arrays",
+    "load_image": "pipeline and segpipe.data.sources.read_source take paths, URLs, bytes, PIL images and arrays",
+    "METRICS": "segpipe.evaluate gives mIoU and the scores of each class",
+    "Metric": "segpipe.evaluate gives mIoU and the scores of each class",
+    "build_metric": "segpipe.evaluate gives mIoU and the scores of each class",
+    "MODELS": "segpipe.MODELS.register(name) adds a network",
+    "PIPELINES": 'segpipe.PIPELINES.register(name, task="image-segmentation") adds a pipeline',
+    "TRAINERS": "segpipe.TRAINERS.register(name) adds a trainer",
+    "PREPROCESSORS": _PREPARATION,
+    "Preprocessor": _PREPARATION,
+    "build_preprocessor": _PREPARATION,
+    "TorchCustomDataset": "segpipe.DATASETS.register(name) adds a data set",
+    "TorchModel": "segpipe.load_model gives the network",
+    "build_model": "segpipe.load_model gives the network",
+    "dataset_snapshot_download": "MsDataset.load(name, namespace=…, split=…) fetches a data set and opens it",
+    "push_model": "segpipe.publish copies a model folder to a hub",
+    "push_to_hub": "segpipe.publish copies a model folder to a hub",
+    "upload_file": "segpipe.publish copies a model folder to a hub",
+    "upload_folder": "segpipe.publish copies a model folder to a hub",
+}
+"""What to use in place of names that scripts import and segpipe does not offer."""
+
+_names: dict[str, Any] = {}
+_package = ""
+
+
+class NotOfferedError(UnknownNameError, ImportError):
+    """A name of ModelScope's that segpipe does not offer; the message says what to use."""
+
+
+def install(package: str, names: Mapping[str, Any]) -> None:
+    """Make every module below `package` hold the names."""
+    global _package
+    _package = package
+    _names.update(names)
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())  # after the others, so that files of the package come first
+
+
+def find(name: str) -> Any:
+    """Return what a name stands for.
+
+    Raises:
+        NotOfferedError: segpipe has nothing of this name.
+        AttributeError: the name is one of Python's own.
+    """
+    if name in _names:
+        return _names[name]
+    if name.startswith("_"):
+        raise AttributeError(f"module {_package!r} has no attribute {name!r}")
+    if name in _MODULES:
+        return importlib.import_module(f"{_package}.{name}")
+    nearest = nearest_name(name, _names)
+    hint = f"Did you mean {nearest}?" if nearest else f"It offers {', '.join(sorted(_names))}."
+    raise NotOfferedError(
+        f"segpipe.compat.modelscope has no {name!r}. {_INSTEAD[name]}."
+        if name in _INSTEAD
+        else f"segpipe.compat.modelscope has no {name!r}. {hint}"
+    )
+
+
+class _Names(ModuleType):
+    """A module of ModelScope's."""
+
+    def __getattr__(self, name: str) -> Any:
+        return find(name)
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Makes the modules that a script imports."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not _package or not fullname.startswith(f"{_package}."):
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Names(spec.name, f"What a script imports from ModelScope's {spec.name.removeprefix(_package + '.')}.")
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__all__"] = sorted(_names)

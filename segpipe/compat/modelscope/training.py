@@ -1,0 +1,204 @@
+"""ModelScope's `build_trainer`: its arguments and EasyCV's keys in segpipe's words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from segpipe import distributed
+from segpipe.errors import InputError
+from segpipe.evaluation import AnyScores
+from segpipe.hub import Hub, ModelFolder
+from segpipe.log import get_logger
+from segpipe.models import detect_dialect, fit_tensors, read_tensors, translate
+from segpipe.trainers import build_trainer as build_own_trainer
+from segpipe.trainers.trainer import Trainer
+
+from .constants import Trainers
+from .documents import Config
+from .downloads import configuration_of
+from .keys import own_changes
+
+logger = get_logger(__name__)
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "arg_parse_fn",
+        "compile_options",
+        "data_collator",
+        "preprocessor",
+        "remove_unused_data",
+        "samplers",
+        "third_party",
+        "trust_remote_code",
+        "train_iters_per_epoch",
+        "val_iters_per_epoch",
+    }
+)
+"""Arguments with which ModelScope finds code, and prepares and groups samples."""
+_REFUSED = {
+    "efficient_tuners": "freeze parts with cfg_options={'train.freeze': [...]}",
+    "optimizers": "describe the optimiser by cfg_options={'train.optimizer.…': …}",
+}
+OUTPUT = "output"
+"""What ModelScope calls the model folder in a work directory."""
+
+
+class ModelScopeTrainer:
+    """A trainer with ModelScope's methods; everything else is segpipe's `Trainer`, which is `trainer`."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "trainer":  # of a copy that has nothing yet
+            raise AttributeError(name)
+        return getattr(self.trainer, name)
+
+    def train(
+        self, checkpoint_path: str | Path | None = None, load_all_state: bool = True, strict: bool = False
+    ) -> ModelFolder:
+        """Train to the end, or go on where the last run in the work directory stopped; see `Trainer.train`.
+
+        The model folder is `model` in the work directory, and `output` leads to it.
+
+        Args:
+            checkpoint_path: weights to begin with. They are not used where a run goes on.
+            load_all_state: has no effect: an optimiser's state is taken from a run's own checkpoints alone.
+            strict: has no effect: all weights must fit, but for a classifier of other classes.
+        """
+        if checkpoint_path is not None:
+            _apply_checkpoint(self.trainer, Path(checkpoint_path))
+        folder = self.trainer.train()
+        if distributed.is_main():
+            _link_output(folder)
+        return folder
+
+    def evaluate(self, checkpoint_path: str | Path | None = None, *_: Any, **__: Any) -> Evaluation:
+        """Return scores on the evaluation data, of the weights in a file or of those that the trainer has."""
+        if checkpoint_path is not None:
+            _apply_checkpoint(self.trainer, Path(checkpoint_path))
+        return Evaluation(self.trainer.evaluate())
+
+
+class Evaluation(dict[str, float]):
+    """Scores by EasyCV's names: mIoU, mAcc, aAcc, and IoU.… of each class, as shares of 1. `scores` has ours."""
+
+    def __init__(self, scores: AnyScores) -> None:
+        names = {"miou": "mIoU", "mean_accuracy": "mAcc", "pixel_accuracy": "aAcc"}
+        super().__init__({names.get(name, name): value for name, value in scores.means.items()})
+        self.update({f"IoU.{name}": value for name, value in scores.by_class.get("iou", {}).items()})
+        self.scores = scores
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "scores":
+            raise AttributeError(name)
+        return getattr(self.scores, name)
+
+
+def build_trainer(
+    name: str | None = Trainers.default, default_args: Mapping[str, Any] | None = None, **arguments: Any
+) -> Any:
+    """Build a trainer as ModelScope does; see `segpipe.build_trainer` for the arguments.
+
+    `cfg_options` takes EasyCV's keys, see `keys.own_changes`. `cfg_modify_fn` gets the model's configuration.json as a
+    `Config`, and what it changes is a change by key. `device="gpu"` is the CPU where there is no GPU.
+
+    Raises:
+        ConfigurationError: a key has no counterpart here; the message says what to use.
+    """
+    twice = sorted(set(default_args or {}) & set(arguments))
+    if twice:
+        raise InputError(f"{twice[0]!r} is given in default_args and as a keyword. Give it once.")
+    chosen = _without_ignored({**(default_args or {}), **arguments})
+    revision, modify = chosen.pop("model_revision", None), chosen.pop("cfg_modify_fn", None)
+    model = chosen.get("model")
+    if isinstance(model, str) and (revision is not None or modify is not None):
+        chosen["model"] = Hub().resolve(model, revision)
+    changes = _modifications(chosen, modify) if modify is not None else {}
+    changes |= {key: chosen.pop(key) for key in ("use_fp16",) if key in chosen}
+    if chosen.pop("compile", False):
+        changes["train.compile"] = True
+    options = chosen.get("cfg_options") or {}
+    if isinstance(options, Mapping):
+        chosen["cfg_options"] = own_changes({**changes, **options})
+    elif changes:
+        raise InputError("cfg_options is a list here, beside other changes. Give it as a dict of keys and values.")
+    if str(chosen.get("device") or "").lower().startswith(("gpu", "cuda")):
+        chosen["device"] = _device(str(chosen["device"]))
+    built = build_own_trainer(name, chosen)
+    return ModelScopeTrainer(built) if isinstance(built, Trainer) else built
+
+
+def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that mean something here."""
+    for name, instead in _REFUSED.items():
+        value = arguments.pop(name, None)
+        if value is not None and any(part is not None for part in (value if isinstance(value, tuple) else (value,))):
+            raise InputError(f"build_trainer: {name} cannot be given to segpipe; {instead}.")
+    ignored = sorted(name for name in WITHOUT_EFFECT & set(arguments) if arguments[name] is not None)
+    if ignored:
+        logger.warning("build_trainer: %s has no effect in segpipe", ", ".join(ignored))
+    return {name: value for name, value in arguments.items() if name not in WITHOUT_EFFECT}
+
+
+def _modifications(arguments: Mapping[str, Any], modify: Callable[[Config], Config]) -> dict[str, Any]:
+    """What a function changes in the configuration that the trainer begins with, by key."""
+    cfg_file, model = arguments.get("cfg_file"), arguments.get("model")
+    if cfg_file is not None:
+        config = Config.from_file(cfg_file)
+    elif model is not None:
+        config = configuration_of(model if isinstance(model, ModelFolder) else Hub().resolve(model))
+    else:
+        raise InputError("cfg_modify_fn has nothing to change. Give model, or cfg_file.")
+    before = config.to_dict()
+    after = modify(config)
+    if not isinstance(after, Mapping):
+        raise InputError(f"cfg_modify_fn gave {type(after).__name__}; it must return the configuration.")
+    return _differences(before, Config(after).to_dict())
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The members of `after` that are new or changed, by path; what is missing there is left out."""
+    changes: dict[str, Any] = {}
+    for key, value in after.items():
+        here, own = f"{path}.{key}" if path else key, before.get(key)
+        if isinstance(value, Mapping) and isinstance(own, Mapping):
+            changes |= _differences(own, value, here)
+        elif key not in before or value != own:
+            changes[here] = value
+    return changes
+
+
+def _device(device: str) -> str | None:
+    """The GPU that is named; that of this process for "gpu" alone, and the CPU where there is none."""
+    from .devices import create_device
+
+    chosen = create_device(device)
+    return None if chosen.type == "cuda" and ":" not in device else str(chosen)
+
+
+def _apply_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Put the weights of a file into a trainer's network; a classifier of other classes stays as it is."""
+    if os.path.isdir(path):
+        path = ModelFolder.open(path).require_weights()
+    tensors = read_tensors(path)
+    tensors = translate(tensors, detect_dialect(tensors, origin=str(path)))
+    own = trainer.model.state_dict()
+    others = [
+        key for key, tensor in tensors.items() if "classifier." in key and key in own and tensor.shape != own[key].shape
+    ]
+    fitted = fit_tensors(trainer.model, {**tensors, **{key: own[key] for key in others}}, origin=str(path))
+    trainer.model.load_state_dict(fitted, strict=False)
+    logger.info("Beginning with the weights in %s%s", path, ", but for the classifier" if others else "")
+
+
+def _link_output(folder: ModelFolder) -> None:
+    """Let `output` beside the model folder lead to it, where links can be made and nothing else is there."""
+    link = folder.path.parent / OUTPUT
+    with suppress(OSError):
+        if not os.path.lexists(link):
+            link.symlink_to(folder.path.name, target_is_directory=True)

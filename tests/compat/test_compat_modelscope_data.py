@@ -1,0 +1,77 @@
+"""`MsDataset`: where data sets are looked for, and how their files lie."""
+
+import logging
+import os
+from dataclasses import replace
+
+import pytest
+from compat_material import coco_stuff_files, packed
+from hub_material import FAST
+
+from segpipe.compat.modelscope import DownloadMode, MsDataset
+from segpipe.data.preparing import hosted
+from segpipe.errors import ModelNotFoundError, OfflineError
+
+NAME = "damo/coco_stuff164k"
+
+
+@pytest.fixture
+def modelscope(web_server, monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith(("SEGPIPE_", "MODELSCOPE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
+    monkeypatch.setattr(hosted, "Limits", lambda: FAST)
+    return web_server
+
+
+def test_it_is_fetched_once_and_again_when_a_script_says_so(modelscope):
+    modelscope.data[NAME] = {"all.zip": packed(coco_stuff_files("x/y/"))}
+    dataset = MsDataset.load(NAME, split="train")
+    assert len(dataset) == len(dataset["validation"]) == 2
+    assert len(modelscope.requests_for("FilePath=all.zip")) == 1
+    again = MsDataset.load(NAME, split="train", download_mode=DownloadMode.FORCE_REDOWNLOAD)
+    assert len(again.open()) == 2
+    assert len(modelscope.requests_for("FilePath=all.zip")) == 2
+
+
+@pytest.mark.parametrize("place", ["small_coco_stuff164k", "EasyCV/small_coco_stuff164k", "small-coco-stuff164k"])
+def test_data_on_this_disk_is_used_without_a_request(modelscope, monkeypatch, tmp_path, place, caplog):
+    for name, data in coco_stuff_files("inner/").items():
+        path = tmp_path / "data" / place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    monkeypatch.setenv("SEGPIPE_DATA", str(tmp_path / "data"))
+    with caplog.at_level(logging.INFO, "segpipe"):
+        dataset = MsDataset.load("small_coco_stuff164k", namespace="EasyCV", split="validation").open()
+    assert len(dataset) == 2
+    assert len(dataset.labels.names) == 171
+    assert modelscope.seen == []
+    assert "small_coco_stuff164k is read as coco-stuff164k" in caplog.text
+    assert "the data set is in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("COCO_stuff164k", "coco-stuff164k"),
+        ("damo/cocostuff", "coco-stuff164k"),
+        ("ADE20K_2016", "ade20k"),
+        ("ADEChallengeData2016", "ade20k"),
+        ("cityscapes_mini", "cityscapes"),
+        ("PASCAL_VOC2012", "pascal-voc"),
+        ("coco_stuff10k", "folder"),
+        ("my_streets", "folder"),
+        ("camvid", "camvid"),
+    ],
+)
+def test_how_files_lie_follows_from_the_name(name, kind):
+    assert replace(MsDataset.load("x"), name=name)._kind() == kind
+
+
+def test_what_is_nowhere_is_said_with_where_to_put_it(modelscope, monkeypatch):
+    with pytest.raises(ModelNotFoundError, match=r"404.*SEGPIPE_DATA/coco_stuff164k; data_dir=… says where"):
+        MsDataset.load("coco_stuff164k", namespace="damo").open()
+    monkeypatch.setenv("SEGPIPE_OFFLINE", "1")
+    with pytest.raises(OfflineError, match=r"SEGPIPE_OFFLINE.*SEGPIPE_DATA/coco_stuff164k"):
+        MsDataset.load("coco_stuff164k", namespace="damo").open()
