@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segpipe.configuration import LabelSet
+from segpipe.configuration.values import parse_hex_color
 from segpipe.errors import InputError
 from segpipe.files import read_text
 from segpipe.limits import limit
@@ -16,7 +18,8 @@ from .labels import Color, build_label_set
 
 _NAMES = ("class", "name", "label", "class name", "class_name")
 _VALUES = ("pixel value", "value", "id", "index", "class id", "class_id")
-_COLORS = (("r", "red"), ("g", "green"), ("b", "blue"))
+_CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
+_COLORS = ("color", "colour", "rgb", "hex")
 
 
 def read_class_table(path: Path) -> LabelSet:
@@ -24,7 +27,7 @@ def read_class_table(path: Path) -> LabelSet:
 
     Args:
         path: a CSV file whose first line names its columns: one of names ("Class" or "name"), and one of the values in
-            the masks ("Pixel Value") or three of their colours ("r", "g", "b"), or all of these; or CVAT's
+            the masks ("Pixel Value") or their colours ("r", "g", "b" or "color"), or all of these; or CVAT's
             labelmap.txt, with lines as `road:128,64,128::`.
 
     Raises:
@@ -60,14 +63,13 @@ def _columns(lines: Sequence[str]) -> LabelSet:
     rows = [_fitted(row, len(header)) for row in rows]
     columns = {name.lower(): place for place, name in reversed(list(enumerate(header)))}
     name, value = _place(columns, _NAMES), _place(columns, _VALUES)
-    channels = [_place(columns, names) for names in _COLORS]
-    has_colors = None not in channels
-    if name is None or (value is None and not has_colors):
+    colors = [place for names in (*_CHANNELS, _COLORS) if (place := _place(columns, names)) is not None]
+    if name is None or (value is None and len(colors) not in (1, 3)):
         raise ValueError(f"its first line is {head[:80]!r}")
     return _label_set(
         [_cell(row, name) for row in rows],
         values=None if value is None else [_number(_cell(row, value)) for row in rows],
-        palette=[_color([_cell(row, place or 0) for place in channels]) for row in rows] if has_colors else None,
+        palette=[_color([_cell(row, place) for place in colors]) for row in rows] if len(colors) in (1, 3) else None,
     )
 
 
@@ -102,10 +104,13 @@ def _labelmap(lines: Sequence[str]) -> LabelSet:
 
 
 def _color(cells: Sequence[str]) -> Color:
-    channels = tuple(map(_number, cells))
-    if len(channels) != 3 or not all(0 <= channel <= 255 for channel in channels):
-        raise ValueError(f"{', '.join(cells)} is not a colour, which has three numbers from 0 to 255")
-    return channels
+    """The colour in three cells, or in one as #a60f2f or "166 15 47"."""
+    parts = re.split(r"[\s,;]+", cells[0].strip("()[] ")) if len(cells) == 1 else cells
+    channels = parse_hex_color(cells[0]) or [_number(part) for part in parts if len(parts) == 3]
+    if not channels:
+        raise ValueError(f"{', '.join(cells)!r} is not a colour, which is #rrggbb or three numbers from 0 to 255")
+    red, green, blue = channels
+    return red, green, blue
 
 
 def _label_set(

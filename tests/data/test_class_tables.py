@@ -34,8 +34,16 @@ def test_a_table_has_its_columns_in_any_order_and_any_values(tmp_path, text):
     assert (labels.names, labels.raw_ids) == (("a", "b"), (3, 7))
 
 
-def test_a_table_may_have_colours(tmp_path):
-    labels = read(tmp_path, "name,r,g,b\nsky,0,0,128\nroad,128,64,0\n", "class_dict.csv")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,r,g,b\nsky,0,0,128\nroad,128,64,0\n",
+        "Name;Colour\nsky;#000080\nroad;#804000\n",
+        'Class,RGB\nsky,"(0, 0, 128)"\nroad,128 64 0\n',
+    ],
+)
+def test_a_table_may_have_colours(tmp_path, text):
+    labels = read(tmp_path, text, "class_dict.csv")
     assert (labels.names, labels.palette) == (("sky", "road"), ((0, 0, 128), (128, 64, 0)))
     assert labels.raw_ids is None
 
@@ -59,7 +67,9 @@ def test_cvats_labelmap_is_read(tmp_path):
         ("_classes.csv", "Pixel Value, Class\n0, ", "without a name"),
         ("_classes.csv", "Pixel Value, Class\n", "no class"),
         ("_classes.csv", "Pixel Value, Class\n0, a\n1, a", "'a' 2 times"),
-        ("class_dict.csv", "name,r,g,b\na,1,2,300", "not a colour"),
+        ("class_dict.csv", "name,r,g,b\na,1,2,300", "which is not a colour"),
+        ("class_dict.csv", "name,color\na,#12", "#12"),
+        ("class_dict.csv", "name,color\na,red", "'red' is not a colour"),
         ("labelmap.txt", "a:1,2::", "not a colour"),
         ("labelmap.txt", "a", "too short"),
     ],
@@ -88,6 +98,8 @@ def test_what_the_caller_says_and_labels_json_come_before_a_table(tmp_path):
     put_label(tmp_path, "masks/a.png", [[[128, 64, 0], [0, 0, 128]]])
     dataset = load_dataset("folder", tmp_path, "all")
     assert (dataset.labels.names, dataset[0].label.tolist()) == (("sky", "road"), [[1, 0]])
+    put_text(tmp_path, "mine.csv", "name,r,g,b\nup,0,0,128\ndown,128,64,0\n")
+    assert load_dataset("folder", tmp_path, "all", label_set=str(tmp_path / "mine.csv")).labels.names == ("up", "down")
     put_text(tmp_path, "labels.json", '{"names": ["up", "down"]}')
     assert load_dataset("folder", tmp_path, "all").labels.names == ("up", "down")
     assert load_dataset("folder", tmp_path, "all", names=["x", "y"]).labels.names == ("x", "y")

@@ -68,7 +68,7 @@ def build_folder(
     Args:
         root: the folder.
         split: train, val, …, or all.
-        label_set: the classes, the name of a data set that has them, or a JSON file with them. If None, `names`,
+        label_set: the classes, the name of a data set that has them, or a JSON or CSV file with them. If None, `names`,
             labels.json in the root, or a table of another tool, see `segpipe.data.class_tables`.
         names: of the classes, instead of a label set: a list, a text with commas between them, a file with one a line,
             or a mapping of the values in the masks to names, such as {1: "road", 2: "sky"}.
@@ -129,6 +129,8 @@ def _label_set(root: Path, split: str, label_set: Any, names: Any, palette: tupl
         raise InputError("Both label_set and names are given; they say the same thing. Give one of them.")
     if names is not None:
         return build_label_set(names, palette=palette)
+    if isinstance(label_set, str | os.PathLike) and os.fspath(label_set).lower().endswith(".csv"):
+        return read_class_table(Path(os.path.expanduser(label_set)))
     if label_set is not None:
         return open_label_set(label_set)
     if os.path.isfile(root / LABEL_SET_FILE):
