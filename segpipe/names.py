@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import re
 from collections.abc import Iterable, Sequence
 
@@ -91,6 +92,24 @@ def markdown_text(text: str) -> str:
     It cannot hold a link, an image, HTML, emphasis or code, nor end its line.
     """
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(printable(text).split())).replace("<", "&lt;")
+
+
+def html_text(text: str) -> str:
+    """Return text for an HTML element or a quoted attribute, where it is shown as it is."""
+    return html.escape(printable(text))
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table of texts, its first row the header, all columns but the first aligned to the right."""
+    lines = []
+    for number, row in enumerate(rows):
+        tag = "td" if number else "th"
+        cells = (
+            f"<{tag} style='text-align:{'right' if column else 'left'}'>{html_text(cell)}</{tag}>"
+            for column, cell in enumerate(row)
+        )
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<table>{''.join(lines)}</table>"
 
 
 def markdown_code(text: str) -> str:

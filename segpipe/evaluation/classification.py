@@ -19,7 +19,7 @@ from segpipe.hub import ModelFolder
 from segpipe.inference import Network
 from segpipe.inference.resizing import resize_image
 from segpipe.log import get_logger
-from segpipe.names import Tasks
+from segpipe.names import Tasks, html_table
 
 from .classes import match_classes
 from .reading import in_batches, read_ahead
@@ -76,10 +76,17 @@ class ClassificationScores:
 
     def table(self) -> str:
         """The means in percent."""
-        rows = [("Acc@1", self.acc1), ("Acc@5", self.acc5), ("mean of the classes", self.mean_accuracy)]
+        rows = self._rows()
         width = max(len(name) for name, _ in rows)
-        lines = [f"{name.ljust(width)}  {100 * value:6.2f}" for name, value in rows]
+        lines = [f"{name.ljust(width)}  {value:>6}" for name, value in rows]
         return "\n".join([f"{'score'.ljust(width)}       %", *lines])
+
+    def _repr_html_(self) -> str:
+        return html_table([("score", "%"), *self._rows()])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        means = [("Acc@1", self.acc1), ("Acc@5", self.acc5), ("mean of the classes", self.mean_accuracy)]
+        return [(name, f"{100 * value:.2f}") for name, value in means]
 
     def __str__(self) -> str:
         return self.table()

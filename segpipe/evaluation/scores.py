@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segpipe.names import printable_line
+from segpipe.names import html_table, printable_line
 
 POLICY = (
     "Counts are summed over all pictures before anything is divided. Pixels labelled with the ignore index are left "
@@ -91,6 +91,12 @@ class Scores:
 
     def table(self) -> str:
         """A line for each class and one for the means, in percent."""
+        return f"{_aligned(self._rows())}\n{self._accuracy_line()}"
+
+    def _repr_html_(self) -> str:
+        return f"{html_table(self._rows())}<p>{self._accuracy_line()}</p>"
+
+    def _rows(self) -> list[list[str]]:
         columns = {"IoU": self.iou, "accuracy": self.accuracy, "precision": self.precision, "Dice": self.dice}
         means = [self.miou, self.mean_accuracy, self.mean_precision, self.mean_dice]
         if self.boundary_iou is not None and self.boundary_miou is not None:
@@ -98,8 +104,10 @@ class Scores:
             means.append(self.boundary_miou)
         rows = [["class", *columns]]
         rows += [[printable_line(name), *(_percent(column[name]) for column in columns.values())] for name in self.iou]
-        rows += [["mean", *(_percent(mean) for mean in means)]]
-        return f"{_aligned(rows)}\npixel accuracy {_percent(self.pixel_accuracy)}"
+        return [*rows, ["mean", *(_percent(mean) for mean in means)]]
+
+    def _accuracy_line(self) -> str:
+        return f"pixel accuracy {_percent(self.pixel_accuracy)}"
 
     def __str__(self) -> str:
         return self.table()
