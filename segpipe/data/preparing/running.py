@@ -118,7 +118,7 @@ def _run_all(tasks: Sequence[Task]) -> int:
 
 def _write(path: Path, content: Content) -> None:
     """The file appears whole or not at all. After a power cut it may be cut off, which `is_whole` sees."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")  # short, whatever the name is
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
