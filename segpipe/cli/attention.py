@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from segpipe.configuration import Configuration
     from segpipe.inference.attention import Token
 
-EXAMPLES = """  segpipe attention segformer-b0-camvid street.jpg heat
+EXAMPLES = """  segpipe attention segformer-b0-camvid segpipe-demo/picture.png heat --layer 5 --token 300,230
   segpipe attention my-segmenter street.jpg heat --layer 11
-  segpipe attention my-segmenter street.jpg heat --layer 1 --part decoder --token car
-  segpipe attention segformer-b0-camvid street.jpg heat --layer 7 --token 320,200"""
+  segpipe attention my-segmenter street.jpg heat --layer 1 --part decoder --token car"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default: the class token where there is one, else the middle of the picture",
     )
     parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
-    parser.add_argument("--opacity", type=finite_number, default=0.6, metavar="O", help="of the heat; default: 0.6")
+    parser.add_argument(
+        "--opacity", type=finite_number, default=0.8, metavar="O", help="of the hottest colours; default: 0.8"
+    )
     add_reading_arguments(parser)
     parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")
     add_json(parser)
@@ -95,12 +96,12 @@ def read_token(text: str, configuration: Configuration) -> Token:
 
 def _write(image: np.ndarray, maps: dict[str, np.ndarray], token: Token, options: argparse.Namespace) -> dict[str, str]:
     """A picture for each map, by its name."""
-    from segpipe.pipelines.heat_maps import draw_heat, mark_place
+    from segpipe.pipelines.heat_maps import draw_heat_page
     from segpipe.pipelines.writing import write_picture
 
+    place = token if isinstance(token, tuple) else None
     files = {}
     for name, heat in maps.items():
-        page = draw_heat(image, heat, color_map=options.color_map, opacity=options.opacity)
-        page = mark_place(page, token) if isinstance(token, tuple) else page
+        page = draw_heat_page(image, heat, place=place, color_map=options.color_map, opacity=options.opacity)
         files[name] = str(write_picture(options.output / f"{name}.png", page))
     return files

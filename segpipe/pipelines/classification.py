@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.names import unknown_name_message
+from segpipe.names import html_table, html_text, unknown_name_message
 
 TOP = 5
 _KEYS = ("scores", "labels")
@@ -132,6 +132,10 @@ class Classification(Mapping[str, Any]):
         return self._names == other._names and np.array_equal(self._probabilities, other._probabilities)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _repr_html_(self) -> str:
+        table = html_table([("class", "score"), *((name, f"{score:.3f}") for name, score in self.top())])
+        return f"<p>{html_text(self._source)}</p>{table}" if self._source else table
 
     def __str__(self) -> str:
         return f"{self._source}\n{self.table()}" if self._source else self.table()

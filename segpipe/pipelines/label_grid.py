@@ -13,12 +13,14 @@ from segpipe.data import Sample
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 
-from .rendering import INK, PAPER, QUIET_INK, blend, colorize, complete_palette, draw_legend, draw_outlines, find_font
+from .legends import draw_legend
+from .lettering import INK, PAPER, QUIET_INK, find_font
+from .name_boxes import draw_names
+from .rendering import OPACITY, apply_borders, blend, colorize, complete_palette
 
 cv2 = import_opencv()
 
 IGNORED = "ignored"
-_OPACITY = 0.6
 _FONT_SIZE = 13
 _LINE = 22
 _MARGIN = 14
@@ -29,7 +31,7 @@ def draw_label_grid(
 ) -> np.ndarray:
     """Each sample as its picture and, to the right, its label over it; below one another the rows; a legend.
 
-    A class has its name where its region is thickest, if there is room. Ignored pixels are dark. The legend lists what
+    Classes have their names as on overlays, see `name_boxes.draw_names`. Ignored pixels are dark. The legend lists what
     occurs in the first sample of each row, with its share of their pixels.
 
     Args:
@@ -62,31 +64,15 @@ def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -
         yield np.full_like(picture, PAPER)
         return
     label = cv2.resize(sample.label, size, interpolation=cv2.INTER_NEAREST)
-    overlay = draw_outlines(blend(picture, colorize(label, palette), _OPACITY), label)
-    yield _write_names(overlay, label, labels)
+    overlay = blend(picture, colorize(label, palette), OPACITY)
+    apply_borders(overlay, label)
+    yield draw_names(overlay, label, _names_by_size(label, labels))
 
 
-def _write_names(overlay: np.ndarray, label: np.ndarray, labels: LabelSet) -> np.ndarray:
-    page = Image.fromarray(overlay)
-    drawing = ImageDraw.Draw(page)
-    for index in np.unique(label):
-        place = None if index >= len(labels.names) else _thickest(label == index)
-        if place is None:
-            continue
-        name = labels.names[index]
-        font = find_font(name, _FONT_SIZE)
-        half = font.getlength(name) / 2 + 2
-        x = min(max(place[0], half), max(half, page.width - half))
-        drawing.text((x, place[1]), name, font=font, fill=PAPER, anchor="mm", stroke_width=2, stroke_fill=INK)
-    return np.asarray(page)
-
-
-def _thickest(mask: np.ndarray) -> tuple[int, int] | None:
-    """(x, y) of the pixel farthest from the mask's border; None where a line of text is thicker than the mask."""
-    padded = np.pad(mask, 1).astype(np.uint8)  # the picture's border is a border too
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return (int(x) - 1, int(y) - 1) if distance[y, x] >= _FONT_SIZE / 2 else None
+def _names_by_size(label: np.ndarray, labels: LabelSet) -> list[tuple[int, str]]:
+    """Return index and name of the classes in a label, the largest first."""
+    areas = np.bincount(label.ravel(), minlength=len(labels.names))[: len(labels.names)]
+    return [(int(index), labels.names[index]) for index in np.argsort(-areas, kind="stable") if areas[index]]
 
 
 def _page(cells: Sequence[Sequence[np.ndarray]], *, captions: Sequence[str], headings: Sequence[str]) -> np.ndarray:

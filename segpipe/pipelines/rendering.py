@@ -1,28 +1,25 @@
-"""Colours for label maps: palettes, overlays, outlines, and a legend beside the picture."""
+"""Label maps in colour: palettes, and overlays with borders between the classes."""
 
 from __future__ import annotations
 
 import colorsys
-import functools
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
-from segpipe.log import get_logger
 
 cv2 = import_opencv()
 
-logger = get_logger(__name__)
-
 Palette = Sequence[Sequence[int]]
 
-PAPER = (255, 255, 255)
-INK = (38, 42, 51)
-QUIET_INK = (124, 130, 142)
-EDGE = (222, 225, 230)
+OPACITY = 0.5
+"""Of the class colours on an image."""
+BORDER = (255, 255, 255)
+_BORDER_OPACITY = 0.85
+_SIDE_PER_BORDER = 400
+"""Pixels of an image's shorter side for each pixel of a border's width."""
 
 
 def complete_palette(palette: Palette | None, num_classes: int) -> np.ndarray:
@@ -43,6 +40,16 @@ def complete_palette(palette: Palette | None, num_classes: int) -> np.ndarray:
     return colors.astype(np.uint8)
 
 
+def brighten(palette: np.ndarray) -> np.ndarray:
+    """Return a palette (K, 3) uint8 whose dark colours are lighter, with the same hues and saturations.
+
+    A colour's brightest channel, as a share of 255, becomes its square root: 64 becomes 128, 128 becomes 181. So the
+    order of brightness stays, and colours that differ still do.
+    """
+    peak = palette.max(axis=1, keepdims=True).astype(np.float64)
+    return np.rint(palette * np.sqrt(255.0 / np.maximum(peak, 1.0))).astype(np.uint8)
+
+
 def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8: each pixel in the colour of its class; class indices beyond the palette are black.
 
@@ -61,8 +68,7 @@ def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 def blend(picture: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
     """(H, W, 3) uint8: colours over a picture of the same size; 0 shows the picture only, 1 the colours only."""
-    if not 0.0 <= opacity <= 1.0:
-        raise InputError(f"opacity is {opacity!r}; it must be between 0 (picture only) and 1 (colours only).")
+    check_opacity(opacity)
     if picture.shape != colors.shape:
         raise InputError(
             f"The picture has shape {picture.shape} and the colours {colors.shape}; they must be of one size. "
@@ -71,79 +77,48 @@ def blend(picture: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray
     return cv2.addWeighted(picture, 1.0 - opacity, colors, opacity, 0.0)
 
 
-def draw_outlines(
-    picture: np.ndarray, label_map: np.ndarray, color: tuple[int, int, int] = (255, 255, 255)
+def check_opacity(opacity: float) -> None:
+    """Refuse an opacity that is not a share of 1."""
+    if not 0.0 <= opacity <= 1.0:
+        raise InputError(f"opacity is {opacity!r}; it must be between 0 (picture only) and 1 (colours only).")
+
+
+def draw_overlay(
+    image: np.ndarray, label_map: np.ndarray, palette: np.ndarray, *, opacity: float = OPACITY, borders: bool = True
 ) -> np.ndarray:
-    """A copy of the picture (H, W, 3) with a line, one pixel wide, where the class changes to the right or below."""
+    """Return the class colours over an image, (H, W, 3) uint8; void pixels show the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        label_map: (H, W) uint8 or uint16; indices beyond the palette are void.
+        palette: (K, 3) uint8.
+        opacity: of the colours, 0 to 1.
+        borders: whether there is a line between classes.
+    """
+    overlay = blend(image, colorize(label_map, palette), opacity)
+    is_void = label_map >= len(palette)
+    if is_void.any():
+        cv2.copyTo(image, is_void.view(np.uint8), overlay)
+    if borders:
+        apply_borders(overlay, label_map)
+    return overlay
+
+
+def apply_borders(image: np.ndarray, label_map: np.ndarray) -> None:
+    """Draw a line on an image (H, W, 3) uint8 where the class changes to the right or below.
+
+    It is one pixel wide, and wider on images whose shorter side has more than 600 pixels, so that it is as visible when
+    they are shown at the size of a screen.
+    """
     is_edge = np.zeros(label_map.shape, dtype=bool)
     is_edge[:, :-1] = label_map[:, 1:] != label_map[:, :-1]
     is_edge[:-1] |= label_map[1:] != label_map[:-1]
-    outlined = picture.copy()
-    outlined[is_edge] = color
-    return outlined
-
-
-def draw_legend(
-    names: Sequence[str],
-    palette: Palette | np.ndarray,
-    shares: Sequence[float] | None = None,
-    *,
-    height: int | None = None,
-    font_size: int = 15,
-) -> np.ndarray:
-    """A key to the colours, (h, w, 3) uint8 on white: swatch, name and, where given, the share in percent.
-
-    Args:
-        names: in the order to be drawn.
-        palette: one RGB per name.
-        shares: fraction of the picture per name.
-        height: of the legend in pixels; what does not fit is summed up in the last row. None: as high as needed.
-        font_size: in pixels; everything else follows from it.
-    """
-    line, margin, top = round(font_size * 1.75), round(font_size * 0.8), round(font_size * 0.2)
-    rows = _legend_rows(names, palette, shares)
-    if height is not None:
-        rows = _fit_rows(rows, max(1, (height - 2 * top) // line))
-    font = find_font("".join(name for name, _, _ in rows), font_size)
-    name_width = max((_text_width(font, name) for name, _, _ in rows), default=0)
-    share_width = max((_text_width(font, share) for _, _, share in rows), default=0)
-
-    swatch, gap = round(font_size * 1.1), round(font_size * 0.65)
-    share_right = margin + swatch + gap + name_width + (2 * gap + share_width if share_width else 0)
-    canvas = Image.new("RGB", (share_right + margin, height or 2 * top + line * len(rows)), PAPER)
-    drawing = ImageDraw.Draw(canvas)
-    shape = _rounded_square(swatch)
-    for row, (name, color, share) in enumerate(rows):
-        middle = top + row * line + line // 2
-        if color is not None:
-            canvas.paste(color, (margin, middle - swatch // 2), shape)
-        ink = INK if color is not None else QUIET_INK
-        _write(drawing, (margin + swatch + gap, middle), name, font=font, ink=ink, anchor="lm")
-        _write(drawing, (share_right, middle), share, font=font, ink=QUIET_INK, anchor="rm")
-    return np.asarray(canvas).copy()
-
-
-def side_by_side(picture: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:
-    """Picture, overlay and legend in one row on white, tops aligned, with an even margin around and between them."""
-    return _row([picture, overlay], legend)
-
-
-def beside_legend(picture: np.ndarray, legend: np.ndarray) -> np.ndarray:
-    """One picture and the legend to its right, on white."""
-    return _row([picture], legend)
-
-
-def _row(pictures: Sequence[np.ndarray], legend: np.ndarray) -> np.ndarray:
-    margin = max(8, round(pictures[0].shape[0] * 0.03))
-    height = max(part.shape[0] for part in (*pictures, legend)) + 2 * margin
-    width = sum(part.shape[1] + margin for part in pictures) + margin + legend.shape[1]
-    page = np.full((height, width, 3), PAPER, dtype=np.uint8)
-    left = margin
-    for picture in pictures:
-        page[margin : margin + picture.shape[0], left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + margin
-    page[margin : margin + legend.shape[0], left : left + legend.shape[1]] = legend
-    return page
+    edges = is_edge.view(np.uint8)
+    width = round(min(label_map.shape) / _SIDE_PER_BORDER)
+    if width > 1:
+        edges = cv2.dilate(edges, np.ones((width, width), np.uint8))
+    lighter = cv2.addWeighted(image, 1.0 - _BORDER_OPACITY, image, 0.0, _BORDER_OPACITY * 255.0)
+    cv2.copyTo(lighter, edges, image)
 
 
 _GOLDEN_RATIO = 0.6180339887498949
@@ -154,82 +129,3 @@ def _generated_color(index: int) -> tuple[int, int, int]:
     saturation, value = _TONES[index % len(_TONES)]
     red, green, blue = colorsys.hsv_to_rgb((0.58 + index * _GOLDEN_RATIO) % 1.0, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
-
-
-_LegendRow = tuple[str, tuple[int, int, int] | None, str]
-
-
-def _legend_rows(
-    names: Sequence[str], palette: Palette | np.ndarray, shares: Sequence[float] | None
-) -> list[_LegendRow]:
-    """Name, colour and the share's text."""
-    texts = [""] * len(names) if shares is None else [format_share(share) for share in shares]
-    colors = [(int(red), int(green), int(blue)) for red, green, blue in palette]
-    return list(zip(names, colors, texts, strict=True))
-
-
-def format_share(share: float) -> str:
-    """A fraction as percent with one digit; what is there but would round to nothing is "<0.1 %"."""
-    return "<0.1 %" if 0.0 < share < 0.0005 else f"{share * 100:.1f} %"
-
-
-def _fit_rows(rows: list[_LegendRow], num_lines: int) -> list[_LegendRow]:
-    if len(rows) <= num_lines:
-        return rows
-    kept = rows[: num_lines - 1]
-    return [*kept, (f"and {len(rows) - len(kept)} more", None, "")]
-
-
-# Fonts with many scripts, by the names they have on Linux, Windows and macOS; Pillow's own has Latin letters only.
-_WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf")
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def find_font(text: str, size: int) -> _Font:
-    """A font that has the text's letters, if there is one, `size` pixels high."""
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return _wide_font(size) or _plain_font(size)
-    return _plain_font(size)
-
-
-@functools.lru_cache(maxsize=16)
-def _plain_font(size: int) -> _Font:
-    return ImageFont.load_default(size)
-
-
-@functools.lru_cache(maxsize=16)
-def _wide_font(size: int) -> _Font | None:
-    for name in _WIDE_FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except (OSError, ImportError):
-            continue
-    logger.info("No font for names beyond Latin-1 is installed; the legend shows boxes in their place.")
-    return None
-
-
-def _text_width(font: _Font, text: str) -> int:
-    return round(font.getlength(text)) if text else 0
-
-
-def _write(
-    drawing: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    *,
-    font: _Font,
-    ink: tuple[int, int, int],
-    anchor: str,
-) -> None:
-    if text:
-        drawing.text(place, text, font=font, fill=ink, anchor=anchor)
-
-
-@functools.lru_cache(maxsize=16)
-def _rounded_square(size: int) -> Image.Image:
-    """A mask in mode L; drawn at four times its size, since Pillow's shapes have hard edges."""
-    large = Image.new("L", (size * 4, size * 4), 0)
-    ImageDraw.Draw(large).rounded_rectangle((0, 0, size * 4 - 1, size * 4 - 1), radius=size, fill=255)
-    return large.resize((size, size), Image.Resampling.LANCZOS)

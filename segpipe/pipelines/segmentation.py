@@ -16,7 +16,7 @@ from segpipe.configuration.label_values import read_class_names, read_colors
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
 
-from . import document, name_boxes, rendering, writing
+from . import document, legends, name_boxes, notebooks, rendering, writing
 
 _KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
@@ -161,22 +161,34 @@ class Segmentation(Mapping[str, Any]):
         """(H, W, 3) uint8: each pixel in the colour of its class, void in black."""
         return rendering.colorize(self._label_map, self._colors())
 
-    def overlay(self, opacity: float = 0.5, *, names: bool = False) -> np.ndarray:
-        """(H, W, 3) uint8: the class colours over the picture; void pixels show the picture.
+    def overlay(
+        self,
+        opacity: float = rendering.OPACITY,
+        *,
+        borders: bool = True,
+        names: bool = False,
+        legend: bool = False,
+        brighten: bool = False,
+    ) -> np.ndarray:
+        """Return the class colours over the image, (H, W, 3) uint8; void pixels show the image.
 
-        With names, each class has its own in a white box, where there is room, see `name_boxes.draw_names`.
+        Args:
+            opacity: of the colours, from 0, the image alone, to 1.
+            borders: whether a line separates the classes.
+            names: whether each class has its name on it, where there is room, see `name_boxes.draw_names`.
+            legend: whether a key to the colours stands to the right, which makes the result wider.
+            brighten: whether dark colours become lighter, see `rendering.brighten`.
         """
         if self._image is None:
             raise InputError("This result was made without its picture, so it has no overlay. Use colorize() instead.")
-        overlay = rendering.blend(self._image, self.colorize(), opacity)
-        if int(self._class_areas().sum()) < self._label_map.size:
-            is_void = self._label_map >= len(self._names)
-            overlay[is_void] = self._image[is_void]
+        drawn = rendering.draw_overlay(
+            self._image, self._label_map, self._colors(brighten), opacity=opacity, borders=borders
+        )
         if names:
-            overlay = name_boxes.draw_names(
-                overlay, self._label_map, [(index, self._names[index]) for index in self._by_share()]
+            drawn = name_boxes.draw_names(
+                drawn, self._label_map, [(index, self._names[index]) for index in self._by_share()]
             )
-        return overlay
+        return self._beside_legend(drawn, brighten) if legend else drawn
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write what the suffix says, and give the path back.
@@ -187,17 +199,31 @@ class Segmentation(Mapping[str, Any]):
             return writing.write_bytes(path, self.to_json().encode())
         return self.save_overlay(path)
 
-    def save_overlay(
-        self, path: str | os.PathLike[str], *, opacity: float = 0.5, legend: bool = False, names: bool = False
-    ) -> Path:
+    def save_overlay(self, path: str | os.PathLike[str], **style: Any) -> Path:
         """Write the overlay as .png, .jpg or .webp, and give the path back.
 
-        With or without a key to the colours beside it, and names of the classes on it.
+        Args:
+            path: folders above it are made.
+            style: see `overlay`: opacity, borders, names, legend, brighten.
         """
-        picture = self.overlay(opacity, names=names)
-        if legend:
-            picture = rendering.beside_legend(picture, self.legend(height=max(self.size[0], _LEGEND_HEIGHT)))
-        return writing.write_picture(path, picture)
+        return writing.write_picture(path, self.overlay(**style))
+
+    def show(self, *, legend: bool = True, **style: Any) -> None:
+        """Show the overlay below a notebook's cell, or else in the system's image viewer.
+
+        Without its image, the result shows the colours alone.
+
+        Args:
+            legend: see `overlay`.
+            style: the rest of `overlay`: opacity, borders, names, brighten.
+
+        Raises:
+            InputError: there is neither a notebook nor an image viewer.
+        """
+        if self._image is None:
+            notebooks.show_image(self._beside_legend(self.colorize()) if legend else self.colorize())
+        else:
+            notebooks.show_image(self.overlay(legend=legend, **style))
 
     def save_label_map(self, path: str | os.PathLike[str]) -> Path:
         """Write the class indices as a PNG, without loss, and give the path back.
@@ -215,16 +241,18 @@ class Segmentation(Mapping[str, Any]):
         colors[: len(self._names)] = self._colors()
         return writing.write_picture(path, self._label_map.astype(np.uint8), colors)
 
-    def legend(self, *, height: int | None = None) -> np.ndarray:
+    def legend(self, *, height: int | None = None, brighten: bool = False) -> np.ndarray:
         """(h, w, 3) uint8: a key to the colours with the shares, the largest class first.
 
-        With the picture's height it goes well beside the picture; its letters grow with the height.
+        With the picture's height it goes well beside the picture; its letters grow with the height. `brighten` as in
+        `overlay`.
         """
-        rows, colors, areas = self._by_share(), self._colors(), self._class_areas()
+        rows, colors, areas = self._by_share(), self._colors(brighten), self._class_areas()
         names = [self._names[index] for index in rows]
         shares = [float(areas[index]) / self._label_map.size for index in rows]
-        font_size = min(max(_FONT_SIZE, round((height or 0) / 32)), _LARGEST_FONT)
-        return rendering.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
+        fitting = (height or 0) / max(20.0, 1.75 * len(rows) + 0.5)  # so that all rows fit
+        font_size = min(max(_FONT_SIZE, int(fitting)), _LARGEST_FONT)
+        return legends.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: source, height, width and one segment per class present, its mask as COCO run lengths."""
@@ -294,21 +322,46 @@ class Segmentation(Mapping[str, Any]):
 
     def __str__(self) -> str:
         height, width = self.size
+        header = f"{self._title()}: {height} × {width} pixels, {len(self.classes)} of {len(self._names)} classes"
+        rows = [(name, share, score) for _, name, share, score in self._rows()]
+        return "\n".join([header, *_table([("class", "share", "score"), *rows])])
+
+    def _repr_png_(self) -> bytes:
+        return writing.encode_picture(self._beside_legend(self._shrunk()), "PNG")
+
+    def _repr_html_(self) -> str:
+        colors = [(int(red), int(green), int(blue)) for red, green, blue in self._colors()]
+        rows = [
+            (None if index is None else colors[index], name, share, score) for index, name, share, score in self._rows()
+        ]
+        return notebooks.html_figure(self._shrunk(), rows)
+
+    def _shrunk(self) -> np.ndarray:
+        """Return the overlay for a notebook, whose file it must not fill; the colours where there is no image."""
+        image, label_map = notebooks.shrink_pair(self._image, self._label_map)
+        if image is None:
+            return rendering.colorize(label_map, self._colors())
+        return rendering.draw_overlay(image, label_map, self._colors())
+
+    def _beside_legend(self, drawn: np.ndarray, brighten: bool = False) -> np.ndarray:
+        legend = self.legend(height=max(drawn.shape[0], _LEGEND_HEIGHT), brighten=brighten)
+        return legends.beside_legend(drawn, legend)
+
+    def _rows(self) -> list[tuple[int | None, str, str, str]]:
+        """Return index, name, share and score of the largest classes; the last row sums up the rest."""
         rows = self._by_share()
         listed, rest = rows[:_PRINTED_ROWS], rows[_PRINTED_ROWS:]
-        header = f"{self._title()}: {height} × {width} pixels, {len(rows)} of {len(self._names)} classes"
-        cells = [
-            (self._names[index], self._share_text([index]), f"{self._score_of.get(index, math.nan):.3f}")
+        texts: list[tuple[int | None, str, str, str]] = [
+            (index, self._names[index], self._share_text([index]), f"{self._score_of.get(index, math.nan):.3f}")
             for index in listed
         ]
-        more = [(f"and {len(rest)} more", self._share_text(rest), "")] if rest else []
-        return "\n".join([header, *_table([("class", "share", "score"), *cells, *more])])
+        return [*texts, (None, f"and {len(rest)} more", self._share_text(rest), "")] if rest else texts
 
     def _title(self) -> str:
         return self._source or "picture"
 
     def _share_text(self, classes: list[int]) -> str:
-        return rendering.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
+        return legends.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
 
     def _class_areas(self) -> np.ndarray:
         """(K,) int64 pixels per named class."""
@@ -321,8 +374,9 @@ class Segmentation(Mapping[str, Any]):
         areas = self._class_areas()
         return sorted(self.classes, key=lambda index: (-int(areas[index]), index))
 
-    def _colors(self) -> np.ndarray:
-        return rendering.complete_palette(self._palette, len(self._names))
+    def _colors(self, brighten: bool = False) -> np.ndarray:
+        colors = rendering.complete_palette(self._palette, len(self._names))
+        return rendering.brighten(colors) if brighten else colors
 
 
 def _check_label_map(label_map: np.ndarray) -> None:

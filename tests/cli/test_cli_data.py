@@ -149,8 +149,8 @@ def test_the_grid_shows_the_picture_the_blended_label_and_a_dark_place_where_ign
     assert page[top + 45, left + 45].tolist() == [100, 100, 100]
     second = left + 90 + 7
     near_top = [page[top + 4, second + x].tolist() for x in (10, 45, 80)]
-    assert near_top == [[40, 40, 190], [190, 40, 40], [40, 40, 40]]  # 0.4 of the picture and 0.6 of the colour
-    assert (page[top + 45, second : second + 30] == 255).all(axis=-1).any()  # a name in white
+    assert near_top == [[50, 50, 175], [175, 50, 50], [50, 50, 50]]  # half of the image and half of the colour
+    assert (page[top + 35 : top + 55, second : second + 28] == 255).all(axis=-1).any()  # a name in white
 
 
 def test_a_grid_without_samples_or_with_uneven_rows_is_refused():

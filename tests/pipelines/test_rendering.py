@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 import pytest
 
+from segpipe.data import dataset_labels
 from segpipe.errors import InputError
-from segpipe.pipelines.rendering import (
-    blend,
-    colorize,
-    complete_palette,
-    draw_legend,
-    draw_outlines,
-    format_share,
-    side_by_side,
-)
+from segpipe.pipelines.legends import draw_legend, format_share, side_by_side
+from segpipe.pipelines.rendering import apply_borders, blend, brighten, colorize, complete_palette, draw_overlay
 
 
 def has_color(picture, color):
@@ -62,12 +58,50 @@ def test_blending_weighs_picture_and_colours():
         blend(picture[:1], colors, 0.5)
 
 
-def test_outlines_run_where_the_class_changes():
+def test_borders_run_where_the_class_changes_and_leave_the_rest_as_it_is():
     label_map = np.array([[0, 0, 1], [0, 0, 1], [2, 2, 2]], np.uint8)
-    picture = np.zeros((3, 3, 3), np.uint8)
-    drawn = draw_outlines(picture, label_map)[:, :, 0] == 255
-    assert drawn.tolist() == [[False, True, False], [True, True, True], [False, False, False]]
-    assert picture.max() == 0
+    picture = np.full((3, 3, 3), 50, np.uint8)
+    apply_borders(picture, label_map)
+    assert (picture[:, :, 0] > 200).tolist() == [[False, True, False], [True, True, True], [False, False, False]]
+    assert (picture[(picture <= 200)] == 50).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1300, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_borders_of_any_shape(shape, dtype):
+    label_map = np.zeros(shape, dtype)
+    label_map[-1, -1] = 1
+    picture = np.zeros((*shape, 3), np.uint8)
+    apply_borders(picture, label_map)
+    assert (picture[..., 0] > 200).sum() == min(2, label_map.size - 1) - (1 in shape and label_map.size > 1)
+
+
+def test_borders_of_a_large_image_are_wider():
+    label_map = np.zeros((1200, 1300), np.uint8)
+    label_map[600:] = 1
+    picture = np.zeros((1200, 1300, 3), np.uint8)
+    apply_borders(picture, label_map)
+    assert (picture[:, 650, 0] > 200).sum() == 3
+
+
+def test_void_pixels_show_the_image():
+    image = np.full((2, 3, 3), 100, np.uint8)
+    overlay = draw_overlay(
+        image, np.array([[0, 0, 9], [0, 0, 9]], np.uint8), np.array([[200, 0, 0]], np.uint8), borders=False
+    )
+    assert overlay[:, 2].tolist() == [[100, 100, 100]] * 2
+    assert overlay[:, 0].tolist() == [[150, 50, 50]] * 2
+
+
+def test_brightened_colours_keep_hue_saturation_and_their_differences():
+    dark = np.array(dataset_labels("camvid").palette, np.uint8)
+    light = brighten(dark)
+    assert light[1].tolist() == [181, 0, 0]  # 255 · √(128 / 255)
+    assert (light >= dark).all()
+    assert len(np.unique(light, axis=0)) == len(dark)
+    for before, after in zip(dark / 255, light / 255, strict=True):
+        assert colorsys.rgb_to_hsv(*after)[:2] == pytest.approx(colorsys.rgb_to_hsv(*before)[:2], abs=0.02)
+    assert brighten(np.array([[0, 0, 0], [255, 255, 255]], np.uint8)).tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
 def test_legend_shows_each_colour_on_white():
