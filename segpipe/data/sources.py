@@ -7,7 +7,6 @@ import binascii
 import glob
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,25 +17,16 @@ import numpy as np
 from PIL import Image
 
 from segpipe.errors import DownloadError, ImageDecodeError, ImageFetchError, ImageTooLargeError, InputError
-from segpipe.files import current_place, file_url_path, open_regular
+from segpipe.files import current_place, file_url_path
 from segpipe.limits import limit
-from segpipe.log import get_logger
 from segpipe.names import nearest_name
 
-from .formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, describe_unreadable, foreign_format, picture_format
+from .formats import describe_unreadable, picture_format
 from .images import Alpha, BitDepth, ChannelOrder, is_tensor, read_image
+from .picture_folders import files_of, list_formats, split_readable
 
-logger = get_logger(__name__)
-
-PICTURE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
-    *(".jp2", ".j2k", ".jpf", ".jpx", ".avif"),
-)
-"""What is taken from folders and patterns, in lower or upper case."""
 LONGEST_PATH = 4096
 
-_RAW_SUFFIXES = (".dng", ".cr2", ".nef", ".nrw", ".arw", ".pef", ".srw")
-"""TIFFs, of which the first image is a thumbnail."""
 _ENCODED = "the encoded picture"
 
 Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64"]
@@ -123,17 +113,18 @@ def is_many(source: Any) -> bool:
     return isinstance(source, Iterable)
 
 
-def iterate_sources(source: Any) -> Iterator[Any]:
+def iterate_sources(source: Any, *, recursive: bool = False) -> Iterator[Any]:
     """Each picture's source in turn; one picture gives itself.
 
-    Folders give the picture files directly in them, sorted by name, without hidden ones; for sub-folders give a pattern
-    such as "folder/**/*.jpg". Patterns give their picture files, sorted. Iterables are taken lazily, in their order.
-    A warning counts files that hold images or films and are not read, such as HEIC.
+    Folders give the picture files directly in them, sorted by name, without hidden ones. With `recursive`, or for a
+    pattern such as "folder/**/*.jpg", their sub-folders are read, too; else the log tells of them at the level info.
+    Patterns give their picture files, sorted. Iterables are taken lazily, in their order. A warning counts files that
+    hold images or films and are not read, such as HEIC.
     """
     if not is_many(source):
         yield source
     elif isinstance(source, (str, os.PathLike)):
-        yield from _files_of(os.fsdecode(source))
+        yield from files_of(os.fsdecode(source), recursive)
     else:
         yield from source
 
@@ -176,42 +167,6 @@ def _matches(pattern: str) -> list[str]:
     if len(pattern) > LONGEST_PATH or "\0" in pattern or not glob.has_magic(pattern):
         return []
     return split_readable(sorted(glob.glob(pattern, recursive=True)))[0]
-
-
-def split_readable(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
-    """Return the picture files, and how many others of each format hold images or films that are not read."""
-    files: list[str] = []
-    passed_by: Counter[str] = Counter()
-    for path in paths:
-        suffix = os.path.splitext(path)[1].lower()
-        if os.path.basename(path).startswith(".") or not os.path.isfile(path):
-            continue
-        if suffix in PICTURE_SUFFIXES:
-            files.append(path)
-        elif suffix in FOREIGN_SUFFIXES:
-            found = _content_of(path, suffix)
-            files += [path] if found is None else []
-            passed_by.update([] if found is None else [found])
-    return files, passed_by
-
-
-def _content_of(path: str, suffix: str) -> str | None:
-    """Return what a file is that cannot be read, or None for one that can, such as a JPEG with the name of a HEIC."""
-    try:
-        with open_regular(path, error=ImageDecodeError) as file:
-            start = file.read(BYTES_LOOKED_AT)
-    except (ImageDecodeError, OSError):
-        start = b""
-    if picture_format(start) is not None and suffix not in _RAW_SUFFIXES:
-        return None
-    foreign = foreign_format(start)
-    name = suffix[1:].upper() if foreign is None else foreign[0]
-    return name.removeprefix("a camera's ").removeprefix("an ").removeprefix("a ")
-
-
-def list_formats(passed_by: Counter[str]) -> str:
-    """Return what `split_readable` counted, for a message: "2 HEIC image, 1 MP4 film"."""
-    return ", ".join(f"{count} {name}" for name, count in passed_by.most_common())
 
 
 def _is_base64_picture(text: str) -> bool:
@@ -300,24 +255,3 @@ def _decode_text(text: str, kind: Kind, max_bytes: int) -> bytes:
 
 def _path_of(text: str, kind: Kind) -> str:
     return file_url_path(text, error=InputError) if kind == "file-url" else text
-
-
-def _files_of(text: str) -> list[str]:
-    paths = _children(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
-    files, passed_by = split_readable(sorted(paths))
-    if files and passed_by:
-        logger.warning("%s: passed by, since segpipe does not read them: %s.", text, list_formats(passed_by))
-    if not files:
-        others = f"; it holds {list_formats(passed_by)}, which is not read" if passed_by else ""
-        raise InputError(
-            f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}){others}. "
-            f"For its sub-folders give the pattern {os.path.join(text, '**', '*')!r}."
-        )
-    return files
-
-
-def _children(folder: str) -> list[str]:
-    try:
-        return [os.path.join(folder, name) for name in os.listdir(folder)]
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be read: {error.strerror}. Check its permissions.") from None

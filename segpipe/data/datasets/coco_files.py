@@ -12,7 +12,7 @@ from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from ..sources import PICTURE_SUFFIXES
+from ..picture_folders import PICTURE_SUFFIXES
 from .coco_documents import Image, distinct, refuse_twice
 from .named_files import NamedFiles, list_files
 from .places import AnyPath, find_below

@@ -16,7 +16,7 @@ from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
 from ..labels import build_label_set
-from ..sources import PICTURE_SUFFIXES
+from ..picture_folders import PICTURE_SUFFIXES
 from .classification import ClassificationDataset, build_classification_dataset
 from .lists import read_names
 from .loading import DATASETS

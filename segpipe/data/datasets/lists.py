@@ -18,7 +18,7 @@ from segpipe.names import listing
 from ..faults import Fault
 from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES
-from ..sources import PICTURE_SUFFIXES
+from ..picture_folders import PICTURE_SUFFIXES
 from .places import normalize_name
 
 _ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))

@@ -18,7 +18,7 @@ from segpipe.names import listing, unknown_name_message
 from ..faults import Fault, log_or_collect, raise_or_collect
 from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES, read_label
-from ..sources import PICTURE_SUFFIXES, list_formats, split_readable
+from ..picture_folders import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
 from .lists import FileFinder, Row, has_labels, missing_files, once_each, read_rows, select
 from .name_marks import NO_MARK, Mark, apply_mark, find_marks, other_suffixes, tell_apart

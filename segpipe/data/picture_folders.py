@@ -1,0 +1,138 @@
+"""The image files of folders and patterns, and what is said of files and folders that are passed by."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+from segpipe import advice
+from segpipe.errors import ImageDecodeError, InputError
+from segpipe.files import open_regular
+from segpipe.log import get_logger
+from segpipe.names import listing
+
+from .formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, foreign_format, picture_format
+
+logger = get_logger(__name__)
+
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
+    *(".jp2", ".j2k", ".jpf", ".jpx", ".avif"),
+)
+"""What is taken from folders and patterns, in lower or upper case."""
+
+_RAW_SUFFIXES = (".dng", ".cr2", ".nef", ".nrw", ".arw", ".pef", ".srw")
+"""TIFFs, of which the first image is a thumbnail."""
+_MOST_FOLDERS = 1000
+"""Sub-folders that are searched for an image, to see whether they are worth a word."""
+
+
+def files_of(text: str, recursive: bool) -> list[str]:
+    """Return the image files of a folder, with those of its sub-folders where wished, or of a pattern, sorted.
+
+    What is passed by is said in the log: as a warning files of formats that are not read, sub-folders for information.
+
+    Raises:
+        InputError: there are none, or the folder cannot be read.
+    """
+    is_folder = os.path.isdir(text)
+    paths = (_below(text) if recursive else _children(text)) if is_folder else glob.glob(text, recursive=True)
+    files, passed_by = split_readable(sorted(paths))
+    if files and passed_by:
+        logger.warning("%s: passed by, since segpipe does not read them: %s.", text, list_formats(passed_by))
+    if not files:
+        others = f"; it holds {list_formats(passed_by)}, which is not read" if passed_by else ""
+        raise InputError(
+            f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}){others}. "
+            + ("Check the path." if recursive else f"For its sub-folders give {_way_down(text)}.")
+        )
+    if is_folder and not recursive:
+        _tell_of_folders(text, paths)
+    return files
+
+
+def split_readable(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
+    """Return the picture files, and how many others of each format hold images or films that are not read."""
+    files: list[str] = []
+    passed_by: Counter[str] = Counter()
+    for path in paths:
+        suffix = os.path.splitext(path)[1].lower()
+        if os.path.basename(path).startswith(".") or not os.path.isfile(path):
+            continue
+        if suffix in PICTURE_SUFFIXES:
+            files.append(path)
+        elif suffix in FOREIGN_SUFFIXES:
+            found = _content_of(path, suffix)
+            files += [path] if found is None else []
+            passed_by.update([] if found is None else [found])
+    return files, passed_by
+
+
+def list_formats(passed_by: Counter[str]) -> str:
+    """Return what `split_readable` counted, for a message: "2 HEIC image, 1 MP4 film"."""
+    return ", ".join(f"{count} {name}" for name, count in passed_by.most_common())
+
+
+def _content_of(path: str, suffix: str) -> str | None:
+    """Return what a file is that cannot be read, or None for one that can, such as a JPEG with the name of a HEIC."""
+    try:
+        with open_regular(path, error=ImageDecodeError) as file:
+            start = file.read(BYTES_LOOKED_AT)
+    except (ImageDecodeError, OSError):
+        start = b""
+    if picture_format(start) is not None and suffix not in _RAW_SUFFIXES:
+        return None
+    foreign = foreign_format(start)
+    name = suffix[1:].upper() if foreign is None else foreign[0]
+    return name.removeprefix("a camera's ").removeprefix("an ").removeprefix("a ")
+
+
+def _children(folder: str) -> list[str]:
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder)]
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror}. Check its permissions.") from None
+
+
+def _below(folder: str) -> list[str]:
+    """Return the paths in a folder and its sub-folders, without hidden ones. Links to folders are not followed."""
+    paths = _children(folder)  # with our error where it cannot be read
+    for place, folders, names in os.walk(folder, onerror=_warn_of_folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [] if place == folder else [os.path.join(place, name) for name in names]
+    return paths
+
+
+def _warn_of_folder(error: OSError) -> None:
+    logger.warning("The folder %s cannot be read: %s.", error.filename, error.strerror)
+
+
+def _tell_of_folders(folder: str, paths: Iterable[str]) -> None:
+    """Say which sub-folders hold images that are not read, and how they would be."""
+    folders = [path for path in paths if os.path.isdir(path) and not os.path.basename(path).startswith(".")]
+    names = sorted(f"{os.path.basename(path)}/" for path in folders if _holds_picture(path))
+    if names:
+        logger.info(
+            "%s: passed by its sub-folders %s. To read them, give %s.", folder, listing(names), _way_down(folder)
+        )
+
+
+def _holds_picture(folder: str) -> bool:
+    """Whether an image lies in a folder or below it; so it is taken, too, where that would be a long search."""
+    for count, (_, folders, names) in enumerate(os.walk(folder)):
+        if count == _MOST_FOLDERS or any(_is_picture(name) for name in names):
+            return True
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return False
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+
+
+def _way_down(folder: str) -> str:
+    """Return how to read sub-folders, as the caller writes it; a pattern does it everywhere."""
+    switch = advice.argument("recursive", True)
+    return switch if switch.startswith("--") else f"the pattern {os.path.join(glob.escape(folder), '**', '*')!r}"
