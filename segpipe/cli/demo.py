@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from segpipe.errors import InputError
 from segpipe.names import Tasks
 
+from .opening import BUNDLED_MODEL
+from .output_names import output_names
 from .parsing import add_json
 from .printing import format_fields, format_seconds, print_json, print_note
 
@@ -24,10 +26,21 @@ if TYPE_CHECKING:
     from segpipe.evaluation import Scores
     from segpipe.pipelines import Segmentation
 
-MODEL = "segformer-b0-camvid"
+SCENE_SIZE = (432, 768)
+"""(height, width) of the street; docs/street.png is its side-by-side.png."""
 EXAMPLES = """  segpipe demo
   segpipe demo holiday.jpg
   segpipe demo holiday.jpg --model segformer-b0-ade20k   (downloads the model once)"""
+
+
+_PICTURE = "picture.png"
+_FILES = {
+    "overlay": "overlay.png",
+    "legend": "legend.png",
+    "side by side": "side-by-side.png",
+    "label map": "label-map.png",
+    "result": "result.json",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,9 @@ class Demo:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("picture", nargs="?", metavar="PICTURE", help="a file or a URL; without it a street is drawn")
-    parser.add_argument("--model", default=MODEL, metavar="NAME", help=f"default: {MODEL}, which comes with segpipe")
+    parser.add_argument(
+        "--model", default=BUNDLED_MODEL, metavar="NAME", help=f"default: {BUNDLED_MODEL}, which comes with segpipe"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("segpipe-demo"), metavar="DIR", help="default: segpipe-demo"
     )
@@ -73,9 +88,10 @@ def run_demo(picture: str | None, model: str, output: Path) -> Demo:
     label = None
     if picture is not None and is_many(picture):
         raise InputError(f"{picture} is several pictures; the demo shows one. Give a file, or use segpipe predict.")
+    prefix = "" if picture is None else _prefix_of(picture)
     if picture is None:
         with _timed(seconds, "draw the street"):
-            picture, label = _draw_street(output / "picture.png")
+            picture, label = _draw_street(output / _PICTURE)
     with _timed(seconds, "first call"):
         result = segment(picture)
     # Once more: the first call also reserves memory and chooses kernels.
@@ -83,7 +99,13 @@ def run_demo(picture: str | None, model: str, output: Path) -> Demo:
     seconds["read the picture"] = result.timings["read"]
     for name in ("resize", "network", "label map"):
         seconds[name] = timings[name]
-    return Demo(result, _scores(result, label), seconds, _write_files(result, output))
+    return Demo(result, _scores(result, label), seconds, _write_files(result, output, prefix))
+
+
+def _prefix_of(picture: str) -> str:
+    """Return what the files of a user's image begin with, so that none is a drawn street's."""
+    [name] = output_names([picture], [f"-{ending}" for ending in _FILES.values()])
+    return f"{name}-"
 
 
 def _draw_street(path: Path) -> tuple[str, np.ndarray]:
@@ -91,7 +113,7 @@ def _draw_street(path: Path) -> tuple[str, np.ndarray]:
     from segpipe.data.scenes import draw_street_scene
     from segpipe.pipelines.writing import write_picture
 
-    scene = draw_street_scene(0)
+    scene = draw_street_scene(0, SCENE_SIZE)
     return str(write_picture(path, scene.image)), scene.label
 
 
@@ -99,7 +121,7 @@ def _scores(result: Segmentation, label: np.ndarray | None) -> Scores | None:
     from segpipe.configuration import load_preset
     from segpipe.evaluation import ConfusionMatrix
 
-    camvid = load_preset(MODEL).labels
+    camvid = load_preset(BUNDLED_MODEL).labels
     if label is None or camvid is None or result.names != camvid.names:
         return None
     matrix = ConfusionMatrix(len(result.names), camvid.ignore_index)
@@ -107,20 +129,22 @@ def _scores(result: Segmentation, label: np.ndarray | None) -> Scores | None:
     return matrix.scores(result.names)
 
 
-def _write_files(result: Segmentation, folder: Path) -> dict[str, Path]:
-    from segpipe.pipelines import rendering
+def _write_files(result: Segmentation, folder: Path, prefix: str) -> dict[str, Path]:
+    """Write what was made; a user's picture is where it is, and its files have its name."""
+    from segpipe.pipelines import legends
     from segpipe.pipelines.writing import write_picture
 
     assert result.image is not None
     overlay, legend = result.overlay(), result.legend(height=max(result.size[0], 160))
-    page = rendering.side_by_side(result.image, overlay, legend)
+    page = legends.side_by_side(result.image, overlay, legend)
+    names = {what: folder / f"{prefix}{name}" for what, name in _FILES.items()}
     return {
-        "picture": write_picture(folder / "picture.png", result.image),
-        "overlay": write_picture(folder / "overlay.png", overlay),
-        "legend": write_picture(folder / "legend.png", legend),
-        "side by side": write_picture(folder / "side-by-side.png", page),
-        "label map": result.save_label_map(folder / "label-map.png"),
-        "result": result.save(folder / "result.json"),
+        **({} if prefix else {"picture": folder / _PICTURE}),
+        "overlay": write_picture(names["overlay"], overlay),
+        "legend": write_picture(names["legend"], legend),
+        "side by side": write_picture(names["side by side"], page),
+        "label map": result.save_label_map(names["label map"]),
+        "result": result.save(names["result"]),
     }
 
 

@@ -12,6 +12,9 @@ from .parsing import whole_number
 if TYPE_CHECKING:
     from segpipe.pipelines import Pipeline
 
+BUNDLED_MODEL = "segformer-b0-camvid"
+"""Its weights come with the package."""
+
 
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say how a network runs."""

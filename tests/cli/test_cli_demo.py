@@ -1,7 +1,9 @@
 """`segpipe demo`: a street with known truth, or the user's picture, and all that is made of it."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from segpipe import pipeline
@@ -20,12 +22,13 @@ def test_the_demo_needs_no_argument_and_no_network(capsys, tmp_path, monkeypatch
 
 
 def test_the_demos_scores_are_those_of_its_own_files(capsys):
+    from segpipe.cli.demo import SCENE_SIZE
     from segpipe.data.scenes import draw_street_scene
 
     assert main(["demo", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     label_map = pipeline("image-segmentation", "segformer-b0-camvid")("segpipe-demo/picture.png").label_map
-    label = draw_street_scene(0).label
+    label = draw_street_scene(0, SCENE_SIZE).label
     is_known = label != 255
     assert document["truth"]["pixel_accuracy"] == (label_map == label)[is_known].mean()
     assert document["truth"]["pixel_accuracy"] > 0.5
@@ -37,7 +40,27 @@ def test_a_picture_of_ones_own_has_no_truth(street, capsys):
     text = capsys.readouterr().out
     assert "truth" not in text
     assert f'print(segment("{street}"))' in text
-    assert Image.open("out/overlay.png").size == (64, 64)
+    assert Image.open("out/street-overlay.png").size == (64, 64)
+
+
+def test_a_picture_of_ones_own_leaves_the_drawn_streets_files_alone(tmp_path, street):
+    """Also where it is one of them, or is called like one of their parts."""
+    assert main(["demo"]) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "segpipe-demo").iterdir()}
+    for name in ("label.png", "side-by.png", "segpipe-demo/picture.png", "segpipe-demo/overlay.png"):
+        if not (tmp_path / name).exists():
+            (tmp_path / name).write_bytes(street.read_bytes())
+        assert main(["demo", name]) == 0
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_picture_of_the_readme_is_the_demos(tmp_path):
+    """As `segpipe demo --output demo && cp demo/side-by-side.png docs/street.png` writes it."""
+    assert main(["demo", "--output", "demo"]) == 0
+    drawn = np.asarray(Image.open("demo/side-by-side.png"), np.int16)
+    shown = np.asarray(Image.open(Path(__file__).parents[2] / "docs/street.png").convert("RGB"), np.int16)
+    assert drawn.shape == shown.shape
+    assert np.abs(drawn - shown).mean() < 1  # another build of OpenCV may round a pixel differently
 
 
 def test_a_picture_that_cannot_be_read_is_one_sentence(capsys):

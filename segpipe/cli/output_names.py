@@ -1,0 +1,117 @@
+"""Names for the files that are written for each of many images: they say which image, and none is another's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from segpipe.data.sources import describe_source
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on nearly all file systems."""
+_DIGITS = 8
+_MOST_FOLDERS = 8
+"""Folders above an image that the name of its outputs may have."""
+
+
+def output_names(sources: Sequence[str], endings: Sequence[str]) -> list[str]:
+    """Return what the outputs of each source begin with; an ending such as "-overlay.png" follows.
+
+    An image's outputs have its stem: street.jpg gives "street". Where several sources have one stem, theirs are the
+    first of these forms that tells them apart: 500.jpg and 500.png keep their suffixes, a/500.jpg and b/500.jpg have
+    their folders, "a-500" and "b-500". What is left, such as a source that is given twice, is numbered. Upper and lower
+    case and the ways to encode an accent count as equal, since file systems may take them so. A name that would be too
+    long is cut and ends in a digest of the whole name.
+
+    Args:
+        sources: paths, URLs and other strings that are read as images.
+        endings: what is appended to a name; the longest counts.
+    """
+    room = LONGEST_NAME - max(len(ending.encode()) for ending in endings)
+    paths = [_path_of(source, index) for index, source in enumerate(sources)]
+    keys = [_folded(str(path)) for path in paths]
+    groups: defaultdict[str, dict[str, PurePosixPath]] = defaultdict(dict)
+    for key, path in zip(keys, paths, strict=True):
+        groups[_folded(path.stem)].setdefault(key, path)
+    taken = {stem for stem, members in groups.items() if len(members) == 1}
+    names: dict[str, str] = {}
+    for members in groups.values():
+        names.update(zip(members, _told_apart([*members.values()], taken, room), strict=True))
+    return _numbered([names[key] for key in keys], room)
+
+
+def _path_of(source: str, index: int) -> PurePosixPath:
+    """Return folders, stem and suffix of a source, without what a file cannot be called."""
+    text = describe_source(source, index)
+    text = unquote(text) if "://" in text[:40] else text
+    *folders, name = os.path.normpath(text.replace("\\", "/")).split("/")
+    stem, suffix = os.path.splitext(name)
+    kept = [folder for folder in map(_clean, folders) if folder]
+    stem, suffix = _clean(stem) or f"picture-{index}", _clean(suffix)
+    return PurePosixPath(*kept, f"{stem}.{suffix}" if suffix else stem)
+
+
+def _clean(text: str) -> str:
+    """Return a text with a hyphen for all but letters, digits, their marks, emoji, and _ . - inside."""
+    kept = (letter if letter in "_.-" or _is_letter(letter) else " " for letter in text)
+    return "-".join("".join(kept).split()).strip("-.")
+
+
+def _is_letter(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    return category[0] in "LMN" or category == "So"
+
+
+def _told_apart(paths: Sequence[PurePosixPath], taken: set[str], room: int) -> list[str]:
+    """Return the first form of the names in which they differ from one another and from those taken, and take them."""
+    if len(paths) == 1:
+        return [_fitted(paths[0].stem, room)]
+    for names in _forms(paths):
+        fitted = [_fitted(name, room) for name in names]
+        folded = {_folded(name) for name in fitted}
+        if len(folded) == len(paths) and not folded & taken:
+            break
+    taken |= folded
+    return fitted
+
+
+def _forms(paths: Sequence[PurePosixPath]) -> Iterator[list[str]]:
+    """Yield names that tell more and more: without and with the suffix, after no folder, one, two, …"""
+    for count in range(_MOST_FOLDERS + 1):
+        folders = [path.parts[:-1][max(0, len(path.parts) - 1 - count) :] for path in paths]
+        yield ["-".join([*above, path.stem]) for above, path in zip(folders, paths, strict=True)]
+        yield ["-".join([*above, path.name]) for above, path in zip(folders, paths, strict=True)]
+
+
+def _numbered(names: Sequence[str], room: int) -> list[str]:
+    """Return the names with a number after each that was there before, none of them another one's own name."""
+    taken = {_folded(name) for name in names}
+    counts: defaultdict[str, int] = defaultdict(int)
+    numbered = []
+    for name in names:
+        chosen, key = name, _folded(name)
+        counts[key] += 1
+        while counts[key] > 1 and _folded(chosen := _fitted(f"{name}-{counts[key]}", room)) in taken:
+            counts[key] += 1
+        taken.add(_folded(chosen))
+        numbered.append(chosen)
+    return numbered
+
+
+def _fitted(name: str, room: int) -> str:
+    """Return a name of at most `room` bytes; a longer one is cut at a character and ends in a digest of the whole."""
+    encoded = name.encode()
+    if len(encoded) <= room:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:_DIGITS]
+    return f"{encoded[: room - _DIGITS - 1].decode(errors='ignore')}-{digest}"
+
+
+def _folded(name: str) -> str:
+    """Return what is equal for names that one file system or another takes for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
