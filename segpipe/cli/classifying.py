@@ -11,6 +11,8 @@ from typing import IO, TYPE_CHECKING
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
 
+from .drawing import style_of
+from .gathering import exit_code
 from .opening import open_pipeline
 from .printing import format_table, print_json, print_note
 
@@ -24,7 +26,7 @@ SHOWN = 3
 def classify_pictures(
     folder: ModelFolder, sources: Sequence[str], options: argparse.Namespace, lines: IO[str] | None
 ) -> int:
-    """Classify and print; the exit code, 1 where no picture could be read.
+    """Classify and print; the exit code, see `exit_code`.
 
     Args:
         folder: the classifier.
@@ -32,8 +34,10 @@ def classify_pictures(
         options: of `segpipe predict`.
         lines: where JSON lines go as they come, if they are wished.
     """
-    if options.overlay or options.names or options.label_maps:
-        print_note(f"segpipe predict: {options.model} is a classifier. Leave --overlay, --names and --label-maps out.")
+    if options.overlay or style_of(options) or options.label_maps:
+        print_note(
+            f"segpipe predict: {options.model} is a classifier. Leave out what is about overlays and label maps."
+        )
         return 2
     from segpipe.pipelines import Failure
 
@@ -51,7 +55,7 @@ def classify_pictures(
     _print(results, skipped, options)
     if error is not None:
         raise error
-    return 0 if results else 1
+    return exit_code(len(results), len(skipped), options.on_error)
 
 
 def _print(results: Sequence[Classification], skipped: Sequence[Failure], options: argparse.Namespace) -> None:

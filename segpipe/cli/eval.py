@@ -17,6 +17,7 @@ from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
 
+from .drawing import add_style_arguments, style_of
 from .parsing import add_json, finite_number, parse_options, whole_number
 from .printing import format_seconds, print_json, print_note
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 BOUNDARY_RATIO = 0.02
 SCORES = "scores.json"
+OVERLAY_ENDING = "-overlay.png"
 EXAMPLES = """  segpipe eval segformer-b0-camvid --data camvid ~/data/camvid --split test
   segpipe eval work_dir/model --data folder ./street --scales 0.75 1 1.25 --flip
   segpipe eval segformer-b2-cityscapes --data cityscapes ~/data/cityscapes --window 1024 1024 --stride 768 768
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--boundary", action="store_true", help="boundary IoU too")
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"write {SCORES}, and what these two say:")
     parser.add_argument("--overlays", action="store_true", help="each picture under its classes, in DIR/overlays")
+    add_style_arguments(parser)
     parser.add_argument(
         "--submission", choices=("cityscapes", "ade20k"), help="the benchmark's PNGs, in DIR/submission-…"
     )
@@ -204,7 +207,7 @@ def _on_picture(
     """What is written for each picture, or None."""
     writers = []
     if options.overlays:
-        writers.append(_overlay_writer(options.output / "overlays", configuration, dataset))
+        writers.append(_overlay_writer(options, configuration, dataset))
     if options.submission:
         folder = options.output / f"submission-{options.submission}"
         writers.append(_submission_writer(folder, options.submission, configuration, dataset))
@@ -218,20 +221,23 @@ def _on_picture(
     return write
 
 
-def _overlay_writer(folder: Path, configuration: Configuration, dataset: SegmentationDataset) -> OnPicture:
+def _overlay_writer(
+    options: argparse.Namespace, configuration: Configuration, dataset: SegmentationDataset
+) -> OnPicture:
     from segpipe.pipelines import Segmentation
 
-    from .gathering import unique_stems
+    from .output_names import output_names
 
+    folder, style = options.output / "overlays", style_of(options)
     pairs = {pair.image: pair for pair in dataset.pairs}
     sources = list(pairs)
-    stems = dict(zip(sources, unique_stems(sources), strict=True))
+    stems = dict(zip(sources, output_names(sources, [OVERLAY_ENDING]), strict=True))
     labels = configuration.labels or dataset.labels
 
     def write(name: str, label_map: np.ndarray) -> None:
         image = pairs[name].read_image()
         result = Segmentation(label_map, {}, labels.names, palette=labels.palette, image=image, source=name)
-        result.save_overlay(folder / f"{stems[name]}-overlay.png")
+        result.save_overlay(folder / f"{stems[name]}{OVERLAY_ENDING}", **style)
 
     return write
 

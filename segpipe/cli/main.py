@@ -127,8 +127,13 @@ def _top_parser() -> argparse.ArgumentParser:
     return parser
 
 
-SLOW = ("segpipe.exporters", "segpipe.inference.runtimes", "segpipe.models.checkpoints")
-"""Loggers whose information people are told: what takes long, and which weights of a file were taken."""
+TOLD = (
+    "segpipe.exporters",
+    "segpipe.inference.runtimes",
+    "segpipe.models.checkpoints",
+    "segpipe.data.picture_folders",
+)
+"""Loggers whose information people are told: what takes long, which weights of a file were taken, which folders not."""
 
 
 class _StderrHandler(logging.Handler):
@@ -141,10 +146,10 @@ class _StderrHandler(logging.Handler):
 
 @contextmanager
 def _log_on_stderr(verbosity: int) -> Iterator[None]:
-    """Warnings, and what takes a minute; with -v what happens; with -vv everything."""
+    """Warnings, and what `TOLD` logs; with -v what happens; with -vv everything."""
     logger, handler = logging.getLogger("segpipe"), _StderrHandler()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    levels = {logger: level} | {logging.getLogger(name): min(level, logging.INFO) for name in SLOW}
+    levels = {logger: level} | {logging.getLogger(name): min(level, logging.INFO) for name in TOLD}
     before = {each: each.level for each in levels}
     logger.addHandler(handler)
     for each, wanted in levels.items():

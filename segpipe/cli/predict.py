@@ -6,27 +6,30 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from segpipe.errors import InputError, SegpipeError
 from segpipe.hub import Hub
-from segpipe.names import Tasks
+from segpipe.names import Tasks, listing
 
-from .opening import add_execution_arguments, open_pipeline
+from .drawing import add_style_arguments, style_of
+from .opening import BUNDLED_MODEL, add_execution_arguments, open_pipeline
 from .parsing import add_json
-from .printing import print_json, print_note
+from .printing import print_json, print_message, print_note
 from .summary import Summary
 
 if TYPE_CHECKING:
-    from segpipe.pipelines import ImageSegmentationPipeline, Segmentation
+    from segpipe.pipelines import Failure, ImageSegmentationPipeline, Segmentation
 
-EXAMPLES = """  segpipe predict street.jpg --model segformer-b0-camvid
+    from .outputs import Outputs
+
+EXAMPLES = """  segpipe predict street.jpg
   segpipe predict photos/ 'more/**/*.png' --model segformer-b2-ade20k --label-maps
-  segpipe predict street.jpg --model segformer-b0-camvid --names
+  segpipe predict photos/ --recursive --names --legend --opacity 0.6 --output overlays
   segpipe predict photos/ --model segformer-b0-camvid --runtime openvino --dtype int8 --calibration photos/
   segpipe predict https://example.org/street.jpg --model segformer-b0-cocostuff
   find . -name '*.jpg' | segpipe predict - --model ./my-model --jsonl -"""
@@ -36,12 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="files, folders, patterns, URLs; - reads a list of them from stdin"
     )
-    parser.add_argument("--model", required=True, metavar="NAME", help="see segpipe models list; or a folder")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"see segpipe models list; or a folder; default: {BUNDLED_MODEL}, which comes with segpipe",
+    )
     parser.add_argument("--revision", help="branch, tag or commit of the model")
     _add_output_arguments(parser)
+    parser.add_argument("--recursive", action="store_true", help="read the sub-folders of folders, too")
     add_execution_arguments(parser)
     parser.add_argument(
-        "--on-error", choices=("raise", "skip"), default="raise", help="at a bad picture: stop (default), or go on"
+        "--on-error",
+        choices=("raise", "skip"),
+        help="at a bad image: stop, or leave it out; default: leave it out and exit with 1 in the end, "
+        "or stop where INPUT is one image",
     )
     add_json(parser)
 
@@ -56,7 +67,7 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="write NAME-overlay.png (default, unless there are JSON lines)",
     )
-    parser.add_argument("--names", action="store_true", help="an overlay with the classes' names on it")
+    add_style_arguments(parser)
     parser.add_argument("--label-maps", action="store_true", help="write NAME-label-map.png: palette, class indices")
     parser.add_argument("--jsonl", metavar="FILE", help="write one JSON document a line; - is stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table; errors only")
@@ -67,10 +78,13 @@ def run(options: argparse.Namespace) -> int:
     if clash is not None:
         print_note(f"segpipe predict: {clash}")
         return 2
-    from .gathering import gather_sources
+    from .gathering import REPORT, exit_code, gather_sources, is_one_image
+    from .outputs import Outputs
 
-    sources = gather_sources(options.inputs, sys.stdin)
-    _check_outputs(sources, options)
+    sources = gather_sources(options.inputs, sys.stdin, recursive=options.recursive, output=options.output)
+    outputs = Outputs(sources, options)
+    options.on_error = options.on_error or ("raise" if is_one_image(options.inputs) else REPORT)
+    options.model = options.model or _bundled_model(options.quiet)
     folder = Hub().resolve(options.model, options.revision)
     if folder.configuration.task == Tasks.image_classification:
         from .classifying import classify_pictures
@@ -79,9 +93,10 @@ def run(options: argparse.Namespace) -> int:
             return classify_pictures(folder, sources, options, lines)
     segment = cast("ImageSegmentationPipeline", open_pipeline(Tasks.image_segmentation, folder, options))
     summary = Summary(options.model, str(segment.model.pixel_mean.device))
-    with _opened(options.jsonl) as lines:
+    with _opened(options.jsonl) as lines, outputs:
+        summary.index = outputs.index
         try:
-            error = _predict_all(segment, sources, options, summary=summary, lines=lines)
+            error = _predict_all(segment.outcomes(sources), outputs, options, summary=summary, lines=lines)
         except KeyboardInterrupt:
             summary.stopped_at = sources[summary.num_pictures + len(summary.skipped)], "interrupted"
             _print(summary, options)
@@ -89,83 +104,67 @@ def run(options: argparse.Namespace) -> int:
     _print(summary, options)
     if error is not None:
         raise error
-    return 0 if summary.num_pictures else 1
+    return exit_code(summary.num_pictures, len(summary.skipped), options.on_error)
 
 
 def _clash(options: argparse.Namespace) -> str | None:
     """What is wrong with options that cannot be together."""
     if options.json and options.jsonl == "-":
         return "--json and --jsonl - both want stdout. Choose one, or give --jsonl a file."
-    if options.names and options.overlay is False:
-        return "--names writes on the overlay, and --no-overlay wants none. Choose one."
+    style = style_of(options)
+    if style and options.overlay is False:
+        return f"--{next(iter(style))} is about the overlay, and --no-overlay wants none. Choose one."
     return None
 
 
-def _check_outputs(sources: list[str], options: argparse.Namespace) -> None:
-    """Refuse to write over a picture that is to be read."""
-    from .gathering import unique_stems
+def _bundled_model(is_quiet: bool) -> str:
+    """Return the model that is there without a download, and say so."""
+    from segpipe.configuration import load_preset
 
-    inputs = {os.path.realpath(source) for source in sources if len(source) < 4096 and "\0" not in source}
-    for stem in unique_stems(sources):
-        for path in _paths(options, stem).values():
-            if os.path.realpath(path) in inputs:
-                raise InputError(f"{path} would be written over a picture of yours. Choose another --output.")
-
-
-def _paths(options: argparse.Namespace, stem: str) -> dict[str, Path]:
-    """What will be written for one picture."""
-    has_overlay = options.jsonl is None or options.names if options.overlay is None else options.overlay
-    wanted = {"overlay": has_overlay, "label_map": options.label_maps}
-    return {
-        what: options.output / f"{stem}-{what.replace('_', '-')}.png" for what, is_wanted in wanted.items() if is_wanted
-    }
+    labels = load_preset(BUNDLED_MODEL).labels
+    names = labels.names if labels is not None else ()
+    if not is_quiet:
+        print_message(
+            f"no --model is given, so it is {BUNDLED_MODEL}, which comes with segpipe and knows streets: "
+            f"{listing(names)}. For others see segpipe models list."
+        )
+    return BUNDLED_MODEL
 
 
 def _predict_all(
-    segment: ImageSegmentationPipeline,
-    sources: list[str],
+    outcomes: Iterable[Segmentation | Failure],
+    outputs: Outputs,
     options: argparse.Namespace,
     *,
     summary: Summary,
     lines: IO[str] | None,
 ) -> SegpipeError | None:
-    """Segment and write picture by picture; the error at which it had to stop, if any."""
+    """Write image by image what was asked for; the error at which it had to stop, if any."""
     from tqdm import tqdm
 
     from segpipe.pipelines import Failure
 
-    from .gathering import unique_stems
-
-    outcomes = zip(unique_stems(sources), segment.outcomes(sources), strict=True)
     start = perf_counter()
     # None: no bar where stderr is no terminal.
-    with tqdm(total=len(sources), unit=" pictures", leave=False, disable=True if options.quiet else None) as bar:
-        for stem, outcome in outcomes:
+    with tqdm(total=len(outputs.names), unit=" pictures", leave=False, disable=True if options.quiet else None) as bar:
+        for name, outcome in zip(outputs.names, outcomes, strict=True):
             bar.update()
-            if not isinstance(outcome, Failure):
-                summary.add(outcome, _write(outcome, stem, options, lines))
+            written = outputs.write(outcome, name)
+            if not isinstance(written, Failure):
+                if lines is not None:
+                    _print_line({**written.result.to_dict(), "files": written.files}, lines)
+                summary.add(written.result, written.files)
                 summary.seconds = perf_counter() - start
             elif options.on_error == "raise":
-                summary.stopped_at = outcome.source, str(outcome.error)
-                return outcome.error
+                summary.stopped_at = written.source, str(written.error)
+                return written.error
             else:
-                summary.skipped.append((outcome.source, str(outcome.error)))
+                summary.skipped.append((written.source, str(written.error)))
     return None
 
 
-def _write(result: Segmentation, stem: str, options: argparse.Namespace, lines: IO[str] | None) -> dict[str, str]:
-    """Write what was asked for; what was written where."""
-    paths = _paths(options, stem)
-    files = {what: str(path) for what, path in paths.items()}
-    if "overlay" in paths:
-        result.save_overlay(paths["overlay"], names=options.names)
-    if "label_map" in paths:
-        result.save_label_map(paths["label_map"])
-    if lines is not None:
-        print(
-            json.dumps({**result.to_dict(), "files": files}, ensure_ascii=lines is sys.stdout), file=lines, flush=True
-        )
-    return files
+def _print_line(document: dict[str, Any], lines: IO[str]) -> None:
+    print(json.dumps(document, ensure_ascii=lines is sys.stdout), file=lines, flush=True)
 
 
 def _print(summary: Summary, options: argparse.Namespace) -> None:

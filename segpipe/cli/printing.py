@@ -25,8 +25,13 @@ def print_json(document: Any) -> None:
 
 
 def print_json_text(text: str) -> None:
-    """JSON on stdout; what is not for a terminal is escaped as JSON does it, so the document stays the same."""
-    print(_NOT_FOR_TERMINALS.sub(_json_escape, text))
+    """JSON on stdout, as `printable_json` has it."""
+    print(printable_json(text))
+
+
+def printable_json(text: str) -> str:
+    """Return JSON where what is not for a terminal is escaped as JSON does it, so that the document stays the same."""
+    return _NOT_FOR_TERMINALS.sub(_json_escape, text)
 
 
 def print_note(text: str) -> None:

@@ -39,6 +39,8 @@ class Summary:
         self.seconds = 0.0
         self.num_pictures = 0
         self.skipped: list[tuple[str, str]] = []
+        self.index: str | None = None
+        """Where the files are listed, if they are."""
         self.stopped_at: tuple[str, str] | None = None
         """Source and reason of the picture at which the work ended early."""
         self._pixels = 0
@@ -69,12 +71,12 @@ class Summary:
         if self._classes:
             parts.append(self._table())
         if self.skipped:
-            reasons = "\n".join(f"  {reason}" for _, reason in self.skipped)
-            parts.append(f"Skipped: {len(self.skipped)}\n{reasons}")
+            parts.append(f"Skipped: {len(self.skipped)}\n{self._reasons()}")
         folders = sorted({str(Path(path).parent) for picture in self._pictures for path in picture["files"].values()})
         if folders:
+            listed = f", listed in {self.index}" if self.index else ""
             count = sum(len(picture["files"]) for picture in self._pictures)
-            parts.append(f"Written: {count} {_plural('file', count)} in {', '.join(folders)}")
+            parts.append(f"Written: {count} {_plural('file', count)} in {', '.join(folders)}{listed}")
         return "\n\n".join(parts)
 
     def document(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class Summary:
             "pictures_per_second": self.rate,
             "classes": classes,
             "pictures": self._pictures,
+            "index": self.index,
             "skipped": [_failure_document(failure) for failure in self.skipped],
             "stopped_at": _failure_document(self.stopped_at) if self.stopped_at else None,
         }
@@ -104,8 +107,13 @@ class Summary:
         speed = f" in {format_seconds(self.seconds)}, {self.rate:.1f} per second" if self.num_pictures else ""
         return f"{count}{speed}, with {self.model} on {self.device}"
 
+    def _reasons(self) -> str:
+        reasons = [reason for _, reason in self.skipped]
+        rest = len(reasons) - _LISTED
+        return "\n".join(f"  {reason}" for reason in [*reasons[:_LISTED], *([f"and {rest} more"] if rest > 0 else [])])
+
     def _table(self) -> str:
-        from segpipe.pipelines.rendering import format_share
+        from segpipe.pipelines.legends import format_share
 
         rows = self._by_share()
         cells = [

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
-from segpipe.cli import predict
-from segpipe.cli.gathering import unique_stems
 from segpipe.cli.main import main
+from segpipe.cli.outputs import Outputs
 from segpipe.errors import ImageError
 
 MODEL = "segformer-b0-camvid"
@@ -59,21 +58,29 @@ def test_names_without_an_overlay_are_wrong_usage(street, capsys):
 def test_pictures_of_one_name_do_not_overwrite_one_another(photos):
     assert main(["predict", "a/street.png", "b", "--model", MODEL, "--quiet"]) == 0
     written = sorted(path.name for path in (photos / "segpipe-results").iterdir())
-    assert written == ["street-2-overlay.png", "street-overlay.png", "wide-overlay.png"]
-
-
-def test_a_numbered_name_is_not_another_pictures_own():
-    assert unique_stems(["a/x.png", "b/X.png", "c/x-2.png"]) == ["x", "X-3", "x-2"]
-
-
-def test_urls_give_names_without_what_a_file_cannot_be_called():
-    assert unique_stems(["https://host/my%20street.jpg?key=1", "https://host/"]) == ["my-street", "host"]
+    assert written == ["a-street-overlay.png", "b-street-overlay.png", "results.csv", "wide-overlay.png"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_bad_picture_stops_the_work_and_loses_nothing_before_it(photos, capsys, batch_size):
     inputs = ["b/street.png", "a/street.png", "a/torn.jpg", "b/wide.png"]
-    assert main(["predict", *inputs, "--model", MODEL, "--jsonl", "r.jsonl", "--batch-size", str(batch_size)]) == 1
+    assert (
+        main(
+            [
+                "predict",
+                *inputs,
+                "--model",
+                MODEL,
+                "--jsonl",
+                "r.jsonl",
+                "--batch-size",
+                str(batch_size),
+                "--on-error",
+                "raise",
+            ]
+        )
+        == 1
+    )
     said = capsys.readouterr()
     assert said.err.startswith("segpipe: a/torn.jpg is not a picture")
     assert said.err.count("\n") == 1
@@ -92,14 +99,14 @@ def test_skipping_leaves_bad_pictures_out_and_says_why(photos, capsys):
 
 
 def test_ctrl_c_still_says_what_was_written(photos, capsys, monkeypatch):
-    write = predict._write
+    write = Outputs.write
 
-    def interrupted(result, stem, options, lines):
-        if stem == "wide":
+    def interrupted(self, outcome, name):
+        if name == "wide":
             raise KeyboardInterrupt
-        return write(result, stem, options, lines)
+        return write(self, outcome, name)
 
-    monkeypatch.setattr(predict, "_write", interrupted)
+    monkeypatch.setattr(Outputs, "write", interrupted)
     arguments = ["predict", "b/street.png", "b/wide.png", "--model", MODEL]
     assert main(arguments) == 130
     assert "Written: 1 file in segpipe-results" in capsys.readouterr().out
@@ -159,3 +166,69 @@ def test_a_list_on_stdin_may_hold_a_nul_character(street, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"a\0b.png\n{street}\n"))
     assert main(["predict", "-", "--model", MODEL, "--on-error", "skip"]) == 0
     assert r"a\x00b.png" in capsys.readouterr().out
+
+
+def test_a_folder_goes_on_past_a_bad_image_and_says_so_in_the_end(photos, capsys):
+    for inputs in (["a"], ["a/*.*"], ["a/street.png", "a/torn.jpg"]):
+        assert main(["predict", *inputs, "--model", MODEL]) == 1
+        said = capsys.readouterr()
+        assert "1 picture in" in said.out
+        assert "Skipped: 1\n  a/torn.jpg is not a picture" in said.out
+        assert said.err == ""
+    assert main(["predict", "a", "--model", MODEL, "--on-error", "skip"]) == 0
+    assert main(["predict", "a", "--model", MODEL, "--on-error", "raise"]) == 1
+    assert capsys.readouterr().err.startswith("segpipe: a/torn.jpg is not a picture")
+
+
+def test_a_single_bad_image_is_an_error(photos, capsys):
+    assert main(["predict", "a/torn.jpg", "--model", MODEL]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("segpipe: a/torn.jpg is not a picture")
+    assert said.out == ""
+
+
+def test_many_bad_images_are_summed_up(tmp_path, capsys):
+    for index in range(30):
+        (tmp_path / f"{index:02}.jpg").write_bytes(b"no picture")
+    assert main(["predict", ".", "--model", MODEL]) == 1
+    assert capsys.readouterr().out.count("is not a picture") == 20
+
+
+def test_sub_folders_are_passed_by_aloud_and_read_with_recursive(photos, street, capsys):
+    (photos / "empty").mkdir()
+    (photos / ".hidden").mkdir()
+    (photos / ".hidden/street.png").write_bytes(street.read_bytes())
+    assert main(["predict", ".", "--model", MODEL, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "segpipe: .: passed by its sub-folders a/, b/. To read them, give --recursive.\n"
+    assert len(json.loads(said.out)["pictures"]) == 1
+    for _ in range(2):  # the second time without what the first one wrote
+        assert main(["predict", ".", "--model", MODEL, "--json", "--recursive"]) == 1
+        document = json.loads(capsys.readouterr().out)
+        sources = [picture["source"] for picture in document["pictures"]]
+        assert sources == ["./a/street.png", "./b/street.png", "./b/wide.png", "./street.png"]
+        assert [skipped["source"] for skipped in document["skipped"]] == ["./a/torn.jpg"]
+
+
+def test_without_a_model_the_bundled_one_is_used_and_named_in_one_line(street, capsys):
+    assert main(["predict", "street.png", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["model"] == MODEL
+    assert said.err.count("\n") == 1
+    assert f"it is {MODEL}, which comes with segpipe and knows streets: sky, building," in said.err
+    assert main(["predict", "street.png", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_look_of_overlays_is_that_of_the_result(street):
+    style = {"opacity": 0.7, "borders": False, "names": True, "legend": True, "brighten": True}
+    options = ["--opacity", "0.7", "--no-borders", "--names", "--legend", "--brighten"]
+    assert main(["predict", "street.png", "--model", MODEL, "--quiet", *options]) == 0
+    expected = pipeline("image-segmentation", MODEL)("street.png").overlay(**style)
+    assert np.array_equal(np.asarray(Image.open("segpipe-results/street-overlay.png")), expected)
+
+
+@pytest.mark.parametrize("opacity", ["1.5", "-1", "nan", "50%"])
+def test_an_opacity_that_is_no_share_is_wrong_usage(street, capsys, opacity):
+    assert main(["predict", "street.png", f"--opacity={opacity}"]) == 2
+    assert "--opacity: " in capsys.readouterr().err
