@@ -93,6 +93,8 @@ def describe(expected: inspect.Type) -> str:
         return f"a list{_describe_length(expected, 'items')}, each {describe(expected.item_type)}"
     if isinstance(expected, inspect.StructType):
         return f"an object with the keys {', '.join(keys_of(expected))}"
+    if isinstance(expected, inspect.DictType | inspect.AnyType):
+        return "an object" if isinstance(expected, inspect.DictType) else "any value"
     return "true or false" if isinstance(expected, inspect.BoolType) else "null"
 
 
@@ -221,7 +223,8 @@ def _one_of(values: Any) -> str:
 
 def _describe_bounds(expected: inspect.IntType | inspect.FloatType) -> str:
     if expected.gt is not None:
-        return f" above {expected.gt:g}" + (f" and at most {expected.le:g}" if expected.le is not None else "")
+        below = "" if expected.lt is None else f" and below {expected.lt:g}"
+        return f" above {expected.gt:g}{below}" + (f" and at most {expected.le:g}" if expected.le is not None else "")
     if expected.ge is not None and expected.le is not None:
         return f" from {_number(expected.ge)} to {_number(expected.le)}"
     return f" of at least {_number(expected.ge)}" if expected.ge is not None else ""

@@ -112,6 +112,8 @@ def _apply_section(document: dict[str, Any], path: tuple[Key, ...]) -> None:
 def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> None:
     """Refuse a key that does not exist at a path."""
     container, here = value_at(document, path), format_path(path)
+    if isinstance(type_at(document, path), inspect.DictType) and isinstance(key, str):
+        return  # of an object whose keys are the user's own
     if isinstance(container, dict) and isinstance(key, str):
         struct = chosen_struct(structs_of(type_at(document, path)), container)
         known = keys_of(struct) if struct else list(container)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 
 from .fields import Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Section, Share
@@ -47,6 +48,13 @@ class DatasetConfig(Section, frozen=True, kw_only=True):
     """The part that scores are measured on."""
     mixed: tuple[MixedDataConfig, ...] = ()
     """What is mixed into the training part."""
+    val_share: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    """Share of the training part that is held out by the names of its samples and evaluated on, instead of `eval`."""
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Options of the data set, such as {"names": ["sky", "road"]}.
+
+    One that holds for a single split has its name in front: {"train.split_file": "a.txt", "val.split_file": "b.txt"}.
+    """
 
 
 class Loss(Section, tag_field="type", frozen=True, kw_only=True):

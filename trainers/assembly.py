@@ -18,7 +18,7 @@ from segpipe.configuration import (
     load_preset,
     preset_names,
 )
-from segpipe.data import ClassificationDataset, SegmentationDataset, load_configured, with_boundaries
+from segpipe.data import ClassificationDataset, SegmentationDataset, hold_out, load_configured, with_boundaries
 from segpipe.data.loader import Loader, build_loader
 from segpipe.data.transforms import build_transforms
 from segpipe.errors import ConfigurationError, InputError
@@ -45,6 +45,7 @@ from .run_configuration import (
     length_changes,
     name_trainer,
     run_steps,
+    share_changes,
 )
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
@@ -64,6 +65,7 @@ def build_local_trainer(
     cfg_options: Mapping[str, Any] | Iterable[str] = (),
     train_dataset: Dataset = None,
     eval_dataset: Dataset = None,
+    val_share: float | None = None,
     work_dir: str | Path = "work_dir",
     seed: int | None = None,
     max_epochs: int | None = None,
@@ -87,6 +89,8 @@ def build_local_trainer(
         cfg_options: changes by key, such as {"train.optimizer.lr": 1e-4}; they come last.
         train_dataset: to train on; None: `dataset` of the configuration, which then needs a root.
         eval_dataset: to evaluate on; None: no evaluation, unless the configuration has a root.
+        val_share: share of the training data to evaluate on instead of `eval_dataset`, held out by the samples' names,
+            see `segpipe.data.hold_out`.
         work_dir: for checkpoints, the log and the finished model folder.
         seed: instead of the configuration's.
         max_epochs: length of the run in passes over the data; instead of the configuration's.
@@ -109,7 +113,12 @@ def build_local_trainer(
     folder = None if model is None else open_recipe(model, with_weights=with_weights)
     options: Mapping[str, Any] | Sequence[str]
     options = cfg_options if isinstance(cfg_options, Mapping | str) else list(cfg_options)
-    changes = [data_changes(train_dataset, eval_dataset), length_changes(seed, max_epochs, max_steps), options]
+    changes = [
+        data_changes(train_dataset, eval_dataset),
+        share_changes(val_share, eval_dataset),
+        length_changes(seed, max_epochs, max_steps),
+        options,
+    ]
     configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
     configuration = follow_labels(configuration, train_data.labels, options)
@@ -146,7 +155,7 @@ def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> Model
 
 
 def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset) -> tuple[Any, Any]:
-    """Both data sets: those given, else those that the configuration names."""
+    """Return both data sets: those given, else those that the configuration names."""
     named = configuration.dataset
     if train is None:
         if named is None or named.root is None:
@@ -154,6 +163,8 @@ def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset
         train, its_evaluation = load_configured(named)
         evaluation = its_evaluation if evaluation is None else evaluation
     train, evaluation = (data.open() if hasattr(data, "open") else data for data in (train, evaluation))
+    if evaluation is None and named is not None and named.val_share is not None:
+        train, evaluation = hold_out(train, named.val_share)
     for argument, data in (("train_dataset", train), ("eval_dataset", evaluation)):
         if data is not None and len(data) == 0:
             raise InputError(f"{argument} is empty: {data!r}. Check its folder and its split; data check shows them.")

@@ -22,6 +22,7 @@ from segpipe.configuration import (
 from segpipe.configuration.models import pad_to_levels
 from segpipe.configuration.training import ParallelConfig
 from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset
+from segpipe.data.datasets.holding_out import check_share
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
@@ -91,6 +92,16 @@ def data_changes(train: Any, evaluation: Any) -> dict[str, Any]:
     plain = "class-folders" if isinstance(train, ClassificationDataset) else "folder"
     kind = train.name if train.name in DATASETS else plain  # a plain folder goes by its own name
     return {"dataset": {"type": kind, **splits}}
+
+
+def share_changes(val_share: float | None, evaluation: Any) -> dict[str, Any]:
+    """Return what is held out of the training data, where it is given as an argument."""
+    if val_share is None:
+        return {}
+    if evaluation is not None:
+        raise InputError(f"val_share={val_share} and eval_dataset both say what to evaluate on. Give one.")
+    check_share(val_share)
+    return {"dataset.val_share": val_share}
 
 
 def length_changes(seed: int | None, max_epochs: int | None, max_steps: int | None) -> dict[str, Any]:

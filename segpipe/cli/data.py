@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import InputError
 
-from .parsing import add_action, add_actions, add_json, parse_options
+from .parsing import add_action, add_actions, add_json, finite_number, parse_options
 from .prepare import add_prepare
 from .printing import format_bytes, format_table, print_json, print_note
 
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = add_action(actions, "check", "read every picture and label once and say what is wrong", check_data)
     _add_dataset(check)
     check.add_argument("--split", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
+    check.add_argument(
+        "--val-share",
+        type=finite_number,
+        metavar="SHARE",
+        help="check this share of the training data as val, held out by the images' names",
+    )
     check.add_argument("--limit", type=_positive, default=5, metavar="N", help="findings shown of a kind (default 5)")
     check.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(check)
@@ -51,18 +57,14 @@ def run(options: argparse.Namespace) -> int:
 
 def check_data(options: argparse.Namespace) -> int:
     """Check each split and look for pictures that are in two of them; exit code 1 where there are errors."""
-    datasets, failures = _load_splits(options)
-    reports = _check(datasets, options)
-    is_ok = not failures and all(report.is_ok for report in reports)
+    reports = _check(options)
+    is_ok = all(report.is_ok for report in reports)
     if options.json:
-        failed = [{"split": split, "ok": False, "error": str(error)} for split, error in failures]
-        print_json({"ok": is_ok, "splits": [*map(_document, reports), *failed]})
+        print_json({"ok": is_ok, "splits": [*map(_document, reports)]})
     else:
         for report in reports:
             print(f"{_text(report)}\n")
-        for split, error in failures:
-            print(f"{options.name} {split} cannot be opened\n  {error}\n")
-        print(_verdict(reports, len(failures)))
+        print(_verdict(reports))
     return 0 if is_ok else 1
 
 
@@ -119,28 +121,27 @@ def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:
     return dataset
 
 
-def _load_splits(options: argparse.Namespace) -> tuple[list[SegmentationDataset], list[tuple[str, InputError]]]:
-    """What can be opened, and what was wrong with the others; the error itself where nothing can be."""
-    datasets, failures = [], []
-    for split in dict.fromkeys(options.split):
-        try:
-            datasets.append(_load(options, split))
-        except InputError as error:
-            failures.append((split, error))
-    if not datasets:
-        raise failures[0][1]
-    return datasets, failures
-
-
-def _check(datasets: Sequence[SegmentationDataset], options: argparse.Namespace) -> tuple[Report, ...]:
+def _check(options: argparse.Namespace) -> tuple[Report, ...]:
     from tqdm import tqdm
 
-    from segpipe.data.linter import check_datasets
+    from segpipe.data.split_checks import check_splits
 
-    total = sum(len(dataset.pairs) for dataset in datasets)
+    share = {} if options.val_share is None else {"val_share": options.val_share}
     # None: no bar where stderr is no terminal.
-    with tqdm(total=total, unit=" pictures", leave=False, disable=True if options.quiet else None) as bar:
-        return check_datasets(datasets, limit=options.limit, progress=lambda done, _: bar.update(done - bar.n))
+    with tqdm(unit=" images", leave=False, disable=True if options.quiet else None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return check_splits(
+            options.name,
+            options.root,
+            options.split,
+            limit=options.limit,
+            progress=show,
+            **parse_options(options.option) | share,
+        )
 
 
 def _read_recipe(name: str) -> Configuration:
@@ -185,7 +186,7 @@ def _text(report: Report) -> str:
     rows += [(count.name, _percent(count.pixels / total), str(count.pictures)) for count in report.classes]
     rows.append(("(ignored)", _percent(report.ignored_pixels / total), ""))
     lines = [f"{report.name} {report.split}: {_number(report.num_pictures, 'picture')}, {len(report.classes)} classes"]
-    lines.append(format_table(rows, ("left", "right", "right")))
+    lines += [format_table(rows, ("left", "right", "right"))] if report.num_pictures else []
     return "\n\n".join([*lines, *map(_group_text, report.groups)])
 
 
@@ -200,14 +201,14 @@ def _group_text(group: FindingGroup) -> str:
     fixes = list(dict.fromkeys(finding.fix for finding in group.findings))
     for fix in fixes:
         lines += [f"  {finding}" for finding in group.findings if finding.fix == fix]
-        lines.append(f"  → {fix}")
+        lines += [f"  → {fix}"] if fix else []
     if group.total > len(group.findings):
         lines.append(f"  … and {group.total - len(group.findings)} more; --limit {group.total} shows all")
     return "\n".join(lines)
 
 
-def _verdict(reports: Sequence[Report], num_failures: int) -> str:
-    errors = sum(report.count("error") for report in reports) + num_failures
+def _verdict(reports: Sequence[Report]) -> str:
+    errors = sum(report.count("error") for report in reports)
     warnings = sum(report.count("warning") for report in reports)
     if errors:
         return f"Not ready for training: {_number(errors, 'error')}, {_number(warnings, 'warning')}."

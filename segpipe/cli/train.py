@@ -29,7 +29,7 @@ from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
 
 from .catalogue import find_configuration, has_weights, is_preset
-from .parsing import parse_options, whole_number
+from .parsing import finite_number, parse_options, whole_number
 from .printing import format_fields, format_seconds, format_table, print_note
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
+    )
+    parser.add_argument(
+        "--val-share",
+        type=finite_number,
+        metavar="SHARE",
+        help="evaluate on this share of the training data, held out by the images' names, instead of a split: 0.1",
     )
     parser.add_argument(
         "--mix",
@@ -163,7 +169,8 @@ def _changes(options: argparse.Namespace) -> list[str]:
     """The command's changes of the configuration. The data's folder is not among them: it is this machine's."""
     data = [f"dataset={_dataset(options)}"] if options.data else []
     length = ["train.max_epochs=null", f"train.max_steps={DRY_STEPS}"] if options.dry_run else []
-    return [*data, *options.set, *length]
+    share = [] if options.val_share is None else [f"dataset.val_share={options.val_share}"]
+    return [*data, *share, *options.set, *length]
 
 
 def _dataset(options: argparse.Namespace) -> str:
@@ -242,6 +249,7 @@ def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tup
         ("model", f"{_model_text(parts.configuration)}, from {start}"),
         ("data", f"{data.train.name} in {data.root}"),
         ("", f"{data.train.split}: {len(data.train):,} pictures, {data.evaluation.split}: {len(data.evaluation):,}"),
+        *_assumption_fields(data),
         ("classes", f"{len(names)}: {shown}"),
         ("steps", _length_text(trainer)),
         *_group_fields(trainer),
@@ -250,6 +258,12 @@ def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tup
         *([("curves", f"tensorboard --logdir {shlex.quote(str(parts.work_dir))}")] if options.tensorboard else []),
         *_resumption_fields(trainer),
     ]
+
+
+def _assumption_fields(data: Data) -> list[tuple[str, str]]:
+    """Return what was held out and what was assumed when the data was opened."""
+    notes = [note for part in (data.train, data.evaluation) for note in getattr(part, "notes", ())]
+    return [("", text) for text in dict.fromkeys(note.what for note in notes if note.kind == "assumed")]
 
 
 def _start_text(options: argparse.Namespace) -> str:
@@ -358,7 +372,8 @@ def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Names
     read = [part for key, value in reading.items() for part in (f"--{key.replace('_', '-')}", str(value))]
     print(f"  {shlex.join(['segpipe', 'predict', 'street.jpg', '--model', str(result.path), *read])}")
     if options.data:
-        given = [part for pair in options.option for part in ("--option", pair)]
+        share = [] if options.val_share is None else [f"val_share={options.val_share}"]
+        given = [part for pair in [*options.option, *share] for part in ("--option", pair)]
         print(f"  segpipe eval {folder} --data {shlex.join([*options.data, *given])}")
     print("\nor in Python:\n\n  from segpipe import pipeline")
     named = "".join(f", {key}={json.dumps(value)}" for key, value in reading.items())

@@ -38,6 +38,11 @@ def collect_faults() -> Iterator[list[Finding]]:
         _collected.reset(token)
 
 
+def is_collecting() -> bool:
+    """Whether faults are collected."""
+    return _collected.get() is not None
+
+
 def raise_or_collect(fault: Fault) -> None:
     """Raise an InputError, or inside `collect_faults` keep what it is about, so that opening goes on without it."""
     found = _collected.get()
@@ -59,6 +64,6 @@ def log_or_collect(findings: Iterable[Finding], origin: object = None) -> tuple[
         return ()
     for finding in given:
         level = logging.INFO if SEVERITIES[finding.kind] == "note" else logging.WARNING
-        text = f"{finding.what}. {finding.fix.rstrip('.')}."
+        text = " ".join(f"{part.rstrip('.')}." for part in (finding.what, finding.fix) if part)
         logger.log(level, "%s", text if origin is None else f"{origin}: {text}")
     return given

@@ -9,6 +9,7 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout",
+    "classes",
     "empty",
     "one-class",
     "list",
@@ -40,6 +41,7 @@ Kind = Literal[
 
 SEVERITIES: dict[Kind, Severity] = {
     "layout": "error",
+    "classes": "error",
     "empty": "error",
     "one-class": "error",
     "list": "error",
@@ -72,6 +74,7 @@ SEVERITIES: dict[Kind, Severity] = {
 
 TITLES: dict[Kind, str] = {
     "layout": "a split that cannot be opened",
+    "classes": "classes that are not known",
     "empty": "nothing to learn from",
     "one-class": "a single class",
     "list": "lists that do not fit the files",

@@ -127,8 +127,8 @@ def digest_picture(pair: Pair) -> bytes | None:
 def _read_picture(pair: Pair) -> np.ndarray | Finding:
     try:
         return pair.read_image()
-    except SegpipeError as error:
-        return Finding("unreadable-picture", pair.image, str(error), _REPLACE)
+    except (SegpipeError, OSError, ValueError, LookupError) as error:
+        return Finding("unreadable-picture", pair.image, str(error) or type(error).__name__, _REPLACE)
 
 
 def _look_at_end(pair: Pair) -> list[Finding]:

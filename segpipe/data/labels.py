@@ -175,6 +175,10 @@ def with_raw_ids(labels: LabelSet, raw_ids: Any) -> LabelSet:
         raise InputError(f"The values do not fit the classes: {error}. Give one for each.") from None
 
 
+UNNAMED = LabelSet(names=tuple(f"value {value}" for value in range(255)))
+"""Stands for classes that nothing names: each value is one."""
+
+
 def without_raw_ids(labels: LabelSet) -> LabelSet:
     """The same classes for files that hold class indices already ("train ids")."""
     return msgspec.structs.replace(labels, raw_ids=None)

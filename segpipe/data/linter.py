@@ -22,6 +22,7 @@ from .datasets import Pair, SegmentationDataset
 from .findings import ClassCount, Finding, Report, group_findings
 from .inspection import Inspection, digest_picture, inspect_pair, inspect_sample
 from .label_rules import missing_classes, odd_meanings, odd_values
+from .labels import UNNAMED
 
 Progress = Callable[[int, int], object]
 """Called with the number of pictures read and that of all, on the thread of the caller."""
@@ -181,7 +182,9 @@ def _report(dataset: Any, inspections: Sequence[Inspection], twice: Sequence[Fin
     findings += [finding for seen in inspections for finding in seen.findings]
     findings += twice
     findings += odd_values(inspections, labels, name)
-    if readable:
+    if labels is UNNAMED:
+        classes = tuple(count for count in classes if count.pixels)
+    elif readable:
         enough = 0 if len(inspections) == _num_pairs(dataset) else LOOKED_AT
         findings += missing_classes(inspections, classes, labels, enough=enough)
         findings += odd_meanings(inspections, counts, labels, name)

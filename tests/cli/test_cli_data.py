@@ -76,7 +76,9 @@ def test_a_split_without_all_labels_is_an_error_and_the_other_is_checked(toy, ca
     assert main(["data", "check", "folder", str(toy)]) == 1
     text = capsys.readouterr().out
     assert "toy train: 2 pictures" in text
-    assert "folder val cannot be opened\n  1 of 2 pictures in" in text
+    assert "toy val: 1 picture, 2 classes" in text
+    assert "error: images without a label (1)\n" in text
+    assert f"{toy}/images/val/c.png: there is no {toy}/labels/val/c.png" in text
 
 
 def test_a_folder_without_data_is_one_sentence(tmp_path, capsys):

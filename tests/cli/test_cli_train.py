@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,29 @@ def test_options_of_the_data_set_name_its_classes(arguments, data_root, capsys):
     assert "Nothing says what the classes" in capsys.readouterr().err
     assert main([*arguments, "--dry-run", "--option", "names=red,blue,white"]) == 0
     assert "3: red, blue, white" in capsys.readouterr().out
+
+
+def test_a_share_is_held_out_where_there_is_no_val_split(arguments, data_root, capsys, tmp_path):  # noqa: F811
+    for kind in ("images", "labels"):
+        (data_root / kind / "val").rename(data_root / kind / "others")
+    assert main([*arguments, "--work-dir", "run"]) == 1
+    assert "some of the training data to evaluate on instead, give --val-share 0.1." in capsys.readouterr().err
+    assert main([*arguments, "--work-dir", "run", "--val-share", "0.4"]) == 0
+    said = capsys.readouterr().out
+    counts = re.search(r"train: (\d) pictures, val: (\d)\n", said)
+    assert int(counts[1]) + int(counts[2]) == 5
+    assert f"val is {counts[2]} of the 5 samples of data train, held out by a digest" in said
+    assert ModelFolder.open(tmp_path / "run" / "model").configuration.dataset.val_share == 0.4
+    [command] = [line for line in said.splitlines() if line.startswith("  segpipe eval")]
+    assert main([*command.split()[1:], "--device", "cpu"]) == 0
+
+
+def test_options_of_single_splits_reach_them(arguments, data_root, capsys):  # noqa: F811
+    (data_root / "few.txt").write_text("0\n1\n")
+    (data_root / "one.txt").write_text("1\n")
+    options = [part for text in ("train.split_file=few.txt", "valid.split_file=one.txt") for part in ("--option", text)]
+    assert main([*arguments, "--dry-run", *options]) == 0
+    assert "train: 2 pictures, val: 1\n" in capsys.readouterr().out
 
 
 def test_options_change_the_recipe(arguments, tmp_path):

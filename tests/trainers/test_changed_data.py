@@ -147,3 +147,22 @@ def test_data_that_tells_no_names_is_counted():
 def test_a_record_that_is_none_is_damage(text):
     with pytest.raises(CorruptWeightsError):
         decode_record(text, origin="data.json")
+
+
+def test_a_run_with_a_share_held_out_goes_on_and_notices_new_images(recipe, data_root, tmp_path):
+    held_out = {"val_share": 0.4, "eval_dataset": None}
+    with pytest.raises(SystemExit):
+        build(recipe, data_root, tmp_path / "run", callbacks=[StopAt()], **held_out).train()
+    trainer = build(recipe, data_root, tmp_path / "run", **held_out)
+    trainer.train()
+    assert trainer.parts.data.train.count + trainer.parts.data.eval.count == 5
+    assert trainer.parts.configuration.dataset.val_share == 0.4
+    for kind in ("images", "labels"):
+        shutil.copy(data_root / kind / "train" / "0.png", data_root / kind / "train" / "new.png")
+    with pytest.raises(InputError, match=r"data had . samples and has . \(new: images/train/new\.png"):
+        build(recipe, data_root, tmp_path / "run", **held_out).train()
+
+
+def test_a_share_and_evaluation_data_are_not_both_taken(recipe, data_root, tmp_path):
+    with pytest.raises(InputError, match=r"val_share=0\.4 and eval_dataset both say what to evaluate on"):
+        build(recipe, data_root, tmp_path / "run", val_share=0.4)

@@ -18,6 +18,7 @@ from .boundary_files import with_boundaries
 from .classification import ClassificationDataset, build_classification_dataset
 from .combining import concat, repeat, subset_classes
 from .dataset import ExtrasReader, LabelReader, Pair, SegmentationDataset
+from .holding_out import hold_out
 from .loading import DATASETS, load_configured, load_dataset
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SegmentationDataset",
     "build_classification_dataset",
     "concat",
+    "hold_out",
     "load_configured",
     "load_dataset",
     "repeat",

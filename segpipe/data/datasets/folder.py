@@ -13,12 +13,14 @@ import numpy as np
 from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.configuration.label_values import read_colors
-from segpipe.errors import ImageDecodeError, InputError
+from segpipe.errors import ImageDecodeError, InputError, SegpipeError
 from segpipe.log import get_logger
 
 from ..class_tables import find_class_table, read_class_table
+from ..faults import is_collecting, log_or_collect
+from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
-from ..labels import Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
+from ..labels import UNNAMED, Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
 from .dataset import LabelReader, SegmentationDataset
 from .folder_layouts import find_layouts
 from .loading import DATASETS
@@ -84,7 +86,7 @@ def build_folder(
         split_file: a list with an image, or an image and its mask, a line; with commas, tabs or blanks between.
     """
     folder, colors = existing_folder(root), None if palette is None else read_colors(palette)
-    classes = _label_set(folder, split, label_set, names, colors)
+    classes = _known_or_collected(folder, split, label_set, names, colors)
     if raw_ids is not None:
         classes = with_raw_ids(classes, raw_ids)
     reader = _reader(classes, colors, read_colors(ignore_colors, "ignore_colors"), read)
@@ -99,7 +101,7 @@ def build_folder(
     )
     layouts = find_layouts(folder, split, layout, (images,) if images else _IMAGES, (labels,) if labels else _LABELS)
     dataset = build_from_layouts(folder.resolve().name, root, split, layouts, split_file=split_file)
-    if classes.raw_ids is None and reader is read_label:
+    if classes.raw_ids is None and reader is read_label and not is_collecting():
         _warn_of_strays(dataset)
     return dataset
 
@@ -122,6 +124,19 @@ def _warn_of_strays(dataset: SegmentationDataset) -> None:
                     num_classes - 1,
                 )
                 return
+
+
+def _known_or_collected(
+    root: Path, split: str, label_set: Any, names: Any, palette: tuple[Color, ...] | None
+) -> LabelSet:
+    """Return the classes; for a report that collects faults, where no option names them, what stands for them."""
+    try:
+        return _label_set(root, split, label_set, names, palette)
+    except SegpipeError as error:
+        if label_set is not None or names is not None or not is_collecting():
+            raise
+        log_or_collect([Finding("classes", str(root), str(error), "")])
+    return UNNAMED if palette is None else build_label_set([f"colour {color}" for color in palette], palette=palette)
 
 
 def _label_set(root: Path, split: str, label_set: Any, names: Any, palette: tuple[Color, ...] | None) -> LabelSet:

@@ -10,10 +10,7 @@ from pathlib import Path
 
 from .places import find_below
 from .scanning import Layout
-from .splits import names_of
-
-ALL = "all"
-"""The split that is every image of a folder without splits."""
+from .splits import ALL, names_of
 
 _LISTS = ("{}.txt", "splits/{}.txt", "{}.csv", "{}.lst", "{}.tsv", "lists/{}.txt", "ImageSets/Segmentation/{}.txt")
 

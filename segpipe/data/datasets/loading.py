@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from segpipe import advice
 from segpipe.configuration import DatasetConfig, MixedDataConfig
-from segpipe.errors import InputError
+from segpipe.errors import InputError, MissingSplitError, SegpipeError, UnknownNameError
+from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
 from ..eight_bits import BitDepth
+from ..faults import collect_faults
 from ..reading import Alpha, Reading
 from .classification import ClassificationDataset
 from .combining import concat, repeat, subset_classes
 from .dataset import SegmentationDataset
+from .holding_out import hold_out
+from .splits import ALL, canonical, options_for
+
+logger = get_logger(__name__)
 
 DATASETS: Registry[Callable[..., Any]] = Registry("data set")
 """Name → builder(root, split, **options)."""
@@ -31,9 +38,12 @@ def load_dataset(
     classes: Sequence[str] | None = None,
     alpha: Alpha = "auto",
     bit_depth: BitDepth = None,
+    val_share: float | None = None,
     **options: Any,
 ) -> SegmentationDataset:
     """Open a data set that lies in a folder. Files are listed, not decoded.
+
+    An option of a single split has its name in front: `**{"train.split_file": "a.txt", "val.split_file": "b.txt"}`.
 
     Args:
         name: see `DATASETS`: ade20k, camvid, cityscapes, coco-stuff164k, pascal-context, pascal-voc, …; `folder` for
@@ -44,21 +54,46 @@ def load_dataset(
         classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
         alpha: how images are read, see `segpipe.data.reading.Reading`; a pipeline takes the same option.
         bit_depth: the same.
+        val_share: share of the training data that is the split "val", held out by the samples' names, where there is no
+            such split, see `hold_out`; the split "train" is the rest. Other splits are as they are.
         options: of this data set; all but the COCO ones take `split_file`, a text with the pictures to use.
 
     Raises:
         UnknownNameError: no such data set, split or class; the nearest one is named.
         InputError: the folder does not hold the data set, files do not fit together, or there is no sample.
     """
-    builder = DATASETS.get(name)
+    given = {"classes": classes, "alpha": alpha, "bit_depth": bit_depth, **options}
+    part = canonical(split)
+    if val_share is None or part not in ("train", "val"):
+        return _open(name, root, split, given)
+    whole = _open_whole(name, root, split if part == "train" else "train", given)
+    return hold_out(whole, val_share)[part == "val"]
+
+
+def _open(name: str, root: str | os.PathLike[str], split: str, given: Mapping[str, Any]) -> Any:
+    """Open a split with the options that are for it."""
+    builder, options = DATASETS.get(name), options_for(split, given)
+    classes, alpha, bit_depth = options.pop("classes"), options.pop("alpha"), options.pop("bit_depth")
     _check_options(name, builder, options)
-    dataset: SegmentationDataset = _with_reading(builder(root, split, **options), Reading(alpha, bit_depth))
+    dataset = _with_reading(builder(root, split, **options), Reading(alpha, bit_depth))
     if len(dataset) == 0:
         raise InputError(
             f"{name} {split} in {root} has no samples; at least one is needed. Check the folder, the split and the "
             "options."
         )
     return dataset if classes is None else subset_classes(dataset, classes)
+
+
+def _open_whole(name: str, root: str | os.PathLike[str], split: str, given: Mapping[str, Any]) -> Any:
+    """Open the split to hold samples out of: all of it where there are no splits."""
+    try:
+        return _open(name, root, split, given)
+    except MissingSplitError:
+        try:
+            return _open(name, root, ALL, given)
+        except (InputError, UnknownNameError):
+            pass
+        raise
 
 
 def load_configured(config: DatasetConfig, **options: Any) -> tuple[SegmentationDataset, SegmentationDataset]:
@@ -73,10 +108,7 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
     """
     if config.root is None:
         raise InputError(f"dataset is {config.type} without a folder. Set dataset.root to where it lies.")
-    root = config.root
-    train, evaluation = (
-        load_dataset(config.type, root, split.split, **options) for split in (config.train, config.eval)
-    )
+    train, evaluation = _open_both(config, config.root, {**config.options, **options})
     mixed = [
         repeat(
             load_dataset(each.type, _mixed_root(each, index), each.split),
@@ -97,7 +129,38 @@ def options_of(name: str) -> list[str]:
     """The options that a data set takes, those of `load_dataset` included."""
     parameters = inspect.signature(DATASETS.get(name)).parameters.values()
     own = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-    return [*own, "classes", "alpha", "bit_depth"]
+    return [*own, "classes", "alpha", "bit_depth", "val_share"]
+
+
+def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Open what is trained on and what is evaluated on."""
+    given = {"classes": None, "alpha": "auto", "bit_depth": None, **options}
+    share = given.pop("val_share", config.val_share)
+    if share is not None:
+        _warn_of_unused(config, root, given)
+        return hold_out(_open_whole(config.type, root, config.train.split, given), share)
+    train = _open(config.type, root, config.train.split, given)
+    try:
+        return train, _open(config.type, root, config.eval.split, given)
+    except MissingSplitError as error:
+        raise MissingSplitError(
+            f"{error} To hold out some of the training data to evaluate on instead, give "
+            f"{advice.argument('val_share', 0.1)}."
+        ) from None
+
+
+def _warn_of_unused(config: DatasetConfig, root: str, given: Mapping[str, Any]) -> None:
+    """Say it where a share is held out although the split to evaluate on is there."""
+    try:
+        with collect_faults():
+            _open(config.type, root, config.eval.split, given)
+    except SegpipeError:
+        return
+    logger.warning(
+        "%s has a split %r, which is not used, since val_share is given. Leave val_share out to evaluate on it",
+        root,
+        config.eval.split,
+    )
 
 
 def _with_reading(dataset: Any, reading: Reading) -> Any:
