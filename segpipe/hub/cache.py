@@ -139,6 +139,16 @@ class Cache:
                 remove_folder(shelf.root)
         return Pruned(tuple(model.path for model in wanted), sum(model.size for model in wanted))
 
+    def remove_data(self, label: str, revision: str | None = None) -> Pruned:
+        """Remove one data set, or one revision of it; nothing happens when it is not there."""
+        wanted = [each for each in self._data() if each.source == label and revision in (None, *each.revisions)]
+        for each in wanted:
+            self._forget(each)
+        if revision is None:
+            with storage_errors(self.data_shelf(label).root):
+                remove_folder(self.data_shelf(label).root)
+        return Pruned(tuple(each.path for each in wanted), sum(each.size for each in wanted))
+
     def _downloaded(self) -> Iterator[CachedModel]:
         for folder in _visible(self.home / "models"):
             yield from self._on_shelf(Shelf(folder))

@@ -22,7 +22,7 @@ from segpipe.log import get_logger
 from .cache import Cache, CachedModel, Checked, Pruned
 from .folder import ModelFolder, is_model_folder, reading
 from .huggingface import HuggingFaceSource, huggingface_credentials
-from .modelscope import ModelScopeSource, modelscope_credentials
+from .modelscope import DATA, ModelScopeSource, modelscope_credentials
 from .publishing import DEFAULT_REVISION, publish_to_directory, target_directory
 from .references import WEIGHT_SUFFIXES, Reference, check_model_name, check_revision, parse_hub, parse_reference
 from .retries import Limits
@@ -114,7 +114,12 @@ class Hub:
         return self.cache.prune(unused_for=unused_for, keep_last=keep_last)
 
     def remove(self, name: str, revision: str | None = None) -> Pruned:
-        """Remove a model from the cache; a preset's name removes the weights that it downloaded."""
+        """Remove a model from the cache, or a data set by the name that `cached` shows.
+
+        A preset's name removes the weights that it downloaded.
+        """
+        if name.startswith(f"{DATA}:"):
+            return self.cache.remove_data(name, revision)
         reference = parse_reference(name, revision)
         if reference.kind == "bare" and reference.location in _preset_names():
             reference = replace(_preset_reference(reference.location), revision=reference.revision)

@@ -13,6 +13,8 @@ from .documents import Count
 from .sources import Listing, RemoteFile
 from .transport import Credentials, Transport
 
+DATA = "modelscope-data"
+"""What stands before a data set's name where a model's has its source."""
 PAGE = 200
 """Entries of a data set's file list that are asked for at a time; the server may send fewer."""
 _HIDDEN = {".gitignore", ".gitattributes"}
@@ -64,7 +66,7 @@ class ModelScopeDataSource:
 
     @property
     def label(self) -> str:
-        return f"modelscope-data:{self.name}"
+        return f"{DATA}:{self.name}"
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
         files = {file.path: file for file in self._in_repository(transport, revision)}

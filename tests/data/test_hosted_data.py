@@ -127,3 +127,12 @@ def test_the_cache_lists_prunes_and_verifies_around_it(modelscope):
     assert Hub().prune().paths == ()
     assert Hub().prune(keep_last=0).paths == (folder,)
     assert not folder.exists()
+
+
+def test_the_cache_removes_a_data_set_by_the_name_that_it_shows(modelscope, tmp_path):
+    modelscope.data[NAME] = {"all.zip": packed(coco_stuff_files())}
+    folder = hosted.modelscope_data(NAME)
+    (listed,) = Hub().cached()
+    assert Hub().remove(listed.source, revision="v2").paths == ()
+    assert Hub().remove(listed.source).paths == (folder,)
+    assert list((tmp_path / "home" / "data").iterdir()) == []
