@@ -197,9 +197,13 @@ def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
 
 def _with_published_recipe(configuration: Configuration, name: str) -> Configuration:
     """The recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
+    bare = name.partition(":")[2] or name
+    moved = (
+        f"damo/{bare.removeprefix('iic/')}" if bare.startswith("iic/") else bare
+    )  # ModelScope has damo's models twice
     for preset in map(load_preset, preset_names()):
         source = ((preset.weights.source if preset.weights else None) or "").partition(":")[2]
-        if source and source in (name, name.partition(":")[2]):
+        if source and source in (name, moved):
             sections = {"dataset": preset.dataset, "train": preset.train, "evaluation": preset.evaluation}
             return msgspec.structs.replace(configuration, **sections)
     return configuration

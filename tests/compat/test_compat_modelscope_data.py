@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hub_material import FAST
 
 from segpipe.compat.modelscope import DownloadMode, MsDataset
 from segpipe.data.preparing import hosted
-from segpipe.errors import ModelNotFoundError, OfflineError
+from segpipe.errors import ModelNotFoundError, OfflineError, UnknownNameError
 
 NAME = "damo/coco_stuff164k"
 
@@ -25,6 +26,13 @@ def modelscope(web_server, monkeypatch, tmp_path):
     return web_server
 
 
+def write(folder, files):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
 def test_it_is_fetched_once_and_again_when_a_script_says_so(modelscope):
     modelscope.data[NAME] = {"all.zip": packed(coco_stuff_files("x/y/"))}
     dataset = MsDataset.load(NAME, split="train")
@@ -37,10 +45,7 @@ def test_it_is_fetched_once_and_again_when_a_script_says_so(modelscope):
 
 @pytest.mark.parametrize("place", ["small_coco_stuff164k", "EasyCV/small_coco_stuff164k", "small-coco-stuff164k"])
 def test_data_on_this_disk_is_used_without_a_request(modelscope, monkeypatch, tmp_path, place, caplog):
-    for name, data in coco_stuff_files("inner/").items():
-        path = tmp_path / "data" / place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    write(tmp_path / "data" / place, coco_stuff_files("inner/"))
     monkeypatch.setenv("SEGPIPE_DATA", str(tmp_path / "data"))
     with caplog.at_level(logging.INFO, "segpipe"):
         dataset = MsDataset.load("small_coco_stuff164k", namespace="EasyCV", split="validation").open()
@@ -69,9 +74,37 @@ def test_how_files_lie_follows_from_the_name(name, kind):
     assert replace(MsDataset.load("x"), name=name)._kind() == kind
 
 
+@pytest.mark.parametrize("data_dir", [None, "coco_stuff164k"])
+def test_a_folder_of_its_name_in_the_current_folder_is_used(modelscope, monkeypatch, tmp_path, data_dir):
+    write(tmp_path / "coco_stuff164k", coco_stuff_files())
+    monkeypatch.chdir(tmp_path)
+    options = {} if data_dir is None else {"data_dir": data_dir}
+    assert len(MsDataset.load("coco_stuff164k", namespace="damo", split="validation", **options).open()) == 2
+    assert modelscope.seen == []
+
+
+def test_a_plain_folder_with_the_name_of_a_data_set_is_read_as_what_it_is(tmp_path):
+    files = {name.replace("_labelTrainIds", ""): data for name, data in coco_stuff_files().items()}
+    plain = {
+        re.sub("(annotations/)?train2017", lambda m: "labels/train" if m[1] else "images/train", name): data
+        for name, data in files.items()
+        if "train2017" in name
+    }
+    write(tmp_path / "camvid", plain)
+    dataset = MsDataset.load(str(tmp_path / "camvid"), split="train", label_set="coco-stuff164k")
+    assert len(dataset) == 2
+
+
 def test_what_is_nowhere_is_said_with_where_to_put_it(modelscope, monkeypatch):
     with pytest.raises(ModelNotFoundError, match=r"404.*SEGPIPE_DATA/coco_stuff164k; data_dir=… says where"):
         MsDataset.load("coco_stuff164k", namespace="damo").open()
     monkeypatch.setenv("SEGPIPE_OFFLINE", "1")
     with pytest.raises(OfflineError, match=r"SEGPIPE_OFFLINE.*SEGPIPE_DATA/coco_stuff164k"):
         MsDataset.load("coco_stuff164k", namespace="damo").open()
+
+
+def test_what_a_table_of_data_would_have_is_said_to_be_elsewhere():
+    dataset = MsDataset.load("x")
+    assert not hasattr(dataset, "to_hf_dataset")
+    with pytest.raises(UnknownNameError, match=r"no 'remap_columns'. open\(\) gives the data set"):
+        dataset.remap_columns({})

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from compat_material import MODEL, model_files, tiny_segformer
 from training_material import data_root, recipe  # noqa: F401
 
 from segpipe import load_dataset, pipeline
-from segpipe.compat.modelscope import Config, Trainers, build_trainer
+from segpipe.compat.modelscope import Config, Trainers, build_trainer, read_config
 from segpipe.compat.modelscope.keys import own_changes
 from segpipe.compat.modelscope.training import Evaluation
 from segpipe.errors import ConfigurationError, InputError
@@ -122,3 +123,30 @@ def test_arguments_without_effect_are_said_and_others_refused(arguments, caplog)
 
 def test_fp16_is_a_precision(arguments):
     assert build_trainer(**arguments, use_fp16=True).parts.configuration.train.precision == "float16"
+
+
+def test_models_of_damo_have_their_recipe_under_their_new_owner_too(web_server, monkeypatch, tmp_path, arguments):
+    web_server.add_model(MODEL.replace("damo", "iic"), model_files(tiny_segformer()))
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    del arguments["cfg_file"]
+    trainer = build_trainer(**arguments, model=MODEL.replace("damo", "iic"))
+    assert trainer.parts.configuration.train.max_epochs == 30
+
+
+def test_a_file_in_easycvs_words_is_what_it_has_other_than_the_model(web_server, monkeypatch, tmp_path, arguments):
+    web_server.add_model(MODEL, model_files(tiny_segformer()))
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    config = read_config(MODEL)
+    config.train.max_epochs = 2
+    config.train.optimizer.lr = 0.5
+    config.dump(tmp_path / "theirs.json")
+    trainer = build_trainer(Trainers.easycv, arguments | {"model": MODEL, "cfg_file": str(tmp_path / "theirs.json")})
+    train = trainer.parts.configuration.train
+    assert (train.max_epochs, train.optimizer.lr, train.batch_size) == (2, 0.5, 16)
+
+
+def test_a_checkpoint_of_modelscopes_names_is_said_to_be_elsewhere(arguments, tmp_path):
+    with pytest.raises(InputError, match=r"no checkpoint .*epoch_1.pth.*run/model, the best weights"):
+        build_trainer(**arguments).evaluate(checkpoint_path=str(tmp_path / "run" / "epoch_1.pth"))

@@ -127,6 +127,12 @@ class LogKeys(metaclass=_Names):
     MODE = "mode"
 
 
+class Frameworks(metaclass=_Names):
+    """What networks are written in."""
+
+    torch = "pytorch"
+
+
 class Hubs(metaclass=_Names):
     """Where data sets come from; `MsDataset` knows ModelScope alone."""
 

@@ -17,11 +17,15 @@ logger = get_logger(__name__)
 _NAME = re.compile(r"(cpu)|(?:gpu|cuda)(?::([0-9]{1,4}))?")
 
 
+class UnknownDeviceError(InputError, AssertionError):
+    """A device that is not named as a device; ModelScope asserts it."""
+
+
 def verify_device(device_name: str) -> tuple[Literal["cpu", "gpu"], int | None]:
     """Return the kind of a device and its number: ("gpu", 0) for "cuda", ("cpu", None) for "CPU"."""
     match = _NAME.fullmatch(device_name.lower()) if isinstance(device_name, str) else None
     if match is None:
-        raise InputError(f"There is no device {device_name!r}. Say cpu, gpu, gpu:1, cuda or cuda:1.")
+        raise UnknownDeviceError(f"There is no device {device_name!r}. Say cpu, gpu, gpu:1, cuda or cuda:1.")
     return ("cpu", None) if match[1] else ("gpu", int(match[2] or 0))
 
 

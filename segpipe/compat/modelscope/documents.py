@@ -8,16 +8,15 @@ from __future__ import annotations
 import copy
 import json
 import os
-import pprint
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segpipe.configuration.strict_json import parse_json, read_json
 from segpipe.configuration.strict_yaml import parse_yaml, read_yaml
 from segpipe.errors import ConfigurationError
-from segpipe.names import nearest_name
+from segpipe.names import did_you_mean, listing
 
 _RESERVED = ("filename", "pretty_text", "text")
 _DELETE = "_delete_"
@@ -37,8 +36,7 @@ class ConfigDict(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            nearest = nearest_name(name, self)
-            hint = f" Did you mean {nearest!r}?" if nearest else f" It has {', '.join(map(str, self)) or 'nothing'}."
+            hint = did_you_mean(name, self) or f" It has {listing(list(self)) or 'nothing'}."
             raise AttributeError(f"The document has no {name!r} here.{hint}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -142,9 +140,8 @@ class Config(ConfigDict):
 
     @property
     def pretty_text(self) -> str:
-        """A line, or some, for each key of the top level: `key = value`."""
-        members = self.to_dict().items()
-        return "\n".join(f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}" for key, value in members)
+        """A line for each key of the top level: `train = dict(max_epochs=3)`."""
+        return "".join(f"{key} = {_python(value)}\n" for key, value in self.to_dict().items())
 
     def __repr__(self) -> str:
         return f"Config (path: {self.filename or None}): {self.to_dict()!r}"
@@ -159,6 +156,21 @@ class Config(ConfigDict):
             return text
         Path(file).write_text(text, encoding="utf-8")
         return None
+
+    def to_args(self, parse_fn: Callable[[list[str]], Any], use_hyphen: bool = True) -> Any:
+        """Return what a function makes of the document as arguments of a command: `--max-epochs 3`.
+
+        Args:
+            parse_fn: gets the arguments, such as `parse_args` of an ArgumentParser.
+            use_hyphen: write - for _ in names.
+        """
+        arguments: list[str] = []
+        for key, value in self.items():
+            name = f"--{key.replace('_', '-') if use_hyphen else key}"
+            if value is not False and value is not None:
+                values = value if isinstance(value, list | tuple) else () if value is True else (value,)
+                arguments += [name, *map(str, values)]
+        return parse_fn(arguments)
 
     def safe_get(self, key_chain: str, default: Any = None) -> Any:
         """Return what is at a path such as `train.hooks[0].interval`, or `default` where there is nothing.
@@ -232,10 +244,19 @@ def _with_tuples(value: Any) -> Any:
 
 def _written(document: dict[str, Any], suffix: str) -> str:
     if suffix == ".json":
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(document, ensure_ascii=False)
     import yaml
 
     return str(yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False, allow_unicode=True))
+
+
+def _python(value: Any) -> str:
+    """The value in Python, with `dict(…)` where its keys can be arguments."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) and key.isidentifier() for key in value):
+        return f"dict({', '.join(f'{key}={_python(member)}' for key, member in value.items())})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_python, value))}]"
+    return repr(value)
 
 
 def _member(value: Any, step: str) -> Any:

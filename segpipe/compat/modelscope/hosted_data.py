@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.data import DATASETS, SegmentationDataset, load_dataset
+from segpipe.data.datasets.scanning import existing_folder
 from segpipe.data.preparing.hosted import modelscope_data
 from segpipe.errors import DownloadError, InputError, ModelNotFoundError, OfflineError
 from segpipe.hub import read_settings
 from segpipe.log import get_logger
 
-from .constants import DEFAULT_DATASET_NAMESPACE, DEFAULT_DATASET_REVISION, DownloadMode
+from .constants import DEFAULT_DATASET_NAMESPACE, DEFAULT_DATASET_REVISION, DownloadMode, UnknownMemberError
 
 logger = get_logger(__name__)
 
@@ -39,7 +40,7 @@ WITHOUT_EFFECT = frozenset(
 """Arguments with which ModelScope caches data and makes tables of it."""
 _OWN = {"data_dir", "download_mode", "root", "version", *WITHOUT_EFFECT}
 _DEPTH = 3
-"""How many folders deep a data set is looked for below the folder of its name."""
+"""Levels of folders in which a data set is looked for."""
 _KINDS = (
     (r"coco.?stuff(?!.?10k)", "coco-stuff164k"),
     (r"ade.?20k|ade.?challenge", "ade20k"),
@@ -105,16 +106,18 @@ class MsDataset:
         if ignored:
             logger.warning("MsDataset: %s has no effect in segpipe", ", ".join(ignored))
         options = {name: value for name, value in self.options.items() if name not in _OWN}
-        root = self.options.get("root") or self.options.get("data_dir")
-        if root is None and os.path.isdir(self.name):
-            return load_dataset("folder", self.name, self.split or "train", **options)
-        if root is not None:
-            return load_dataset(self._kind(), root, self.split or "train", **options)
-        return _open_below(self._kind(), self._found_folder(), self.split or "train", options)
+        return _open_below(self._folder(), self._kind(), self.split or "train", options)
 
     def to_torch_dataset(self, *_: Any, **__: Any) -> SegmentationDataset:
         """Return the data set itself, which torch's loaders take. ModelScope's arguments have no effect."""
         return self.open()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"MsDataset has no attribute {name!r}")
+        raise UnknownMemberError(
+            f"segpipe's MsDataset has no {name!r}. open() gives the data set, whose samples have an image and a label."
+        )
 
     def __len__(self) -> int:
         return len(_opened(self))
@@ -140,8 +143,11 @@ class MsDataset:
             logger.info("%s is read as %s", self.name, kind)
         return kind if kind in DATASETS else "folder"
 
-    def _found_folder(self) -> Path:
+    def _folder(self) -> Path:
         """The folder of the data set on this disk, fetched if it is not there."""
+        stated = self.options.get("root") or self.options.get("data_dir")
+        if stated is not None or os.path.isdir(self.name):
+            return existing_folder(stated or self.name)
         owner, _, bare = self.name.rpartition("/")
         hosted = f"{owner or self.namespace}/{bare}"
         data = read_settings().data
@@ -166,26 +172,29 @@ def _opened(dataset: MsDataset) -> SegmentationDataset:
     return dataset.open()
 
 
-def _open_below(kind: str, root: Path, split: str, options: Mapping[str, Any]) -> SegmentationDataset:
-    """Open the data set in a folder, or in the first folder below it that holds one. The first error is raised."""
+def _open_below(root: Path, kind: str, split: str, options: Mapping[str, Any]) -> SegmentationDataset:
+    """Open the data set in a folder, or in the first folder below it that holds one.
+
+    Where there is none of its kind, it may be a plain folder of images and labels. The first error is raised.
+    """
     first: InputError | None = None
-    for folder in _folders(root, _DEPTH):
+    for tried, folder in ((tried, folder) for tried in dict.fromkeys((kind, "folder")) for folder in _folders(root)):
         try:
-            dataset = load_dataset(kind, folder, split, **options)
+            dataset = load_dataset(tried, folder, split, **options)
         except InputError as error:
             first = first or error
             continue
-        if folder != root:
-            logger.info("%s: the data set is in %s", root, folder)
+        if folder != root or tried != kind:
+            logger.info("%s: the data set is in %s, of the kind %s", root, folder, tried)
         return dataset
     assert first is not None
     raise first
 
 
-def _folders(root: Path, depth: int) -> Iterator[Path]:
+def _folders(root: Path) -> Iterator[Path]:
     """A folder and those below it, level by level, without hidden ones."""
     level = [root]
-    for _ in range(depth):
+    for _ in range(_DEPTH):
         yield from level
         level = [
             child

@@ -199,6 +199,16 @@ def own_changes(options: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
+def is_foreign(document: Mapping[str, Any]) -> bool:
+    """Whether a document is in EasyCV's or ModelScope's words."""
+    return any(
+        key in section
+        for name, keys in (("model", ("backbone", "decode_head")), ("train", ("dataloader", "lr_scheduler", "hooks")))
+        if isinstance(section := document.get(name), Mapping)
+        for key in keys
+    )
+
+
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The values of sections that have keys of theirs, each with its path; other dicts are values."""
     if isinstance(value, Mapping) and value and path in _SECTIONS:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from segpipe.errors import UnknownNameError
-from segpipe.names import nearest_name
+from segpipe.names import did_you_mean
 
 _MODULES = (
     *("exporters", "fileio", "hub", "metainfo", "metrics", "models", "msdatasets", "outputs", "pipelines"),
@@ -46,6 +46,9 @@ _INSTEAD = {
     "PREPROCESSORS": _PREPARATION,
     "Preprocessor": _PREPARATION,
     "build_preprocessor": _PREPARATION,
+    "Registry": "segpipe.registry.Registry maps names to builders",
+    "build_from_cfg": "segpipe.registry.Registry maps names to builders",
+    "check_config": "segpipe config check FILE says what is wrong with a configuration of segpipe's",
     "TorchCustomDataset": "segpipe.DATASETS.register(name) adds a data set",
     "TorchModel": "segpipe.load_model gives the network",
     "build_model": "segpipe.load_model gives the network",
@@ -87,13 +90,9 @@ def find(name: str) -> Any:
         raise AttributeError(f"module {_package!r} has no attribute {name!r}")
     if name in _MODULES:
         return importlib.import_module(f"{_package}.{name}")
-    nearest = nearest_name(name, _names)
-    hint = f"Did you mean {nearest}?" if nearest else f"It offers {', '.join(sorted(_names))}."
-    raise NotOfferedError(
-        f"segpipe.compat.modelscope has no {name!r}. {_INSTEAD[name]}."
-        if name in _INSTEAD
-        else f"segpipe.compat.modelscope has no {name!r}. {hint}"
-    )
+    instead = f" {_INSTEAD[name]}." if name in _INSTEAD else did_you_mean(name, _names)
+    everything = f" Its __all__ lists the {len(_names)} names that it has."
+    raise NotOfferedError(f"segpipe.compat.modelscope has no {name!r}.{instead or everything}")
 
 
 class _Names(ModuleType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from segpipe.trainers.trainer import Trainer
 from .constants import Trainers
 from .documents import Config
 from .downloads import configuration_of
-from .keys import own_changes
+from .keys import is_foreign, own_changes
 
 logger = get_logger(__name__)
 
@@ -105,7 +106,8 @@ def build_trainer(
     """Build a trainer as ModelScope does; see `segpipe.build_trainer` for the arguments.
 
     `cfg_options` takes EasyCV's keys, see `keys.own_changes`. `cfg_modify_fn` gets the model's configuration.json as a
-    `Config`, and what it changes is a change by key. `device="gpu"` is the CPU where there is no GPU.
+    `Config`, and what it changes is a change by key; so is what differs from the model in a `cfg_file` of EasyCV's.
+    `device="gpu"` is the CPU where there is no GPU.
 
     Raises:
         ConfigurationError: a key has no counterpart here; the message says what to use.
@@ -116,9 +118,9 @@ def build_trainer(
     chosen = _without_ignored({**(default_args or {}), **arguments})
     revision, modify = chosen.pop("model_revision", None), chosen.pop("cfg_modify_fn", None)
     model = chosen.get("model")
-    if isinstance(model, str) and (revision is not None or modify is not None):
+    if isinstance(model, str) and not {revision, modify, chosen.get("cfg_file")} <= {None}:
         chosen["model"] = Hub().resolve(model, revision)
-    changes = _modifications(chosen, modify) if modify is not None else {}
+    changes = _modifications(chosen, modify)
     changes |= {key: chosen.pop(key) for key in ("use_fp16",) if key in chosen}
     if chosen.pop("compile", False):
         changes["train.compile"] = True
@@ -145,20 +147,42 @@ def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name not in WITHOUT_EFFECT}
 
 
-def _modifications(arguments: Mapping[str, Any], modify: Callable[[Config], Config]) -> dict[str, Any]:
-    """What a function changes in the configuration that the trainer begins with, by key."""
-    cfg_file, model = arguments.get("cfg_file"), arguments.get("model")
-    if cfg_file is not None:
-        config = Config.from_file(cfg_file)
-    elif model is not None:
-        config = configuration_of(model if isinstance(model, ModelFolder) else Hub().resolve(model))
-    else:
-        raise InputError("cfg_modify_fn has nothing to change. Give model, or cfg_file.")
-    before = config.to_dict()
-    after = modify(config)
+def _modifications(arguments: dict[str, Any], modify: Callable[[Config], Config] | None) -> dict[str, Any]:
+    """What a file in EasyCV's words has other than the model, and what a function changes, by key.
+
+    Such a file is taken out of the arguments: what the run is made of are the model and these changes.
+    """
+    stated = Config.from_file(arguments["cfg_file"]) if arguments.get("cfg_file") else None
+    is_theirs = stated is not None and is_foreign(stated)
+    if modify is None and not is_theirs:
+        return {}
+    before = configuration_of(_folder(arguments)) if stated is None or is_theirs else stated
+    after = copy.deepcopy(before if stated is None else stated)
+    if is_theirs:
+        del arguments["cfg_file"]
+    if modify is not None:
+        after = modify(after)
     if not isinstance(after, Mapping):
         raise InputError(f"cfg_modify_fn gave {type(after).__name__}; it must return the configuration.")
-    return _differences(before, Config(after).to_dict())
+    return _differences(_listed(before), _listed(Config(after)))
+
+
+def _folder(arguments: Mapping[str, Any]) -> ModelFolder:
+    model = arguments.get("model")
+    if model is None:
+        raise InputError("There is no model whose configuration could be changed. Give model.")
+    return model if isinstance(model, ModelFolder) else Hub().resolve(model)
+
+
+def _listed(config: Config) -> dict[str, Any]:
+    """The document with lists for tuples, which JSON does not tell from each other."""
+    return {key: _with_lists(value) for key, value in config.to_dict().items()}
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_lists(member) for key, member in value.items()}
+    return [_with_lists(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -183,6 +207,12 @@ def _device(device: str) -> str | None:
 
 def _apply_checkpoint(trainer: Trainer, path: Path) -> None:
     """Put the weights of a file into a trainer's network; a classifier of other classes stays as it is."""
+    if not os.path.exists(path):
+        work_dir = trainer.parts.work_dir
+        raise InputError(
+            f"There is no checkpoint {path}. segpipe's own are {work_dir}/model, the best weights, and "
+            f"{work_dir}/checkpoints, from which train() goes on by itself. Give one of these, or another file."
+        )
     if os.path.isdir(path):
         path = ModelFolder.open(path).require_weights()
     tensors = read_tensors(path)
