@@ -13,6 +13,7 @@ from dataset_material import put_image, put_label
 
 from segpipe.data import load_dataset
 from segpipe.data.datasets.named_files import NamedFiles
+from segpipe.data.split_checks import check_splits
 from segpipe.errors import InputError
 
 SQUARE = [[1, 0, 3, 0, 3, 2, 1, 2]]
@@ -57,7 +58,7 @@ def test_roboflows_export_opens_as_it_is(tmp_path):
         assert dataset.labels.names == ("cat", "dog")
         assert f"{folder}/{folder}_jpg.rf" in dataset[0].name
         assert dataset[0].label.tolist() == LABEL
-    assert [note.kind for note in dataset.notes] == ["left-out"]
+    assert [note.kind for note in dataset.notes] == ["assumed"]
     assert "cats-dogs" in dataset.notes[0].what
 
 
@@ -120,6 +121,34 @@ def test_paths_begin_at_the_root_or_the_current_folder(tmp_path, monkeypatch):
         assert Path(dataset[0].name).resolve() == tmp_path / "set/Images/Valid/a.jpg"
     dataset = load_dataset("coco-annotations", "set", "val", images="other")
     assert Path(dataset[0].name).resolve() == tmp_path / "other/a.jpg"
+
+
+def test_a_check_goes_on_without_images_that_are_not_there(tmp_path):
+    names = ("a.jpg", "gone.jpg", "b.jpg")
+    put_document(tmp_path, document(*names), "annotations/train.json", "train/a.jpg", "train/b.jpg")
+    train, val = check_splits("coco-annotations", tmp_path, ["train", "val"])
+    assert (train.num_pictures, train.classes[0].pixels) == (2, 8)
+    assert [(group.kind, group.total) for group in train.groups if group.severity == "error"] == [("list", 1)]
+    assert "gone.jpg is not in" in str(train.groups[0].findings[0])
+    assert "val_share" in val.groups[0].findings[0].fix
+
+
+def test_each_split_has_its_own_options_and_a_single_document_is_divided(tmp_path):
+    for name in ("one.json", "two.json"):
+        put_document(
+            tmp_path, document(f"{name[:3]}1.jpg", f"{name[:3]}2.jpg"), name, f"{name[:3]}1.jpg", f"{name[:3]}2.jpg"
+        )
+    options = {"train.annotations": "one.json", "val": {"annotations": "two.json"}}
+    names = [
+        [Path(sample.name).name for sample in load_dataset("coco-annotations", tmp_path, split, **options)]
+        for split in ("train", "val")
+    ]
+    assert names == [["one1.jpg", "one2.jpg"], ["two1.jpg", "two2.jpg"]]
+    parts = [
+        load_dataset("coco-annotations", tmp_path, split, annotations="one.json", val_share=0.5)
+        for split in ("train", "val")
+    ]
+    assert [len(part) for part in parts] == [1, 1]
 
 
 @pytest.mark.parametrize(

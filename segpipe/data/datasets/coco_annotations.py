@@ -12,7 +12,8 @@ from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
 
 from ..annotation_files import read_annotations
-from .coco_documents import Category, Image, fill_sizes, key_of, read_classes, warn
+from ..faults import log_or_collect
+from .coco_documents import Category, Image, fill_sizes, key_of, read_classes
 from .coco_drawing import draw_objects
 from .coco_files import find_document, locate_images
 from .coco_objects import IGNORED, Annotation, Objects, sort_out
@@ -98,22 +99,23 @@ def build_coco_annotations(
     used = {key_of(identity) for identity in {annotation.category_id for annotation in document.annotations}}
     classes = read_classes(document.categories, used, path, background=background)
     paths = locate_images(document.images, folder, split, document=path, folder=images)
-    fill_sizes(document.images, paths, path)
+    found = [image for image in document.images if image.key in paths]
+    fill_sizes(found, paths, path)
     objects, odd = sort_out(document.images, document.annotations, classes.numbers, path)
     without_masks = [
         image
-        for image in document.images
+        for image in found
         if background is None and not any(shape.mask is not None for shape in objects[image.key].shapes)
     ]
     left_out = {image.key for image in without_masks}
     value = IGNORED if classes.background is None else classes.background
     reader = AnnotationReader(str(path), {key: msgspec.json.encode(found) for key, found in objects.items()}, value)
-    pairs = [Pair(paths[key], f"{path}#{key}", reader) for key in objects if key not in left_out]
+    pairs = [Pair(paths[image.key], f"{path}#{image.key}", reader) for image in found if image.key not in left_out]
     logger.info("%s: %d of %d images are used", path, len(pairs), len(document.images))
     return SegmentationDataset(
         "coco-annotations",
         split,
         classes.labels,
         tuple(sorted(pairs, key=lambda pair: pair.image)),
-        notes=warn(path, [*classes.notes, *odd.findings([image.file_name for image in without_masks])]),
+        notes=log_or_collect([*classes.notes, *odd.findings([image.file_name for image in without_masks])], path),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,15 +13,13 @@ from PIL import ImageColor
 
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
-from segpipe.log import get_logger
 from segpipe.names import listing
 
 from ..annotation_files import check_size
-from ..findings import SEVERITIES, Finding
+from ..faults import log_or_collect
+from ..findings import Finding
 from ..images import read_image
 from ..labels import Color, build_label_set
-
-logger = get_logger(__name__)
 
 Id = int | float | str
 """Tools write 1, 1.0, "1" and "1.0"; `key_of` makes one of them."""
@@ -148,19 +145,10 @@ def fill_sizes(images: Sequence[Image], paths: Mapping[str, str], document: Path
         image.height, image.width = read_image(paths[image.key]).shape[:2]
     if missing:
         names = listing([image.file_name for image in missing])
-        logger.info(
-            "%s: images without a size there, which have that of their file: %d (%s)", document, len(missing), names
-        )
+        text = f"images without a size there, which have that of their file: {len(missing)} ({names})"
+        log_or_collect([Finding("assumed", str(document), text, "Write height and width to open it faster")], document)
     for image in images:
         check_size(*image.size, origin=f"{document}: {image.file_name}")
-
-
-def warn(document: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Log what was found in a document, one line each, and give it back."""
-    for finding in findings:
-        level = logging.INFO if SEVERITIES[finding.kind] == "note" else logging.WARNING
-        logger.log(level, "%s: %s. %s", document, finding.what, finding.fix)
-    return tuple(findings)
 
 
 def refuse_twice(problem: str, values: Sequence[str | None]) -> None:
@@ -211,5 +199,5 @@ def _group_of(category: Category) -> str:
 
 def _group_notes(groups: Sequence[Category], document: Path) -> tuple[Finding, ...]:
     names = listing([str(group.name) for group in groups])
-    what = f"category that only groups others and has no object, which is no class: {names}"
-    return (Finding("left-out", str(document), what, "Give it objects if it should be one"),) if groups else ()
+    what = f"the first category only groups others and has no object, so that it is no class: {names}"
+    return (Finding("assumed", str(document), what, "Give it objects if it should be one"),) if groups else ()

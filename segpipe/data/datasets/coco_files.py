@@ -8,17 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segpipe import advice
-from segpipe.errors import InputError
-from segpipe.log import get_logger
+from segpipe.errors import InputError, MissingSplitError
 from segpipe.names import listing
 
+from ..faults import Fault, log_or_collect, raise_or_collect
+from ..findings import Finding
 from ..picture_folders import PICTURE_SUFFIXES
 from .coco_documents import Image, distinct, refuse_twice
 from .named_files import NamedFiles, list_files
 from .places import AnyPath, find_below
-from .splits import canonical, names_of
-
-logger = get_logger(__name__)
+from .splits import ALL, canonical, names_of
 
 _SPLITS = ("train", "val", "test")
 _FOLDERS = ("images/{}2017", "{}2017", "images/{}", "{}", "images")
@@ -42,7 +41,8 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
         given: its path below the root or the current folder, if the caller names one.
 
     Raises:
-        InputError: there is no such file, or more than one of those that are not in the patterns.
+        MissingSplitError: there is no such file.
+        InputError: the given one is not there, or there is more than one that is not in the patterns.
     """
     usual = (find_below(root, pattern.format(name)) for pattern in patterns for name in names_of(split))
     places = usual if given is None else (place_below(root, given),)
@@ -50,17 +50,19 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
     if found is not None:
         return found
     is_panoptic = "panoptic" in patterns[0]
-    candidates, why = _others(root, split, is_panoptic=is_panoptic) if given is None else ([], "")
-    if len(candidates) == 1:
-        logger.info("%s is taken for %s: it is the only JSON in %s that %s", candidates[0], split, root, why)
-        return candidates[0]
-    if candidates:
+    how = f"Give its path below the root as {advice.option('annotations')}."
+    if given is not None:
+        raise InputError(f"{root} does not hold {what} of {split}. Looked for {os.fspath(given)}. {how}")
+    candidates, why = _others(root, split, is_panoptic=is_panoptic)
+    if not candidates:
+        looked_for = _spelt(patterns, split)
+        raise MissingSplitError(f"{root} does not hold {what} of {split}. Looked for {looked_for}. {how}")
+    if len(candidates) > 1:
         several = listing([path.relative_to(root).as_posix() for path in candidates])
-        problem = f"{root} has several JSON files that may be {what} of {split}: {several}."
-    else:
-        looked_for = _spelt(patterns, split) if given is None else os.fspath(given)
-        problem = f"{root} does not hold {what} of {split}. Looked for {looked_for}."
-    raise InputError(f"{problem} Give its path below the root as {advice.option('annotations')}.")
+        raise InputError(f"{root} has several JSON files that may be {what} of {split}: {several}. {how}")
+    text = f"{candidates[0]} is taken for {split}: it is the only JSON in {root} that {why}"
+    log_or_collect([Finding("assumed", str(candidates[0]), text, f"If it is another: {advice.option('annotations')}")])
+    return candidates[0]
 
 
 def place_below(root: Path, given: AnyPath) -> Path:
@@ -105,7 +107,7 @@ def _words(path: Path, root: Path) -> set[str]:
 def locate_images(
     images: Sequence[Image], root: Path, split: str, *, document: Path, folder: AnyPath | None = None
 ) -> dict[str, str]:
-    """Return the path of each image by its key.
+    """Return the path of each image by its key; inside `collect_faults`, of those that are there.
 
     They lie in one of the usual folders, beside the document, or anywhere below the root except in folders of other
     splits; it is the first of these that has all of them.
@@ -127,43 +129,66 @@ def locate_images(
     existing = [path for path in dict.fromkeys(candidates) if os.path.isdir(path)]
     others = [path for path in (document.parent, root) if folder is None and path not in existing]
     names = [image.file_name for image in images]
-    paths = next(
-        (found for place in (*existing, *others) if None not in (found := _paths(place, names, split)) and found), None
-    )
-    if paths is None:
+    place, paths = _best_place([*existing, *others], names, split)
+    if not any(paths):
         looked_for = _spelt(_FOLDERS, split) if folder is None else os.fspath(folder)
-        raise InputError(_not_there(names, existing, looked_for, root, split, document))
-    refuse_twice(f"{document} has two names for the image", paths)
-    moved = [(name, path) for name, path in zip(names, paths, strict=True) if not str(path).endswith(name)]
-    if moved:
-        logger.info("%s: %d images are found by the end of their names: %s is %s", document, len(moved), *moved[0])
-    return dict(zip((image.key for image in images), map(str, paths), strict=True))
+        raise InputError(_nothing_there(names, existing, looked_for, root, split, document))
+    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing:
+        raise_or_collect(_not_there(names, missing, place, document))
+    found = {image.key: (image.file_name, path) for image, path in zip(images, paths, strict=True) if path is not None}
+    refuse_twice(f"{document} has two names for the image", [path for _, path in found.values()])
+    _say_what_was_moved([(name, path) for name, path in found.values() if not path.endswith(name)], document)
+    return {key: path for key, (_, path) in found.items()}
 
 
-def _paths(place: Path, names: Sequence[str], split: str) -> list[str | None]:
-    """Return the file of each name, in a folder without those of other splits."""
+def _best_place(places: Sequence[Path], names: Sequence[str], split: str) -> tuple[Path, list[str | None]]:
+    """Return the first folder that has all files of these names, else the one that has most, and the files."""
     others = {spelling for known in _SPLITS if known != canonical(split) for spelling in names_of(known)}
-    files = NamedFiles(list_files(place, PICTURE_SUFFIXES, is_other=lambda name: canonical(name) in others))
-    return [files.find(name) for name in names]
+    best: tuple[Path, list[str | None]] = (places[0], [None for _ in names])
+    for place in places:
+        files = NamedFiles(
+            list_files(place, PICTURE_SUFFIXES, is_other=lambda name: split != ALL and canonical(name) in others)
+        )
+        paths = [files.find(name) for name in names]
+        if None not in paths:
+            return place, paths
+        best = (place, paths) if paths.count(None) < best[1].count(None) else best
+    return best
 
 
-def _not_there(
+def _nothing_there(
     names: Sequence[str], existing: Sequence[Path], looked_for: str, root: Path, split: str, document: Path
 ) -> str:
-    how = f"give their folder below the root as {advice.option('images')}."
     if not names:
         return f"{document} lists no images; at least one is needed. Name another file."
-    if not existing:
-        return (
-            f"{root} has no folder with the images of {split} that {document} lists. Looked for {looked_for}. Put them "
-            f"there, or {how}"
-        )
-    found = _paths(existing[0], names, split)
-    missing = [name for name, path in zip(names, found, strict=True) if path is None]
+    if existing:
+        return _not_there(names, names, existing[0], document).message
     return (
-        f"{document} names {len(names)} images, {len(missing)} of which are not in {existing[0]}: {listing(missing)}. "
-        f"All of them are needed. Add them, or {how}"
+        f"{root} has no folder with the images of {split} that {document} lists. Looked for {looked_for}. Put them "
+        f"there, or {_how_to_say('images')}."
     )
+
+
+def _not_there(names: Sequence[str], missing: Sequence[str], place: Path, document: Path) -> Fault:
+    message = (
+        f"{document} names {len(names)} images, {len(missing)} of which are not in {place}: {listing(missing)}. "
+        f"All of them are needed. Add them, or {_how_to_say('images')}."
+    )
+    fix = f"Add them, or {_how_to_say('images')}"
+    return Fault(message, tuple(Finding("list", str(document), f"{name} is not in {place}", fix) for name in missing))
+
+
+def _how_to_say(option: str) -> str:
+    return f"give their folder below the root as {advice.option(option)}"
+
+
+def _say_what_was_moved(moved: Sequence[tuple[str, str]], document: Path) -> None:
+    if moved:
+        name, path = moved[0]
+        text = f"{len(moved)} images are found by the end of their names: {name} is {path}"
+        fix = f"If they are others, {_how_to_say('images')}"
+        log_or_collect([Finding("assumed", str(document), text, fix)], document)
 
 
 def locate_labels(names: Sequence[str], folder: Path, document: Path) -> list[str]:
@@ -178,7 +203,6 @@ def locate_labels(names: Sequence[str], folder: Path, document: Path) -> list[st
     if missing or not names:
         raise InputError(
             f"{document} names {len(names)} labels, {len(missing)} of which are not in {folder}: "
-            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or give their folder below the "
-            f"root as {advice.option('masks')}."
+            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or {_how_to_say('masks')}."
         )
     return [str(path) for path in paths]

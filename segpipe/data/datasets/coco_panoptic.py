@@ -12,10 +12,11 @@ from segpipe.errors import InputError
 from segpipe.names import listing
 
 from ..annotation_files import read_annotations
+from ..faults import log_or_collect
 from ..findings import Finding, Kind
 from ..label_files import read_color_label
 from ..labels import ColorTable
-from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, refuse_twice, warn
+from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, refuse_twice
 from .coco_files import find_document, locate_images, locate_labels, place_below
 from .dataset import Pair, SegmentationDataset
 from .loading import DATASETS
@@ -96,7 +97,7 @@ def build_coco_panoptic(
     used = {key_of(segment.category_id) for each in document.annotations for segment in each.segments_info}
     classes = read_classes(document.categories, used, path)
     pictures = locate_images(document.images, folder, split, document=path, folder=images)
-    fill_sizes(document.images, pictures, path)
+    fill_sizes([image for image in document.images if image.key in pictures], pictures, path)
     known = [annotation for annotation in document.annotations if annotation.key in pictures]
     refuse_twice(f"{path} has two labels for the image with the id", [annotation.key for annotation in known])
     refuse_twice(f"{path} has two images with the label", [annotation.file_name for annotation in known])
@@ -105,17 +106,16 @@ def build_coco_panoptic(
     masks_of = dict(zip(names, locate_labels(names, mask_folder, path), strict=True))
     reader = PanopticReader({masks_of[each.file_name]: _pack(each, classes.numbers) for each in known})
     pairs = [Pair(pictures[annotation.key], masks_of[annotation.file_name], reader) for annotation in known]
-    notes = warn(path, [*classes.notes, *_findings(document, pictures, classes.numbers, str(path))])
+    notes = log_or_collect([*classes.notes, *_findings(document, classes.numbers, str(path))], path)
     by_image = tuple(sorted(pairs, key=lambda pair: pair.image))
     return SegmentationDataset("coco-panoptic", split, classes.labels, by_image, notes=notes)
 
 
-def _findings(
-    document: Document, pictures: Mapping[str, str], numbers: Mapping[str, int], path: str
-) -> Sequence[Finding]:
+def _findings(document: Document, numbers: Mapping[str, int], path: str) -> Sequence[Finding]:
     """What is dropped, by kind."""
     labelled = {annotation.key for annotation in document.annotations}
-    foreign = [annotation.file_name for annotation in document.annotations if annotation.key not in pictures]
+    listed = {image.key for image in document.images}
+    foreign = [annotation.file_name for annotation in document.annotations if annotation.key not in listed]
     unlabelled = [image.file_name for image in document.images if image.key not in labelled]
     segments = (segment for annotation in document.annotations for segment in annotation.segments_info)
     unknown = [key for segment in segments if (key := key_of(segment.category_id)) not in numbers]
