@@ -21,7 +21,7 @@ from segpipe.hub.storage import check_free_space, is_finished, link_or_copy, rem
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from ..sources import PICTURE_SUFFIXES
+from ..picture_folders import PICTURE_SUFFIXES
 from .archives import unpack
 
 logger = get_logger(__name__)
