@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.data import SegmentationDataset
 from segpipe.data.findings import TITLES, Report
 from segpipe.data.linter import look_at
@@ -36,7 +36,9 @@ SWITCH = "To train on it as it is, leave this look out: --skip-data-check, or ch
 
 def _look(train: Any, evaluation: Any) -> str:
     """What is wrong, or an empty text; warnings are logged."""
-    _warn_of_shared_pictures(train, evaluation)
+    error = _compare_images(train, evaluation)
+    if error:
+        return error
     for dataset in (train, evaluation):
         if dataset is None:
             continue
@@ -66,15 +68,25 @@ def _text(report: Report, looked: str, where: str) -> str:
     return "\n".join([*lines, f"segpipe data check reads all of it. {SWITCH}"])
 
 
-def _warn_of_shared_pictures(train: Any, evaluation: Any) -> None:
+def _compare_images(train: Any, evaluation: Any) -> str:
+    """Return why these are one split under two names, or an empty text; single images in both are warned of."""
     if not (isinstance(train, SegmentationDataset) and isinstance(evaluation, SegmentationDataset)):
-        return
-    shared = {pair.image for pair in train.pairs} & {pair.image for pair in evaluation.pairs}
+        return ""
+    evaluated = {pair.image for pair in evaluation.pairs}
+    shared = evaluated & {pair.image for pair in train.pairs}
+    if shared == evaluated and evaluation.split not in train.split.split("+"):
+        own = f"{advice.option('train.annotations')} and {advice.option(f'{evaluation.split}.annotations')}"
+        return (
+            f"All {len(shared):,} images of {evaluation.name} {evaluation.split} are trained on as well, such as "
+            f"{min(shared)}, so that the scores would say nothing. An option that names files holds for all splits: "
+            f"give each its own, such as {own}, or hold out a share: {advice.argument('val_share', 0.1)}. {SWITCH}"
+        )
     if shared:
         logger.warning(
-            "%d of %d pictures to evaluate on are trained on as well, such as %s: the scores will be too good. Choose "
+            "%d of %d images to evaluate on are trained on as well, such as %s: the scores will be too good. Choose "
             "another split or another file of annotations.",
             len(shared),
-            len({pair.image for pair in evaluation.pairs}),
+            len(evaluated),
             min(shared),
         )
+    return ""

@@ -1,6 +1,7 @@
 """The look at the labels before the first step, and labels of which nothing can be learnt at run time."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,7 +69,15 @@ def test_all_parts_of_mixed_data_are_looked_at(recipe, data_root, tmp_path, capl
 def test_pictures_in_both_splits_are_warned_of(recipe, data_root, tmp_path, caplog):
     data = load_dataset("folder", data_root, "train", names=NAMES)
     build(recipe, data_root, tmp_path / "run", eval_dataset=data, max_steps=1).train()
-    assert "5 of 5 pictures to evaluate on are trained on as well" in caplog.text
+    assert "5 of 5 images to evaluate on are trained on as well" in caplog.text
+
+
+def test_one_split_under_two_names_is_refused(recipe, data_root, tmp_path):
+    """As where an option that names the files holds for both."""
+    data = load_dataset("folder", data_root, "train", names=NAMES)
+    trainer = build(recipe, data_root, tmp_path / "run", eval_dataset=replace(data, split="val"))
+    with pytest.raises(InputError, match=r"All 5 images of data val are .*val\.annotations.*val_share"):
+        trainer.train()
 
 
 class Foreign:
