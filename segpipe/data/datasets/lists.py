@@ -6,7 +6,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from ..faults import Fault
 from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES
 from ..picture_folders import PICTURE_SUFFIXES
+from .named_files import NamedFiles, list_files
 from .places import normalize_name
 
 _ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))
@@ -27,7 +28,6 @@ _TWO_NAMES = re.compile(rf"(.*?(?:{_ENDING}))\s+(\S.*?(?:{_ENDING}))(?:\s.*)?", 
 """Two names of files with blanks between; a name may hold blanks, too."""
 _QUOTES = "\"'"
 _LONGEST_LINE = 8192
-_MOST_PARTS = 64
 _CORRECT = "Correct the list, or add the files"
 
 
@@ -87,70 +87,59 @@ def once_each(rows: Sequence[Row], path: Path) -> tuple[list[Row], list[Fault]]:
 def select(images: Mapping[str, Path], rows: Sequence[Row], path: Path) -> tuple[dict[str, Path], list[Fault]]:
     """Return the images that a list of one column names, in its order, and what is wrong with the list.
 
-    A name is a path below the folder of the images, with or without its ending; leading folders that it has besides,
-    such as those of another machine, do not count.
+    A name is a path below the folder of the images, with or without its ending, or any that `NamedFiles` understands.
     """
-    known = {_normal(name): key for key in images for name in (key, f"{key}{_ending_of(key, images[key])}")}
-    found = {row.image: _look_up(row.image, known) for row in rows}
+    keys = NamedFiles({name: key for key, image in images.items() for name in (f"{key}{_ending_of(key, image)}", key)})
+    found = {row.image: keys.find(normalize_name(row.image)) for row in rows}
     missing = [name for name, key in found.items() if key is None]
-    keys = [key for key in found.values() if key is not None]
+    chosen = [key for key in found.values() if key is not None]
     message = (
         f"{path} names {len(missing)} pictures that are not there: {listing(missing)}. Names are like "
         f"{next(iter(images), 'none')!r}. Correct the list or add the pictures."
     )
     faults = _faults(message, path, [f"{name} is not there" for name in missing], _CORRECT)
-    if len(set(keys)) < len(keys):
+    if len(set(chosen)) < len(chosen):
         text = "names a picture with and without its ending"
         faults += _faults(f"{path} {text}. Name each one once.", path, [text], "Name each image once.")
-    return {key: images[key] for key in keys}, faults
+    return {key: images[key] for key in chosen}, faults
 
 
-class FileFinder:
-    """Finds the files that a list names below a root.
+def find_listed(
+    rows: Sequence[Row], path: Path, root: Path, folders: tuple[Path, Path]
+) -> tuple[list[tuple[str, str]], list[Fault]]:
+    """Return the images and labels that a list of two columns names, in its order, and what is wrong with the list.
 
-    A name is a path below one of the folders, with / or \\ between its parts, in any case of its ending. Leading
-    folders that are not there, such as those of the machine that the list was written on, do not count.
+    A name is a path below the root, the list's folder, or that of all images or labels; see `NamedFiles`.
+
+    Args:
+        rows: of the list.
+        path: the list.
+        root: the data set's folder, which has all of the files.
+        folders: where images and labels lie without a list.
     """
-
-    def __init__(self, root: Path, folders: Sequence[Path]) -> None:
-        self._root = os.path.normpath(root)
-        self._folders = tuple(dict.fromkeys(os.path.normpath(folder) for folder in folders))
-        self._known: dict[str, dict[str, str]] = {}
-
-    def find(self, name: str) -> str | None:
-        """Return the path of a file, or None."""
-        for tail in _tails(name):
-            for folder in self._folders:
-                path = os.path.normpath(os.path.join(folder, tail))
-                if self._is_below(path):
-                    parent, last = os.path.split(path)
-                    found = self._names(parent).get(_normal(last))
-                    if found is not None:
-                        return os.path.join(parent, found)
-        return None
-
-    def _is_below(self, path: str) -> bool:
-        if self._root == os.curdir:
-            return not os.path.isabs(path) and path.split(os.sep)[0] != os.pardir
-        return path.startswith(os.path.join(self._root, ""))
-
-    def _names(self, folder: str) -> dict[str, str]:
-        if folder not in self._known:
-            try:
-                entries = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-            except (OSError, ValueError):
-                entries = []
-            self._known[folder] = {_normal(name): name for name in entries}
-        return self._known[folder]
-
-
-def missing_files(names: Sequence[str], path: Path) -> list[Fault]:
-    """Return the fault of a list that names files which are not there."""
+    places = [root, path.parent] if _is_below(path.parent, root) else [root]
+    common = [NamedFiles(list_files(place, _ENDINGS)) for place in dict.fromkeys(places)]
+    own = [NamedFiles(list_files(folder, _ENDINGS)) for folder in folders]
+    pairs: list[tuple[str, str]] = []
+    missing: list[str] = []
+    for row in rows:
+        image, label = _find(row.image, [*common, own[0]]), _find(row.label or "", [*common, own[1]])
+        missing += [name for name, file in ((row.image, image), (row.label, label)) if name and file is None]
+        if image is not None and label is not None:
+            pairs.append((image, label))
     message = (
-        f"{path} names {len(names)} files that are not there: {listing(names)}. Paths begin at the root of the data "
-        f"set or at the list's folder. {_CORRECT}."
+        f"{path} names {len(missing)} files that are not there: {listing(missing)}. Paths begin at the root of the "
+        f"data set or at the list's folder. {_CORRECT}."
     )
-    return _faults(message, path, [f"{name} is not there" for name in names], _CORRECT)
+    return pairs, _faults(message, path, [f"{name} is not there" for name in missing], _CORRECT)
+
+
+def _find(name: str, places: Sequence[NamedFiles]) -> str | None:
+    return next((path for files in places if (path := files.find(name)) is not None), None)
+
+
+def _is_below(folder: Path, root: Path) -> bool:
+    return os.path.normpath(root) in map(str, (Path(os.path.normpath(folder)), *Path(os.path.normpath(folder)).parents))
 
 
 def _read_lines(path: Path) -> tuple[str, ...]:
@@ -198,25 +187,8 @@ def _without_comment(line: str) -> str:
     return before.rstrip() if is_comment else line
 
 
-def _tails(name: str) -> Iterator[str]:
-    """Yield a path as it is, then with one more of its leading folders taken off each time."""
-    parts = [part for part in re.split(r"[\\/]+", name) if part not in ("", ".")][-_MOST_PARTS:]
-    return (os.path.join(*parts[start:]) for start in range(len(parts)))
-
-
-def _look_up(name: str, known: Mapping[str, str]) -> str | None:
-    tails = (name, *(tail.replace(os.sep, "/") for tail in _tails(name)))
-    return next((known[_normal(tail)] for tail in tails if _normal(tail) in known), None)
-
-
 def _ending_of(key: str, path: Path) -> str:
     return normalize_name(path.name)[len(key.rpartition("/")[2]) :]
-
-
-def _normal(name: str) -> str:
-    """Return a name with composed letters and its ending in lower case."""
-    stem, ending = os.path.splitext(normalize_name(name))
-    return f"{stem}{ending.lower()}"
 
 
 def _faults(message: str, path: Path, texts: Sequence[str], fix: str) -> list[Fault]:

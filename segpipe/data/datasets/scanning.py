@@ -20,7 +20,7 @@ from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES, read_label
 from ..picture_folders import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
-from .lists import FileFinder, Row, has_labels, missing_files, once_each, read_rows, select
+from .lists import Row, find_listed, has_labels, once_each, read_rows, select
 from .name_marks import NO_MARK, Mark, apply_mark, find_marks, other_suffixes, tell_apart
 from .places import AnyPath, existing_folder, find_below, find_files, group_files, has_files, same_name, walk
 from .splits import canonical
@@ -258,16 +258,11 @@ def _no_labels(
 def _scan_listed(folder: Path, layout: Layout, path: Path, rows: Sequence[Row]) -> _Scan:
     """Take the images and labels that a list of two columns names."""
     kept, faults = once_each(rows, path)
-    above = [folder, path.parent]
-    finders = [FileFinder(folder, [*above, find_below(folder, part)]) for part in (layout.images, layout.labels)]
-    found = [(row, finders[0].find(row.image), finders[1].find(row.label or "")) for row in kept]
-    missing = [
-        name for row, image, label in found for name, file in ((row.image, image), (row.label, label)) if not file
-    ]
+    places = find_below(folder, layout.images), find_below(folder, layout.labels)
+    found, wrong = find_listed(kept, path, folder, places)
     read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
-    pairs = tuple(Pair(image, label, read) for _, image, label in found if image and label)
-    faults += missing_files([str(name) for name in missing], path)
-    return _Scan(path, layout.label_set, pairs, tuple(faults))
+    pairs = tuple(Pair(image, label, read) for image, label in found)
+    return _Scan(path, layout.label_set, pairs, tuple(faults + wrong))
 
 
 def _list_of(folder: Path, layout: Layout) -> Path | None:
