@@ -127,6 +127,13 @@ def test_a_split_is_found_by_any_spelling(tmp_path, asked, there):
     assert len(load_dataset("folder", tmp_path, asked, names=NAMES)) == 1
 
 
+def test_another_spelling_is_said(tmp_path, caplog):
+    put_pairs(tmp_path, [("images/valid/a.jpg", "labels/val/a.png")])
+    with caplog.at_level(logging.INFO, logger="segpipe"):
+        load_dataset("folder", tmp_path, "val", names=NAMES)
+    assert f"{tmp_path}/images/valid is taken for images/val." in caplog.messages
+
+
 @pytest.mark.parametrize("name", ["camvid", "street-scenes", "ade20k", "pascal-context"])
 def test_a_published_data_set_knows_other_spellings_too(tmp_path, name):
     images, labels = {"ade20k": ("images/{}", "annotations/{}"), "pascal-context": ("{}/image", "{}/label")}.get(

@@ -82,9 +82,10 @@ def test_one_sample_and_data_without_names_are_refused(tmp_path):
         hold_out([1, 2, 3], 0.5)
 
 
-def test_classified_images_are_held_out_too(tmp_path):
+@pytest.mark.parametrize("top", ["train/", "Training/", ""])
+def test_classified_images_are_held_out_too(tmp_path, top):
     for index in range(30):
-        put_image(tmp_path, f"train/{'cat' if index % 2 else 'dog'}/{index}.png")
+        put_image(tmp_path, f"{top}{'cat' if index % 2 else 'dog'}/{index}.png")
     train, val = (load_dataset("class-folders", tmp_path, split, val_share=0.3) for split in ("train", "val"))
     assert len(train) + len(val) == 30
     assert not set(train.paths) & set(val.paths)

@@ -11,7 +11,7 @@ from typing import Any
 
 from segpipe.configuration import LabelSet
 from segpipe.configuration.label_values import read_class_names
-from segpipe.errors import InputError
+from segpipe.errors import InputError, MissingSplitError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
@@ -20,7 +20,8 @@ from ..picture_folders import PICTURE_SUFFIXES
 from .classification import ClassificationDataset, build_classification_dataset
 from .lists import read_names
 from .loading import DATASETS
-from .places import AnyPath, existing_folder
+from .places import AnyPath, existing_folder, find_below
+from .splits import ALL, names_of
 
 logger = get_logger(__name__)
 
@@ -28,7 +29,6 @@ NAME_FILES = ("classes.txt", "LOC_synset_mapping.txt", "synset_words.txt")
 """Where a folder may say what its classes are called; the first that is there counts."""
 LISTS = ("{}.txt", "meta/{}.txt", "splits/{}.txt")
 """Where lists of pictures are looked for."""
-_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test",)}
 
 Classes = Mapping[str, int]
 """What a folder or a list calls a class → class index."""
@@ -65,25 +65,27 @@ def build_class_folders(
 
     Args:
         root: the folder.
-        split: train, val, …
+        split: train, val, …, or all, where the folders of the classes lie in the root.
         names: the file of names, or the names of the classes in the order of their folders; None: classes.txt or
             ImageNet's own file, if there is one.
         split_file: a list of pictures with their classes, instead of the folders.
     """
     folder = existing_folder(root)
     listing = _find_list(folder, split, split_file)
-    base = next((folder / name for name in _FOLDERS.get(split, (split,)) if os.path.isdir(folder / name)), None)
-    if listing is None and (base is None or not _class_folders(base)):
-        raise InputError(_nothing_found(folder, split, base))
+    base = _base(folder, split)
+    if listing is None and not _class_folders(base):
+        raise MissingSplitError(_nothing_found(folder, split))
+    below = base if os.path.isdir(base) else folder
     labels, classes = _classes(folder, base, listing, names)
-    if listing is not None:
-        pictures, below = _listed(listing, base or folder, folder, classes), base or folder
-    else:
-        assert base is not None
-        pictures, below = _found(base, classes), base
+    pictures = _found(base, classes) if listing is None else _listed(listing, below, folder, classes)
     logger.info("%s: %d pictures of %d classes in %s", split, len(pictures), len(labels.names), below)
     _warn_of_empty_classes(labels.names, pictures, below)
     return build_classification_dataset(folder.resolve().name, split, labels, below, pictures)
+
+
+def _base(root: Path, split: str) -> Path:
+    """Return the folder that has those of the classes."""
+    return root if split == ALL else find_below(root, split)
 
 
 def _warn_of_empty_classes(names: Sequence[str], pictures: Sequence[tuple[str, int]], below: Path) -> None:
@@ -98,9 +100,10 @@ def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | N
     if split_file is not None:
         path = Path(os.path.expanduser(split_file))
         return path if os.path.isfile(path) else folder / path
-    if any(_class_folders(folder / name) for name in _FOLDERS.get(split, (split,))):
+    if _class_folders(_base(folder, split)):
         return None
-    return next((folder / name.format(split) for name in LISTS if os.path.isfile(folder / name.format(split))), None)
+    lists = (find_below(folder, name.format(split)) for name in LISTS)
+    return next((path for path in lists if os.path.isfile(path)), None)
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -109,10 +112,10 @@ def _class_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _classes(root: Path, base: Path | None, listing: Path | None, names: Any) -> tuple[LabelSet, Classes]:
+def _classes(root: Path, base: Path, listing: Path | None, names: Any) -> tuple[LabelSet, Classes]:
     """The label set, and the class index of each folder's name."""
-    folders = _class_folders(root / "train") or _class_folders(root / "training")
-    if not folders and base is not None and listing is None:
+    folders = _class_folders(find_below(root, "train"))
+    if not folders and listing is None:
         folders = _class_folders(base)
     if names is None:
         path = next((root / name for name in NAME_FILES if os.path.isfile(root / name)), None)
@@ -228,12 +231,12 @@ def _highest(listing: Path) -> int:
 
 def _all_lists(root: Path) -> list[Path]:
     """The lists of training and evaluation, so that both splits have the same classes."""
-    paths = [root / name.format(split) for name in LISTS for split in ("train", "val")]
+    paths = [find_below(root, name.format(split)) for name in LISTS for split in ("train", "val")]
     return [path for path in paths if os.path.isfile(path)]
 
 
-def _nothing_found(folder: Path, split: str, base: Path | None) -> str:
-    where = [str(base)] if base is not None else [str(folder / name) for name in _FOLDERS.get(split, (split,))]
+def _nothing_found(folder: Path, split: str) -> str:
+    where = [str(_base(folder, split))] if split == ALL else [str(folder / name) for name in names_of(split)]
     lists = [name.format(split) for name in LISTS]
     return (
         f"There are no pictures of classes for {split} in {folder}. Looked into: {', '.join([*where, *lists])}. Right "

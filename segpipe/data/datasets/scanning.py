@@ -202,7 +202,8 @@ def _pair(
     missing = [key for key in images if cores[key] not in by_core]
     read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
     pairs = [Pair(str(images[key]), str(by_core[core]), read) for key, core in cores.items() if core in by_core]
-    notes = [_assumed(marks, places[1])] if any(map(str, marks)) else []
+    notes = _spelt_otherwise(layout, places)
+    notes += [_assumed(marks, places[1])] if any(map(str, marks)) else []
     used = set(cores.values())
     unused = [key for key in by_core if key not in used]
     if unused and not is_part:
@@ -213,6 +214,14 @@ def _pair(
         where = f"{len(missing)} of {len(images)} pictures in {places[0]}"
         faults = [*faults, _no_labels(where, [images[key] for key in missing], missing, expected, suffixes)]
     return _Scan(places[0], layout.label_set, tuple(pairs), tuple(faults), tuple(notes))
+
+
+def _spelt_otherwise(layout: Layout, places: tuple[Path, Path]) -> list[Finding]:
+    """Say where a folder was found by another spelling of its split."""
+    pairs = zip((layout.images, layout.labels), map(Path.as_posix, places), strict=True)
+    others = {expected: found for expected, found in pairs if not f"/{found}".lower().endswith(f"/{expected}".lower())}
+    what = ", ".join(f"{found} is taken for {expected}" for expected, found in others.items() if expected != ".")
+    return [Finding("assumed", None, what, "")] if what else []
 
 
 def _assumed(marks: tuple[Mark, Mark], labels: Path) -> Finding:
