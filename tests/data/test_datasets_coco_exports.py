@@ -111,6 +111,23 @@ def test_one_of_several_documents_must_be_named(tmp_path):
         load_dataset("coco-annotations", tmp_path, annotations="third.json")
 
 
+def test_a_document_in_place_of_the_root_is_said(tmp_path):
+    put_document(tmp_path, document("a.jpg"), "train.json", "a.jpg")
+    with pytest.raises(
+        InputError, match=rf"train\.json is a file; the root of a data set is its folder\. Give {tmp_path}"
+    ):
+        load_dataset("coco-annotations", tmp_path / "train.json")
+
+
+def test_a_path_below_each_splits_folder_holds_for_all_splits(tmp_path):
+    for folder in ("train", "valid"):
+        put_document(tmp_path, document("a.jpg"), f"{folder}/made/by-hand.json", f"{folder}/photos/a.jpg")
+    for split, folder in (("train", "train"), ("val", "valid")):
+        dataset = load_dataset("coco-annotations", tmp_path, split, annotations="made/by-hand.json", images="photos")
+        assert dataset[0].name == str(tmp_path / folder / "photos/a.jpg")
+        assert dataset.pairs[0].label.startswith(str(tmp_path / folder))
+
+
 def test_paths_begin_at_the_root_or_the_current_folder(tmp_path, monkeypatch):
     put_document(
         tmp_path, document("a.jpg"), "set/Annotations/Validation.JSON", "set/Images/Valid/a.jpg", "other/a.jpg"

@@ -38,14 +38,14 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
         split: train, val, …
         patterns: paths below the root, the usual one first.
         what: the kind of file for messages.
-        given: its path below the root or the current folder, if the caller names one.
+        given: its path below the root, the split's folder or the current folder, if the caller names one.
 
     Raises:
         MissingSplitError: there is no such file.
         InputError: the given one is not there, or there is more than one that is not in the patterns.
     """
     usual = (find_below(root, pattern.format(name)) for pattern in patterns for name in names_of(split))
-    places = usual if given is None else (place_below(root, given),)
+    places = usual if given is None else (place_below(root, given, split),)
     found = next((path for path in places if os.path.isfile(path)), None)
     if found is not None:
         return found
@@ -65,10 +65,11 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
     return candidates[0]
 
 
-def place_below(root: Path, given: AnyPath) -> Path:
-    """Return a path that the caller gives: below the root, or where nothing is there, below the current folder."""
+def place_below(root: Path, given: AnyPath, split: str) -> Path:
+    """Return a path that the caller gives: below the root, the split's folder or the current folder."""
     path = Path(os.path.expanduser(given))
-    return path if os.path.exists(path) and not os.path.exists(root / path) else root / path
+    places = [root, *(find_below(root, name) for name in names_of(split)), Path()]
+    return next((place / path for place in places if os.path.exists(place / path)), root / path)
 
 
 def _spelt(patterns: Sequence[str], split: str) -> str:
@@ -117,7 +118,7 @@ def locate_images(
         root: the data set's folder.
         split: train, val, …
         document: the JSON.
-        folder: where the images lie below the root or the current folder. If None, it is looked for.
+        folder: where the images lie, below the same places. If None, it is looked for.
 
     Raises:
         InputError: images that are not there, or an id or a file that is there twice.
@@ -125,7 +126,7 @@ def locate_images(
     for what, values in (("id", [image.key for image in images]), ("file", [each.file_name for each in images])):
         refuse_twice(f"{document} has two images with the {what}", values)
     usual = (find_below(root, pattern.format(name)) for pattern in _FOLDERS for name in names_of(split))
-    candidates = usual if folder is None else (place_below(root, folder),)
+    candidates = usual if folder is None else (place_below(root, folder, split),)
     existing = [path for path in dict.fromkeys(candidates) if os.path.isdir(path)]
     others = [path for path in (document.parent, root) if folder is None and path not in existing]
     names = [image.file_name for image in images]

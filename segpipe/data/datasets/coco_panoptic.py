@@ -79,7 +79,8 @@ def build_coco_panoptic(
 ) -> SegmentationDataset:
     """Images with panoptic labels; instances of one category become one class.
 
-    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root or the current folder.
+    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root,
+    the split's folder or the current folder.
 
     Args:
         root: the folder with the images and annotations/.
@@ -101,7 +102,7 @@ def build_coco_panoptic(
     known = [annotation for annotation in document.annotations if annotation.key in pictures]
     refuse_twice(f"{path} has two labels for the image with the id", [annotation.key for annotation in known])
     refuse_twice(f"{path} has two images with the label", [annotation.file_name for annotation in known])
-    mask_folder = existing_folder(path.with_suffix("") if masks is None else place_below(folder, masks))
+    mask_folder = existing_folder(path.with_suffix("") if masks is None else place_below(folder, masks, split))
     names = [annotation.file_name for annotation in known]
     masks_of = dict(zip(names, locate_labels(names, mask_folder, path), strict=True))
     reader = PanopticReader({masks_of[each.file_name]: _pack(each, classes.numbers) for each in known})

@@ -18,6 +18,8 @@ AnyPath = str | os.PathLike[str]
 def existing_folder(root: AnyPath) -> Path:
     """Return the root as a path; InputError unless it is a folder."""
     folder = Path(os.path.expanduser(root))
+    if os.path.isfile(folder):
+        raise InputError(f"{folder} is a file; the root of a data set is its folder. Give {folder.parent}.")
     if not os.path.isdir(folder):
         raise InputError(
             f"There is no folder {folder}; the root of a data set is one. Check the path. {current_place()}"
