@@ -118,3 +118,9 @@ def test_it_shows_itself(config):
 def test_it_becomes_the_arguments_of_a_command():
     config = Config({"model_dir": "a", "lr": 0.1, "sizes": [1, 2], "quick": True, "slow": False})
     assert config.to_args(list) == ["--model-dir", "a", "--lr", "0.1", "--sizes", "1", "2", "--quick"]
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    (tmp_path / "c.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    config = Config.from_file(tmp_path / "c.json")
+    assert (config.a, config.text) == (1, '{"a": 1}')

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segpipe.configuration.strict_json import parse_json, read_json
-from segpipe.configuration.strict_yaml import parse_yaml, read_yaml
+from segpipe.configuration.strict_json import parse_json
+from segpipe.configuration.strict_yaml import parse_yaml, read_text
 from segpipe.errors import ConfigurationError
+from segpipe.files import read_file, utf8_of
+from segpipe.limits import limit
 from segpipe.names import did_you_mean, listing
 
 _RESERVED = ("filename", "pretty_text", "text")
@@ -106,8 +108,12 @@ class Config(ConfigDict):
                 f"{path} is not a document: it must be .json, .yaml or .yml, since segpipe does not execute a "
                 "configuration. Save it as JSON."
             )
-        value = read_json(path) if path.suffix == ".json" else read_yaml(path)
-        return cls(_document(value, str(path)), path.read_text(encoding="utf-8"), path)
+        if path.suffix != ".json":
+            text = read_text(path)
+            return cls(_document(parse_yaml(text, origin=str(path)), str(path)), text, path)
+        data = read_file(path, max_bytes=limit("configuration_bytes"), error=ConfigurationError)
+        document = _document(parse_json(data, origin=str(path)), str(path))
+        return cls(document, utf8_of(data).decode("utf-8"), path)
 
     @classmethod
     def from_string(cls, cfg_str: str, file_format: str) -> Config:

@@ -164,7 +164,7 @@ class MsDataset:
             kinds = (OfflineError, ModelNotFoundError)
             kind = next((kind for kind in kinds if isinstance(error, kind)), DownloadError)
             looked = f"{data} has no folder {bare} either" if data else f"Or put it into SEGPIPE_DATA/{bare}"
-            raise kind(f"{error} {looked}; data_dir=… says where else it lies.") from error
+            raise kind(f"{error} {looked}; data_dir=… says where else it lies.") from None
 
 
 @functools.lru_cache(maxsize=8)
