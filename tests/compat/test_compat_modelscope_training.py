@@ -1,5 +1,7 @@
 """ModelScope's `build_trainer`: EasyCV's keys, functions that change the configuration, checkpoints."""
 
+from operator import attrgetter
+
 import pytest
 import torch
 from compat_material import MODEL, model_files, tiny_segformer
@@ -9,6 +11,7 @@ from segpipe import load_dataset, pipeline
 from segpipe.compat.modelscope import Config, Trainers, build_trainer, read_config
 from segpipe.compat.modelscope.keys import own_changes
 from segpipe.compat.modelscope.training import Evaluation
+from segpipe.configuration import load_preset, override
 from segpipe.errors import ConfigurationError, InputError
 
 NAMES = ("left", "right", "top")
@@ -44,10 +47,44 @@ def arguments(recipe, data_root, tmp_path):  # noqa: F811
         ({"train.checkpoint": {"every": 7, "period": {"interval": 1}}}, {"train.checkpoint.every": 7}),
         ({"train.transforms": [], "dataset.root": "x"}, {"train.transforms": [], "dataset.root": "x"}),
         ({"model.pretrained": None}, {}),
+        (
+            {"train.optimizer": {"paramwise_options": {"custom_keys": {"head": {"lr_mult": 10.0}, "pos_block": {}}}}},
+            {"train.optimizer.groups": [{"match": "head", "lr_factor": 10.0}]},
+        ),
+        (
+            {"train.optimizer.paramwise_options.custom_keys": {"norm": {"decay_mult": 0.0}}},
+            {"train.optimizer.groups": [{"match": "norm", "lr_factor": 1, "weight_decay": 0}]},
+        ),
     ],
 )
 def test_their_keys_are_ours_by_other_names(theirs, ours):
     assert own_changes(theirs) == ours
+
+
+def test_the_recipe_that_easycv_writes_is_the_published_one():
+    """Its sections as they stand in the folder on ModelScope, over a preset with another length and rate."""
+    optimizer = {
+        "type": "AdamW", "lr": 6e-05, "betas": (0.9, 0.999), "weight_decay": 0.01, "options": {},
+        "paramwise_options": {
+            "custom_keys": {"pos_block": {"decay_mult": 0.0}, "norm": {"decay_mult": 0.0}, "head": {"lr_mult": 10.0}}
+        },
+    }  # fmt: skip
+    schedule = {
+        "policy": "poly", "warmup": "linear", "warmup_iters": 1500, "warmup_ratio": 1e-06, "power": 1.0, "min_lr": 0.0,
+        "by_epoch": False,
+    }  # fmt: skip
+    hooks = [{"type": "CheckpointHook", "interval": 1}, {"type": "TextLoggerHook", "interval": 50}]
+    theirs = {
+        "work_dir": None, "max_epochs": 30, "dataloader": {"batch_size_per_gpu": 16, "workers_per_gpu": 4},
+        "optimizer": optimizer, "lr_scheduler": schedule, "hooks": hooks,
+    }  # fmt: skip
+    preset = load_preset("segformer-b0-cocostuff")
+    other = override(preset, {"train.max_epochs": 1, "train.optimizer.lr": 1.0, "train.optimizer.groups": []})
+    made = override(other, own_changes({"train": theirs})).train
+    key = attrgetter("match")
+    assert sorted(made.optimizer.groups, key=key) == sorted(preset.train.optimizer.groups, key=key)
+    assert (made.max_epochs, made.batch_size, made.schedule) == (30, 16, preset.train.schedule)
+    assert (made.optimizer.lr, made.optimizer.betas) == (6e-5, (0.9, 0.999))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +94,8 @@ def test_their_keys_are_ours_by_other_names(theirs, ours):
         ("model.backbone.num_layers", [1], r"model.encoder"),
         ("model.decode_head.norm_cfg.type", "GN", r"BN, SyncBN have one. Set train.sync_batch_norm"),
         ("train.lr_scheduler.gamma", 0.1, r"train.schedule"),
-        ("train.optimizer.paramwise_options.custom_keys", {"norm": {}}, r"train.optimizer.groups"),
+        ("train.optimizer.paramwise_options.custom_keys", {"x": {"lr_mult": 1}}, r"Set train.optimizer.groups"),
+        ("model.backbone.pretrained", "mit_b0.pth", r"the argument encoder_weights"),
         ("train.work_dir", "x", r"the argument work_dir"),
     ],
 )

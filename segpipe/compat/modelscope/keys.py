@@ -51,6 +51,7 @@ def _warmup(value: Any) -> dict[str, Any]:
 
 def _hooks(value: Any) -> dict[str, Any]:
     """Those of the hooks that have a counterpart; the others have no effect."""
+    ignored: list[str] = []
     keys = {
         "EarlyStopHook": ("patience", "evaluation.patience"),
         "EvaluationHook": ("interval", "evaluation.every_epochs"),
@@ -62,8 +63,26 @@ def _hooks(value: Any) -> dict[str, Any]:
         if kind in keys and keys[kind][0] in hook:
             changes[keys[kind][1]] = hook[keys[kind][0]]
         else:
-            logger.warning("train.hooks: %s has no effect in segpipe", kind or hook)
+            ignored.append(str(kind or hook))
+    if ignored:
+        logger.warning("train.hooks: %s have no effect in segpipe", ", ".join(ignored))
     return changes
+
+
+def _groups(value: Any) -> dict[str, Any]:
+    """Parameters by a part of their names, of which some have other names here."""
+    names = {"backbone": "encoder", "decode_head": "head", "head": "head", "norm": "norm"}
+    groups = []
+    for name, factors in (value or {}).items():
+        decay = factors.get("decay_mult", 1)
+        if name == "pos_block":  # of networks with another kind of position
+            continue
+        if name not in names or decay not in (0, 1) or not set(factors) <= {"decay_mult", "lr_mult"}:
+            known = f"{', '.join(names)} with lr_mult, and a decay_mult of 0 or 1"
+            raise ConfigurationError(f"{name} {factors} has no counterpart; {known} have. Set train.optimizer.groups.")
+        group = {"match": names[name], "lr_factor": factors.get("lr_mult", 1)}
+        groups.append({**group, "weight_decay": 0} if decay == 0 else group)
+    return {"train.optimizer.groups": groups}
 
 
 _SCHEDULES = {"poly": "poly", "CosineAnnealing": "cosine", "CosineAnnealingLR": "cosine", "fixed": "constant"}
@@ -105,6 +124,7 @@ CHANGED: dict[str, Change] = {
     "train.lr_scheduler.warmup": _warmup,
     "train.max_epochs": _length("train.max_epochs", "train.max_steps"),
     "train.max_iters": _length("train.max_steps", "train.max_epochs"),
+    "train.optimizer.paramwise_options.custom_keys": _groups,
     "train.optimizer.type": _chosen(
         "train.optimizer.type", {"AdamW": "adamw", "SGD": "sgd", "adamw": "adamw", "sgd": "sgd"}
     ),
@@ -120,6 +140,7 @@ IGNORED: dict[str, str] = {
     "dataset.train.ignore_index": "the data says what is ignored",
     "dataset.train.type": "the data set that is given is opened",
     "evaluation.dataloader": "evaluation reads in this process",
+    "evaluation.period": "evaluation.every counts steps, evaluation.every_epochs passes",
     "evaluation.metrics": "mIoU and the scores of each class are always measured",
     "framework": "it is PyTorch",
     "log_level": "Python's logging says it",
@@ -134,6 +155,7 @@ IGNORED: dict[str, str] = {
     "plugins": "no code of a model is run",
     "train.checkpoint": "train.checkpoint.every counts steps",
     "train.dataloader": "batches are shuffled, and the last one is filled up",
+    "train.logging": "log.jsonl has all of it",
     "train.lr_scheduler.by_epoch": "learning rates change by steps",
     "train.lr_scheduler.options": "learning rates change by steps",
     "train.lr_scheduler.T_max": "a schedule is as long as the run",
@@ -146,6 +168,8 @@ REFUSED: dict[str, str] = {
     "dataset.train.pipeline": "train.transforms",
     "dataset.val": "eval_dataset=MsDataset.load(…, data_dir=…)",
     "load_from": "the argument model, or trainer.train(checkpoint_path=…)",
+    "model.backbone.init_cfg": "the argument encoder_weights",
+    "model.backbone.pretrained": "the argument encoder_weights",
     "model.backbone": "model.encoder, as in segpipe config show segformer-b0-cocostuff",
     "model.decode_head": "model.head, as in segpipe config show segformer-b0-cocostuff",
     "model.pretrained": "the argument encoder_weights",
@@ -190,7 +214,7 @@ def own_changes(options: Mapping[str, Any]) -> dict[str, Any]:
             changes[path] = value
         elif above in IGNORED:
             ignored.append(f"{path} ({IGNORED[above]})")
-        elif value is not None:  # null asks for nothing
+        elif value not in (None, {}, []):  # which ask for nothing
             raise ConfigurationError(
                 f"cfg_options: {path} is a key of EasyCV's without a counterpart in segpipe. Use {REFUSED[above]}."
             )
