@@ -158,6 +158,7 @@ LINES = [
     r"C:\data\set\images\x1.jpg,C:\data\set\labels\y1.png",
     "/SegNet/CamVid/images/x1.jpg /SegNet/CamVid/labels/y1.png",
     "x1.jpg y1.png",
+    "images/x1 labels/y1",
     "images/X1.JPG labels/y1.PNG".replace("X1", "x1"),
     "images/x1.jpg labels/y1.png  # a good one",
 ]
@@ -211,3 +212,52 @@ def test_a_split_file_may_have_two_columns(tmp_path):
     put_text(tmp_path, "lists/mine.txt", "left/b.jpg right/c.png\n")
     dataset = load_dataset("folder", tmp_path, names=NAMES, split_file="lists/mine.txt")
     assert values_of(dataset) == {"b.jpg": 1}
+
+
+def test_the_only_folder_of_a_root_is_the_data_set(tmp_path, caplog):
+    put_pairs(tmp_path, [("set/street/train/images/a.jpg", "set/street/train/masks/a.png")])
+    put_text(tmp_path, "set/__MACOSX/._a.jpg", "")
+    put_text(tmp_path, "set/.DS_Store", "")
+    with caplog.at_level(logging.INFO, logger="segpipe"):
+        dataset = load_dataset("folder", tmp_path, names=NAMES)
+    assert dataset.name == "street"
+    assert f"{tmp_path}/set/street is taken for the data set, since it is all that {tmp_path} holds." in caplog.messages
+
+
+def test_other_drawings_beside_an_image_and_its_mask_are_left_out_and_named(tmp_path, caplog):
+    put_pairs(tmp_path, [("train/a.jpg", "train/a_mask.png"), ("train/a_2.jpg", "train/a_2_mask.png")])
+    for name in ("a_overlay", "a_2_overlay"):
+        put_image(tmp_path, f"train/{name}.png")
+    with caplog.at_level(logging.INFO, logger="segpipe"):
+        assert values_of(load_dataset("folder", tmp_path, names=NAMES)) == {"a.jpg": 0, "a_2.jpg": 1}
+    assert "a_2_overlay, a_overlay: named after another image and without a label, 2 in" in caplog.text
+    put_image(tmp_path, "train/a_3.jpg")
+    with pytest.raises(InputError, match="have no label: "):
+        load_dataset("folder", tmp_path, names=NAMES)
+
+
+def test_what_is_missing_is_said_with_what_is_there(tmp_path):
+    put_pairs(tmp_path, [("images/train/a.jpg", "labels/train/a.png")])
+    (tmp_path / "labels/train/a.png").rename(tmp_path / "labels/train/a.npy")
+    with pytest.raises(MissingSplitError, match=r"labels/train \(no files \*\.png, but 1 \*\.npy\)") as caught:
+        load_dataset("folder", tmp_path, names=NAMES)
+    assert "name the folders: images=… and labels=…." in str(caught.value)
+
+
+def test_a_folder_without_splits_says_how_it_opens(tmp_path):
+    put_pairs(tmp_path, [("images/a.jpg", "labels/a.png"), ("images/b.jpg", "labels/b.png")])
+    with pytest.raises(MissingSplitError, match=r'as a whole by split="all", or divided in two by val_share=0\.1\.'):
+        load_dataset("folder", tmp_path, names=NAMES)
+
+
+def test_folders_of_each_split_may_be_named(tmp_path):
+    put_pairs(tmp_path, [("a/tr/1.jpg", "b/tr/1.png"), ("a/te/2.jpg", "b/te/2.png")])
+    options = {
+        "names": NAMES,
+        "train.images": "a/tr",
+        "train.labels": "b/tr",
+        "val.images": "a/te",
+        "val.labels": "b/te",
+    }
+    for split, expected in (("train", {"1.jpg": 0}), ("val", {"2.jpg": 1})):
+        assert values_of(load_dataset("folder", tmp_path, split, **options)) == expected

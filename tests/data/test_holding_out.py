@@ -103,6 +103,14 @@ def test_a_configuration_holds_out_and_has_options_of_single_splits(tmp_path):
     assert (names_of(train), names_of(val)) == ({"000.jpg", "001.jpg"}, {"002.jpg"})
 
 
+def test_splits_that_an_option_makes_the_same_are_refused(tmp_path):
+    put_samples(tmp_path, 4)
+    put_text(tmp_path, "mine.txt", "000\n001\n")
+    config = DatasetConfig(type="folder", root=str(tmp_path), options={"split_file": "mine.txt"})
+    with pytest.raises(InputError, match=r"train and val are the same 2 images, .* val\.split_file=…, or hold some"):
+        load_configured(config)
+
+
 def test_a_split_that_is_there_and_not_used_is_told_of(tmp_path, caplog):
     for split in ("train", "valid"):
         put_samples(tmp_path, 4, f"images/{split}/{{}}.jpg", f"labels/{split}/{{}}.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.configuration.label_values import read_colors
-from segpipe.errors import ImageDecodeError, InputError, SegpipeError
+from segpipe.errors import ImageDecodeError, InputError, MissingSplitError, SegpipeError
 from segpipe.log import get_logger
 
 from ..class_tables import find_class_table, read_class_table
@@ -22,10 +23,11 @@ from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
 from ..labels import UNNAMED, Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
 from .dataset import LabelReader, SegmentationDataset
-from .folder_layouts import find_layouts
+from .folder_layouts import find_inner, find_layouts
 from .loading import DATASETS
 from .places import find_below
-from .scanning import AnyPath, Layout, build_from_layouts, existing_folder
+from .scanning import AnyPath, Layout, build_from_layouts, existing_folder, is_there
+from .splits import ALL
 
 logger = get_logger(__name__)
 
@@ -85,7 +87,8 @@ def build_folder(
             it is found where all masks have the same one.
         split_file: a list with an image, or an image and its mask, a line; with commas, tabs or blanks between.
     """
-    folder, colors = existing_folder(root), None if palette is None else read_colors(palette)
+    outer, colors = existing_folder(root), None if palette is None else read_colors(palette)
+    folder = find_inner(outer)
     classes = _known_or_collected(folder, split, label_set, names, colors)
     if raw_ids is not None:
         classes = with_raw_ids(classes, raw_ids)
@@ -99,8 +102,18 @@ def build_folder(
         read=reader,
         finds_marks=label_suffix is None,
     )
-    layouts = find_layouts(folder, split, layout, (images,) if images else _IMAGES, (labels,) if labels else _LABELS)
-    dataset = build_from_layouts(folder.resolve().name, root, split, layouts, split_file=split_file)
+    names_of_folders = (images,) if images else _IMAGES, (labels,) if labels else _LABELS
+    layouts = find_layouts(folder, split, layout, *names_of_folders)
+    if images and labels:
+        layouts.append(layout)
+    try:
+        dataset = build_from_layouts(folder.resolve().name, folder, split, layouts, split_file=split_file)
+    except MissingSplitError as error:
+        has_all = split != ALL and is_there(folder, find_layouts(folder, ALL, layout, *names_of_folders))
+        raise MissingSplitError(f"{error} {_other_ways(has_all=has_all)}") from None
+    if folder != outer:
+        what = f"{folder} is taken for the data set, since it is all that {outer} holds"
+        dataset = replace(dataset, notes=(*dataset.notes, *log_or_collect([Finding("assumed", str(folder), what, "")])))
     if classes.raw_ids is None and reader is read_label and not is_collecting():
         _warn_of_strays(dataset)
     return dataset
@@ -182,6 +195,17 @@ def _reader(
     if read == "colors" or (read is None and palette is not None):
         return functools.partial(read_color_label, colors=table)
     return functools.partial(read_label, colors=table, classes=classes if read is None else None)
+
+
+def _other_ways(*, has_all: bool) -> str:
+    """Say what else to do where a split was not found."""
+    folders = f"{advice.option('images')} and {advice.option('labels')}"
+    named = f"If they are called otherwise, name the folders: {folders}."
+    if not has_all:
+        return named
+    every = advice.either(python='split="all"', command="--split all")
+    share = advice.argument("val_share", 0.1)
+    return f"{named} Without splits it can be opened: as a whole by {every}, or divided in two by {share}."
 
 
 def _bare_suffix(suffix: str) -> str:

@@ -15,6 +15,21 @@ from .splits import ALL, names_of
 _LISTS = ("{}.txt", "splits/{}.txt", "{}.csv", "{}.lst", "{}.tsv", "lists/{}.txt", "ImageSets/Segmentation/{}.txt")
 
 
+def find_inner(root: Path) -> Path:
+    """Return the folder that a root consists of, as unpacked archives have one; the root where it holds more.
+
+    A folder for images or of a split is never taken for the whole.
+    """
+    folder = root
+    while True:
+        entries = [name for name in sorted(os.listdir(folder)) if name[0] != "." and name != "__MACOSX"]
+        inner = folder / entries[0] if len(entries) == 1 else folder
+        if inner == folder or not os.path.isdir(inner) or not _folders_in(inner) or names_of(entries[0])[1:]:
+            break
+        folder = inner
+    return folder
+
+
 def find_layouts(root: Path, split: str, usual: Layout, images: Sequence[str], labels: Sequence[str]) -> list[Layout]:
     """Return the layouts to look for, the usual one first.
 

@@ -26,6 +26,8 @@ _ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))
 _ENDING = "|".join(re.escape(ending) for ending in sorted(_ENDINGS, key=len, reverse=True))
 _TWO_NAMES = re.compile(rf"(.*?(?:{_ENDING}))\s+(\S.*?(?:{_ENDING}))(?:\s.*)?", re.IGNORECASE)
 """Two names of files with blanks between; a name may hold blanks, too."""
+_TWO_PATHS = re.compile(r"(\S*[\\/]\S+)[\s,;]+(\S*[\\/]\S+)")
+"""Two paths without endings."""
 _QUOTES = "\"'"
 _LONGEST_LINE = 8192
 _CORRECT = "Correct the list, or add the files"
@@ -118,12 +120,14 @@ def find_listed(
         folders: where images and labels lie without a list.
     """
     places = [root, path.parent] if _is_below(path.parent, root) else [root]
-    common = [NamedFiles(list_files(place, _ENDINGS)) for place in dict.fromkeys(places)]
-    own = [NamedFiles(list_files(folder, _ENDINGS)) for folder in folders]
+    finders = [
+        [_files_in(place, endings) for place in dict.fromkeys((*places, folder))]
+        for folder, endings in zip(folders, (PICTURE_SUFFIXES, LABEL_SUFFIXES), strict=True)
+    ]
     pairs: list[tuple[str, str]] = []
     missing: list[str] = []
     for row in rows:
-        image, label = _find(row.image, [*common, own[0]]), _find(row.label or "", [*common, own[1]])
+        image, label = _find(row.image, finders[0]), _find(row.label or "", finders[1])
         missing += [name for name, file in ((row.image, image), (row.label, label)) if name and file is None]
         if image is not None and label is not None:
             pairs.append((image, label))
@@ -132,6 +136,12 @@ def find_listed(
         f"data set or at the list's folder. {_CORRECT}."
     )
     return pairs, _faults(message, path, [f"{name} is not there" for name in missing], _CORRECT)
+
+
+def _files_in(folder: Path, endings: Sequence[str]) -> NamedFiles:
+    """Return the files of a folder by their names with and without the ending."""
+    files = list_files(folder, endings)
+    return NamedFiles({**{os.path.splitext(name)[0]: path for name, path in files.items()}, **files})
 
 
 def _find(name: str, places: Sequence[NamedFiles]) -> str | None:
@@ -162,7 +172,8 @@ def _parse(line: str) -> Row:
         named = [field for field in _fields(line, separator) if _is_file_name(field)]
         if len(named) >= 2:
             return Row(named[0], named[1])
-    match = _TWO_NAMES.fullmatch(line) if len(line) <= _LONGEST_LINE else None
+    pattern = _TWO_NAMES if any(map(_is_file_name, line.split())) else _TWO_PATHS
+    match = pattern.fullmatch(line) if len(line) <= _LONGEST_LINE else None
     if match is None:
         return Row(line.strip(_QUOTES), None)
     return Row(match[1].strip(_QUOTES), match[2].strip(_QUOTES))

@@ -141,12 +141,28 @@ def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tup
         return hold_out(_open_whole(config.type, root, config.train.split, given), share)
     train = _open(config.type, root, config.train.split, given)
     try:
-        return train, _open(config.type, root, config.eval.split, given)
+        evaluation = _open(config.type, root, config.eval.split, given)
     except MissingSplitError as error:
         raise MissingSplitError(
             f"{error} To hold out some of the training data to evaluate on instead, give "
             f"{advice.argument('val_share', 0.1)}."
         ) from None
+    _refuse_the_same(train, evaluation, config)
+    return train, evaluation
+
+
+def _refuse_the_same(train: Any, evaluation: Any, config: DatasetConfig) -> None:
+    """Refuse two splits that are the same images, as an option that is meant for one of them makes them."""
+    if config.train.split == config.eval.split or not isinstance(train, SegmentationDataset):
+        return
+    images = [sorted(pair.image for pair in part.pairs) for part in (train, evaluation)]
+    if images[0] == images[1]:
+        raise InputError(
+            f"{config.train.split} and {config.eval.split} are the same {len(images[0]):,} images, such as "
+            f"{images[0][0]}; scores on images that were trained on say nothing. Give each split its own option, such "
+            f"as {advice.option('train.split_file')} and {advice.option('val.split_file')}, or hold some images out: "
+            f"{advice.argument('val_share', 0.1)}."
+        )
 
 
 def _warn_of_unused(config: DatasetConfig, root: str, given: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -117,6 +118,11 @@ def build_from_layouts(
     return SegmentationDataset(name, split, chosen.label_set, chosen.pairs, notes=notes)
 
 
+def is_there(root: Path, layouts: Sequence[Layout]) -> bool:
+    """Whether a root holds something of one of the layouts."""
+    return any(not isinstance(_scan(root, layout, None, ()), str) for layout in layouts)
+
+
 def resolve_split(dataset: str, split: str, known: Sequence[str]) -> str:
     """Return the data set's own name of a split: "validation" is val; UnknownNameError has the list."""
     resolved = split if split in known else canonical(split)
@@ -156,11 +162,20 @@ def _missing(layout: Layout, places: tuple[Path, Path], path: Path | None) -> st
     for (part, endings), place in zip(parts, places, strict=True):
         if not os.path.isdir(place):
             return f"{part} (no such folder)"
+        if not has_files(place, endings) and places[0] == places[1]:
+            return f"{layout.images} (no images with labels beside them)"
         if not has_files(place, endings):
-            return f"{part} (no files *{endings[0]})"
+            return f"{part} (no files *{endings[0]}{_what_else(place)})"
     if layout.needs_list and path is None:
         return f"{', '.join(layout.lists)} (no such list)"
     return None
+
+
+def _what_else(place: Path) -> str:
+    """Say which files a folder holds by their most frequent ending."""
+    counts = Counter(os.path.splitext(name)[1] for _, _, files in walk(place) for name in files if name[0] != ".")
+    ending, count = counts.most_common(1)[0] if counts else ("", 0)
+    return f", but {count:,} *{ending}" if ending else ""
 
 
 def _sort(layout: Layout, image_place: Path, label_place: Path) -> tuple[Files, Files, list[Fault]]:
@@ -208,12 +223,23 @@ def _pair(
     unused = [key for key in by_core if key not in used]
     if unused and not is_part:
         notes.append(_unused(unused, places))
+    unlabelled = _derived(missing, images) if places[0] == places[1] and layout.finds_marks else []
+    if unlabelled:
+        what = f"{listing(unlabelled)}: named after another image and without a label, {len(unlabelled)} in {places[0]}"
+        notes.append(Finding("left-out", str(places[0]), what, "Add labels for them to use them as images"))
+        missing = [key for key in missing if key not in set(unlabelled)]
     if missing:
         expected = [places[1] / f"{marks[1].put_on(cores[key])}{layout.label_endings[0]}" for key in missing]
         suffixes = other_suffixes(missing, labels) if layout.finds_marks else []
         where = f"{len(missing)} of {len(images)} pictures in {places[0]}"
         faults = [*faults, _no_labels(where, [images[key] for key in missing], missing, expected, suffixes)]
     return _Scan(places[0], layout.label_set, tuple(pairs), tuple(faults), tuple(notes))
+
+
+def _derived(missing: Sequence[str], images: Files) -> list[str]:
+    """Return those of a folder's images that are another one with something behind its name, the same for all."""
+    suffixes = other_suffixes(images, missing)
+    return [key for key in missing if key.endswith(suffixes[0])] if len(suffixes) == 1 else []
 
 
 def _spelt_otherwise(layout: Layout, places: tuple[Path, Path]) -> list[Finding]:
