@@ -17,6 +17,8 @@ DATA = "modelscope-data"
 """What stands before a data set's name where a model's has its source."""
 PAGE = 200
 """Entries of a data set's file list that are asked for at a time; the server may send fewer."""
+PAGES = 1000
+"""How often more is asked for."""
 _HIDDEN = {".gitignore", ".gitattributes"}
 _ADVICE = "Check MODELSCOPE_ENDPOINT."
 
@@ -83,7 +85,7 @@ class ModelScopeDataSource:
         what = f"The file list of {self.label}@{revision}"
         url = f"{self._base}/repo/tree?Revision={quote_plus(revision)}&Root=%2F&Recursive=True&PageSize={PAGE}"
         seen: set[str] = set()
-        for page in range(1, limit("listed_files") + 2):
+        for page in range(1, PAGES + 1):
             answer = transport.fetch_json(
                 f"{url}&PageNumber={page}", _Answer, what=what, credentials=self.credentials, advice=_ADVICE
             )
@@ -92,6 +94,7 @@ class ModelScopeDataSource:
             if not new or len(seen) > limit("listed_files"):
                 return
             yield from (self._file(entry, revision) for entry in new if _is_file(entry))
+        raise DownloadError(f"{what} has more than {PAGES:,} pages. Check the name; it may be too large for segpipe.")
 
     def _file(self, entry: _Entry, revision: str) -> RemoteFile:
         url = f"{self._base}/repo?Source=SDK&Revision={quote_plus(revision)}&FilePath={quote_plus(entry.Path)}"

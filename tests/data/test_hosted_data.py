@@ -17,6 +17,7 @@ from segpipe.errors import (
     UnsafePathError,
 )
 from segpipe.hub import Hub
+from segpipe.hub import modelscope as hub_modelscope
 
 NAME = "damo/coco_stuff164k"
 
@@ -41,6 +42,15 @@ def test_loose_files_come_page_by_page(modelscope):
     modelscope.page = 4
     assert files_of(hosted.modelscope_data(NAME)) == coco_stuff_files()
     assert len(modelscope.requests_for("/repo/tree")) > 3
+
+
+def test_a_list_without_end_is_given_up(modelscope, monkeypatch):
+    monkeypatch.setattr(hub_modelscope, "PAGES", 3)
+    modelscope.data[NAME] = coco_stuff_files()
+    modelscope.page = 1
+    with pytest.raises(DownloadError, match="more than 3 pages"):
+        hosted.modelscope_data(NAME)
+    assert len(modelscope.seen) == 3
 
 
 def test_archives_are_unpacked_where_they_lie_and_code_is_not_fetched(modelscope):

@@ -17,7 +17,7 @@ from segpipe.hub.references import check_model_name, check_revision
 from segpipe.hub.shelf import Shelf, touch
 from segpipe.hub.snapshots import fetch_all
 from segpipe.hub.sources import RemoteFile, Source
-from segpipe.hub.storage import check_free_space, is_finished, link_or_copy, remove_folder, storage_errors
+from segpipe.hub.storage import check_free_space, is_finished, link_or_copy, remove_folder, storage_errors, sync_disks
 from segpipe.log import get_logger
 from segpipe.names import listing
 
@@ -82,7 +82,7 @@ def _fetch(
     logger.info("Fetching %s@%s: %d files, %s bytes, into %s", source.label, revision, len(files), f"{size:,}", final)
     stored = fetch_all(source, shelf, transport, files, has_progress)
     try:
-        with atomic_folder(final) as folder:
+        with atomic_folder(final, sync=sync_disks) as folder:
             for part, entry in stored:
                 with storage_errors(final, entry.size):
                     _put(part, entry, folder)
