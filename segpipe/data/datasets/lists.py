@@ -86,7 +86,7 @@ def once_each(rows: Sequence[Row], path: Path) -> tuple[list[Row], list[Fault]]:
     return list(first.values()), _faults(message, path, texts, "Name each image once.")
 
 
-def select(images: Mapping[str, Path], rows: Sequence[Row], path: Path) -> tuple[dict[str, Path], list[Fault]]:
+def select(images: Mapping[str, str], rows: Sequence[Row], path: Path) -> tuple[dict[str, str], list[Fault]]:
     """Return the images that a list of one column names, in its order, and what is wrong with the list.
 
     A name is a path below the folder of the images, with or without its ending, or any that `NamedFiles` understands.
@@ -198,8 +198,8 @@ def _without_comment(line: str) -> str:
     return before.rstrip() if is_comment else line
 
 
-def _ending_of(key: str, path: Path) -> str:
-    return normalize_name(path.name)[len(key.rpartition("/")[2]) :]
+def _ending_of(key: str, path: str) -> str:
+    return normalize_name(os.path.basename(path))[len(key.rpartition("/")[2]) :]
 
 
 def _faults(message: str, path: Path, texts: Sequence[str], fix: str) -> list[Fault]:

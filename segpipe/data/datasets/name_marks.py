@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 _LABEL_WORDS = (
@@ -65,8 +64,10 @@ def find_marks(images: Collection[str], labels: Collection[str]) -> tuple[Mark, 
     return max(candidates, key=lambda pair: _count_pairs(images, labels, *pair))  # the first of several
 
 
-def apply_mark(files: Mapping[str, Path], mark: Mark) -> dict[str, Path]:
+def apply_mark(files: Mapping[str, str], mark: Mark) -> dict[str, str]:
     """Return the files by their paths without the mark."""
+    if mark == NO_MARK:
+        return dict(files)
     return {core: path for key, path in files.items() if (core := mark.take_off(key)) is not None}
 
 
@@ -80,7 +81,7 @@ def other_suffixes(images: Collection[str], labels: Iterable[str]) -> list[str]:
     return [suffix for suffix, _ in counts.most_common()]
 
 
-def tell_apart(files: Mapping[str, Sequence[Path]], labels: Mapping[str, Sequence[Path]]) -> set[Path]:
+def tell_apart(files: Mapping[str, Sequence[str]], labels: Mapping[str, Sequence[str]]) -> set[str]:
     """Return which files of one folder are labels: none where neither names nor formats say it.
 
     They are those with a word for labels in their names, or those of an exact format beside a file of the same name in
@@ -100,7 +101,7 @@ def tell_apart(files: Mapping[str, Sequence[Path]], labels: Mapping[str, Sequenc
     return chosen[best] if counts[best] else set()
 
 
-def _count_apart(files: Mapping[str, Sequence[Path]], labels: Collection[str], chosen: set[Path]) -> int:
+def _count_apart(files: Mapping[str, Sequence[str]], labels: Collection[str], chosen: set[str]) -> int:
     images = [key for key, paths in files.items() if any(path not in chosen for path in paths)]
     return _count_pairs(images, labels, *find_marks(images, labels)) if chosen else 0
 

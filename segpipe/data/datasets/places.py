@@ -59,21 +59,23 @@ def has_files(folder: Path, endings: Sequence[str]) -> bool:
     return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
 
 
-def group_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the files whose names have one of the endings, in any case, by their path below the folder without it.
+def group_files(folder: Path, endings: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files with one of the endings, in any case, by their path below the folder without the ending.
 
     Names are normalised (NFC), since one file system keeps "é" as one letter and another as two. Sorted, with
     sub-folders, without hidden files.
     """
-    found: dict[str, list[Path]] = {}
+    lowered = [ending.lower() for ending in endings]
+    found: dict[str, list[str]] = {}
     for parent, _, files in walk(folder):
         below = Path(parent).relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
         for name in sorted(files):
-            ending = next((ending for ending in endings if name.lower().endswith(ending.lower())), None)
+            low = name.lower()
+            ending = next((ending for ending in lowered if low.endswith(ending)), None)
             if ending is not None and not name.startswith("."):
                 key = normalize_name(f"{prefix}{name[: -len(ending)]}")
-                found.setdefault(key, []).append(Path(parent, name))
+                found.setdefault(key, []).append(os.path.join(parent, name))
     return dict(sorted(found.items()))
 
 
@@ -83,10 +85,10 @@ def find_files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     twice = next((paths for paths in groups.values() if len(paths) > 1), None)
     if twice is not None:
         raise InputError(same_name(twice))
-    return {key: path for key, (path,) in groups.items()}
+    return {key: Path(path) for key, (path,) in groups.items()}
 
 
-def same_name(paths: Sequence[Path]) -> str:
+def same_name(paths: Sequence[str]) -> str:
     """Say that files have one name."""
     return f"{paths[0]} and {paths[1]} have the same name; pictures and labels are paired by it. Keep one of the two."
 

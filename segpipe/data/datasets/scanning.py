@@ -30,8 +30,8 @@ __all__ = ["AnyPath", "Layout", "build_from_layouts", "existing_folder", "find_f
 
 logger = get_logger(__name__)
 
-Files = dict[str, Path]
-"""Files by their paths below a folder, without the ending."""
+Files = dict[str, str]
+"""Paths of files by their paths below a folder, without the ending."""
 
 
 @dataclass(frozen=True)
@@ -185,16 +185,17 @@ def _sort(layout: Layout, image_place: Path, label_place: Path) -> tuple[Files, 
     if image_place == label_place and layout.finds_marks:
         apart = tell_apart(images, labels)
         labels = {key: here for key, paths in labels.items() if (here := [path for path in paths if path in apart])}
-    taken = {path for paths in labels.values() for path in paths}
-    images = {key: here for key, paths in images.items() if (here := [path for path in paths if path not in taken])}
+    if image_place == label_place or image_place in label_place.parents:
+        taken = {path for paths in labels.values() for path in paths}
+        images = {key: here for key, paths in images.items() if (here := [path for path in paths if path not in taken])}
     groups = [paths for files in (images, labels) for paths in files.values() if len(paths) > 1]
     faults = [Fault(same_name(groups[0]), tuple(map(_same_name, groups)))] if groups else []
     return {key: paths[0] for key, paths in images.items()}, {key: paths[0] for key, paths in labels.items()}, faults
 
 
-def _same_name(paths: Sequence[Path]) -> Finding:
-    others = ", ".join(str(path) for path in paths[1:])
-    return Finding("same-name", str(paths[0]), f"the same name as {others}", "Keep one file of each name.")
+def _same_name(paths: Sequence[str]) -> Finding:
+    others = ", ".join(paths[1:])
+    return Finding("same-name", paths[0], f"the same name as {others}", "Keep one file of each name.")
 
 
 def _pair(
@@ -216,7 +217,7 @@ def _pair(
     cores = {key: marks[0].take_off(key) or "" for key in images}
     missing = [key for key in images if cores[key] not in by_core]
     read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
-    pairs = [Pair(str(images[key]), str(by_core[core]), read) for key, core in cores.items() if core in by_core]
+    pairs = [Pair(images[key], by_core[core], read) for key, core in cores.items() if core in by_core]
     notes = _spelt_otherwise(layout, places)
     notes += [_assumed(marks, places[1])] if any(map(str, marks)) else []
     used = set(cores.values())
@@ -272,7 +273,7 @@ _UNUSED = "Add their images, or take them away"
 
 
 def _no_labels(
-    where: str, images: Sequence[Path], names: Sequence[str], expected: Sequence[Path], suffixes: Sequence[str]
+    where: str, images: Sequence[str], names: Sequence[str], expected: Sequence[Path], suffixes: Sequence[str]
 ) -> Fault:
     """Return the fault of images without a label, which may have several of other names."""
     choice = (
@@ -284,7 +285,7 @@ def _no_labels(
     fix = f"{choice}Add the labels, or name the pictures in {advice.option('split_file')}"
     message = f"{where} have no label: {listing(names)}. Each needs one of its name, such as {expected[0]}. {fix}."
     findings = (
-        Finding("missing-label", str(image), f"there is no {label}", f"{fix}.")
+        Finding("missing-label", image, f"there is no {label}", f"{fix}.")
         for image, label in zip(images, expected, strict=True)
     )
     return Fault(message, tuple(findings))
