@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import inspect
 
+from segpipe import advice
 from segpipe.errors import ConfigurationError
 from segpipe.names import nearest_name
 
@@ -125,12 +126,12 @@ def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> No
     if not isinstance(container, list) or not isinstance(key, int):
         raise ConfigurationError(
             f"{ORIGIN}: {here}: it is {_KINDS.get(type(container), 'a single value')} in this configuration "
-            f"and has no {format_path((key,))!r}. Give the whole value: {here}=…."
+            f"and has no {format_path((key,))!r}. Give the whole value: {advice.setting(here)}."
         )
     if key >= len(container):
         raise ConfigurationError(
             f"{ORIGIN}: {format_path((*path, key))}: the list has {len(container)} items, counted from [0]. "
-            f"Use one of these, or give the whole list: {here}=[…]."
+            f"Use one of these, or give the whole list: {advice.setting(here)}."
         )
 
 

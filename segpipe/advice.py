@@ -56,15 +56,18 @@ def option(name: str, value: Any = _ANY) -> str:
     return f"--option {_pair(name, value)}"
 
 
-def setting(path: str, value: Any = _ANY) -> str:
+def setting(path: str, value: Any = _ANY, *, keyword: str | None = None) -> str:
     """Return a change of the configuration as the caller writes it.
 
-    In Python it is `cfg_options` of `build_trainer` for what only a trainer reads, and `overrides` of `pipeline` for
-    all else.
+    Args:
+        path: of the key.
+        value: of the key. Without one, `…` stands for it.
+        keyword: the argument in Python. If None, `cfg_options` of `build_trainer` for what only a trainer reads, and
+            `overrides` of `pipeline` for all else.
     """
     if "--set" in (_flags or ()):
         return f"--set {_pair(path, value)}"
-    keyword = "cfg_options" if re.split(r"[.\[]", path)[0] in _RECIPE else "overrides"
+    keyword = keyword or ("cfg_options" if re.split(r"[.\[]", path)[0] in _RECIPE else "overrides")
     return f"{keyword}={{{python_value(path)}: {'…' if value is _ANY else python_value(value)}}}"
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from segpipe import advice
 from segpipe.configuration import Configuration, read_configuration
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.hub import ModelFolder
@@ -77,6 +78,7 @@ def _from_configuration(arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]
     if name is not None and name not in TRAINERS:
         known = unknown_name_message("trainer", name, TRAINERS)
         raise UnknownNameError(
-            f"train.trainer of the configuration: {known} Install the plugin that has it, or set train.trainer to null."
+            f"train.trainer of the configuration: {known} Install the plugin that has it, or give "
+            f"{advice.setting('train.trainer', None)}."
         )
     return name or DEFAULT_TRAINER, chosen

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from segpipe import advice
 from segpipe.errors import (
     CacheError,
     ConfigurationError,
@@ -73,8 +74,8 @@ def load_newest(folder: Path, check: Callable[[Checkpoint], None] = lambda check
     if passed:
         raise CorruptWeightsError(
             f"None of the {len(passed)} checkpoints in {folder} can be read, and nothing in it was changed. "
-            f"{' '.join(passed[:3])} Copy them again from where they are whole; or to begin afresh, choose another "
-            f"work_dir or remove {folder}."
+            f"{' '.join(passed[:3])} Copy them again from where they are whole; or to begin afresh, give "
+            f"{advice.argument('work_dir', f'{folder.parent}-2')} or remove {folder}."
         )
     return None
 

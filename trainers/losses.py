@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segpipe import advice
 from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, OhemLoss, PixelLossConfig
 from segpipe.errors import InputError
 from segpipe.fused import can_fuse
@@ -72,7 +73,8 @@ class SegmentationLoss:
         if len(heads) not in (1, len(factors)):
             raise InputError(
                 f"The network gives {len(heads)} logits and `loss.auxiliary_weights` has {len(factors) - 1} entries. "
-                f"One entry per auxiliary head is needed: set it to {len(heads) - 1} numbers."
+                "One entry per auxiliary head is needed, such as "
+                f"{advice.setting('train.loss.auxiliary_weights', [0.4] * (len(heads) - 1))}."
             )
         sums = [self._measure(head, labels, placement) for head in heads]
         return _combine(sums, [self.config.weight * factor for factor in factors[: len(heads)]])
@@ -131,7 +133,7 @@ def build_loss(config: PixelLossConfig, *, num_classes: int, ignore_index: int) 
     if config.class_weights is not None and len(config.class_weights) != num_classes:
         raise InputError(
             f"`loss.class_weights` has {len(config.class_weights)} entries for {num_classes} classes. "
-            "Give one per output of the network, or null."
+            f"Give one per output of the network, or none: {advice.setting('train.loss.class_weights', None)}."
         )
     return SegmentationLoss(config, num_classes, ignore_index)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segpipe import advice
 from segpipe.configuration import CrossEntropyLoss, LossConfig, SoftCrossEntropyLoss
 from segpipe.data import Batch
 from segpipe.errors import ConfigurationError
@@ -100,11 +101,12 @@ def build_classification_objective(config: LossConfig, *, num_classes: int) -> C
         kind = type(config).__struct_config__.tag
         raise ConfigurationError(
             f"train.loss.type: {kind!r} is a loss over pixels, and image-classification has none. "
-            "Take 'soft_cross_entropy' or 'cross_entropy'."
+            f"Give {advice.setting('train.loss.type', 'cross_entropy')}."
         )
     weights = config.class_weights if isinstance(config, CrossEntropyLoss) else None
     if weights is not None and len(weights) != num_classes:
         raise ConfigurationError(
-            f"train.loss.class_weights: there are {len(weights)} for {num_classes} classes. Give one each, or null."
+            f"train.loss.class_weights: there are {len(weights)} for {num_classes} classes. Give one each, or none: "
+            f"{advice.setting('train.loss.class_weights', None)}."
         )
     return ClassificationObjective(config, num_classes)

@@ -114,17 +114,16 @@ def add_verbose(parser: argparse.ArgumentParser, default: Any = 0) -> None:
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the options of a data set from KEY=VALUE; for values see `parse_value`."""
+    """Return the options of a data set from KEY=VALUE, the last of each key; for values see `parse_value`."""
     from segpipe.configuration.values import parse_value
 
     parsed: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         key = key.strip().replace("-", "_")
-        if not equals or not key or key in parsed:
+        if not equals or not key:
             raise InputError(
-                f"--option is {pair!r}; KEY=VALUE is needed, and each key once. "
-                f"Write e.g. {advice.option('names', ['road', 'sky'])}."
+                f"--option is {pair!r}; KEY=VALUE is needed. Write e.g. {advice.option('names', ['road', 'sky'])}."
             )
         parsed[key] = parse_value(text)
     return parsed

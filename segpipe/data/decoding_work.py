@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
+from segpipe import advice
 from segpipe.errors import ImageTooLargeError
 from segpipe.limits import limit
 
@@ -17,7 +18,11 @@ def check_size(height: int, width: int, max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
         raise ImageTooLargeError(
             f"{name} is {height} × {width} (height × width), {width * height} pixels; at most {max_pixels} are "
-            "decoded. Raise max_pixels or SEGPIPE_MAX_IMAGE_PIXELS if the picture is trusted."
+            "decoded. If the image is trusted, set "
+            + advice.either(
+                python=f"max_pixels={width * height}, or the variable SEGPIPE_MAX_IMAGE_PIXELS.",
+                command=f"SEGPIPE_MAX_IMAGE_PIXELS={width * height} before the command.",
+            )
         )
     if max(width, height) > limit("image_side"):
         raise ImageTooLargeError(

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
 
@@ -51,13 +52,14 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
         if not (low >= 0.0 and high <= 1.0):
             raise ImageDecodeError(
                 f"{name} holds floats from {low:g} to {high:g}; float pictures are in 0–1, before normalisation. "
-                "Values in 0–255: convert to uint8. bit_depth='min-max' maps the range of each image to 0–255."
+                f"Values in 0–255: convert to uint8. {advice.option('bit_depth', 'min-max')} maps the range of each "
+                "image to 0–255."
             )
         return lambda part: np.rint(part * 255.0).astype(np.uint8)
     if low < 0 or high > 65535:
         raise ImageDecodeError(
             f"{name} holds integers from {low} to {high}; at most 16 bits, 0 to 65535, are a picture. "
-            "bit_depth='min-max' maps the range of each image to 0–255."
+            f"{advice.option('bit_depth', 'min-max')} maps the range of each image to 0–255."
         )
     if bit_depth is None:
         bit_depth = declared_bits
@@ -101,6 +103,6 @@ def _warn_of_few_bits(bits: int, found: str) -> None:
     depth = max(bits, 8)
     warn_once(
         ("bits", bits),
-        f"{found}, {bits} of 16 bits. Read by the high byte the image is dark. If this is what the camera gives, set "
-        f"bit_depth={depth} (--bit-depth {depth}); bit_depth='min-max' stretches each image.",
+        f"{found}, {bits} of 16 bits. Read by the high byte the image is dark. If this is what the camera gives, give "
+        f"{advice.option('bit_depth', depth)}; {advice.option('bit_depth', 'min-max')} stretches each image.",
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segpipe import advice
 from segpipe.errors import ImageDecodeError, ImageError, ImageTooLargeError, InputError
 from segpipe.extras import import_opencv
 from segpipe.files import read_file
@@ -123,8 +124,8 @@ def _read_bytes(source: Any, max_bytes: int, name: str) -> bytes:
         raise InputError(f"{name} is open as text. Open it in binary mode, open(path, 'rb').")
     if len(data) > max_bytes:
         raise ImageTooLargeError(
-            f"{name} has {len(data)} bytes or more; at most {max_bytes} are read. Raise max_bytes if the picture is "
-            "trusted."
+            f"{name} has {len(data)} bytes or more; at most {max_bytes} are read. If the image is trusted, give "
+            f"{advice.argument('max_bytes', len(data))}."
         )
     return data
 

@@ -28,7 +28,7 @@ _RAMP_SHARE = 0.15
 _LEAST_RAMPS = 10
 _MANY_VALUES = 16
 _LEFT_OVER_SHARE = 0.25
-_REPLACE = "Replace the file, or leave the picture out: split_file names those to use."
+_REPLACE = "Replace the file, or leave the image out: a list of those to use (the option split_file) names all others."
 
 
 @dataclass(frozen=True)

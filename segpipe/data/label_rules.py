@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.names import listing
 
@@ -13,6 +14,8 @@ from .findings import ClassCount, Finding
 from .inspection import Inspection, Stray
 from .labels import dataset_labels
 
+_MOST_LISTED = 12
+"""Values that a fix lists."""
 _VOID_VALUES: dict[str, frozenset[int]] = {
     "ade20k": frozenset({0}),
     "camvid": frozenset({11}),
@@ -62,11 +65,10 @@ def _out_of_range(seen: Inspection, labels: LabelSet) -> Finding:
     more = f"; and {len(seen.strays) - 3} more values" if len(seen.strays) > 3 else ""
     what = f"{shown}{more}; classes are 0 to {num_classes - 1}, and {labels.ignore_index} is ignored"
     starts_at_one = seen.strays[0].value == num_classes
-    fix = f"If the values begin at 1, give raw_ids 1 to {num_classes}. " if starts_at_one else ""
-    return Finding("out-of-range", seen.pair.label, what, f"{fix}{_FIX_RANGE}")
-
-
-_FIX_RANGE = "Add the missing class names, list the values of the classes as raw_ids, or correct the label."
+    values = advice.option("raw_ids", list(range(1, num_classes + 1)))
+    fix = f"If the values begin at 1, give {values}. " if starts_at_one and num_classes <= _MOST_LISTED else ""
+    fix += f"Name all classes, give the value of each in the labels ({advice.option('raw_ids')}), or correct the label."
+    return Finding("out-of-range", seen.pair.label, what, fix)
 
 
 def _unlisted_values(inspections: Sequence[Inspection], void: frozenset[int]) -> list[Finding]:
@@ -84,7 +86,9 @@ def _unlisted(places: Sequence[tuple[str, Stray]]) -> Finding:
         f"the value {first.value} is no class and is ignored: {pixels} pixels in {len(places)} labels, here first at "
         f"row {first.row}, column {first.column}"
     )
-    return Finding("unlisted-value", file, what, "If it should be one, add its name and the value to raw_ids.")
+    return Finding(
+        "unlisted-value", file, what, "If it should be one, add its name, and its value to the label set's raw_ids."
+    )
 
 
 def _shown(stray: Stray) -> str:
@@ -113,7 +117,7 @@ def missing_classes(
         return []
     where = "never occur" if not enough else f"do not occur in the {len(inspections)} labels that were looked at"
     what = f"{len(missing)} of {len(classes)} classes {where}: {listing(missing, 10)}"
-    return [Finding("missing-class", None, what, _FIX_MISSING)]
+    return [Finding("missing-class", None, what, _fix_missing([classes[index].name for index in present]))]
 
 
 def _all_ignored(inspections: Sequence[Inspection], labels: LabelSet) -> Finding:
@@ -171,14 +175,19 @@ def _are_numbered(counts: np.ndarray) -> bool:
 
 
 _FIX_ALL_IGNORED = "Check names and raw_ids against the values in the label files."
-_FIX_MISSING = "Check names and raw_ids against the values in the label files, or give `classes` to leave others out."
+
+
+def _fix_missing(present: list[str]) -> str:
+    fix = "Check names and raw_ids against the values in the label files"
+    if len(present) < 2 or len(present) > _MOST_LISTED:
+        return f"{fix}."
+    return f"{fix}, or leave the others out: {advice.option('classes', present)}."
 
 
 def _ignored_class(only: str, labels: LabelSet) -> Finding:
     ignored = labels.ignore_index
     what = f"the labels hold only 0 and {ignored}, and {ignored} is ignored: nothing but {only!r} would be learnt"
-    fix = (
-        f"If {ignored} is a class, did you mean raw_ids 0, {ignored}? Give two names and "
-        f'"raw_ids": [0, {ignored}] in the label set (labels.json of a folder).'
-    )
+    others = [name for name in labels.names if name != only]
+    both = advice.option("names", {0: only, ignored: others[0] if others else "object"})
+    fix = f'If {ignored} is a class, give {both}, or both names and "raw_ids": [0, {ignored}] in labels.json.'
     return Finding("ignored-class", None, what, fix)

@@ -224,7 +224,9 @@ def _unknown_colors(codes: np.ndarray, origin: str) -> ImageDecodeError:
         f"({colors[i] >> 16}, {colors[i] >> 8 & 255}, {colors[i] & 255}) on {counts[i]} pixels" for i in order[:10]
     )
     more = f" and {len(colors) - 10} more" if len(colors) > 10 else ""
+    listed = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in colors[order[:4]]]
     return ImageDecodeError(
         f"{origin} has {len(colors)} colours that the palette does not: {shown}{more}. Every colour must be that of a "
-        "class. Add them to the palette or to ignore_colors; if they are smoothed edges, draw labels without smoothing."
+        f"class. Add them to the palette, or ignore them: {advice.option('ignore_colors', listed)}; if they are "
+        "smoothed edges, draw labels without smoothing."
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError
 
@@ -38,7 +39,8 @@ def check_palette(picture: Image.Image, values: np.ndarray, classes: LabelSet, *
         raise ImageDecodeError(
             f"{origin} draws the value {found.value} in {found.color}, the colour of {found.drawn!r}, and by its value "
             f"it is {found.named!r}; a palette must agree with the label set's. Correct the palette of the label set "
-            "or of the file. In a data set folder, read=colors reads it by its colours and read=indices by its values."
+            f"or of the file. In a data set folder, {advice.option('read', 'colors')} reads it by its colours and "
+            f"{advice.option('read', 'indices')} by its values."
         )
 
 

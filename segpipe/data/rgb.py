@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from segpipe import advice
 from segpipe.errors import ImageError
 from segpipe.extras import import_opencv
 from segpipe.log import get_logger
@@ -75,7 +76,7 @@ def warn_of_dropped_alpha(name: str) -> None:
     warn_once(
         "alpha",
         f"The extra sample of {name} is declared as alpha and takes many values, as a further colour (near infrared) "
-        "does. It is left out. If it is alpha, set alpha='keep' (--alpha keep).",
+        f"does. It is left out. If it is alpha, give {advice.option('alpha', 'keep')}.",
     )
 
 
@@ -83,7 +84,7 @@ def warn_of_kept_alpha(name: str) -> None:
     warn_once(
         "alpha of arrays",
         f"The fourth channel of {name} takes many values, as a further colour (near infrared) does. It is taken for "
-        "alpha and composited on white. If it is not alpha, set alpha='drop' or give array[:, :, :3].",
+        f"alpha and composited on white. If it is not, give {advice.option('alpha', 'drop')}, or array[:, :, :3].",
     )
 
 

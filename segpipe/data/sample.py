@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.errors import InputError
 
 if TYPE_CHECKING:  # reading pictures takes no torch
@@ -76,7 +77,7 @@ def _check(samples: Sequence[Sample]) -> None:
             raise InputError(
                 f"{first.name} is {_size(first.image)} and {sample.name} is {_size(sample.image)} (height × width); "
                 "pictures of one batch have one size. End the transforms with random_crop and pad of the same size, or "
-                "use a batch size of 1."
+                f"give {advice.setting('train.batch_size', 1)}."
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from segpipe import advice
 from segpipe.errors import SegpipeError
 from segpipe.extras import import_opencv
 
@@ -52,7 +53,7 @@ def dead_workers_explained() -> Iterator[None]:
             raise
         raise SegpipeError(
             f"A loader worker ended without a word, as when memory or shared memory (/dev/shm) is full: {error} "
-            "Use fewer workers or a smaller batch, or workers=0 to see an error of the code."
+            f"Use fewer workers or a smaller batch; {advice.setting('train.workers', 0)} shows an error of the code."
         ) from None
 
 

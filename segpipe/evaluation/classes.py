@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 from segpipe.log import get_logger
@@ -25,7 +26,7 @@ def match_classes(model: LabelSet | None, num_classes: int, dataset: LabelSet) -
     if num_classes < len(dataset.names):
         raise InputError(
             f"The network has {num_classes} outputs and the data set {len(dataset.names)} classes; it must have one "
-            "for each. Name another model, or choose the classes with subset_classes."
+            f"for each. {_advice(model, dataset)}"
         )
     if model is None or model.names == dataset.names:
         return None
@@ -38,8 +39,16 @@ def match_classes(model: LabelSet | None, num_classes: int, dataset: LabelSet) -
     if len(model.names) != len(dataset.names):
         raise InputError(
             f"The data set has the class {missing!r}, and the network, with {len(model.names)} classes, has none "
-            f"of that name. It must know all {len(dataset.names)} classes. Name another model, or choose the classes "
-            "with subset_classes."
+            f"of that name. It must know all {len(dataset.names)} classes. {_advice(model, dataset)}"
         )
     logger.warning("The data set's class %r has another name in the network; classes are matched by index", missing)
     return None
+
+
+def _advice(model: LabelSet | None, dataset: LabelSet) -> str:
+    common = [name for name in dataset.names if model is not None and name in model.names]
+    if not common:
+        return "Name another model."
+    return (
+        f"Name another model, or open the data set with the classes that both have: {advice.option('classes', common)}."
+    )

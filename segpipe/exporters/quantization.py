@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segpipe import advice
 from segpipe.errors import InputError, NumericalError
 from segpipe.extras import import_extra
 from segpipe.inference.runtimes import ExportedNetwork, open_session, pixel_array
@@ -46,7 +47,10 @@ differences of large numbers, a softmax has most of its values near zero, and re
 def quantized_format(format: Format) -> Format:
     """A format as it is for int8 files, which need ONNX Runtime's quantiser; InputError where there are none."""
     if format.from_onnx is None:
-        raise InputError(f"The format {format.name!r} has no int8 files. Choose 'onnx' or 'openvino'.")
+        raise InputError(
+            f"The format {format.name!r} has no int8 files. Give {advice.argument('format', 'onnx')} or "
+            f"{advice.argument('format', 'openvino')}."
+        )
     packages = dict.fromkeys((*format.packages, "onnxruntime"))
     return replace(format, packages=tuple(packages), extra=",".join(dict.fromkeys(("onnx", format.extra))))
 

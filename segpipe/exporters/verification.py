@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from segpipe import advice
 from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import NumericalError
 from segpipe.inference.runtimes import open_session
@@ -84,6 +85,6 @@ def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixe
         raise NumericalError(
             f"The exported {format.name} file gives logits that differ from the network's by {worst:.1e} of the "
             f"largest one; up to {MAX_DIFFERENCE:.0e} is rounding. Nothing was kept. "
-            "Use the runtime 'eager', and report this with the versions of `segpipe doctor`."
+            f"Give {advice.argument('runtime', 'eager')}, and report this with the versions of `segpipe doctor`."
         )
     return worst

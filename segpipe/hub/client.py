@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from segpipe import advice
 from segpipe.errors import (
     AccessDeniedError,
     DownloadError,
@@ -132,8 +133,12 @@ class Hub:
             return _open_directory(Path(reference.location), reference.revision, name)
         if reference.kind == "package" or _is_weights_url(reference):
             raise ModelNameError(
-                f"{name!r} is a weights file, and a model needs a configuration. "
-                "Name a preset that uses it, or convert it: segpipe.convert(source, to, preset=...)."
+                f"{name!r} is a weights file, and a model needs a configuration. Name a preset that uses it, or fetch "
+                "the file and convert it: "
+                + advice.either(
+                    python='segpipe.convert("FILE", "FOLDER", preset="NAME").',
+                    command="segpipe convert FILE FOLDER --preset NAME.",
+                )
             )
         source = self._source(reference)
         wanted = Wanted(reference.revision or source.default_revision)

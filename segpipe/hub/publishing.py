@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from segpipe import advice
 from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError
 from segpipe.files import absolute_path, copy_regular
 from segpipe.limits import limit
@@ -93,9 +95,14 @@ def _entries_below(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
 
 def _publishable(source: ModelFolder) -> Manifest:
     if source.dialect != "segpipe" or source.weights is None or source.weights.suffix != ".safetensors":
+        own = f"{source.path}-own"
         raise ModelFolderError(
             f"{source.path} is not a folder in segpipe's own format (dialect {source.dialect}, weights "
-            f"{source.weights.name if source.weights else 'missing'}). Convert it first: segpipe.convert(source, to)."
+            f"{source.weights.name if source.weights else 'missing'}). Convert it first: "
+            + advice.either(
+                python=f"segpipe.convert({advice.python_value(source.path)}, {advice.python_value(own)}).",
+                command=f"{shlex.join(['segpipe', 'convert', str(source.path), own])}.",
+            )
         )
     manifest = read_manifest(source.path) or build_manifest(source.path, folder_files(source.path))
     problems = [problem for problem in find_problems(source.path, manifest) if problem.kind != "extra"]

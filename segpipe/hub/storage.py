@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from segpipe import advice
 from segpipe.errors import CacheError, SegpipeError
 from segpipe.log import get_logger
 
@@ -157,9 +158,8 @@ def _refusal(path: Path, error: OSError, needed: int | None) -> str:
             f"Cannot write {path}: {reason}. It needs {need}, {have} free. "
             "Free some space, or point SEGPIPE_HOME at a larger disk."
         )
-    return (
-        f"Cannot write {path}: {reason}. The cache needs a folder that you may write to. "
-        "Set SEGPIPE_HOME to one, or pass cache_dir to Hub."
+    return f"Cannot write {path}: {reason}. The cache needs a folder that you may write to. " + advice.either(
+        python="Set SEGPIPE_HOME to one, or give Hub a cache_dir.", command="Set SEGPIPE_HOME to one."
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segpipe import advice
 from segpipe.errors import InputError
 
 from .blocks import Blocks
@@ -104,7 +105,7 @@ class SegpipeNetwork(nn.Module):
         if not found:
             raise InputError(
                 f"{type(self).__name__} has no blocks whose activations could be computed again. "
-                "Set train.activation_checkpointing to false."
+                f"Give {advice.setting('train.activation_checkpointing', False)}."
             )
         for blocks in found:
             blocks.is_checkpointed = True

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from segpipe import advice
 from segpipe.configuration import (
     Configuration,
     LabelSet,
@@ -73,11 +74,12 @@ def convert(
     if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):
         logger.warning(
             "%s does not say how images are resized and seen. Assumed is what %s does by default. Preprocessing: %s. "
-            "Inference: %s. To set them, convert with a preset (--preset NAME), or change configuration.json",
+            "Inference: %s. To set them, convert with a preset (%s), or change configuration.json",
             Path(source).name,
             folder.dialect,
             describe_preprocessing(folder.configuration),
             describe_inference(folder.configuration.inference),
+            advice.argument("preset"),
         )
     configuration = _with_labels(folder.configuration, given)
     _check_classes(configuration, num_classes, origin=str(source))
@@ -117,7 +119,7 @@ def open_checkpoint(source: str | Path, *, architecture: str | None = None, pres
     if folder.weights is None:
         raise InputError(f"{source} has no weights to convert. Name a folder or a file that has.")
     if architecture is not None:
-        raise InputError(f"{source} says itself what it is; leave architecture={architecture!r} out.")
+        raise InputError(f"{source} says itself what it is. Leave {advice.argument('architecture', architecture)} out.")
     return replace(folder, configuration=load_preset(preset)) if preset else folder
 
 
@@ -135,8 +137,8 @@ def _says_its_procedure(weights: Path, source: str | Path) -> bool:
 def _read_sidecar(path: Path, architecture: str | None) -> Configuration:
     if architecture is not None:
         raise InputError(
-            f"{sidecar_of(path).name} beside {path} says what it is; leave architecture={architecture!r} out, or move "
-            "one of the two files."
+            f"{sidecar_of(path).name} beside {path} says what it is. Leave "
+            f"{advice.argument('architecture', architecture)} out, or move one of the two files."
         )
     return read_configuration(sidecar_of(path))
 
@@ -226,5 +228,5 @@ def _check_classes(configuration: Configuration, num_classes: int | None, *, ori
     if num_classes is not None and num_classes != configuration.model.num_classes:
         raise InputError(
             f"{origin} has weights for {configuration.model.num_classes} classes, not for {num_classes}. "
-            "Leave num_classes out, or train a head for that many."
+            f"Leave {advice.argument('num_classes', num_classes)} out, or train a head for that many."
         )

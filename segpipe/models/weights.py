@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segpipe import advice
 from segpipe.errors import CacheError, InputError, WeightMismatchError
 from segpipe.names import listing
 
@@ -110,7 +111,10 @@ def _mismatch_message(origin: str, listed: Mapping[str, list[str]], classes: tup
         if keys:
             parts.append(f"{what} ({len(keys)}): {listing(keys)}.")
     if classes:
-        parts.append(f"The file is for {classes[0]} classes, the model has {classes[1]}: set model.num_classes.")
+        parts.append(
+            f"The file is for {classes[0]} classes, the model has {classes[1]}: give "
+            f"{advice.setting('model.num_classes', classes[0])}, or load it with its own configuration."
+        )
     elif set(filter(listed.get, listed)) == {"Not of floating type"}:
         parts.append("Save them as float32, e.g. tensor.float(); float8 needs its scales multiplied in before.")
     else:

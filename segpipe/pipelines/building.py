@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from segpipe import advice
 from segpipe.configuration import override
 from segpipe.errors import InputError, ModelFolderError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder
@@ -74,7 +75,7 @@ class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):
             raise UnknownNameError(f"pipeline.type: {other}. Known for {task}: {', '.join(self.of_task(task))}.")
         known = unknown_name_message("pipeline", name, self.of_task(task))
         raise UnknownNameError(
-            f"pipeline.type: {known} Install the plugin that has it, or set pipeline.type to {task!r}."
+            f"pipeline.type: {known} Install the plugin that has it, or give {advice.setting('pipeline.type', task)}."
         )
 
 
@@ -156,14 +157,19 @@ def _device(device: str | torch.device | None, runtime: str) -> torch.device:
     try:
         chosen = torch.device(str(device).lower().replace("gpu", "cuda"))
     except RuntimeError:
-        raise InputError(f"There is no device {device!r}. Say cpu, cuda or cuda:1.") from None
+        raise InputError(
+            f"There is no device {device!r}. Give {advice.argument('device', 'cpu')} or "
+            f"{advice.argument('device', 'cuda')}."
+        ) from None
     backend = getattr(torch, chosen.type, None)
     if chosen.type not in ("cpu", "cuda") and (backend is None or not backend.is_available()):
-        raise InputError(f"The device {device!r} is not there. Say cpu, or leave it out.")
+        raise InputError(
+            f"The device {device!r} is not there. Give {advice.argument('device', 'cpu')}, or leave it out."
+        )
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} GPUs. "
-            "Say cpu, or leave it out."
+            f"Give {advice.argument('device', 'cpu')}, or leave it out."
         )
     return chosen
 

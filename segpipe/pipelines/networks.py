@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.exporters import choose_pictures, keep_export
 from segpipe.hub import ModelFolder
@@ -79,11 +80,15 @@ def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
     """InputError where int8 has no pictures to calibrate with, or pictures have no int8."""
     if dtype == torch.int8 and calibration is None:
         raise InputError(
-            "int8 needs pictures, from which the ranges of values are read. Give calibration='FOLDER' (--calibration "
-            "FOLDER on the command line), with some 64 pictures like those to come; they need no labels."
+            "int8 needs images, from which the ranges of values are read. Give "
+            f"{advice.argument('calibration', 'images')}, a folder with some 64 images like those to come; "
+            "they need no labels."
         )
     if dtype != torch.int8 and calibration is not None:
-        raise InputError(f"calibration is for the dtype 'int8', not for {dtype}. Say dtype='int8', or leave it out.")
+        raise InputError(
+            f"calibration is for the dtype 'int8', not for {dtype}. Give {advice.argument('dtype', 'int8')}, or leave "
+            "it out."
+        )
 
 
 def describe_place(device: torch.device, dtype: torch.dtype, runtime: str) -> str:

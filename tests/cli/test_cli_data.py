@@ -52,7 +52,7 @@ def test_a_wrong_value_and_a_leak_are_printed_with_fixes_and_exit_code_1(toy, ca
     text = capsys.readouterr().out
     assert "error: labels with values that are no class (1)" in text
     assert f"{toy}/labels/train/a.png: value 5 on 8 pixels, first at row 0, column 2" in text
-    assert "→ Add the missing class names" in text
+    assert "→ Name all classes" in text
     assert f"{toy}/images/val/d.png: the same picture is in toy train: {toy}/images/train/b.png" in text
     assert text.endswith("Not ready for training: 2 errors, 0 warnings.\n")
 
@@ -98,7 +98,11 @@ def test_options_are_json_or_text():
     }
 
 
-@pytest.mark.parametrize("pairs", [["names"], ["=a"], ["names=a", "names=b"]])
+def test_the_last_option_of_a_key_counts():
+    assert parse_options(["names=a", "names=b"]) == {"names": "b"}
+
+
+@pytest.mark.parametrize("pairs", [["names"], ["=a"]])
 def test_options_that_cannot_be_are_refused(pairs):
     with pytest.raises(InputError, match="--option"):
         parse_options(pairs)
@@ -230,4 +234,4 @@ def test_prepare_makes_boundary_maps_of_a_named_data_set(tmp_path, capsys):
     assert main([*arguments, "--metric", "taxicab"]) == 0
     assert re.search(r"boundaries/2-classes-\w{8}/images/train/: 1 written", capsys.readouterr().out)
     assert main(["data", "prepare", "boundaries", str(tmp_path)]) == 1
-    assert "Pass --data, as camvid, ade20k or folder." in capsys.readouterr().err
+    assert "Give --data camvid." in capsys.readouterr().err

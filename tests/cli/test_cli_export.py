@@ -27,7 +27,7 @@ def test_predict_refuses_a_type_that_the_runtime_does_not_compute_in(capsys, tmp
 
 def test_predict_in_int8_needs_pictures_to_calibrate_with(capsys, street):
     assert main(["predict", str(street), "--model", MODEL, "--runtime", "openvino", "--dtype", "int8"]) == 1
-    assert "--calibration FOLDER" in capsys.readouterr().err
+    assert "Give --calibration images, a folder" in capsys.readouterr().err
 
 
 def test_a_data_set_that_is_not_there_is_told_before_anything_is_made(capsys, tmp_path):

@@ -216,7 +216,7 @@ def test_maps_of_another_size_are_refused(tmp_path):
 
 
 def test_preparing_boundaries_needs_a_data_set_with_labels(tmp_path):
-    with pytest.raises(InputError, match="Pass --data"):
+    with pytest.raises(InputError, match='Give data="camvid"'):
         prepare_dataset("boundaries", tmp_path)
     put_image(tmp_path, "train/cat/0.png")
     with pytest.raises(InputError, match="no label maps"):

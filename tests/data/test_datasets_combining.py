@@ -84,7 +84,7 @@ def test_mixed_data_needs_a_folder(tmp_path):
     put_image(tmp_path, "images/val/0.png")
     put_label(tmp_path, "labels/val/0.png", [[0, 1, 11]])
     config = DatasetConfig(type="camvid", root=str(tmp_path), mixed=(MixedDataConfig(type="street-scenes"),))
-    with pytest.raises(InputError, match=r"Set dataset\.mixed\[0\]\.root"):
+    with pytest.raises(InputError, match=r'cfg_options=\{"dataset\.mixed\[0\]\.root": '):
         load_configured(config)
 
 
@@ -94,5 +94,7 @@ def test_mixed_data_without_a_folder_says_how_to_get_it_and_how_to_do_without(tm
     put_label(tmp_path, "labels/train/a.png", np.zeros((4, 4)))
     put_image(tmp_path, "images/val/a.png", (4, 4))
     put_label(tmp_path, "labels/val/a.png", np.zeros((4, 4)))
-    with pytest.raises(InputError, match=r"prepare street-scenes ROOT draws them.*set dataset\.mixed=\[\]"):
+    with pytest.raises(
+        InputError, match=r'prepare street-scenes ROOT draws them.*cfg_options=\{"dataset\.mixed": \[\]\}'
+    ):
         load_configured(streets, names=NAMES)

@@ -85,7 +85,7 @@ def test_near_infrared_declared_as_alpha_is_dropped_with_one_warning(caplog):
         read_image(data, name="tile.tif")
     assert len(caplog.records) == 1
     assert "tile.tif" in caplog.text
-    assert "alpha='keep'" in caplog.text
+    assert 'alpha="keep"' in caplog.text
 
 
 def test_bands_without_a_meaning_are_refused_with_their_layout():
@@ -97,7 +97,7 @@ def test_bands_without_a_meaning_are_refused_with_their_layout():
 def test_an_array_whose_alpha_takes_many_values_is_composited_with_a_word(caplog):
     array = np.dstack([COLORS, INFRARED])
     assert np.array_equal(read_image(array), on_white(COLORS, INFRARED))
-    assert "alpha='drop'" in caplog.text
+    assert 'alpha="drop"' in caplog.text
     assert np.array_equal(read_image(array, alpha="drop"), COLORS)
 
 
@@ -146,7 +146,7 @@ def test_full_sixteen_bits_are_read_without_a_word(caplog):
 def test_floats_and_32_bits_are_mapped_by_their_range():
     for values in (np.array([[-5.0, 0.0, 5.0]], np.float32), np.array([[0, 100000, 200000]], np.int32)):
         data = encode_tiff(values, "minisblack")
-        with pytest.raises(ImageDecodeError, match="bit_depth='min-max'"):
+        with pytest.raises(ImageDecodeError, match='bit_depth="min-max"'):
             read_image(data)
         assert read_image(data, bit_depth="min-max")[0, :, 0].tolist() == [0, 128, 255]
 

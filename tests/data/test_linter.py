@@ -64,7 +64,7 @@ def test_a_value_out_of_range_is_named_with_file_pixel_and_value(tmp_path):
 def test_values_from_one_get_raw_ids_proposed(tmp_path):
     finding = check_dataset(dataset_of(put_pair(tmp_path, "a", BASE + 1))).groups[0].findings[0]
     assert finding.kind == "out-of-range"
-    assert finding.fix.startswith("If the values begin at 1, give raw_ids 1 to 3.")
+    assert finding.fix.startswith("If the values begin at 1, give raw_ids=[1, 2, 3].")
 
 
 def test_values_beside_raw_ids_are_a_note_with_all_their_pixels(tmp_path):
@@ -93,7 +93,7 @@ def test_masks_of_0_and_255_get_raw_ids_proposed(tmp_path):
     finding = only_finding(check_dataset(dataset_of(pair, labels=labels)))
     assert finding.kind == "ignored-class"
     assert "nothing but 'background' would be learnt" in finding.what
-    assert "did you mean raw_ids 0, 255?" in finding.fix
+    assert 'give names={0: "background", 255: "crack"}' in finding.fix
     meant = LabelSet(names=("background", "crack"), raw_ids=(0, 255))
     assert check_dataset(dataset_of(pair, labels=meant)).groups == ()
 

@@ -46,7 +46,7 @@ def test_a_value_in_the_colour_of_another_class_is_refused(tmp_path, ending):
     put_palette_label(tmp_path, [RED, BLACK], ending=ending)
     dataset = pickle.loads(pickle.dumps(load(tmp_path)))
     with pytest.raises(
-        ImageDecodeError, match=r"draws the value 0 in \(255, 0, 0\), the colour of 'fire'.*read=colors"
+        ImageDecodeError, match=r"draws the value 0 in \(255, 0, 0\), the colour of 'fire'.*read=\"colors\""
     ):
         dataset[0]
     for report in (check_dataset(dataset), look_at(dataset)):

@@ -43,7 +43,7 @@ def test_one_line_for_each_network_says_that_padding_would_score_higher(caplog, 
     [line] = lines(caplog)
     assert caplog.records[0].levelno == logging.WARNING
     assert "not a multiple of 32" in line
-    assert "model.size_multiple=32" in line
+    assert 'overrides={"model.size_multiple": 32}' in line
     see(second, size, inference)
     assert len(lines(caplog)) == 2
 

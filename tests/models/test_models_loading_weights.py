@@ -119,7 +119,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_listed_by_name():
 
 
 def test_another_number_of_classes_says_what_to_set():
-    with pytest.raises(WeightMismatchError, match=r"for 7 classes, the model has 5: set model.num_classes"):
+    with pytest.raises(WeightMismatchError, match=r"for 7 classes, the model has 5: give"):
         apply_tensors(tiny(), tiny(num_classes=7).state_dict(), origin="file.pth")
 
 

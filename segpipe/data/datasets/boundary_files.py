@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.configuration.training import BoundaryMapSource
 from segpipe.errors import ImageDecodeError, InputError
@@ -83,7 +84,7 @@ class BoundaryReader:
         if self.source == "prepared":
             raise InputError(
                 f"{pair.image} has no boundary maps in {' or '.join(map(str, folders))}. Run segpipe data prepare "
-                'boundaries again, or set train.loss.maps to "any".'
+                f"boundaries again, or give {advice.setting('train.loss.maps', 'any')}."
             )
         return compute_boundary_maps(label, self.num_classes).extras()
 
@@ -188,7 +189,7 @@ def _report_no_maps(pictures: str, dataset: SegmentationDataset, source: Boundar
     )
     prepare = f"segpipe data prepare boundaries ROOT --data NAME --split {dataset.split}"
     if source == "prepared":
-        raise InputError(f'{text} Run {prepare}, or set train.loss.maps to "any".')
+        raise InputError(f"{text} Run {prepare}, or give {advice.setting('train.loss.maps', 'any')}.")
     if others:
         logger.warning("%s They are computed as samples are read; %s makes files of them", text, prepare)
 

@@ -107,7 +107,10 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
         InputError: a folder is not named, or data that is mixed in has other classes.
     """
     if config.root is None:
-        raise InputError(f"dataset is {config.type} without a folder. Set dataset.root to where it lies.")
+        raise InputError(
+            f"dataset is {config.type} without a folder. Say where it lies: "
+            f"{advice.setting('dataset.root', 'path/to/it')}."
+        )
     train, evaluation = _open_both(config, config.root, {**config.options, **options})
     mixed = [
         repeat(
@@ -195,8 +198,8 @@ def _mixed_root(config: MixedDataConfig, index: int) -> str:
     how = " (segpipe data prepare street-scenes ROOT draws them)" if config.type == "street-scenes" else ""
     key = f"dataset.mixed[{index}]"
     raise InputError(
-        f"{key} is {config.type} without a folder. Set {key}.root to where it lies{how}, or do without: "
-        "set dataset.mixed=[]."
+        f"{key} is {config.type} without a folder. Say where it lies: {advice.setting(f'{key}.root', 'path/to/it')}"
+        f"{how}; or do without: {advice.setting('dataset.mixed', [])}."
     )
 
 

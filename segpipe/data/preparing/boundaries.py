@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 
@@ -37,7 +38,7 @@ def plan_boundaries(
         options: of the data set, see `load_dataset`.
     """
     if not data:
-        raise InputError("Boundaries of which data set? Its name is needed. Pass --data, as camvid, ade20k or folder.")
+        raise InputError(f"Boundaries of which data set? Its name is needed. Give {advice.argument('data', 'camvid')}.")
     dataset = load_dataset(data, root, split, **(options or {}))
     if not isinstance(dataset, SegmentationDataset):
         raise InputError(f"{data} has no label maps, from which boundaries are made. Name a data set that has.")

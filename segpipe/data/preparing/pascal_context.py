@@ -37,7 +37,7 @@ models too. The numbers ascend with the names.
 
 _TOPS = ("", "VOC2010", "VOCdevkit/VOC2010")
 _DOCUMENT = "trainval_merged.json"
-_ADVICE = "Unpack VOCtrainval_03-May-2010.tar there, or let --download do it."
+_ADVICE = "Unpack VOCtrainval_03-May-2010.tar there, or let segpipe data prepare pascal-context ROOT --download do it."
 
 
 class Picture(msgspec.Struct):

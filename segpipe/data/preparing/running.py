@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.files import copy_regular, open_regular
@@ -42,7 +43,10 @@ def run_tasks(tasks: Sequence[Task], *, jobs: int = 1, progress: Progress | None
             made again.
     """
     if jobs < 1:
-        raise InputError(f"The number of jobs is {jobs}; it is the number of processes, 1 or more. Pass one of these.")
+        raise InputError(
+            f"The number of jobs is {jobs}; it is the number of processes, 1 or more. Give "
+            f"{advice.argument('jobs', 1)}."
+        )
     files = [path for task in tasks for path in task.files]
     missing = {path: None for path in files if not is_whole(path)}
     rest = [task for task in tasks if any(path in missing for path in task.files)]
@@ -97,8 +101,10 @@ def _sum(finished: Iterable[Future[int]]) -> int:
         return sum(future.result() for future in finished)
     except BrokenProcessPool:
         raise InputError(
-            "A worker process ended too early; all must live to the end. Most often memory ran out: pass fewer jobs. "
-            'In a script, let the call stand below `if __name__ == "__main__":`. What was written is kept.'
+            "A worker process ended too early; all must live to the end. Most often memory ran out: give "
+            f"{advice.argument('jobs', 1)}. "
+            + advice.either(python='In a script, let the call stand below `if __name__ == "__main__":`. ', command="")
+            + "What was written is kept."
         ) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
@@ -48,12 +49,12 @@ def check_runtime(name: str, *, device: str, dtype: str) -> Runtime:
     if runtime.is_cpu_only and device != "cpu":
         raise InputError(
             f"The runtime {name!r} computes on the device 'cpu', not on {device!r}. "
-            "Leave the device out, or use the runtime 'eager' or 'compiled'."
+            f"Leave the device out, or give {advice.argument('runtime', 'eager')}."
         )
     if dtype not in runtime.dtypes:
         able = " or ".join(repr(other.name) for other in RUNTIMES.values() if dtype in other.dtypes)
         raise InputError(
             f"The runtime {name!r} computes in {' or '.join(runtime.dtypes)}, not in {dtype}. "
-            f"Choose one of these, or the runtime {able}."
+            f"Give {advice.argument('dtype', runtime.dtypes[0])}, or the runtime {able}."
         )
     return runtime

@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from segpipe import advice
 from segpipe.errors import MissingExtraError
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork
@@ -69,6 +70,7 @@ def require_compiler() -> str:
     if found is None:
         raise MissingExtraError(
             "torch.compile needs a C++ compiler, and there is none on the PATH. Install one (apt-get install -y g++), "
-            "or go without: the runtime 'eager', or in training train.compile=false."
+            f"or go without: {advice.argument('runtime', 'eager')}, or in training "
+            f"{advice.setting('train.compile', False)}."
         )
     return found
