@@ -74,8 +74,8 @@ def test_a_failing_writer_leaves_an_older_file_as_it_was(tmp_path):
     ("path", "format", "message"),
     [
         ("street.onnx", "onxx", "no format 'onxx'. Did you mean 'onnx'"),
-        ("street.pb", "onnx", "ends with .onnx"),
-        ("street.onnx", "openvino", "ends with .xml"),
+        ("street.pb", "onnx", "end in .onnx"),
+        ("street.onnx", "openvino", "end in .xml"),
     ],
 )
 def test_a_wrong_format_or_suffix_is_refused_at_once(path, format, message):

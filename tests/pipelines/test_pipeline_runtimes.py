@@ -25,7 +25,7 @@ def picture(size):
         ({"runtime": "openvino", "dtype": "float16"}, "computes in float32 or bfloat16 or int8, not in float16"),
         ({"runtime": "open-vino"}, "Did you mean 'openvino'"),
         ({"dtype": "int8", "calibration": "pictures"}, "computes in float32 or bfloat16 or float16, not in int8"),
-        ({"runtime": "openvino", "dtype": "int8"}, "int8 needs pictures.*Give calibration='FOLDER'"),
+        ({"runtime": "openvino", "dtype": "int8"}, 'int8 needs images.*Give calibration="images"'),
         ({"runtime": "openvino", "calibration": "pictures"}, "for the dtype 'int8', not for torch.float32"),
     ],
 )
