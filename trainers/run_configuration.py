@@ -51,7 +51,7 @@ def configure_run(
         if not isinstance(configuration, Configuration):
             raise InputError(f"cfg_modify_fn gave {type(configuration).__name__}; it must return the configuration.")
     if configuration.train is None and folder is not None:
-        configuration = _with_published_recipe(configuration, folder.name)
+        configuration = with_published_recipe(configuration, folder.name)
     for change in changes:
         configuration = override(configuration, change) if change else configuration
     if configuration.train is None:
@@ -195,7 +195,7 @@ def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
     return {key: max(1, fitting) for key, value, limit, fitting in limits if value > max(limit, 1)}
 
 
-def _with_published_recipe(configuration: Configuration, name: str) -> Configuration:
+def with_published_recipe(configuration: Configuration, name: str) -> Configuration:
     """The recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
     bare = name.partition(":")[2] or name
     moved = (

@@ -172,6 +172,17 @@ def test_models_of_damo_have_their_recipe_under_their_new_owner_too(web_server, 
     assert trainer.parts.configuration.train.max_epochs == 30
 
 
+def test_a_folder_that_no_preset_is_of_brings_its_own_recipe(tmp_path, arguments):
+    (tmp_path / "mine").mkdir()
+    for name, data in model_files(tiny_segformer()).items():
+        (tmp_path / "mine" / name).write_bytes(data)
+    del arguments["cfg_file"]
+    trainer = build_trainer(**arguments, model=str(tmp_path / "mine"), cfg_options={"train.optimizer.lr": 0.5})
+    train = trainer.parts.configuration.train
+    assert (train.max_epochs, train.batch_size, train.optimizer.lr) == (30, 2, 0.5)
+    assert train.transforms == load_preset("segformer-b0-cocostuff").train.transforms
+
+
 def test_a_file_in_easycvs_words_is_what_it_has_other_than_the_model(web_server, monkeypatch, tmp_path, arguments):
     web_server.add_model(MODEL, model_files(tiny_segformer()))
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)

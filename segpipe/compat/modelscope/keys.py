@@ -193,11 +193,12 @@ _SECTIONS = {
 """What lies above a key of theirs: a dict there is taken apart."""
 
 
-def own_changes(options: Mapping[str, Any]) -> dict[str, Any]:
+def own_changes(options: Mapping[str, Any], *, origin: str = "cfg_options") -> dict[str, Any]:
     """Return changes of a configuration in segpipe's keys. Keys that are in no table are taken for segpipe's.
 
     Args:
         options: EasyCV's, ModelScope's or segpipe's keys, such as `train.optimizer.lr`, or sections as dicts.
+        origin: where they stand, for messages.
 
     Raises:
         ConfigurationError: a key, or its value, has no counterpart; the message says what to use.
@@ -209,17 +210,17 @@ def own_changes(options: Mapping[str, Any]) -> dict[str, Any]:
         if path in RENAMED:
             changes[RENAMED[path]] = list(value) if isinstance(value, tuple) else value
         elif path in CHANGED:
-            changes |= _changed(path, value)
+            changes |= _changed(path, value, origin)
         elif path in _OWN or above is None:
             changes[path] = value
         elif above in IGNORED:
             ignored.append(f"{path} ({IGNORED[above]})")
         elif value not in (None, {}, []):  # which ask for nothing
             raise ConfigurationError(
-                f"cfg_options: {path} is a key of EasyCV's without a counterpart in segpipe. Use {REFUSED[above]}."
+                f"{origin}: {path} is a key of EasyCV's without a counterpart in segpipe. Use {REFUSED[above]}."
             )
     if ignored:
-        logger.warning("cfg_options without an effect in segpipe: %s", "; ".join(ignored))
+        logger.warning("%s without an effect in segpipe: %s", origin, "; ".join(ignored))
     return changes
 
 
@@ -249,8 +250,8 @@ def _above(path: str) -> str | None:
     return next((prefix for prefix in prefixes if prefix in IGNORED or prefix in REFUSED), None)
 
 
-def _changed(path: str, value: Any) -> dict[str, Any]:
+def _changed(path: str, value: Any, origin: str) -> dict[str, Any]:
     try:
         return CHANGED[path](value)
     except ConfigurationError as error:
-        raise ConfigurationError(f"cfg_options: {path}: {error}") from None
+        raise ConfigurationError(f"{origin}: {path}: {error}") from None

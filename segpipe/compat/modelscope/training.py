@@ -6,16 +6,21 @@ import copy
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from segpipe import distributed
+from segpipe.configuration import load_preset, override, preset_names
 from segpipe.errors import InputError
 from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
 from segpipe.log import get_logger
 from segpipe.models import detect_dialect, fit_tensors, read_tensors, translate
 from segpipe.trainers import build_trainer as build_own_trainer
+from segpipe.trainers.run_configuration import with_published_recipe
 from segpipe.trainers.trainer import Trainer
 
 from .constants import Trainers
@@ -117,9 +122,8 @@ def build_trainer(
         raise InputError(f"{twice[0]!r} is given in default_args and as a keyword. Give it once.")
     chosen = _without_ignored({**(default_args or {}), **arguments})
     revision, modify = chosen.pop("model_revision", None), chosen.pop("cfg_modify_fn", None)
-    model = chosen.get("model")
-    if isinstance(model, str) and not {revision, modify, chosen.get("cfg_file")} <= {None}:
-        chosen["model"] = Hub().resolve(model, revision)
+    if chosen.get("model") is not None:
+        chosen["model"] = _opened(chosen["model"], revision)
     changes = _modifications(chosen, modify)
     changes |= {key: chosen.pop(key) for key in ("use_fp16",) if key in chosen}
     if chosen.pop("compile", False):
@@ -133,6 +137,36 @@ def build_trainer(
         chosen["device"] = _device(str(chosen["device"]))
     built = build_own_trainer(name, chosen)
     return ModelScopeTrainer(built) if isinstance(built, Trainer) else built
+
+
+def _opened(model: str | Path | ModelFolder, revision: str | None) -> str | Path | ModelFolder:
+    """The model's folder, with a recipe; a preset's name as it is, for its weights may not be wanted."""
+    if isinstance(model, ModelFolder):
+        return _with_own_recipe(model)
+    if str(model) in preset_names() and revision is None and not os.path.isdir(model):
+        return model
+    return _with_own_recipe(Hub().resolve(model, revision))
+
+
+def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
+    """A folder of EasyCV's that no preset is of, with the recipe that its configuration.json states.
+
+    What that does not say in segpipe's words, such as the augmentations, is as in the preset of the same size.
+    """
+    configuration = folder.configuration
+    if with_published_recipe(configuration, folder.name).train is not None:
+        return folder
+    theirs = configuration_of(folder)
+    if "train" not in theirs or not is_foreign(theirs):
+        return folder
+    variant = getattr(configuration.model, "variant", "b0")
+    preset = load_preset(f"segformer-{variant}-cocostuff")
+    logger.info("The recipe of %s is its own, with the augmentations of segformer-%s-cocostuff", folder.name, variant)
+    based = msgspec.structs.replace(configuration, train=preset.train, evaluation=preset.evaluation)
+    stated = {section: theirs[section] for section in ("train", "evaluation") if section in theirs}
+    return replace(
+        folder, configuration=override(based, own_changes(stated, origin=f"{folder.name}: configuration.json"))
+    )
 
 
 def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
