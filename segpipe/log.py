@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from segpipe.names import printable
+
+_before: set[Callable[[], None]] = set()
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -14,6 +17,13 @@ def get_logger(name: str) -> logging.Logger:
     return logger
 
 
+def call_before_messages(act: Callable[[], None]) -> None:
+    """Call `act` before each message from now on, as what draws on the terminal needs to make room."""
+    _before.add(act)
+
+
 def _escape(record: logging.LogRecord) -> bool:
+    for act in _before:
+        act()
     record.msg, record.args = printable(record.getMessage()), None
     return True

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "advice": 0, "errors": 0, "names": 0, "log": 0.25,
-    "files": 0.5, "limits": 0.5,
+    "files": 0.5, "limits": 0.5, "progress_bars": 0.5,
     "extras": 1, "fused": 1, "registry": 1, "configuration": 1, "distributed": 1,
     "hub": 2,
     "data": 3, "models": 3,

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from segpipe.progress_bars import clear_bars
+
 from .printing import print_message
 
 INTERRUPTED = 130
@@ -18,6 +20,7 @@ INTERRUPTED = 130
 
 def note_interruption() -> int:
     """Say that it was interrupted; the exit code."""
+    clear_bars()
     print_message("interrupted.")
     return INTERRUPTED
 

@@ -90,7 +90,7 @@ SECONDS = 5.0
 """How long `look_at` reads at most; a file that is being read is read to its end."""
 
 
-def look_at(dataset: Any, *, seconds: float = SECONDS) -> Report:
+def look_at(dataset: Any, *, seconds: float = SECONDS, progress: Progress | None = None) -> Report:
     """Check some labels, spread over the data set: what can be said of it in seconds.
 
     Each folder with labels has its turn, so that of data that was joined all parts are looked at. Pictures that are
@@ -99,6 +99,7 @@ def look_at(dataset: Any, *, seconds: float = SECONDS) -> Report:
     Args:
         dataset: a `SegmentationDataset`, or any data set that the loader takes.
         seconds: after which no further label is read.
+        progress: is told how many labels were read, and of how many.
 
     Returns:
         What was found; `num_pictures` says how many were read. Nothing is raised for what is wrong with the data.
@@ -109,7 +110,10 @@ def look_at(dataset: Any, *, seconds: float = SECONDS) -> Report:
     seen: list[Inspection] = []
     with ThreadPoolExecutor(readers, thread_name_prefix="segpipe-look") as executor:
         while True:
-            seen += executor.map(inspect, itertools.islice(places, readers))
+            for inspection in executor.map(inspect, itertools.islice(places, readers)):
+                seen.append(inspection)
+                if progress is not None:
+                    progress(len(seen), max(len(seen), min(LOOKED_AT, _num_pairs(dataset))))
             report = _report(dataset, seen, (), limit=3)
             is_late = time.monotonic() > until or len(seen) >= LOOKED_AT_MOST
             is_enough = len(seen) >= LOOKED_AT and not _may_change(report)

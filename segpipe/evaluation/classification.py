@@ -135,7 +135,7 @@ def evaluate_classifier(
         configuration: preprocessing and labels of a network; None: the folder's own, or no resize.
         device: where a folder's network shall run; None: a GPU if there is one.
         batch_size: pictures of one input size that the network sees at once.
-        progress: show a bar on stderr, in the first process.
+        progress: show a bar in the first process, or where stderr is a file a line now and then.
         readers: threads that read pictures ahead; 0: none.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """

@@ -88,7 +88,7 @@ def evaluate(
         batch_size: whole pictures of one input size that a GPU sees at once.
         boundary_ratio: also count boundary IoU, at this share of the diagonal; the paper's is 0.02.
         shard: (index, number) of this process's part of the pictures; None: its rank among all processes.
-        progress: show a bar on stderr, in the first process.
+        progress: show a bar in the first process, or where stderr is a file a line now and then.
         readers: threads that read pictures ahead; 0: none.
         on_picture: called with the name and the label map of each picture that this process sees.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.

@@ -17,6 +17,7 @@ from segpipe.hub import ModelFolder
 from segpipe.inference import Network
 from segpipe.models import SegmentationModel, load_model, open_folder
 from segpipe.names import Tasks
+from segpipe.progress_bars import ProgressBar
 
 Item = TypeVar("Item")
 
@@ -79,9 +80,10 @@ def count_together(count: Callable[[], None], device: torch.device) -> None:
     except Exception as exception:
         error = exception
     is_stopped = isinstance(error, EvaluationStopped)
-    flags = torch.tensor([int(error is not None and not is_stopped), int(is_stopped)], device=device)
+    error = None if is_stopped else error  # its traceback would keep the samples and their bar
+    flags = torch.tensor([int(error is not None), int(is_stopped)], device=device)
     failed, stopped = distributed.all_sum(flags).tolist()
-    if error is not None and not is_stopped:
+    if error is not None:
         raise error
     if failed:
         raise SegpipeError("Evaluation failed in another process; see its error and mend what it names.")
@@ -90,13 +92,15 @@ def count_together(count: Callable[[], None], device: torch.device) -> None:
 
 
 def with_bar(samples: Iterable[Item], total: int, progress: bool) -> Iterable[Item]:
-    """The samples, with a bar on stderr in the first process where it is wished."""
-    if not progress or not distributed.is_main():
-        return samples
-    from tqdm import tqdm
+    """Return the samples; where progress is wished, the first process shows it as they are taken."""
+    return _counted(samples, total) if progress and distributed.is_main() else samples
 
-    bar: Iterable[Item] = tqdm(samples, total=total, desc="evaluate", unit="picture")
-    return bar
+
+def _counted(samples: Iterable[Item], total: int) -> Iterator[Item]:
+    with ProgressBar("evaluate", total, "images") as bar:
+        for sample in samples:
+            yield sample
+            bar.update()
 
 
 @contextmanager

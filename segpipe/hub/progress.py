@@ -1,22 +1,22 @@
-"""One progress bar for all files of a model, on a terminal alone."""
+"""One progress bar for all files of a model, in terminals and notebooks alone."""
 
 from __future__ import annotations
 
-import sys
 import threading
 from types import TracebackType
 from typing import Any
 
 from segpipe.names import printable_line
+from segpipe.progress_bars import is_watched, new_bar
 
 
 class Progress:
-    """Counts bytes from several threads; shows them when it is switched on and stderr is a terminal."""
+    """Counts bytes from several threads; shows them when it is switched on and somebody watches."""
 
     def __init__(self, title: str, total: int | None, is_wanted: bool) -> None:
         self._title = printable_line(title)
         self._total = total
-        self._is_shown = is_wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._is_shown = is_wanted and is_watched()
         self._lock = threading.Lock()
         self._bar: Any = None
 
@@ -28,9 +28,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._is_shown:
-            from tqdm import tqdm
-
-            self._bar = tqdm(desc=self._title, total=self._total, unit="B", unit_scale=True, leave=False)
+            self._bar = new_bar(desc=self._title, total=self._total, unit="B", unit_scale=True, leave=False)
         return self
 
     def __exit__(

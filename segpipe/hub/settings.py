@@ -33,7 +33,7 @@ VARIABLES = (
     Variable("SEGPIPE_DOWNLOAD_TIMEOUT", "seconds without a byte after which a request is repeated; default 30"),
     Variable("SEGPIPE_LOCK_TIMEOUT", "seconds to wait for another process that downloads the same model; default 600"),
     Variable("SEGPIPE_FUSED", "0: plain torch on a GPU instead of Triton kernels"),
-    Variable("SEGPIPE_PROGRESS", "0: no progress bars; they are off anyway where stderr is no terminal"),
+    Variable("SEGPIPE_PROGRESS", "0: no progress bars; they are off anyway where nobody watches stderr"),
     Variable("HF_ENDPOINT", f"Hugging Face or a mirror of it; default {HUGGING_FACE}"),
     Variable("HF_TOKEN", "token for Hugging Face", is_secret=True),
     Variable("HF_HUB_OFFLINE", "1: no request to Hugging Face"),
