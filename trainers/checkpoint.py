@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segpipe import distributed
 from segpipe.errors import CacheError, InputError, SegpipeError
-from segpipe.hub import atomic_folder
+from segpipe.hub import atomic_folder, run_folders
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
 from segpipe.log import get_logger
@@ -28,9 +28,9 @@ from .progress import Progress
 
 logger = get_logger(__name__)
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = run_folders.CHECKPOINTS
 """Where in a work directory the last checkpoints are."""
-BEST = "best"
+BEST = run_folders.BEST
 """Where the weights of the best step are."""
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"

@@ -15,8 +15,8 @@ from segpipe import distributed
 from segpipe.configuration import Configuration
 from segpipe.errors import CorruptWeightsError, SegpipeError
 from segpipe.evaluation import AnyScores
-from segpipe.hub import ModelFolder, seal_folder
-from segpipe.hub.card import card_text
+from segpipe.hub import ModelFolder, run_folders, seal_folder
+from segpipe.hub.card import card_text, place_in_card
 from segpipe.log import get_logger
 from segpipe.models import read_tensors, write_tensors
 
@@ -31,7 +31,7 @@ from .run_log import LOG, counted_lines, read_log_if_there
 
 logger = get_logger(__name__)
 
-FOLDER = "model"
+FOLDER = run_folders.MODEL
 WEIGHTS = "model.safetensors"
 _ADVICE = (
     "The run itself is saved. Make room there, or make it writable, and start the run again: it trains no further and "
@@ -117,7 +117,8 @@ def _write_record(parts: TrainerParts, progress: Progress, scores: AnyScores | N
             shutil.copyfile(path, folder / path.name)
     lines = counted_lines(read_log_if_there(log))
     name = Path(os.path.abspath(parts.work_dir)).name
-    text = card_text(parts.configuration, name) + training_text(parts, progress, scores, lines)
+    place = place_in_card(parts.work_dir / FOLDER)
+    text = card_text(parts.configuration, name, place) + training_text(parts, progress, scores, lines)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -19,20 +19,26 @@ _MAX_LABELS = 200
 _TAGS = {"image-segmentation": "semantic-segmentation"}
 
 
-def write_card(folder: Path, configuration: Configuration, name: str) -> None:
+def write_card(folder: Path, configuration: Configuration, name: str, place: str | None = None) -> None:
     """Write README.md; one that is there already is somebody's work and stays."""
     path = folder / CARD_NAME
     if not os.path.exists(path):
-        write_atomically(path, card_text(configuration, name).encode())
+        write_atomically(path, card_text(configuration, name, place).encode())
 
 
-def card_text(configuration: Configuration, name: str) -> str:
-    """Markdown with the front matter that ModelScope and Hugging Face read."""
+def card_text(configuration: Configuration, name: str, place: str | None = None) -> str:
+    """Return Markdown with the front matter that ModelScope and Hugging Face read.
+
+    Args:
+        configuration: of the model.
+        name: what the card calls it.
+        place: by which its code finds it, see `place_in_card`. If None, by its name.
+    """
     sections = (
         _front_matter(configuration),
         f"# {markdown_text(name)}",
         _summary(configuration),
-        _usage(configuration, name),
+        _usage(configuration, name if place is None else place),
         _scores(configuration),
         _origin(configuration),
         _labels(configuration),
@@ -60,12 +66,23 @@ def _summary(configuration: Configuration) -> str:
     return f"{kind} {size}, for {configuration.task}, in segpipe's format."
 
 
-def _usage(configuration: Configuration, name: str) -> str:
+def place_in_card(folder: str | Path) -> str:
+    """Return the path by which the code in a card finds its folder: as it was given, unless it is absolute.
+
+    Absolute paths tell of the machine, and a card is published: then the code is for the folder itself.
+    """
+    path = Path(folder)
+    return "." if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+
+def _usage(configuration: Configuration, place: str) -> str:
+    seen_from = "in this folder" if place == "." else "where the model was made"
     code = (
         "from segpipe import pipeline\n\n"
-        "# the path of this folder, or the name or URL under which it is published\n"
-        f"predict = pipeline({json.dumps(configuration.task)}, {json.dumps(name)})\n"
-        'result = predict("picture.jpg")'
+        f"# {seen_from}; elsewhere give the path of this folder, or the name or URL under which it is published\n"
+        f"predict = pipeline({json.dumps(configuration.task)}, {json.dumps(place)})\n"
+        'result = predict("image.jpg")\n'
+        "print(result)"
     )
     return f"## Use\n\n```python\n{code}\n```"
 

@@ -13,6 +13,7 @@ from segpipe.errors import ModelFolderError, SegpipeError
 from segpipe.names import listing
 
 from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
+from .run_folders import newest_step, trained_model
 from .shards import lone_shards
 from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
 from .storage import MANIFEST_NAME
@@ -48,10 +49,11 @@ class ModelFolder:
     def open(cls, path: str | Path, *, name: str | None = None, revision: str | None = None) -> ModelFolder:
         """Read a folder of any of the three kinds; ModelFolderError when it is none, or not a whole one.
 
-        Digests are not computed here, `verify` does that.
+        The work directory of a run stands for the model that was trained there. Digests are not computed here,
+        `verify` does that.
         """
-        folder = Path(path)
-        with reading(folder):
+        with reading(Path(path)):
+            folder = trained_model(Path(path))
             _require_folder(folder)
             configuration, dialect = _read_configuration(folder)
             manifest = read_manifest(folder)
@@ -131,8 +133,11 @@ def _require_folder(folder: Path) -> None:
 def _advice(folder: Path) -> str:
     from segpipe.configuration import preset_names
 
+    checkpoint = newest_step(folder)
+    if checkpoint is not None:
+        return f"It holds checkpoints of a run, each of which can be used as a model; the newest is {checkpoint}."
     if is_model_folder(folder / "model"):
-        return f"The model that was trained there is {folder / 'model'}."
+        return f"Its folder {folder / 'model'} may be meant."
     if folder.name in preset_names():
         return f"It hides the preset {folder.name}: rename the folder, or work in another one, to use the preset."
     return "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."

@@ -19,6 +19,7 @@ from .folder import ModelFolder, reading
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
 from .paths import check_relative_path
 from .references import Reference
+from .run_folders import trained_model
 from .sealing import folder_files
 from .storage import atomic_folder, check_free_space, is_finished, storage_errors
 
@@ -36,7 +37,8 @@ def publish_to_directory(folder: str | Path, target: Path, revision: str | None)
     Publishing the same bytes again changes nothing. Other bytes under a revision that is taken are refused: who has
     resolved it before must not get another model.
     """
-    _require_plain(Path(folder))
+    folder = trained_model(Path(folder))
+    _require_plain(folder)
     source = ModelFolder.open(folder)
     manifest = _publishable(source)
     chosen = check_relative_path(revision or DEFAULT_REVISION)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from segpipe.errors import ModelFolderError
 from segpipe.files import absolute_path
 
-from .card import write_card
+from .card import place_in_card, write_card
 from .folder import CARD_NAME, CONFIGURATION_NAME, WEIGHTS_NAME, ModelFolder
 from .manifest import build_manifest, write_manifest
 from .storage import MANIFEST_NAME, storage_errors
@@ -24,15 +24,21 @@ FOLDER_FILES = (CONFIGURATION_NAME, WEIGHTS_NAME, CARD_NAME, "LICENSE*", "NOTICE
 
 
 def seal_folder(
-    path: str | Path, configuration: Configuration, *, name: str | None = None, revision: str | None = None
+    path: str | Path,
+    configuration: Configuration,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    place: str | None = None,
 ) -> ModelFolder:
     """Write configuration.json, a card if there is none, and manifest.json into a folder that has model.safetensors.
 
     `weights` of the configuration then says where the weights were made from; their dialect is segpipe's.
 
     Args:
-        name: what the card calls the model and how it is loaded; default: the folder's name.
+        name: what the card calls the model. If None, the folder's name.
         revision: of the source, for the manifest.
+        place: by which the card's code finds the model. If None, `name`, and without one the folder's path.
     """
     from segpipe.configuration import write_configuration
 
@@ -43,7 +49,8 @@ def seal_folder(
     with storage_errors(folder):
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_configuration(sealed, folder / CONFIGURATION_NAME)
-        write_card(folder, sealed, name or absolute_path(folder, error=ModelFolderError).name)
+        own_name = absolute_path(folder, error=ModelFolderError).name
+        write_card(folder, sealed, name or own_name, place or name or place_in_card(folder))
         manifest = build_manifest(folder, folder_files(folder))
         source = sealed.weights.source if sealed.weights else None
         write_manifest(folder, replace(manifest, source=source, revision=revision))

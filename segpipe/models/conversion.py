@@ -25,6 +25,7 @@ from segpipe.configuration.label_values import read_labels
 from segpipe.errors import InputError, SegpipeError, UnknownNameError
 from segpipe.files import check_vacant
 from segpipe.hub import Hub, ModelFolder, atomic_folder, is_model_folder
+from segpipe.hub.card import place_in_card
 from segpipe.hub.storage import remove_folder
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
@@ -84,7 +85,8 @@ def convert(
     configuration = _with_labels(folder.configuration, given)
     _check_classes(configuration, num_classes, origin=str(source))
     with atomic_folder(target) as in_progress:
-        write_model_folder(replace(folder, configuration=configuration, name=target.name), in_progress)
+        named = replace(folder, configuration=configuration, name=target.name)
+        write_model_folder(named, in_progress, place=place_in_card(target))
         if overwrite:
             remove_folder(target)
     return ModelFolder.open(target)

@@ -66,11 +66,17 @@ def _converted(folder: ModelFolder, hub: Hub) -> ModelFolder:
     return ModelFolder.open(final, name=folder.name, revision=folder.revision)
 
 
-def write_model_folder(source: ModelFolder, path: Path) -> ModelFolder:
-    """Write a folder in our own format from one in any dialect; its network is built to check that all fits."""
+def write_model_folder(source: ModelFolder, path: Path, *, place: str | None = None) -> ModelFolder:
+    """Write a folder in our own format from one in any dialect; its network is built to check that all fits.
+
+    Args:
+        source: whose weights and configuration are written.
+        path: of the new folder.
+        place: by which the code in its card finds the model. If None, the source's name.
+    """
     fitted = fit_tensors(build_outline(source.configuration.model), tensors_of(source), origin=str(source.weights))
     write_tensors(fitted, path / "model.safetensors")
-    return seal_folder(path, source.configuration, name=source.name, revision=source.revision)
+    return seal_folder(path, source.configuration, name=source.name, revision=source.revision, place=place)
 
 
 def _identity(folder: ModelFolder) -> str:

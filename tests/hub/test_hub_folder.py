@@ -15,7 +15,7 @@ from hub_material import CONFIGURATION, WEIGHTS, make_folder
 from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, ModelFolderError
 from segpipe.hub import Hub, ModelFolder, seal_folder
-from segpipe.hub.card import card_text
+from segpipe.hub.card import card_text, place_in_card
 from segpipe.hub.manifest import check_folder, git_sha1_of, read_manifest, sha256_of
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -120,6 +120,22 @@ def test_card_has_what_a_reader_needs():
     assert "<script>" not in text
 
 
+@pytest.mark.parametrize(
+    ("folder", "place"),
+    [("runs/first/model", "runs/first/model"), ("./m", "m"), ("/home/me/m", "."), ("../m", "."), (Path("a b"), "a b")],
+)
+def test_the_code_in_a_card_names_a_path_that_tells_nothing_of_the_machine(folder, place):
+    assert place_in_card(folder) == place
+
+
+def test_the_card_of_a_sealed_folder_names_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("models", "mine").mkdir(parents=True)
+    Path("models", "mine", "model.safetensors").write_bytes(WEIGHTS)
+    folder = seal_folder("models/mine", configuration_with())
+    assert 'pipeline("image-segmentation", "models/mine")' in (folder.path / "README.md").read_text()
+
+
 def test_folder_without_a_manifest_cannot_be_verified(sealed: ModelFolder):
     (sealed.path / "manifest.json").unlink()
     assert [problem.kind for problem in ModelFolder.open(sealed.path).verify()] == ["unlisted"]
@@ -213,7 +229,7 @@ def test_a_card_shows_hostile_names_as_text():
     assert text.encode()
     assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
     assert [line.split()[1] for line in text.splitlines() if line.startswith("#")] == [
-        *("x\\|\\\\\\|\\`&lt;b>\\[a\\](http://evil)", "Use", "the", "Scores", "Source", "Classes")
+        *("x\\|\\\\\\|\\`&lt;b>\\[a\\](http://evil)", "Use", "where", "Scores", "Source", "Classes")
     ]
     row = next(line for line in text.splitlines() if line.startswith("| 0 |"))
     assert row.replace("\\\\", "").replace("\\|", "").count("|") == 3

@@ -1,6 +1,10 @@
 """The card of a trained model: how it was made, without the machine it was made on, and the run in a table."""
 
+import re
+import shutil
+
 import pytest
+from runs import NAMES, build
 
 from segpipe import build_trainer, load_dataset
 from segpipe.hub import ModelFolder
@@ -85,3 +89,18 @@ def test_the_folder_ships_the_runs_log_and_curves_and_no_folder_of_the_machine(
     texts = [path.read_text() for path in folder.path.iterdir() if path.suffix in (".json", ".jsonl", ".md")]
     assert not any(str(tmp_path) in text for text in texts)
     assert ModelFolder.open(folder.path).configuration.dataset.type == "folder"
+
+
+@pytest.mark.parametrize("work_dir", ["runs/first", "first", "absolute"])
+def test_the_cards_code_runs_where_its_reader_stands(recipe, data_root, tmp_path, monkeypatch, capsys, work_dir):
+    """Where the run was started; an absolute path is not shown, and the code is for the folder itself."""
+    monkeypatch.chdir(tmp_path)
+    folder = build(recipe, data_root, tmp_path / "run" if work_dir == "absolute" else work_dir, max_steps=1).train()
+    card = (folder.path / "README.md").read_text()
+    if work_dir == "absolute":
+        monkeypatch.chdir(folder.path)
+    shutil.copyfile(data_root / "images" / "val" / "0.png", "image.jpg")
+    [code] = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    exec(code, {})
+    said = capsys.readouterr().out
+    assert any(name in said for name in NAMES)

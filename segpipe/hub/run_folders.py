@@ -1,0 +1,59 @@
+"""The work directory of a training run, which stands for the model that was trained in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from segpipe.errors import ModelFolderError
+from segpipe.log import get_logger
+
+logger = get_logger(__name__)
+
+MODEL, CHECKPOINTS, BEST, LOG = "model", "checkpoints", "best", "log.jsonl"
+"""What a work directory holds: the finished model, the last states of the run, its best weights, its log."""
+_STEP = re.compile("step-([0-9]{8,16})")
+
+
+def trained_model(folder: Path) -> Path:
+    """Return the model folder of a run's work directory; any other path as it is.
+
+    Raises:
+        ModelFolderError: a run that is not finished, so that there is no model folder yet.
+    """
+    if not _is_work_dir(folder):
+        return folder
+    if os.path.isfile(folder / MODEL / "configuration.json"):
+        logger.info("%s is the work directory of a run; its model is %s", folder, folder / MODEL)
+        return folder / MODEL
+    if os.path.isfile(folder / "configuration.json"):
+        return folder
+    raise ModelFolderError(_unfinished_text(folder))
+
+
+def newest_step(folder: Path) -> Path | None:
+    """Return the newest of the checkpoints in a folder, or None where there is none."""
+    if not os.path.isdir(folder):
+        return None
+    steps = {entry.name: int(match[1]) for entry in folder.iterdir() if (match := _STEP.fullmatch(entry.name))}
+    return folder / max(steps, key=steps.__getitem__) if steps else None
+
+
+def _is_work_dir(folder: Path) -> bool:
+    """Whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
+    has_log = os.path.isfile(folder / LOG) and not os.path.isfile(folder / "model.safetensors")
+    return has_log or os.path.isdir(folder / CHECKPOINTS)
+
+
+def _unfinished_text(folder: Path) -> str:
+    best, newest = newest_step(folder / BEST), newest_step(folder / CHECKPOINTS)
+    text = (
+        f"{folder} holds a run that is not finished, so it has no folder {MODEL} yet. To finish it, make the call that "
+        "began it again."
+    )
+    if best is not None:
+        return f"{text} Its best weights so far can be used as a model: {best}."
+    if newest is not None:
+        return f"{text} The weights of its last checkpoint can be used as a model: {newest}."
+    return f"{text} It has saved no checkpoint so far."
