@@ -35,17 +35,23 @@ _ANY = object()
 
 # Not a ContextVar: the threads that read images would not inherit it.
 _flags: frozenset[str] | None = None
+_command: tuple[str, ...] = ()
 
 
 @contextmanager
-def on_command_line(flags: Collection[str]) -> Iterator[None]:
-    """Inside, advice has the form of a command whose verb has these options, such as `--set`."""
-    global _flags
-    before, _flags = _flags, frozenset(flags)
+def on_command_line(flags: Collection[str], command: Sequence[str] = ()) -> Iterator[None]:
+    """Inside, advice has the form of a command whose verb has these options, such as `--set`.
+
+    Args:
+        flags: options of the verb.
+        command: the verb and its arguments, as they were given.
+    """
+    global _flags, _command
+    before, _flags, _command = (_flags, _command), frozenset(flags), tuple(command)
     try:
         yield
     finally:
-        _flags = before
+        _flags, _command = before
 
 
 def option(name: str, value: Any = _ANY) -> str:
@@ -86,6 +92,11 @@ def argument(name: str, value: Any = _ANY) -> str:
 def either(*, python: str, command: str) -> str:
     """Return the text for this caller."""
     return python if _flags is None else command
+
+
+def command() -> tuple[str, ...] | None:
+    """Return the verb and the arguments of the running command, or None in Python."""
+    return None if _flags is None else _command
 
 
 def python_value(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ from .run_configuration import (
     run_steps,
     share_changes,
 )
+from .run_lines import adaptations
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
 from .trainer import Trainer
@@ -77,8 +79,19 @@ def build_local_trainer(
     callbacks: Sequence[Callback] = (),
     check_data: bool = True,
     accept_changed_data: bool = False,
+    extend: bool = False,
+    progress: bool = True,
 ) -> Trainer:
-    """A trainer for the network of a configuration, on this machine's devices.
+    """Build a trainer for the network of a configuration, on this machine's devices.
+
+    `train()` of a trainer that is built by the same call again goes on where the run in `work_dir` stopped. To train
+    longer than it was begun for, either
+
+    - extend it: the same call with a new `max_epochs` or `max_steps` and `extend=True`. Weights, optimiser, best score
+      and order of the data go on, and each further step has the learning rate that a run of the new length has at that
+      step. A schedule that had come down thus rises where the run goes on; or
+    - fine-tune it: `model="<work_dir>/model"` and another `work_dir`. A new run begins at step 0 with the best weights
+      and the whole schedule, mostly with a lower learning rate.
 
     Args:
         task: the task that the model must be for; None: any.
@@ -105,7 +118,10 @@ def build_local_trainer(
             `segpipe data check` would call them wrong.
         accept_changed_data: go on with a run that was begun with other data, which is an error otherwise. It then ends
             with other weights than an uninterrupted run.
+        extend: go on with a run to another end than the one that it was begun with, see above.
+        progress: show a bar in terminals and notebooks, a line now and then elsewhere, and a line for each evaluation.
     """
+    given = _given(locals())
     distributed.check_launcher(launcher)
     chosen_device = _device(device)
     distributed.join(chosen_device.type)
@@ -119,7 +135,7 @@ def build_local_trainer(
         length_changes(seed, max_epochs, max_steps),
         options,
     ]
-    configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
+    recipe = configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
     configuration = follow_labels(configuration, train_data.labels, options)
     assert configuration.train is not None
@@ -133,16 +149,27 @@ def build_local_trainer(
     if encoder_weights is not None:
         network.load_state_dict(encoder_tensors(encoder_weights, network), strict=False)
     data = train_data, eval_data
-    parts = _assemble(configuration, network, chosen_task, data, Path(work_dir), device=chosen_device)
-    check = partial(look_at_data, train_data, eval_data) if check_data else None
+    parts = _assemble(
+        configuration, network, chosen_task, data, Path(work_dir), device=chosen_device, progress=progress
+    )
+    check = partial(look_at_data, train_data, eval_data, progress=progress) if check_data else None
     parts = replace(
         parts,
+        extend=extend,
+        adaptations=adaptations(recipe, configuration, parts.max_steps),
+        arguments=given,
         callbacks=(ResultsText(), *callbacks),
         check_data=check,
         has_learnt_classes=_has_learnt_classes(folder if with_weights else None, configuration),
         accept_changed_data=accept_changed_data,
     )
     return Trainer(parts)
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those arguments of `build_local_trainer` that are not the defaults."""
+    defaults = inspect.signature(build_local_trainer).parameters
+    return {name: value for name, value in arguments.items() if value is not defaults[name].default}
 
 
 def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
@@ -206,6 +233,7 @@ def _assemble(
     work_dir: Path,
     *,
     device: torch.device,
+    progress: bool,
 ) -> TrainerParts:
     config, labels = configuration.train, configuration.labels
     assert config is not None
@@ -247,6 +275,7 @@ def _assemble(
             device=device,
             batch_size=configuration.evaluation.batch_size if configuration.evaluation else 1,
             should_stop=should_stop,
+            progress=progress,
         )
 
     return TrainerParts(
@@ -259,6 +288,7 @@ def _assemble(
         work_dir=work_dir,
         max_steps=run_steps(config, len(train_data)),
         data=record_data(train_data, eval_data),
+        shows_progress=progress and distributed.is_main(),
     )
 
 

@@ -10,11 +10,12 @@ from segpipe.data.findings import TITLES, Report
 from segpipe.data.linter import look_at
 from segpipe.errors import InputError
 from segpipe.log import get_logger
+from segpipe.progress_bars import ProgressBar, tell
 
 logger = get_logger(__name__)
 
 
-def check_data(train: Any, evaluation: Any) -> None:
+def check_data(train: Any, evaluation: Any, *, progress: bool = False) -> None:
     """Look at some labels of both data sets; the main process does, and all hear what it found.
 
     Raises:
@@ -23,7 +24,7 @@ def check_data(train: Any, evaluation: Any) -> None:
     error = ""
     if distributed.is_main():
         try:
-            error = _look(train, evaluation)
+            error = _look(train, evaluation, progress)
         except Exception as unexpected:  # the others wait for an answer
             error = f"The data cannot be looked at: {type(unexpected).__name__}: {unexpected}. {SWITCH}"
     error = distributed.gather_texts(error)[0]
@@ -34,27 +35,30 @@ def check_data(train: Any, evaluation: Any) -> None:
 SWITCH = "To train on it as it is, leave this look out: --skip-data-check, or check_data=False of build_trainer."
 
 
-def _look(train: Any, evaluation: Any) -> str:
-    """What is wrong, or an empty text; warnings are logged."""
+def _look(train: Any, evaluation: Any, progress: bool) -> str:
+    """Return what is wrong, or an empty text; warnings are logged."""
     error = _compare_images(train, evaluation)
     if error:
         return error
+    seen = []
     for dataset in (train, evaluation):
         if dataset is None:
             continue
-        report = look_at(dataset)
+        with ProgressBar("check labels", None, "labels", is_shown=progress) as bar:
+            report = look_at(dataset, progress=bar.move_to)
         total = len(dataset.pairs) if isinstance(dataset, SegmentationDataset) else len(dataset)
         where = f"{report.name} {report.split}".strip()
         looked = f"{report.num_pictures:,} of {total:,} labels"
         if not report.is_ok:
             return _text(report, looked, where)
-        logger.info("Looked at %s of %s: no errors", looked, where)
+        seen.append(f"{looked} of {where}")
         for group in report.groups:
             first = group.findings[0]
             if group.severity == "warning" and first not in getattr(dataset, "notes", ()):  # said when it was opened
                 logger.warning(
                     "%s: %s (%d in %s). %s %s", where, TITLES[group.kind], group.total, looked, first, first.fix
                 )
+    tell(logger, f"Looked at {' and '.join(seen)}: no errors", is_shown=progress)
     return ""
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class TrainerParts:
         data: what is trained on, by name; it goes into checkpoints.
         has_learnt_classes: whether the weights that training begins with were trained for the same classes.
         accept_changed_data: whether a run goes on that was begun with other data.
+        extend: whether a run goes on to another end than the one that it was begun with.
+        adaptations: how the configuration differs from its recipe by what follows from the data, in phrases.
+        arguments: what the caller of `build_trainer` gave.
+        shows_progress: whether the main process shows bars and lines.
     """
 
     configuration: Configuration
@@ -57,3 +61,7 @@ class TrainerParts:
     data: DataRecord | None = None
     has_learnt_classes: bool = False
     accept_changed_data: bool = False
+    extend: bool = False
+    adaptations: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    shows_progress: bool = False

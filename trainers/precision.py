@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segpipe import advice
 from segpipe.configuration import TrainConfig
 from segpipe.errors import UnknownNameError
 from segpipe.log import get_logger
@@ -64,8 +65,8 @@ def warn_of_slow_bfloat16(config: TrainConfig, device_type: str) -> None:
     """Tell of a processor that cannot compute in bfloat16, on which it is many times slower than float32."""
     if config.precision == "bfloat16" and device_type == "cpu" and not _has_bfloat16():
         logger.warning(
-            "This processor cannot compute in bfloat16 itself, and torch is slow in its place: "
-            "set train.precision=float32"
+            "This processor cannot compute in bfloat16 itself, and torch is slow in its place: %s",
+            advice.setting("train.precision", "float32"),
         )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.configuration import Configuration, decode_configuration
 from segpipe.configuration.codec import to_document
 from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError
 from segpipe.log import get_logger
 
+from .call_again import unused_folder
 from .checkpoint import (
     BEST,
     CHECKPOINTS,
@@ -28,6 +29,8 @@ from .data_record import describe_changes
 from .engine_state import check_engine_state, check_weights
 from .parts import TrainerParts
 from .progress import Progress
+from .run_configuration import run_steps
+from .run_lines import longer_text
 from .run_log import LOG, read_log_if_there
 
 logger = get_logger(__name__)
@@ -38,16 +41,21 @@ _MAY_CHANGE = re.compile(
     r"|dataset\.(mixed\[\d+\]\.)?root"
 )
 # With other data, what is fitted to the length of the run changes as well.
-_FOLLOWS_DATA = re.compile(rf"{_MAY_CHANGE.pattern}|dataset\..*|train\.schedule\.warmup\.steps|evaluation\.every")
+_FITTED = r"train\.schedule\.warmup\.steps|evaluation\.every"
+_FOLLOWS_DATA = re.compile(rf"dataset\..*|{_FITTED}")
+_LENGTH = re.compile(r"train\.max_(steps|epochs)")
+_FOLLOWS_LENGTH = re.compile(rf"{_LENGTH.pattern}|{_FITTED}")
+_SETTABLE = re.compile(r"(train|evaluation|preprocessor|inference)(\.\w+)+")
 
 
 def resume(parts: TrainerParts) -> Progress:
     """Put the newest checkpoint into the engine; return where it stood, or the start where the run has left none.
 
     What a later run of another course left is put out of the way: newer checkpoints, and other steps' best weights.
+    Where a run gets a new end, its evaluations without a better score are counted anew.
 
     Raises:
-        ConfigurationError: the checkpoint is of a run with another configuration, or of a newer segpipe.
+        ConfigurationError: the checkpoint is of a run with another configuration or length, or of a newer segpipe.
         CorruptWeightsError: there are checkpoints, and none of them can be read.
         SegpipeError: the processes of the run see different checkpoints.
     """
@@ -63,10 +71,11 @@ def resume(parts: TrainerParts) -> Progress:
         parts.engine.model.load_state_dict(dict(checkpoint.model))
         parts.engine.load_state_dict(dict(checkpoint.optimizer))
         progress = checkpoint.progress
-        logger.info("Resuming at step %s", progress.step)
+        if _steps(_configuration_of(checkpoint, parts), parts) != parts.max_steps:
+            progress = replace(progress, worse_evaluations=0)
     if distributed.is_main():
         if checkpoint is None:
-            _say_that_a_run_was_here(parts.work_dir)
+            _say_what_was_here(parts)
         set_aside_newer(place, progress.step)
         keep_best(parts.work_dir / BEST, {progress.best_step})
     return progress
@@ -81,12 +90,14 @@ def _check_belongs(checkpoint: Checkpoint, parts: TrainerParts) -> None:
     """
     origin = f"{parts.work_dir}: its checkpoint"
     is_changed = _check_data(checkpoint, parts)
-    # Decoded first: an older version of segpipe did not write the fields that have come since.
-    begun_with = decode_configuration(checkpoint.configuration, origin=origin)
-    check_same_run(begun_with, parts.configuration, parts.work_dir, _FOLLOWS_DATA if is_changed else _MAY_CHANGE)
+    begun_with = _configuration_of(checkpoint, parts)
+    may_change = [_MAY_CHANGE, *([_FOLLOWS_DATA] if is_changed else []), *([_FOLLOWS_LENGTH] if parts.extend else [])]
+    changed = [key for key in _changed_keys(begun_with, parts) if not any(each.fullmatch(key) for each in may_change)]
     progress, config = checkpoint.progress, parts.configuration.train
     assert config is not None
     is_beyond = progress.step > parts.max_steps and not is_changed
+    if changed or (is_beyond and parts.extend):
+        raise ConfigurationError(_other_run_text(begun_with, parts, changed, progress.step))
     if progress.samples != progress.step * config.batch_size * config.accumulate or is_beyond:
         raise CorruptWeightsError(
             f"{origin} says {progress.samples} samples in {progress.step} steps; the run has {parts.max_steps} steps "
@@ -96,8 +107,17 @@ def _check_belongs(checkpoint: Checkpoint, parts: TrainerParts) -> None:
     check_engine_state(parts.engine, checkpoint.optimizer, origin=origin)
 
 
-def _say_that_a_run_was_here(work_dir: Path) -> None:
-    """A run may have ended before its first checkpoint, or somebody removed them: training begins, but says so."""
+def _configuration_of(checkpoint: Checkpoint, parts: TrainerParts) -> Configuration:
+    # Decoded first: an older version of segpipe did not write the fields that have come since.
+    return decode_configuration(checkpoint.configuration, origin=f"{parts.work_dir}: its checkpoint")
+
+
+def _say_what_was_here(parts: TrainerParts) -> None:
+    """Say where training begins afresh although something else may be expected.
+
+    A run may have ended before its first checkpoint, or somebody removed them.
+    """
+    work_dir = parts.work_dir
     steps = [line["step"] for line in read_log_if_there(work_dir / LOG) if line.get("step", 0) > 0]
     if steps:
         logger.warning(
@@ -105,6 +125,8 @@ def _say_that_a_run_was_here(work_dir: Path) -> None:
             work_dir,
             max(steps),
         )
+    elif parts.extend:
+        logger.warning("There is no run in %s to extend: a new one begins there", work_dir)
 
 
 def _check_data(checkpoint: Checkpoint, parts: TrainerParts) -> bool:
@@ -126,18 +148,45 @@ def _check_data(checkpoint: Checkpoint, parts: TrainerParts) -> bool:
     return True
 
 
-def check_same_run(
-    begun_with: Configuration, now: Configuration, work_dir: Path, may_change: re.Pattern[str] = _MAY_CHANGE
-) -> None:
-    """ConfigurationError where they differ in what decides a run's weights; it names the first such key."""
-    before, after = dict(_values(to_document(begun_with))), dict(_values(to_document(now)))
-    for key in [*before, *after]:
-        if before.get(key) != after.get(key) and not may_change.fullmatch(key):
-            raise ConfigurationError(
-                f"{key}: {work_dir} holds a run that was begun with another configuration, in which this was "
-                f"{_text(before, key)}; now it is {_text(after, key)}. Choose another work_dir, or begin with the "
-                "configuration of its last checkpoint."
-            )
+def _changed_keys(begun_with: Configuration, parts: TrainerParts) -> list[str]:
+    """Return the keys in which a run's configuration differs from that of its checkpoint."""
+    before, after = (dict(_values(to_document(each))) for each in (begun_with, parts.configuration))
+    return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+def _other_run_text(begun_with: Configuration, parts: TrainerParts, changed: list[str], step: int) -> str:
+    """Say in which key the configuration differs from the one that the run was begun with, and what to do."""
+    others = [key for key in changed if not _FOLLOWS_LENGTH.fullmatch(key)]
+    if not others and (not changed or any(map(_LENGTH.fullmatch, changed))):
+        return _other_length_text(begun_with, parts, step)
+    key = (others or changed)[0]
+    before, after = (dict(_values(to_document(each))) for each in (begun_with, parts.configuration))
+    back = f"give {advice.setting(key, before[key])}" if key in before and _SETTABLE.fullmatch(key) else "set it back"
+    return (
+        f"{key}: {parts.work_dir} holds a run that was begun with another configuration, in which this was "
+        f"{_text(before, key)}; now it is {_text(after, key)}. To go on with that run, {back}. To begin another run, "
+        f"choose another work directory: {advice.argument('work_dir', unused_folder(parts.work_dir))}."
+    )
+
+
+def _other_length_text(begun_with: Configuration, parts: TrainerParts, step: int) -> str:
+    key = "train.max_epochs" if parts.configuration.train.max_epochs else "train.max_steps"  # type: ignore[union-attr]
+    lengths = f"was begun for {_length(begun_with, parts)} and is now to have {_length(parts.configuration, parts)}"
+    text = f"{key}: the run in {parts.work_dir} {lengths}"
+    if parts.max_steps < step:
+        return f"{text}, but it has done {step:,} steps already. Give it a length beyond them, or another work_dir."
+    return f"{text}.\n{longer_text(parts)}"
+
+
+def _length(configuration: Configuration, parts: TrainerParts) -> str:
+    steps = f"{_steps(configuration, parts):,} steps"
+    epochs = configuration.train.max_epochs if configuration.train else None
+    return f"{epochs:,} epochs ({steps})" if epochs else steps
+
+
+def _steps(configuration: Configuration, parts: TrainerParts) -> int:
+    assert configuration.train is not None
+    return run_steps(configuration.train, parts.num_samples)
 
 
 def _values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

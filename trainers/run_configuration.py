@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from segpipe import advice
 from segpipe.configuration import (
     Configuration,
     LabelSet,
@@ -117,7 +119,7 @@ def length_changes(seed: int | None, max_epochs: int | None, max_steps: int | No
 def follow_labels(
     configuration: Configuration, labels: LabelSet, options: Mapping[str, Any] | Sequence[str] = ()
 ) -> Configuration:
-    """The data's labels; where they are not the model's, as many outputs as classes.
+    """Return the configuration with the data's labels; where they are not the model's, with as many outputs as classes.
 
     Args:
         configuration: of the run.
@@ -127,11 +129,7 @@ def follow_labels(
     names = configuration.labels.names if configuration.labels else ()
     model = configuration.model
     if names != labels.names:
-        logger.warning(
-            "The data has the classes %s, the model was made for %s: its classifier starts afresh",
-            _few(labels.names),
-            _few(names) or "none by name",
-        )
+        _warn_of_spelling(names, labels.names)
         model = msgspec.structs.replace(model, num_classes=len(labels.names))
         configuration = _fit_class_weights(configuration, len(labels.names), options)
     return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
@@ -175,9 +173,24 @@ def fit_length(
     changes = {key: value for key, value in _fitting_values(configuration, steps).items() if key not in given}
     if not changes:
         return configuration
-    shown = ", ".join(f"{key}={value}" for key, value in changes.items())
-    logger.warning("The recipe is for a longer run than one of %s steps; for this one: %s", steps, shown)
     return override(configuration, changes)
+
+
+_FITTED = ("train.log_every", "train.checkpoint.every", "train.schedule.warmup.steps", "evaluation.every")
+
+
+def fitted_values(recipe: Configuration, run: Configuration) -> dict[str, int]:
+    """Return by key what `fit_length` has changed."""
+    pairs = ((key, _value(recipe, key), _value(run, key)) for key in _FITTED)
+    return {key: now for key, before, now in pairs if now is not None and before != now}
+
+
+def _value(configuration: Configuration, key: str) -> Any:
+    """Return the value of a key, or None where its section is not there."""
+    try:
+        return attrgetter(key)(configuration)
+    except AttributeError:
+        return None
 
 
 def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
@@ -219,15 +232,16 @@ def _fit_class_weights(
         return configuration
     train = msgspec.structs.replace(configuration.train, loss=msgspec.structs.replace(loss, class_weights=None))
     unweighted = msgspec.structs.replace(configuration, train=train)
-    is_for_others = configuration.labels is not None and not _have_class_weights(override(unweighted, options))
-    if len(loss.class_weights) == num_classes and not is_for_others:
+    is_given = _have_class_weights(override(unweighted, options))
+    if len(loss.class_weights) == num_classes and (is_given or configuration.labels is None):
         return configuration
-    logger.warning(
-        "The recipe weighs %s classes and the data has %s by other names: all weigh the same. "
-        "To weigh them, give train.loss.class_weights for them among the options",
-        len(loss.class_weights),
-        num_classes,
-    )
+    if is_given:
+        logger.warning(
+            "%d class weights are given and the data has %d classes: all weigh the same. Give one for each class: %s",
+            len(loss.class_weights),
+            num_classes,
+            advice.setting("train.loss.class_weights"),
+        )
     return unweighted
 
 
@@ -236,5 +250,11 @@ def _have_class_weights(configuration: Configuration) -> bool:
     return getattr(loss, "class_weights", None) is not None
 
 
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")
+def _warn_of_spelling(of_model: tuple[str, ...], of_data: tuple[str, ...]) -> None:
+    """Tell of classes that differ from the model's in order or spelling alone: its classifier is lost by a slip."""
+    if sorted(name.casefold() for name in of_model) == sorted(name.casefold() for name in of_data):
+        logger.warning(
+            "The data has the model's classes in another order or spelling, so that its classifier starts afresh. To "
+            "keep it, name them as the model does: %s",
+            advice.option("names", list(of_model)),
+        )

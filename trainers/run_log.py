@@ -1,4 +1,4 @@
-"""What a run says of itself: one JSON document a line in a file, and a progress bar."""
+"""What a run says of itself in a file: one JSON document a line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import stat
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -19,6 +18,7 @@ from typing import Any, TextIO
 from segpipe import distributed
 from segpipe.errors import InputError
 from segpipe.files import read_file
+from segpipe.hub import run_folders
 from segpipe.hub.documents import decode_document
 from segpipe.limits import limit
 from segpipe.log import get_logger
@@ -33,57 +33,37 @@ MOST_NUMBER = 1e12
 _NUMBERS = frozenset({"loss", "lr", "grad_norm", "epoch", "time", *TITLES})
 """Values that are numbers, and not numbers by name."""
 
-LOG = "log.jsonl"
+
+LOG = run_folders.LOG
 """Its name in a work directory and in a model folder."""
 
 
 class RunLog:
-    """Writes `log.jsonl` and shows progress, in the main process alone.
+    """Writes `log.jsonl`, in the main process alone.
 
-    A resumed run appends; lines of steps that are done again appear again, with their time. What is no finite number,
-    such as the score of a class that no picture has, is null: JSON has no word for it.
-
-    Args:
-        path: the file.
-        total: steps of the run, for the progress bar.
-        start: steps done before.
+    A resumed run appends; lines of steps that are done again appear again, with their time. A number that is not
+    finite, such as the score of a class that no image has, is null: JSON has no word for it.
     """
 
-    def __init__(self, path: Path, *, total: int, start: int) -> None:
-        self._is_main = distributed.is_main()
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._is_failing = False
-        self._file: TextIO | None = _open_for_lines(path) if self._is_main else None
-        self._total = total
-        self._start = self._done = start
-        self._bar: Any = None
-        self._begun = time.monotonic()
+        self._file: TextIO | None = _open_for_lines(path) if distributed.is_main() else None
 
     def __enter__(self) -> RunLog:
-        from tqdm import tqdm
-
-        # None: no bar where stderr is no terminal.
-        self._bar = tqdm(total=self._total, initial=self._start, unit=" steps", disable=None if self._is_main else True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
 
-    def advance(self) -> None:
-        """One step is done."""
-        self._done += 1
-        self._bar.update()
-
     def write(self, event: str, values: Mapping[str, Any]) -> None:
-        """One line: {"event": …, "time": seconds since 1970, …}.
+        """Write one line: {"event": …, "time": seconds since 1970, …}.
 
-        Numbers also go behind the progress bar, or to the logger where stderr is no terminal and there is no bar. Where
-        the disk refuses a line, the run goes on without it, and the first time says so.
+        Where the disk refuses a line, the run goes on without it, and the first time says so.
         """
         if self._file is None:
             return
@@ -97,20 +77,6 @@ class RunLog:
             if not self._is_failing:
                 logger.warning("Cannot write %s: %s. Training goes on without these lines.", self._path, error)
             self._is_failing = True
-        shown = {key: f"{value:.4g}" for key, value in values.items() if isinstance(value, float)}
-        if self._bar.disable:
-            numbers = ", ".join(f"{key} {value}" for key, value in shown.items())
-            words = f"{event} {numbers}".rstrip()
-            logger.info("Step %s of %s%s: %s", values.get("step"), self._total, self._left(), words)
-        self._bar.set_postfix(shown)
-
-    def _left(self) -> str:
-        """How long the run still takes at its pace so far, once there is one."""
-        done = self._done - self._start
-        if not done:
-            return ""
-        seconds = (time.monotonic() - self._begun) / done * (self._total - self._done)
-        return f", {timedelta(seconds=round(seconds))} left"
 
     def _begin_again(self) -> None:
         """Somebody deleted the file, which would take further lines and show them to nobody."""

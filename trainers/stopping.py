@@ -20,8 +20,8 @@ logger = get_logger(__name__)
 PREEMPTED = 75
 """Exit code of a run that was told to stop and can be resumed (EX_TEMPFAIL)."""
 _LAST_WARNINGS = {
-    signal.SIGINT: (1, "interrupt again to stop at once, without saving"),
-    signal.SIGTERM: (2, "a third SIGTERM stops it at once, without saving"),  # schedulers send two
+    signal.SIGINT: (1, "Ctrl-C again stops without saving"),
+    signal.SIGTERM: (2, "a third SIGTERM stops without saving"),  # schedulers send two
 }
 """After how many of a signal it does again what it did before the run."""
 

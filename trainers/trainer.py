@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from segpipe.evaluation import AnyScores
 from segpipe.evaluation.measuring import EvaluationStopped
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
+from segpipe.progress_bars import ProgressBar, tell
 
 from .checkpoint import (
     BEST,
@@ -31,6 +33,7 @@ from .checkpoint import (
     prepare_work_dir,
     save_best,
     save_checkpoint,
+    step_of,
 )
 from .engine import StepReport
 from .evaluation_times import is_evaluation_step
@@ -38,6 +41,7 @@ from .parts import TrainerParts
 from .progress import Progress, with_score
 from .results import find_result, take_best, write_result
 from .resumption import resume
+from .run_lines import evaluation_line, interrupted_text, opening_line, stopped_text, worse_text
 from .run_log import LOG, RunLog
 from .schedules import apply_learning_rate, learning_rate
 from .stopping import PREEMPTED, sole_run, stop_signals
@@ -91,7 +95,8 @@ class Trainer:
     def train(self) -> ModelFolder:
         """Train to the end and write the model folder; resumes by itself.
 
-        A run that is over trains no further; where its model folder stands, nothing is evaluated or called again.
+        Progress is shown as `build_trainer(progress=...)` says. A run that is over trains no further; where its model
+        folder stands, nothing is evaluated or called again.
         Signals are heard between steps and evaluated batches. A process that waits for another one hears none until
         that one answers or is given up, after `distributed.TIMEOUT`.
 
@@ -106,6 +111,11 @@ class Trainer:
         try:
             with distributed.lost_processes_explained():
                 return self._train()
+        except KeyboardInterrupt:
+            kept = list_checkpoints(self.parts.work_dir / CHECKPOINTS)
+            if distributed.is_main():
+                logger.warning("%s", interrupted_text(step_of(kept[-1]) if kept else None))
+            raise
         finally:
             self._should_stop = False  # obeyed; the next call goes on
 
@@ -115,11 +125,12 @@ class Trainer:
         with sole_run(work_dir), stop_signals(self._stop):
             self.progress = resume(self.parts)
             self._saved_best = self.progress.best_step
+            was_over = self.is_over and not self.progress.is_evaluation_due
+            self._tell(opening_line(self.parts, self.progress, is_over=was_over))
             if self.progress.step == 0 and self.parts.check_data is not None:
                 self.parts.check_data()
-            was_over = self.is_over and not self.progress.is_evaluation_due
             if not was_over:
-                with RunLog(work_dir / LOG, total=self.parts.max_steps, start=self.progress.step) as log:
+                with RunLog(work_dir / LOG) as log:
                     self._run_steps(log)
             with self.parts.engine.averaged():
                 shipped = take_best(self.parts, self.progress)
@@ -132,16 +143,17 @@ class Trainer:
         return folder
 
     def _advise(self) -> None:
-        """Say in a line that training made the model worse than it was."""
-        if not self.progress.is_worse_than_at_first or not self.config.optimizer.lr or not distributed.is_main():
-            return
-        rate, first, best = self.config.optimizer.lr, self.progress.first_score, self.progress.best_score
-        logger.warning(
-            "No evaluation reached the %.2f %% that training began with; the best is %.2f %%. The recipe's learning "
-            "rate, %g, is for training from scratch. Try a lower one in another work_dir: "
-            '--set train.optimizer.lr=%g, in Python cfg_options={"train.optimizer.lr": %g}',
-            *(100 * (first or 0.0), 100 * (best or 0.0), rate, rate / 10, rate / 10),
-        )
+        if self.progress.is_worse_than_at_first and self.config.optimizer.lr and distributed.is_main():
+            logger.warning("%s", worse_text(self.parts, self.progress))
+
+    def _tell(self, text: str | None) -> None:
+        if text is not None and distributed.is_main():
+            tell(logger, text, is_shown=self.parts.shows_progress)
+
+    def _end_stopped(self) -> NoReturn:
+        if distributed.is_main():
+            logger.warning("%s", stopped_text(self.parts, self.progress))
+        raise SystemExit(PREEMPTED) from None
 
     def _write_result(self, shipped: Progress) -> ModelFolder:
         """The last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
@@ -149,8 +161,7 @@ class Trainer:
         try:
             return write_result(self.parts, shipped, scores, should_stop=lambda: self._should_stop)
         except EvaluationStopped:
-            logger.warning("Stopped before the model folder was written, as told; train() goes on from there")
-            raise SystemExit(PREEMPTED) from None
+            self._end_stopped()
 
     def evaluate(self) -> AnyScores:
         """Scores on the evaluation data with the weights as they are now, the averaged ones where there are any."""
@@ -177,15 +188,15 @@ class Trainer:
         if self.progress.is_evaluation_due:  # the last run was stopped in the middle of it
             self._evaluate_and_note(log)
             if self.progress.is_evaluation_due:  # stopped again; all is saved
-                raise SystemExit(PREEMPTED)
+                self._end_stopped()
             self._save()
         elif self.evaluates_first:
             self._evaluate_first(log)
-        with self.parts.batches(self.progress.samples) as batches:
+        with self.parts.batches(self.progress.samples) as batches, self._bar() as bar:
             while not self.is_over:
                 before = self.progress.samples
-                self._run_step(list(islice(batches, self.config.accumulate)), log)
-                log.advance()
+                report = self._run_step(list(islice(batches, self.config.accumulate)), log)
+                bar.update(note=f"loss {report.loss:.4g}, lr {self.learning_rate:.3g}")
                 if self._should_evaluate(before):
                     self._evaluate_and_note(log)
                 self._stop_or_save()
@@ -193,30 +204,35 @@ class Trainer:
     def _evaluate_first(self, log: RunLog) -> None:
         """Note the score of the weights that were taken over. It is never the best: that is what training came to."""
         assert self.parts.evaluate is not None
+        begun = time.monotonic()
         try:
             with self.parts.engine.averaged():
                 scores = self.parts.evaluate(lambda: self._should_stop)
         except EvaluationStopped:
-            logger.warning("Stopped before the first step, as told; train() begins there")
-            raise SystemExit(PREEMPTED) from None
-        score = self._score_of(scores)
+            self._end_stopped()
+        key, score = self._main_score(scores)
         self.progress = replace(self.progress, first_score=score if math.isfinite(score) else None)
+        self._tell(evaluation_line(self.parts, self.progress, (key, score), time.monotonic() - begun))
         log.write("evaluation", {"step": 0, **scores.means, **scores.by_class})
         for callback in self.parts.callbacks:
             callback.on_evaluation(self, scores)
 
-    def _score_of(self, scores: AnyScores) -> float:
-        """The score that chooses the best step."""
+    def _main_score(self, scores: AnyScores) -> tuple[str, float]:
+        """Return key and value of the score that chooses the best step."""
         evaluation = self.parts.configuration.evaluation
-        return scores.means[evaluation.best if evaluation else next(iter(scores.means))]
+        key = evaluation.best if evaluation else next(iter(scores.means))
+        return key, scores.means[key]
+
+    def _bar(self) -> ProgressBar:
+        steps, done, is_shown = self.parts.max_steps, self.progress.step, self.parts.shows_progress
+        return ProgressBar("train", steps, "steps", start=done, is_shown=is_shown, stays=True)
 
     def _stop_or_save(self) -> None:
         is_told = distributed.any_process(self._should_stop, self.parts.engine.device)
         if is_told or self.is_due(self.config.checkpoint.every):
             self._save()
         if is_told and (not self.is_over or self.progress.is_evaluation_due):
-            logger.warning("Stopped at step %s as told; train() goes on from there", self.progress.step)
-            raise SystemExit(PREEMPTED)
+            self._end_stopped()
 
     def _opening(self) -> dict[str, int]:
         """What the log says when a run begins or goes on."""
@@ -229,7 +245,7 @@ class Trainer:
             "processes": distributed.world_size(),
         }
 
-    def _run_step(self, batches: Sequence[Batch], log: RunLog) -> None:
+    def _run_step(self, batches: Sequence[Batch], log: RunLog) -> StepReport:
         step = self.progress.step
         rate = self._learning_rate_at(step)
         apply_learning_rate(self.parts.engine.optimizer, rate)
@@ -247,6 +263,7 @@ class Trainer:
             log.write("step", values)
         for callback in self.parts.callbacks:
             callback.on_step(self, report)
+        return report
 
     def _check_learning(self, report: StepReport) -> None:
         """Stop where the labels of a whole pass, or of a whole run, have given neither loss nor gradient."""
@@ -266,6 +283,7 @@ class Trainer:
         if self.parts.evaluate is None:
             self.progress = replace(self.progress, is_evaluation_due=False)
             return
+        begun = time.monotonic()
         try:
             with self.parts.engine.averaged():
                 scores = self._last_scores = self.parts.evaluate(lambda: self._should_stop)
@@ -274,7 +292,9 @@ class Trainer:
             return
         self.progress = replace(self.progress, is_evaluation_due=False)
         before = self.progress.best_step
-        self.progress = with_score(self.progress, self._score_of(scores))
+        key, score = self._main_score(scores)
+        self.progress = with_score(self.progress, score)
+        self._tell(evaluation_line(self.parts, self.progress, (key, score), time.monotonic() - begun))
         log.write("evaluation", {"step": self.progress.step, **scores.means, **scores.by_class})
         if self.progress.best_step != before and distributed.is_main():
             with self.parts.engine.averaged():
@@ -288,9 +308,8 @@ class Trainer:
     def _note_early_stop(self, log: RunLog) -> None:
         worse, best = self.progress.worse_evaluations, self.progress.best_step
         log.write("early_stop", {"step": self.progress.step, "worse_evaluations": worse, "best_step": best})
-        if distributed.is_main():
-            text = "Ending early at step %s: %s evaluations in a row gave no better score than step %s"
-            logger.info(text, self.progress.step, worse, best)
+        step = self.progress.step
+        self._tell(f"Ending early at step {step}: {worse} evaluations in a row gave no better score than step {best}")
 
     def _save(self) -> None:
         saved = ""

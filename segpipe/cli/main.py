@@ -91,7 +91,8 @@ def _run(arguments: list[str]) -> int:
     if current_folder() is None:  # MKL, which torch loads, would end the process
         raise InputError("The current folder was deleted; a command needs one to work in. Change to another folder.")
     flags = flags_of(parser, options)
-    with _log_on_stderr(verbosity + options.verbose), advice.on_command_line(flags), _full_memory_explained(flags):
+    caller = advice.on_command_line(flags, [verb, *rest])
+    with _log_on_stderr(verbosity + options.verbose), caller, _full_memory_explained(flags):
         return int(module.run(options))
 
 
@@ -132,8 +133,9 @@ TOLD = (
     "segpipe.inference.runtimes",
     "segpipe.models.checkpoints",
     "segpipe.data.picture_folders",
+    "segpipe.hub.run_folders",
 )
-"""Loggers whose information people are told: what takes long, which weights of a file were taken, which folders not."""
+"""Loggers whose information people are told: what takes long, which weights of a file were taken, which folders."""
 
 
 class _StderrHandler(logging.Handler):

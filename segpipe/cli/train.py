@@ -9,8 +9,7 @@ import math
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +40,21 @@ DRY_STEPS, DRY_PICTURES = 2, 2
 EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
   segpipe train --model segformer-b0-camvid --data folder ./street --max-epochs 40 --set train.batch_size=4
   segpipe train --model segformer-b0-camvid --data folder ./street --option names=road,sky --dry-run
-  torchrun --nproc-per-node 8 -m segpipe train --model segformer-b2-cityscapes --data cityscapes /data/cityscapes"""
+  torchrun --nproc-per-node 8 -m segpipe train --model segformer-b2-cityscapes --data cityscapes /data/cityscapes
+
+to go on, and to train longer:
+  resume     The same command again goes on where the run in --work-dir stopped, to the same weights.
+  extend     With a new --max-epochs or --max-steps and --extend, that run goes on to the new end. Each further step
+             has the learning rate that a run of the new length has there: one that had come down rises again.
+  fine-tune  --model DIR and another --work-dir begin a new run at step 0, with the best weights of the run in DIR
+             and the whole schedule; mostly with a lower rate, such as --set train.optimizer.lr=6e-6."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="NAME", help="a preset, a model's name or a folder: recipe and first weights"
+        "--model",
+        metavar="NAME",
+        help="a preset, a model's name, a folder or another run's work directory: recipe and first weights",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration.json instead of the model's")
     parser.add_argument(
@@ -93,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin with these in the encoder, random elsewhere: mit_b0.pth, a folder or a model's name",
     )
     parser.add_argument(
+        "--extend", action="store_true", help="go on with the run in the work directory to a new end; see below"
+    )
+    parser.add_argument(
         "--accept-changed-data",
         action="store_true",
         help="go on with a run in the work directory although its data has changed",
@@ -102,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="also write curves for TensorBoard, to DIR/tensorboard"
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress: neither bars nor lines of the run")
     parser.add_argument(
         "--skip-data-check", action="store_true", help="no look at some labels of both splits before the first step"
     )
@@ -125,8 +137,6 @@ def run(options: argparse.Namespace) -> int:
         os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     if read_ranks().rank != 0:  # what the first process says is said once
         logging.getLogger("segpipe").setLevel(logging.ERROR)
-    for told in ("run_log", "data_check"):  # a line now and then where there is no bar, and of the look at the labels
-        logging.getLogger(f"segpipe.trainers.{told}").setLevel(logging.INFO)
     folder = _folder(options)
     data = _open_data(_configuration(options, folder), options)
     trainer = _build(options, folder, data)
@@ -134,8 +144,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"Training\n{format_fields(_plan(trainer, data, options))}\n", flush=True)
     if options.dry_run:
         return _try_out(trainer)
-    with _resumable(trainer):
-        result = trainer.train()
+    result = trainer.train()
     if is_main():
         _print_result(trainer, result, options)
     return 0
@@ -228,6 +237,8 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         callbacks=_callbacks(options),
         check_data=not options.skip_data_check,
         accept_changed_data=options.accept_changed_data,
+        extend=options.extend,
+        progress=not options.quiet,
     )
     return trainer
 
@@ -256,7 +267,6 @@ def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tup
         ("device", _device_text(trainer)),
         ("work dir", str(parts.work_dir)),
         *([("curves", f"tensorboard --logdir {shlex.quote(str(parts.work_dir))}")] if options.tensorboard else []),
-        *_resumption_fields(trainer),
     ]
 
 
@@ -319,13 +329,6 @@ def _device_text(trainer: Trainer) -> str:
     return f"{trainer.parts.engine.device}, {trainer.config.precision}{processes}"
 
 
-def _resumption_fields(trainer: Trainer) -> list[tuple[str, str]]:
-    from segpipe.trainers.checkpoint import CHECKPOINTS, list_checkpoints
-
-    checkpoints = list_checkpoints(trainer.parts.work_dir / CHECKPOINTS)
-    return [("goes on", f"from {checkpoints[-1]}")] if checkpoints else []
-
-
 def _try_out(trainer: Trainer) -> int:
     """Two steps, an evaluation and a model folder in a place of its own, which is removed."""
     from time import perf_counter
@@ -343,23 +346,6 @@ def _try_out(trainer: Trainer) -> int:
         seconds = format_seconds(perf_counter() - start)
         print(f"It works: {DRY_STEPS} steps, an evaluation and a model folder took {seconds}; nothing was kept.")
     return 0
-
-
-@contextmanager
-def _resumable(trainer: Trainer) -> Iterator[None]:
-    """A run that was told to stop says how it goes on; the exit code, 75, stays."""
-    from segpipe.distributed import is_main
-    from segpipe.trainers.trainer import PREEMPTED
-
-    try:
-        yield
-    except SystemExit as stop:
-        if stop.code == PREEMPTED and is_main():
-            print_note(
-                f"segpipe: Stopped at step {trainer.progress.step:,} of {trainer.parts.max_steps:,}; all is saved in "
-                f"{trainer.parts.work_dir}. To go on, run the same command again."
-            )
-        raise
 
 
 def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namespace) -> None:

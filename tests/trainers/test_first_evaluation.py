@@ -63,7 +63,7 @@ def test_a_fall_is_shown_in_log_curves_results_and_card_with_one_line_of_advice(
     advice = [line for line in caplog.messages if "No evaluation reached the 62.98 %" in line]
     assert len(advice) == 1
     assert "the best is 61.84 %" in advice[0]
-    assert "--set train.optimizer.lr=0.0002" in advice[0]
+    assert 'cfg_options={"train.optimizer.lr": 0.0002}, work_dir=' in advice[0]
 
 
 def test_a_rise_gives_no_advice(learnt, data_root, tmp_path, caplog):

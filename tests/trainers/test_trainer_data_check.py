@@ -46,13 +46,11 @@ def test_the_look_can_be_left_out(recipe, data_root, tmp_path):
     assert build(recipe, data_root, tmp_path / "run", check_data=False, max_steps=1).train().path.is_dir()
 
 
-def test_data_of_which_nothing_is_wrong_gets_one_line_each(recipe, data_root, tmp_path, caplog):
+def test_data_of_which_nothing_is_wrong_gets_one_line(recipe, data_root, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="segpipe.trainers.data_check")
     build(recipe, data_root, tmp_path / "run", max_steps=1).train()
     lines = [record.getMessage() for record in caplog.records if record.name == "segpipe.trainers.data_check"]
-    assert lines == [
-        f"Looked at {n} of {n} labels of data {split}: no errors" for n, split in ((5, "train"), (2, "val"))
-    ]
+    assert lines == ["Looked at 5 of 5 labels of data train and 2 of 2 labels of data val: no errors"]
 
 
 def test_all_parts_of_mixed_data_are_looked_at(recipe, data_root, tmp_path, caplog):

@@ -101,7 +101,7 @@ def test_ctrl_c_saves_first_and_interrupts_at_once_the_second_time(recipe, data_
     before_step(run, 1, lambda: signal.raise_signal(signal.SIGINT))
     stop(run)
     assert load_newest(tmp_path / "run" / "checkpoints").progress.step == 2
-    assert "interrupt again to stop at once, without saving" in caplog.text
+    assert "Saving after this step; Ctrl-C again stops without saving" in caplog.text
     again = trainer(recipe, data_root, tmp_path / "run")
     before_step(again, 3, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,162 @@
+"""The lines that a run shows to people: what is special about it, where it goes on, what each evaluation gave."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from segpipe import advice
+from segpipe.configuration import Configuration
+from segpipe.hub import is_model_folder
+from segpipe.hub.run_folders import MODEL
+
+from .call_again import unused_folder, write_call
+from .main_score import TITLES
+from .parts import TrainerParts
+from .progress import Progress
+from .run_configuration import fitted_values
+
+
+def adaptations(recipe: Configuration, run: Configuration, steps: int) -> tuple[str, ...]:
+    """Return in phrases how a run differs from its recipe by what follows from its data and length.
+
+    Args:
+        recipe: with the caller's own changes.
+        run: as the run has it.
+        steps: of the run.
+    """
+    assert recipe.train is not None
+    phrases = []
+    before, now = (each.labels.names if each.labels else () for each in (recipe, run))
+    if before != now:
+        of_model = f"; the model's are {_few(before)}" if before else ""
+        phrases.append(f"the classifier starts afresh for the classes {_few(now)}{of_model}")
+    if _class_weights(recipe) is not None and _class_weights(run) is None:
+        phrases.append(
+            "all classes weigh the same, since the weights are for other classes: "
+            f"{advice.setting('train.loss.class_weights')} weighs them"
+        )
+    fitted = fitted_values(recipe, run)
+    if fitted:
+        values = ", ".join(f"{key}={value}" for key, value in fitted.items())
+        phrases.append(f"for {steps:,} steps, {values}")
+    return tuple(phrases)
+
+
+def opening_line(parts: TrainerParts, progress: Progress, *, is_over: bool) -> str | None:
+    """Return what to say before the first step of a call, or None where there is nothing to say."""
+    if is_over:
+        return _over_text(parts, progress)
+    if progress.step:
+        return f"Going on from step {progress.step:,} of {parts.max_steps:,} in {parts.work_dir}"
+    return f"Recipe adapted: {'; '.join(parts.adaptations)}" if parts.adaptations else None
+
+
+def evaluation_line(parts: TrainerParts, progress: Progress, score: tuple[str, float], seconds: float) -> str:
+    """Return an evaluation's score, how it compares, and how long it took.
+
+    Args:
+        progress: after the evaluation.
+        score: key and value of the one that chooses the best step.
+        seconds: how long the evaluation took.
+    """
+    name = f"{TITLES[score[0]]} {_percent(score[1])}"
+    took = f"{seconds:.2g} s" if seconds < 99 else str(timedelta(seconds=round(seconds)))
+    if not progress.step:
+        return f"Before the first step: {name}, {took}"
+    where = f"Step {progress.step}/{parts.max_steps}, epoch {progress.samples / parts.num_samples:.1f}"
+    return f"{where}: {name}, {_comparison(progress)}, {took}"
+
+
+def worse_text(parts: TrainerParts, progress: Progress) -> str:
+    """Return the advice for a run whose weights were never as good as those that it began with."""
+    assert parts.configuration.train is not None
+    rate = parts.configuration.train.optimizer.lr
+    lower = advice.setting("train.optimizer.lr", float(f"{rate / 10:g}"))
+    return (
+        f"No evaluation reached the {_percent(progress.first_score)} that training began with; the best is "
+        f"{_percent(progress.best_score)}. The recipe's learning rate, {rate:g}, is for training from scratch. Try a "
+        f"lower one in another work directory: {lower}{advice.either(python=',', command='')} "
+        f"{advice.argument('work_dir', unused_folder(parts.work_dir))}"
+    )
+
+
+def stopped_text(parts: TrainerParts, progress: Progress) -> str:
+    """Return what to say of a run that was told to stop."""
+    again = advice.either(python="make the same call again", command="run the same command again")
+    return (
+        f"Stopped at step {progress.step:,} of {parts.max_steps:,}, as told; everything is saved in {parts.work_dir}. "
+        f"To go on, {again}."
+    )
+
+
+def interrupted_text(last: int | None) -> str:
+    """Return what to say of a run that was interrupted at once.
+
+    Args:
+        last: step of the last checkpoint, or None without one.
+    """
+    again = advice.either(python="the same call again", command="the same command again")
+    if last is None:
+        return f"Interrupted before the first checkpoint: {again} begins anew."
+    return f"Interrupted without saving: {again} goes on from the last checkpoint, that of step {last:,}."
+
+
+def longer_text(parts: TrainerParts, length: dict[str, Any] | None = None) -> str:
+    """Return how a run is trained longer: the calls to copy, for the same run and for a new one.
+
+    Args:
+        parts: of the run as it is called now.
+        length: arguments that set a new length. If None, the call has the new one already.
+    """
+    given, work_dir = parts.arguments, parts.work_dir
+    new_length = length or {}
+    lines = ["To go on with this run to a new end:", f"  {write_call(given, {**new_length, 'extend': True})}"]
+    if is_model_folder(work_dir / MODEL):
+        begin = {"model": work_dir / MODEL, "work_dir": unused_folder(work_dir)}
+        fresh = dict.fromkeys(("pretrained", "encoder_weights", "extend"))
+        lines += [
+            "Or to begin a new run with the weights of this one:",
+            f"  {write_call(given, {**new_length, **begin, **fresh})}",
+        ]
+    help_text = advice.either(python="help(segpipe.build_trainer)", command="segpipe train --help")
+    return "\n".join([*lines, f"{help_text} says how they differ."])
+
+
+def _over_text(parts: TrainerParts, progress: Progress) -> str:
+    if progress.step < parts.max_steps:  # out of patience
+        evaluation = parts.configuration.evaluation
+        patience = 2 * (evaluation.patience or 1) if evaluation else 1
+        return (
+            f"The run in {parts.work_dir} ended early at step {progress.step:,}, since no evaluation was better for "
+            f"as long as evaluation.patience says. To go on, {advice.setting('evaluation.patience', patience)}."
+        )
+    config = parts.configuration.train
+    assert config is not None
+    longer: dict[str, Any] = {"max_steps": 2 * parts.max_steps, "max_epochs": None}
+    if config.max_epochs:
+        longer = {"max_epochs": 2 * config.max_epochs, "max_steps": None}
+    done = f"All {parts.max_steps:,} steps of the run in {parts.work_dir} are done, so nothing is left to train."
+    return f"{done} {longer_text(parts, longer)}"
+
+
+def _comparison(progress: Progress) -> str:
+    """How the last score compares with the best one so far, and that with the one before the first step."""
+    if progress.best_score is None:
+        return "no best so far"
+    began = f" (began at {_percent(progress.first_score)})" if progress.is_worse_than_at_first else ""
+    if progress.best_step == progress.step:
+        return f"best so far{began}"
+    return f"best {_percent(progress.best_score)} at step {progress.best_step}{began}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or share != share else f"{100 * share:.2f} %"
+
+
+def _class_weights(configuration: Configuration) -> Any:
+    return getattr(configuration.train.loss, "class_weights", None) if configuration.train else None
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")
