@@ -274,6 +274,14 @@ def test_categories_may_have_any_ids(tmp_path, ids):
     assert (dataset[0].label == 0).sum() == 8
 
 
+def test_a_category_may_be_the_background(tmp_path):
+    categories = [{"id": 4, "name": "cat"}, {"id": 7, "name": "other"}, {"id": 1, "name": "dog"}]
+    put_document(tmp_path, document("a.jpg", categories=categories), "annotations/train.json", "train/a.jpg")
+    dataset = load_dataset("coco-annotations", tmp_path, background="other")
+    assert dataset.labels.names == ("dog", "cat", "other")
+    assert dataset[0].label.tolist() == [[2, 0, 0, 2], [2, 0, 0, 2], [2, 2, 2, 2]]
+
+
 def test_objects_without_ids_are_counted_as_those_of_unlisted_ones(tmp_path):
     content = document("a.jpg")
     for ids in ({"image_id": None, "category_id": 1}, {"category_id": 1}, {"image_id": 0, "category_id": None}):
@@ -309,6 +317,7 @@ def test_categories_are_different(tmp_path, categories, message):
         ([[1, 2], [300, 0, 0]], None),
         ([{"r": 1}, 7], None),
         ([[[1], 2, 3], True], None),
+        ([[0.65, 0.06, 0.18], [0, 0, 0]], None),
     ],
 )
 def test_colours_of_categories_are_read_in_any_form_or_passed_over(tmp_path, colors, palette):

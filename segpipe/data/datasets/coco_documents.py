@@ -100,37 +100,41 @@ def read_classes(
         categories: as the document lists them.
         used: the keys of those that objects have.
         document: the JSON.
-        background: name of a class for pixels in no object.
+        background: name of a class for pixels in no object; a category of this name is the same class.
 
     Raises:
         InputError: there are no categories, or two have one id or one name.
     """
+    refuse_twice(f"{document} has two categories with the id", [category.key for category in categories])
     groups = [category for category in categories if _is_group(category, categories, used)]
     ordered = _in_order([category for category in categories if category not in groups])
     keys, names = [category.key for category in ordered], [str(category.name) for category in ordered]
+    refuse_twice(f"{document} has two categories with the name", names)
     if not keys:
         raise InputError(f"{document} lists no categories; at least one is needed. Add them to the JSON.")
-    for what, values in (("id", keys), ("name", names)):
-        refuse_twice(f"{document} has two categories with the {what}", values)
-    numbers, colors = _numbers(keys), [color_of(category) for category in ordered]
-    rest = None if background is None else next(number for number in range(len(keys) + 1) if number not in numbers)
-    if background is not None and rest is not None:
+    numbers, notes = _numbers(keys), _group_notes(groups, document)
+    number_of = dict(zip(keys, numbers, strict=True))
+    if background is not None and background not in names:
+        known = set(numbers)
+        rest = next(number for number in range(len(keys) + 1) if number not in known)
         labels = build_label_set([background, *names], raw_ids=[rest, *numbers])
-    else:
-        known = [color for color in colors if color is not None]
-        labels = build_label_set(names, palette=known if len(known) == len(names) else None, raw_ids=numbers)
-    return Classes(labels, dict(zip(keys, numbers, strict=True)), rest, _group_notes(groups, document))
+        return Classes(labels, number_of, rest, notes)
+    colors = [color for category in ordered if (color := color_of(category)) is not None]
+    labels = build_label_set(names, palette=colors if len(colors) == len(names) else None, raw_ids=numbers)
+    return Classes(labels, number_of, None if background is None else numbers[names.index(background)], notes)
 
 
 def color_of(category: Category) -> Color | None:
     """Return a category's colour as RGB, from three numbers, "#a60f2f" or a name; None where it is nothing of these."""
     try:
         value = msgspec.json.decode(category.color)
-        channels = ImageColor.getrgb(value) if isinstance(value, str) else tuple(int(channel) for channel in value)
-    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError):
+        channels = ImageColor.getrgb(value) if isinstance(value, str) else tuple(value)
+        is_color = len(channels) in (3, 4) and all(
+            int(channel) == channel and 0 <= channel <= 255 for channel in channels
+        )
+    except (msgspec.MsgspecError, RecursionError, ValueError, TypeError, OverflowError):
         return None
-    is_color = len(channels) in (3, 4) and all(0 <= channel <= 255 for channel in channels)
-    return (channels[0], channels[1], channels[2]) if is_color else None
+    return (int(channels[0]), int(channels[1]), int(channels[2])) if is_color else None
 
 
 def fill_sizes(images: Sequence[Image], paths: Mapping[str, str], document: Path) -> None:
@@ -192,7 +196,7 @@ def _is_group(category: Category, categories: Sequence[Category], used: Collecti
 def _group_of(category: Category) -> str:
     try:
         group = msgspec.json.decode(category.supercategory)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return ""
     return group if isinstance(group, str) else ""
 
