@@ -44,6 +44,7 @@ def values_of(dataset):
         ("images/train/deep/{}.jpg", "masks/train/deep/{}_mask.png"),
         ("train/{}.jpg", "train/{}_mask.png"),
         ("train/{}.png", "train/{}_mask.png"),
+        ("train/street_{}.png", "train/street_{}_L.png"),
         ("train/{}_sat.jpg", "train/{}_mask.png"),
         ("train/{}.jpg", "train/{}.png"),
         ("train/{}_leftImg8bit.png", "train/{}_gtFine_labelIds.png"),
@@ -97,8 +98,8 @@ def test_masks_of_several_kinds_need_the_suffix(tmp_path):
 
 
 def test_a_suffix_tells_masks_from_images_in_one_folder(tmp_path):
-    put_pairs(tmp_path, [("train/a.png", "train/a_x.png"), ("train/b.png", "train/b_x.png")])
-    assert values_of(load_dataset("folder", tmp_path, names=NAMES, label_suffix="_x")) == {"a.png": 0, "b.png": 1}
+    put_pairs(tmp_path, [("train/a.png", "train/a_7.png"), ("train/b.png", "train/b_7.png")])
+    assert values_of(load_dataset("folder", tmp_path, names=NAMES, label_suffix="_7")) == {"a.png": 0, "b.png": 1}
     with pytest.raises(MissingSplitError, match="no labels that names or formats tell from the images"):
         load_dataset("folder", tmp_path, names=NAMES)
 

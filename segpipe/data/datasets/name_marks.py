@@ -84,8 +84,9 @@ def other_suffixes(images: Collection[str], labels: Iterable[str]) -> list[str]:
 def tell_apart(files: Mapping[str, Sequence[str]], labels: Mapping[str, Sequence[str]]) -> set[str]:
     """Return which files of one folder are labels: none where neither names nor formats say it.
 
-    They are those with a word for labels in their names, or those of an exact format beside a file of the same name in
-    another one, x.png beside x.jpg: whatever gives the most images a label.
+    They are those with a word for labels in their names or something else behind another file's, x_L.png beside x.png,
+    or those of an exact format beside a file of the same name in another one, x.png beside x.jpg: whatever gives the
+    most images a label.
 
     Args:
         files: all that may be images, by their paths without the endings.
@@ -93,7 +94,8 @@ def tell_apart(files: Mapping[str, Sequence[str]], labels: Mapping[str, Sequence
     """
     choices: dict[Mark | None, list[str]] = {None: [key for key in labels if len(files.get(key, ())) == 2]}
     for key in labels:
-        for mark in _word_marks(key, _LABEL_WORDS)[1:]:
+        after_others = [Mark(suffix=key[place:]) for place in _cuts(key) if key[:place] in files]
+        for mark in dict.fromkeys([*_word_marks(key, _LABEL_WORDS)[1:], *after_others]):
             choices.setdefault(mark, []).append(key)
     chosen = {mark: {labels[key][0] for key in keys if len(labels[key]) == 1} for mark, keys in choices.items()}
     counts = {mark: _count_apart(files, choices[mark], paths) for mark, paths in chosen.items()}
