@@ -57,7 +57,7 @@ def check_splits(
     reasons = {str(each.error) for each in opened}
     if all(each.dataset is None for each in opened) and len(reasons) == 1 and not any(each.findings for each in opened):
         raise next(each.error for each in opened if each.error is not None)
-    opened = _without_repeated(opened)
+    opened = opened if options.get("val_share") is None else _without_repeated(opened)
     datasets = [_with_findings(each.dataset, each.findings) for each in opened if each.dataset is not None]
     reports = iter(check_datasets(datasets, limit=limit, readers=readers, progress=progress))
     return tuple(_unopened(name, each, limit) if each.dataset is None else next(reports) for each in opened)
@@ -77,7 +77,7 @@ def _open(name: str, root: str | os.PathLike[str], split: str, options: dict[str
 
 
 def _without_repeated(opened: Sequence[_Opened]) -> list[_Opened]:
-    """Leave out findings of an earlier split, which come again where one is held out of the other."""
+    """Leave out findings of an earlier split, which come again where one was held out of the other."""
     seen: set[Finding] = set()
     kept = []
     for each in opened:

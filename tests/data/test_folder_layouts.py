@@ -251,6 +251,12 @@ def test_a_folder_without_splits_says_how_it_opens(tmp_path):
         load_dataset("folder", tmp_path, names=NAMES)
 
 
+def test_a_split_that_is_missing_is_told_beside_those_that_are_there(tmp_path):
+    put_pairs(tmp_path, [(f"images/{split}/a.jpg", f"labels/{split}/a.png") for split in ("training", "val")])
+    with pytest.raises(MissingSplitError, match=r"no pictures of .* test .* Splits that are there: train, val\.$"):
+        load_dataset("folder", tmp_path, "test", names=NAMES)
+
+
 def test_folders_of_each_split_may_be_named(tmp_path):
     put_pairs(tmp_path, [("a/tr/1.jpg", "b/tr/1.png"), ("a/te/2.jpg", "b/te/2.png")])
     options = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from .folder_layouts import find_inner, find_layouts
 from .loading import DATASETS
 from .places import find_below
 from .scanning import AnyPath, Layout, build_from_layouts, existing_folder, is_there
-from .splits import ALL
+from .splits import ALL, KNOWN
 
 logger = get_logger(__name__)
 
@@ -102,15 +103,14 @@ def build_folder(
         read=reader,
         finds_marks=label_suffix is None,
     )
-    names_of_folders = (images,) if images else _IMAGES, (labels,) if labels else _LABELS
-    layouts = find_layouts(folder, split, layout, *names_of_folders)
-    if images and labels:
-        layouts.append(layout)
+    kinds = (images,) if images else _IMAGES, (labels,) if labels else _LABELS
+    find = functools.partial(find_layouts, folder, usual=layout, images=kinds[0], labels=kinds[1])
+    layouts = [*find(split), layout] if images and labels else find(split)
     try:
         dataset = build_from_layouts(folder.resolve().name, folder, split, layouts, split_file=split_file)
     except MissingSplitError as error:
-        has_all = split != ALL and is_there(folder, find_layouts(folder, ALL, layout, *names_of_folders))
-        raise MissingSplitError(f"{error} {_other_ways(has_all=has_all)}") from None
+        there = [known for known in (*KNOWN, ALL) if known != split and is_there(folder, find(known))]
+        raise MissingSplitError(f"{error} {_other_ways(there)}") from None
     if folder != outer:
         what = f"{folder} is taken for the data set, since it is all that {outer} holds"
         dataset = replace(dataset, notes=(*dataset.notes, *log_or_collect([Finding("assumed", str(folder), what, "")])))
@@ -197,15 +197,16 @@ def _reader(
     return functools.partial(read_label, colors=table, classes=classes if read is None else None)
 
 
-def _other_ways(*, has_all: bool) -> str:
-    """Say what else to do where a split was not found."""
+def _other_ways(splits: Sequence[str]) -> str:
+    """Say what else to do where a split was not found, but others were."""
     folders = f"{advice.option('images')} and {advice.option('labels')}"
     named = f"If they are called otherwise, name the folders: {folders}."
-    if not has_all:
-        return named
-    every = advice.either(python='split="all"', command="--split all")
-    share = advice.argument("val_share", 0.1)
-    return f"{named} Without splits it can be opened: as a whole by {every}, or divided in two by {share}."
+    if splits == [ALL]:
+        every = advice.either(python='split="all"', command="--split all")
+        share = advice.argument("val_share", 0.1)
+        return f"{named} Without splits it can be opened: as a whole by {every}, or divided in two by {share}."
+    others = [split for split in splits if split != ALL]
+    return f"{named} Splits that are there: {', '.join(others)}." if others else named
 
 
 def _bare_suffix(suffix: str) -> str:

@@ -30,7 +30,9 @@ def find_inner(root: Path) -> Path:
     return folder
 
 
-def find_layouts(root: Path, split: str, usual: Layout, images: Sequence[str], labels: Sequence[str]) -> list[Layout]:
+def find_layouts(
+    root: Path, split: str, *, usual: Layout, images: Sequence[str], labels: Sequence[str]
+) -> list[Layout]:
     """Return the layouts to look for, the usual one first.
 
     Args:

@@ -16,6 +16,7 @@ _SPELLINGS = {
     "val": ("val", "valid", "validation", "dev", "valset"),
     "test": ("test", "testing", "testset"),
 }
+KNOWN = tuple(_SPELLINGS)
 _YEARS = ("2017", "2014", "2012")
 """What COCO and Pascal VOC append: train2017 is train."""
 
