@@ -89,7 +89,7 @@ def test_roboflows_export_of_masks_opens_as_it_is(tmp_path, caplog):
             dataset = load_dataset("folder", tmp_path, split)
         assert dataset.labels.names == ("background", "crack")
         assert [sample.label.tolist() for sample in dataset] == [[[0, 1, 0]]]
-        assert f"The classes are those of {tmp_path}/{folder}/_classes.csv" in caplog.text
+        assert f"the classes are those of {tmp_path}/{folder}/_classes.csv" in caplog.text
 
 
 def test_what_the_caller_says_and_labels_json_come_before_a_table(tmp_path):

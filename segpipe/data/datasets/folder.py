@@ -165,7 +165,8 @@ def _label_set(root: Path, split: str, label_set: Any, names: Any, palette: tupl
         return read_label_set(root / LABEL_SET_FILE)
     table = find_class_table([root, *(find_below(root, name) for name in (split, "train", "val", "test"))])
     if table is not None:
-        logger.info("The classes are those of %s", table)
+        fix = f"If they are others: {advice.option('names', ['road', 'sky'])}"
+        log_or_collect([Finding("assumed", str(table), f"the classes are those of {table}", fix)])
         return read_class_table(table)
     raise InputError(
         f"Nothing says what the classes in {root} are; their names are needed, in the order of the masks' values. "
