@@ -13,7 +13,8 @@ from segpipe.limits import limit
 from .strict_json import check_depth, check_values, parse_json
 
 _ORIGIN = "value"
-_HEX_COLOR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+_HEX_COLOR = re.compile(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+_SHORT_HEX_COLOR = re.compile(r"#([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])")
 _CONSTANTS = ("True", "False", "None")
 
 
@@ -38,7 +39,9 @@ def split_words(text: str) -> list[str]:
 
 
 def parse_hex_color(text: str) -> list[int] | None:
-    """Return the channels of `#rrggbb`. None if the text is anything else."""
+    """Return the channels of `#rrggbb`, `rrggbb` or `#rgb`. None if the text is anything else."""
+    if match := _SHORT_HEX_COLOR.fullmatch(text):
+        return [17 * int(channel, 16) for channel in match.groups()]
     match = _HEX_COLOR.fullmatch(text)
     return [int(channel, 16) for channel in match.groups()] if match else None
 

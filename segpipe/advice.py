@@ -94,6 +94,17 @@ def either(*, python: str, command: str) -> str:
     return python if _flags is None else command
 
 
+def form() -> tuple[frozenset[str] | None, tuple[str, ...]]:
+    """Return the form of this process, for `take_form` in a process that it starts."""
+    return _flags, _command
+
+
+def take_form(flags: frozenset[str] | None, command: tuple[str, ...]) -> None:
+    """Render advice as another process does."""
+    global _flags, _command
+    _flags, _command = flags, command
+
+
 def command() -> tuple[str, ...] | None:
     """Return the verb and the arguments of the running command, or None in Python."""
     return None if _flags is None else _command

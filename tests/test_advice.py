@@ -83,3 +83,18 @@ def test_a_setting_is_read_as_the_same_value():
     with advice.on_command_line(TRAIN):
         pair = shlex.split(advice.setting("inference.scales", [0.75, 1.0, 1.25]))[1]
     assert override(load_preset("segformer-b0-camvid"), [pair]).inference.scales == (0.75, 1.0, 1.25)
+
+
+def render_in_worker(_: object) -> str:
+    return advice.option("names", ["bg", "fg"])
+
+
+def test_processes_that_a_command_starts_have_its_form(tmp_path):
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with (
+        advice.on_command_line(TRAIN),
+        ProcessPoolExecutor(1, get_context("spawn"), advice.take_form, advice.form()) as pool,
+    ):
+        assert list(pool.map(render_in_worker, [None])) == ["--option names=bg,fg"]

@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, rest = self.parse_known_args(args, namespace)
         if rest:
-            self.error(f"{' '.join(rest)} is more than this command takes. Write {self._how()}")
+            what = "an option that it does not have" if rest[0].startswith("-") else "more than this command takes"
+            self.error(f"{' '.join(rest)} is {what}. Write {self._how()}")
         return options
 
     def format_help(self) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError, SegpipeError
 from segpipe.log import get_logger
@@ -102,7 +103,7 @@ def build_loader(
         batch_size=None,  # a key of the sampler is a whole batch
         collate_fn=_as_it_is,
         num_workers=usable_workers(workers),
-        worker_init_fn=prepare_worker,
+        worker_init_fn=functools.partial(prepare_worker, form=advice.form()),
         timeout=LOOK_AROUND if workers else 0,
         generator=torch.Generator().manual_seed(seed),  # else it would draw from torch's global state
     )

@@ -21,10 +21,12 @@ def usable_workers(wanted: int) -> int:
     return min(wanted, len(os.sched_getaffinity(0)) if is_bound else os.cpu_count() or 1)
 
 
-def prepare_worker(worker: int) -> None:
+def prepare_worker(worker: int, form: Any = None) -> None:
     """The training process decides when workers end: it still needs batches while it answers a signal."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if form is not None:
+        advice.take_form(*form)
     import_opencv().setNumThreads(0)
     torch.set_num_threads(1)
 

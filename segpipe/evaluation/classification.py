@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
@@ -203,7 +203,10 @@ def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
 def _check_classified(batch: list[ClassifiedSample]) -> None:
     for sample in batch:
         if sample.class_index is None:
-            raise InputError(f"{sample.name} has no class; scores need one for each picture. Choose a labelled split.")
+            raise InputError(
+                f"{sample.name} has no class; scores need one for each image. Give a labelled split: "
+                f"{advice.argument('split', 'val')}."
+            )
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
@@ -203,7 +203,10 @@ def _count(network: Network, samples: Iterable[LabelledPicture], plan: Plan, tal
 def _check_labelled(batch: list[LabelledPicture]) -> None:
     for sample in batch:
         if sample.label is None:
-            raise InputError(f"{sample.name} has no label; scores need one for each picture. Choose a labelled split.")
+            raise InputError(
+                f"{sample.name} has no label; scores need one for each image. Give a labelled split: "
+                f"{advice.argument('split', 'val')}."
+            )
 
 
 @torch.inference_mode()

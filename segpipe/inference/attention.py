@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segpipe import advice
 from segpipe.configuration import PreprocessorConfig
 from segpipe.errors import InputError
 from segpipe.models import SegpipeNetwork
@@ -80,7 +81,9 @@ def _look(network: SegpipeNetwork, pixels: Tensor, query: AttentionQuery, place:
         return _look_from_decoder(network, pixels, query, place)
     encoder = getattr(network, "encoder", None)
     if isinstance(query.token, int):
-        raise InputError("Classes are tokens of the decoder alone. Ask for the part 'decoder', or for a place x,y.")
+        raise InputError(
+            f"Classes are tokens of the decoder alone. Give {advice.argument('part', 'decoder')}, or a place x,y."
+        )
     images = network.normalise(pixels)
     padded = (images.shape[2], images.shape[3])
     if isinstance(encoder, VitTrunk):

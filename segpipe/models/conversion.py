@@ -69,7 +69,8 @@ def convert(
     """
     target, given = Path(to), None if labels is None else read_labels(labels)
     if architecture is not None and preset is not None:
-        raise InputError(f"architecture={architecture!r} and preset={preset!r} both say what the model is. Give one.")
+        both = f"{advice.argument('architecture', architecture)} and {advice.argument('preset', preset)}"
+        raise InputError(f"{both} both say what the model is. Give one.")
     check_target(target, overwrite=overwrite)
     folder = open_checkpoint(source, architecture=architecture, preset=preset)
     if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):

@@ -43,6 +43,8 @@ def test_a_value_is_json_or_python_or_a_text(text, value):
         "[(255,0,0),(0,0,255)]",
         "[[255,0,0],[0,0,255]]",
         "[#ff0000, #0000ff]",
+        "#f00,#00f",
+        "ff0000,0000ff",
         [(255, 0, 0), (0, 0, 255)],
         [[255, 0, 0], "#0000FF"],
         np.array(RED_BLUE, np.uint8),

@@ -353,3 +353,12 @@ def test_the_colours_of_a_mask_are_offered_as_a_palette(tmp_path):
         _ = load_dataset("folder", tmp_path, names=["road", "sky"])[0]
     dataset = load_dataset("folder", tmp_path, names=["road", "sky"], palette=np.array([[9, 0, 0], [255, 0, 0]]))
     assert dataset[0].label.tolist() == [[0, 1]]
+
+
+def test_an_option_that_is_a_text_is_one(tmp_path):
+    put_image(tmp_path, "2024/train/a.png", size=(1, 2))
+    put_label(tmp_path, "labels/train/a.png", [[0, 1]])
+    assert len(load_dataset("folder", tmp_path, names="a,b", images=2024)) == 1
+    for value in (2.5, True, ["a"], {"a": 1}):
+        with pytest.raises(InputError, match=r"^images is .*; a text is needed\. Write e\.g\. images="):
+            load_dataset("folder", tmp_path, names="a,b", images=value)

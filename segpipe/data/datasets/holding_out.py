@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.errors import InputError
 
 from ..faults import log_or_collect
@@ -66,7 +67,7 @@ def check_share(share: object) -> None:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
         raise InputError(
             f"val_share is {share!r}; it is the share of the training data to evaluate on, above 0 and below 1. Give "
-            "e.g. 0.1."
+            f"e.g. {advice.argument('val_share', 0.1)}."
         )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.configuration.label_values import read_class_names
 from segpipe.errors import InputError, MissingSplitError
@@ -224,7 +225,7 @@ def _highest(listing: Path) -> int:
     if name is not None:
         raise InputError(
             f"{listing} has the class {name!r}, and nothing says how the classes are numbered. Write {NAME_FILES[0]} "
-            "beside it, a class a line, or give names."
+            f"beside it, a class a line, or give {advice.option('names')}."
         )
     return max(map(int, labels))
 

@@ -29,6 +29,9 @@ logger = get_logger(__name__)
 DATASETS: Registry[Callable[..., Any]] = Registry("data set")
 """Name → builder(root, split, **options)."""
 
+_TEXTS = ("str", "str | None", "AnyPath", "AnyPath | None")
+"""Annotations of options that are texts, as `from __future__ import annotations` keeps them."""
+
 
 def load_dataset(
     name: str,
@@ -75,7 +78,7 @@ def _open(name: str, root: str | os.PathLike[str], split: str, given: Mapping[st
     builder, options = DATASETS.get(name), options_for(split, given)
     classes, alpha, bit_depth = options.pop("classes"), options.pop("alpha"), options.pop("bit_depth")
     _check_options(name, builder, options)
-    dataset = _with_reading(builder(root, split, **options), Reading(alpha, bit_depth))
+    dataset = _with_reading(builder(root, split, **_texts_of(builder, options)), Reading(alpha, bit_depth))
     if len(dataset) == 0:
         raise InputError(
             f"{name} {split} in {root} has no samples; at least one is needed. Check the folder, the split and the "
@@ -201,6 +204,21 @@ def _mixed_root(config: MixedDataConfig, index: int) -> str:
         f"{key} is {config.type} without a folder. Say where it lies: {advice.setting(f'{key}.root', 'path/to/it')}"
         f"{how}; or do without: {advice.setting('dataset.mixed', [])}."
     )
+
+
+def _texts_of(builder: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options, in which a whole number is a text where one belongs: a folder may be called 2024."""
+    texts = {each.name for each in inspect.signature(builder).parameters.values() if each.annotation in _TEXTS}
+    wrong = next((key for key in options if key in texts and not _is_text(options[key])), None)
+    if wrong is not None:
+        raise InputError(
+            f"{wrong} is {options[wrong]!r}; a text is needed. Write e.g. {advice.option(wrong, str(options[wrong]))}."
+        )
+    return {key: str(value) if key in texts and type(value) is int else value for key, value in options.items()}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | os.PathLike | int | None) and not isinstance(value, bool)
 
 
 def _check_options(name: str, builder: Callable[..., SegmentationDataset], options: dict[str, Any]) -> None:

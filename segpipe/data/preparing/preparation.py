@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
@@ -75,7 +76,7 @@ def download_dataset(
     if not preparer.archives:
         raise InputError(
             f"{name} cannot be downloaded; that needs a public archive with a published digest. {preparer.origin}. "
-            "Leave --download out."
+            + advice.either(python="Fetch it from there.", command="Leave --download out.")
         )
     return fetch_archives(
         Path(os.path.expanduser(root)), preparer.archives, keep=keep_archives, has_progress=has_progress

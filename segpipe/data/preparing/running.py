@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -86,7 +87,7 @@ def _run_apart(tasks: Sequence[Task], jobs: int) -> Iterator[int]:
     size = max(1, min(_CHUNK, len(tasks) // (8 * jobs)))
     chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     # Not forked: OpenCV and the caller may have threads, whose locks a forked process would inherit held.
-    with ProcessPoolExecutor(min(jobs, len(chunks)) or 1, get_context("spawn"), _prepare_worker) as pool:
+    with ProcessPoolExecutor(min(jobs, len(chunks)) or 1, get_context("spawn"), _prepare_worker, advice.form()) as pool:
         running = {pool.submit(_run_all, chunk) for chunk in chunks}
         try:
             while running:
@@ -108,8 +109,9 @@ def _sum(finished: Iterable[Future[int]]) -> int:
         ) from None
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(*form: Any) -> None:
     """Ctrl-C is for the process that waits; several workers need no threads of their own."""
+    advice.take_form(*form)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_opencv().setNumThreads(1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.files import open_regular
 
@@ -36,7 +37,7 @@ def plan_street_scenes(
     if count < 1 or first_seed < 0 or min(size) < SMALLEST_SIDE:
         raise InputError(
             f"{count} streets from seed {first_seed} of size {size} cannot be drawn; 1 or more are needed, a seed of 0 "
-            f"or more and sides of at least {SMALLEST_SIDE}. Pass such numbers."
+            f"or more and sides of at least {SMALLEST_SIDE}. Give such numbers."
         )
     seeds = range(first_seed, first_seed + count)
     tasks = tuple(Task(split_files(root, split, str(seed)), partial(draw_pair, seed, size)) for seed in seeds)
@@ -63,7 +64,8 @@ def _check_sizes(tasks: Sequence[Task], size: tuple[int, int]) -> None:
             if found is not None and found != size:
                 raise InputError(
                     f"{path} is {found[0]} × {found[1]} (height × width), and {size[0]} × {size[1]} is to be drawn. "
-                    "All streets of a folder have one size. Give another folder, or this size."
+                    "All streets of a folder have one size. Give another folder, or "
+                    + advice.either(python=f"size={found}.", command=f"--size {found[0]}x{found[1]}.")
                 )
 
 
