@@ -242,6 +242,45 @@ def lists_of_labels(folder: Path) -> Door:
 
 
 @door
+def lists_of_images(folder: Path) -> Door:
+    """Lists of one and two columns, opened with and without faults collected."""
+    from segpipe.data.split_checks import check_splits
+
+    for name in ("images/a b.png", "images/c.png", "labels/a b.png", "labels/c.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (6, 4)).save(folder / name)
+    texts = [
+        b"a b\nc.png  # good\n",
+        b"image,mask\nimages/a b.png,labels/a b.png\n",
+        b"images/c.png labels/c.png\n.\\images\\a b.png\t/x/labels/a b.png\n",
+    ]
+
+    def read(path: Path) -> None:
+        check_splits("folder", folder, ["train"], names=["a", "b"], progress=lambda done, total: None)
+        load_dataset("folder", folder, names=["a", "b"])
+
+    return Door(damaged_bytes(texts), file_reader(folder / "train.txt", read))
+
+
+@door
+def names_of_files(folder: Path) -> Door:
+    """What names of images and labels have in common."""
+    from segpipe.data.datasets.name_marks import find_marks, other_suffixes, tell_apart
+
+    words = st.sampled_from(["a", "b_", "mask", "_mask", "image_", "-", ".", "1", "/", "Mask", "gt", "é", ""])
+    keys = st.lists(st.lists(words | st.text(max_size=4), max_size=6).map("".join), max_size=6)
+
+    def read(value: tuple[list[str], list[str]]) -> None:
+        images, labels = value
+        marks = find_marks(images, labels)
+        assert all(mark.take_off(mark.put_on("x/y")) == "x/y" for mark in marks)
+        other_suffixes(images, labels)
+        tell_apart({key: [key] for key in images}, {key: [key] for key in labels})
+
+    return Door(st.tuples(keys, keys), read)
+
+
+@door
 def notes(folder: Path) -> Door:
     """What the cache notes of a revision: anything else is no note, and no error."""
     from segpipe.hub.shelf import Shelf
