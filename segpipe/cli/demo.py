@@ -135,7 +135,7 @@ def _write_files(result: Segmentation, folder: Path, prefix: str) -> dict[str, P
     from segpipe.pipelines.writing import write_picture
 
     assert result.image is not None
-    overlay, legend = result.overlay(), result.legend(height=max(result.size[0], 160))
+    overlay, legend = result.overlay(), result.legend(height=max(result.size[0], 300))
     page = legends.side_by_side(result.image, overlay, legend)
     names = {what: folder / f"{prefix}{name}" for what, name in _FILES.items()}
     return {

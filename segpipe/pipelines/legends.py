@@ -8,8 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from segpipe.names import printable_line
+
 from .lettering import INK, PAPER, QUIET_INK, Font, find_font, text_width
 from .rendering import Palette
+
+_LONGEST_NAME = 40
+"""Characters of a class name."""
 
 
 def draw_legend(
@@ -29,7 +34,7 @@ def draw_legend(
         height: of the legend in pixels; what does not fit is summed up in the last row. None: as high as needed.
         font_size: in pixels; everything else follows from it.
     """
-    line, margin, top = round(font_size * 1.75), round(font_size * 0.8), round(font_size * 0.2)
+    line, margin, top = _line(font_size), round(font_size * 0.8), _top(font_size)
     rows = _legend_rows(names, palette, shares)
     if height is not None:
         rows = _fit_rows(rows, max(1, (height - 2 * top) // line))
@@ -39,7 +44,7 @@ def draw_legend(
 
     swatch, gap = round(font_size * 1.1), round(font_size * 0.65)
     share_right = margin + swatch + gap + name_width + (2 * gap + share_width if share_width else 0)
-    canvas = Image.new("RGB", (share_right + margin, height or 2 * top + line * len(rows)), PAPER)
+    canvas = Image.new("RGB", (share_right + margin, height or height_of(len(rows), font_size)), PAPER)
     drawing = ImageDraw.Draw(canvas)
     shape = _rounded_square(swatch)
     for row, (name, color, share) in enumerate(rows):
@@ -50,6 +55,11 @@ def draw_legend(
         _write(drawing, (margin + swatch + gap, middle), name, font=font, ink=ink, anchor="lm")
         _write(drawing, (share_right, middle), share, font=font, ink=QUIET_INK, anchor="rm")
     return np.asarray(canvas).copy()
+
+
+def height_of(num_rows: int, font_size: int) -> int:
+    """Return the height that a legend needs for its rows."""
+    return 2 * _top(font_size) + num_rows * _line(font_size)
 
 
 def side_by_side(picture: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:
@@ -65,6 +75,14 @@ def beside_legend(picture: np.ndarray, legend: np.ndarray) -> np.ndarray:
 def format_share(share: float) -> str:
     """A fraction as percent with one digit; what is there but would round to nothing is "<0.1 %"."""
     return "<0.1 %" if 0.0 < share < 0.0005 else f"{share * 100:.1f} %"
+
+
+def _line(font_size: int) -> int:
+    return round(font_size * 1.75)
+
+
+def _top(font_size: int) -> int:
+    return round(font_size * 0.2)
 
 
 def _row(pictures: Sequence[np.ndarray], legend: np.ndarray) -> np.ndarray:
@@ -86,10 +104,12 @@ _LegendRow = tuple[str, tuple[int, int, int] | None, str]
 def _legend_rows(
     names: Sequence[str], palette: Palette | np.ndarray, shares: Sequence[float] | None
 ) -> list[_LegendRow]:
-    """Name, colour and the share's text."""
+    """Name, colour and the share's text. A name of any length gets a line of bounded width."""
+    lines = [printable_line(name) for name in names]
+    shown = [line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…" for line in lines]
     texts = [""] * len(names) if shares is None else [format_share(share) for share in shares]
     colors = [(int(red), int(green), int(blue)) for red, green, blue in palette]
-    return list(zip(names, colors, texts, strict=True))
+    return list(zip(shown, colors, texts, strict=True))
 
 
 def _fit_rows(rows: list[_LegendRow], num_lines: int) -> list[_LegendRow]:

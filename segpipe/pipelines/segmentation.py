@@ -20,7 +20,6 @@ from . import document, legends, name_boxes, notebooks, rendering, writing
 
 _KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
-_LEGEND_HEIGHT = 160
 _FONT_SIZE = 15
 _LARGEST_FONT = 64
 _COUNTED_AT_ONCE = 2**18
@@ -344,8 +343,9 @@ class Segmentation(Mapping[str, Any]):
         return rendering.draw_overlay(image, label_map, self._colors())
 
     def _beside_legend(self, drawn: np.ndarray, brighten: bool = False) -> np.ndarray:
-        legend = self.legend(height=max(drawn.shape[0], _LEGEND_HEIGHT), brighten=brighten)
-        return legends.beside_legend(drawn, legend)
+        # Beside a low image, the legend is higher than it and lists as many classes as a printed result.
+        height = max(drawn.shape[0], legends.height_of(min(len(self.classes), _PRINTED_ROWS), _FONT_SIZE))
+        return legends.beside_legend(drawn, self.legend(height=height, brighten=brighten))
 
     def _rows(self) -> list[tuple[int | None, str, str, str]]:
         """Return index, name, share and score of the largest classes; the last row sums up the rest."""

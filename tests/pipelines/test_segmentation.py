@@ -14,6 +14,7 @@ from PIL import Image
 
 from segpipe.data.rle import decode_mask
 from segpipe.errors import InputError, UnknownNameError
+from segpipe.pipelines.rendering import complete_palette
 from segpipe.pipelines.segmentation import Segmentation
 
 NAMES = ("sky", "road", "car", "tree")
@@ -158,6 +159,14 @@ def test_legend_widens_the_overlay(tmp_path):
     picture = Image.open(make_result().save_overlay(tmp_path / "overlay.png", legend=True))
     assert picture.width > 100
     assert (40, 50, 60) in [color for _, color in picture.getcolors(maxcolors=10_000)]
+
+
+def test_a_legend_beside_a_low_image_lists_all_classes():
+    label_map = np.arange(12, dtype=np.uint8).repeat(10)[None].repeat(30, axis=0)
+    names = [f"class {index}" for index in range(12)]
+    result = make_result(label_map=label_map, names=names, palette=None, image=np.zeros((30, 120, 3), np.uint8))
+    shown = {tuple(color) for color in result.overlay(legend=True)[:, 140:].reshape(-1, 3).tolist()}
+    assert {tuple(color) for color in complete_palette(None, 12).tolist()} <= shown
 
 
 def test_document_follows_its_schema():
