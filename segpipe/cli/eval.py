@@ -86,6 +86,10 @@ def run(options: argparse.Namespace) -> int:
     if options.output is None and (options.overlays or options.submission):
         print_note("segpipe eval: --overlays and --submission write files. Give --output DIR.")
         return 2
+    style = style_of(options)
+    if style and not options.overlays:
+        print_note(f"segpipe eval: --{next(iter(style))} is about overlays. Give --overlays and --output DIR, too.")
+        return 2
     if (options.window is None) != (options.stride is None):
         print_note("segpipe eval: A window slides by a stride. Give both, --window H W --stride H W.")
         return 2

@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 
@@ -25,8 +25,8 @@ _FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 class ResultsIndex:
     """The index of an output folder, a row for each image, written as the images come.
 
-    Each row is on its way to the disk before the next image is taken, so that an end at any time loses none. An index
-    that is there already keeps its rows about other images.
+    Each row is written at once and before the next image is taken, so that an end at any time loses none, and several
+    commands may write into one folder. An index that is there already keeps its rows about other images.
 
     Args:
         folder: the output folder; it is made.
@@ -38,21 +38,14 @@ class ResultsIndex:
 
     def __init__(self, folder: Path, sources: Collection[str]) -> None:
         self.path = folder / NAME
-        replaced = {_cell(source) for source in sources}
-        partial = folder / f".{uuid.uuid4().hex}.part"
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise InputError(f"--output {folder} is not a folder; one is needed for the results. Give another name.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with open(partial, "x", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(COLUMNS)
-                rows.writerows(row for row in _read_rows(self.path) if row[0] not in replaced)
-            os.replace(partial, self.path)
-            self._file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115
+            self._begin({_cell(source) for source in sources})
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._unwritable(error) from None
-        finally:
-            partial.unlink(missing_ok=True)
-        self._rows = csv.writer(self._file, lineterminator="\n")
 
     def add(
         self,
@@ -76,9 +69,7 @@ class ResultsIndex:
         sides = [str(side) for side in size or ("", "")]
         row = [source, *names, *sides, "" if shares is None else _format_shares(shares), error]
         try:
-            self._rows.writerow([_cell(text) for text in row])
-
-            self._file.flush()
+            self._file.write(_line([_cell(text) for text in row]))
         except OSError as reason:
             raise self._unwritable(reason) from None
 
@@ -93,6 +84,20 @@ class ResultsIndex:
         except OSError as reason:
             raise self._unwritable(reason) from None
 
+    def _begin(self, replaced: Collection[str]) -> None:
+        """Let the file have a header, whole rows, and none about the images to come."""
+        rows = list(_read_rows(self.path))
+        kept = [row for row in rows[1:] if row[0] not in replaced]
+        if rows and len(kept) == len(rows) - 1 and _ends_in_a_row(self.path):
+            return  # nobody else's rows are touched
+        partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
+        try:
+            with open(partial, "xb") as file:
+                file.writelines(map(_line, [COLUMNS, *kept]))
+            _place(partial, self.path, is_new=not rows)
+        finally:
+            partial.unlink(missing_ok=True)
+
     def _unwritable(self, error: OSError) -> InputError:
         reason = error.strerror or str(error)
         return InputError(
@@ -106,7 +111,7 @@ def _format_shares(shares: Mapping[str, float]) -> str:
 
 
 def _read_rows(path: Path) -> Iterator[Sequence[str]]:
-    """Yield the rows of an index that is there, without one that a kill cut off."""
+    """Yield the header and the rows of an index that is there, without one that a kill cut off."""
     if not os.path.lexists(path):
         return
     foreign = InputError(
@@ -118,9 +123,35 @@ def _read_rows(path: Path) -> Iterator[Sequence[str]]:
         try:
             if tuple(next(rows, ())) != COLUMNS:
                 raise foreign
+            yield COLUMNS
             yield from (row for row in rows if len(row) == len(COLUMNS))
         except (csv.Error, UnicodeDecodeError):
             raise foreign from None
+
+
+def _ends_in_a_row(path: Path) -> bool:
+    with open_regular(path, error=InputError) as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _place(partial: Path, path: Path, *, is_new: bool) -> None:
+    """Give a file its name. A new one never takes the place of that of another command, which has the same header."""
+    if not is_new:
+        os.replace(partial, path)
+        return
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return
+    except OSError:  # this file system has no links
+        os.replace(partial, path)
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    text = StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
 
 
 def _cell(text: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segpipe.names import printable_line
+
 from .printing import format_seconds, format_table
 
 if TYPE_CHECKING:
@@ -108,9 +110,9 @@ class Summary:
         return f"{count}{speed}, with {self.model} on {self.device}"
 
     def _reasons(self) -> str:
-        reasons = [reason for _, reason in self.skipped]
-        rest = len(reasons) - _LISTED
-        return "\n".join(f"  {reason}" for reason in [*reasons[:_LISTED], *([f"and {rest} more"] if rest > 0 else [])])
+        lines = [printable_line(reason) for _, reason in self.skipped[:_LISTED]]
+        rest = len(self.skipped) - len(lines)
+        return "\n".join(f"  {line}" for line in [*lines, *([f"and {rest} more"] if rest else [])])
 
     def _table(self) -> str:
         from segpipe.pipelines.legends import format_share

@@ -74,6 +74,14 @@ def test_overlays_and_scores_are_written_beside_one_another(camvid, capsys, tmp_
     assert json.loads((tmp_path / "results" / "scores.json").read_text())["model"] == MODEL
 
 
+def test_overlays_look_as_those_of_the_pipeline(camvid, tmp_path):
+    options = ["--legend", "--names", "--opacity", "0.6", "--brighten"]
+    assert main(arguments(camvid, "--output", "results", "--overlays", *options)) == 0
+    result = pipeline("image-segmentation", MODEL)(camvid / "val" / "street-0.png")
+    expected = result.overlay(0.6, legend=True, names=True, brighten=True)
+    assert np.array_equal(np.asarray(Image.open("results/overlays/street-0-overlay.png")), expected)
+
+
 def test_overlays_show_the_picture_as_the_data_set_reads_it(camvid, tmp_path):
     path = camvid / "val" / "street-0.png"
     bright = np.asarray(Image.open(path).convert("L"), np.uint16)
@@ -114,7 +122,11 @@ def test_two_pictures_of_one_name_cannot_be_submitted(recipe, data_root, capsys)
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--overlays"], "Give --output DIR"), (["--window", "32", "32"], "Give both")],
+    [
+        (["--overlays"], "Give --output DIR"),
+        (["--window", "32", "32"], "Give both"),
+        (["--legend", "--output", "results"], "--legend is about overlays"),
+    ],
 )
 def test_options_that_need_others_say_so(camvid, capsys, options, message):
     assert main(arguments(camvid, *options)) == 2

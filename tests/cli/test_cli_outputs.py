@@ -119,6 +119,24 @@ def test_an_index_without_its_end_is_taken_up(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
 
 
+def test_a_file_cannot_be_the_output_folder(tmp_path, street, capsys):
+    for output in ("street.png", "street.png/below"):
+        assert main(["predict", "street.png", "--model", MODEL, "--output", output]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert "--output street.png is not a folder" in first
+    assert "street.png/below/results.csv cannot be written: Not a directory" in second
+
+
+def test_commands_that_write_into_one_folder_at_once_lose_no_row(tmp_path):
+    with ResultsIndex(tmp_path, ["a.png", "b.png"]) as one:
+        one.add("a.png")
+        with ResultsIndex(tmp_path, ["c.png", "d.png"]) as other:
+            other.add("c.png")
+            one.add("b.png")
+            other.add("d.png")
+    assert [row["source"] for row in rows_of(one.path)] == ["a.png", "c.png", "b.png", "d.png"]
+
+
 @pytest.mark.parametrize("content", ["name,score\nI,3\n", "", "\0", "source\n" * 3])
 def test_a_file_of_the_users_is_not_replaced(tmp_path, street, capsys, content):
     (tmp_path / "results.csv").write_text(content)
@@ -144,8 +162,7 @@ def test_hostile_names_are_text_in_the_index(tmp_path, name):
 def test_an_index_that_cannot_be_written_is_one_sentence(tmp_path):
     index = ResultsIndex(tmp_path, [])
     index._file.close()
-    index._file = open("/dev/full", "w")  # noqa: SIM115
-    index._rows = csv.writer(index._file)
+    index._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
     with pytest.raises(InputError, match="cannot be written: No space left"):
         index.add("a.png")
 
