@@ -39,6 +39,7 @@ def values_of(dataset):
         ("images/train/{}.jpg", "masks/train/{}_anything.tif"),
         ("images/train/{}.jpg", "masks/train/{}.jpg.png"),
         ("images/train/{}_sat.jpg", "masks/train/{}_mask.png"),
+        ("images/train/{}_leftImg8bit.png", "masks/train/{}_gtFine_labelIds.png"),
         ("images/train/image_{}.jpg", "masks/train/mask_{}.png"),
         ("images/train/img{}.jpg", "masks/train/mask{}.png"),
         ("images/train/deep/{}.jpg", "masks/train/deep/{}_mask.png"),
@@ -97,6 +98,24 @@ def test_masks_of_several_kinds_need_the_suffix(tmp_path):
         assert labels_of(load_dataset("folder", tmp_path, names=NAMES, label_suffix=suffix)) == {"a.jpg": ROW}
 
 
+def test_images_may_have_a_suffix_of_their_own_where_that_of_masks_is_given(tmp_path):
+    put_pairs(tmp_path, [("images/train/a_leftImg8bit.png", "labels/train/a_gtFine_labelIds.png")])
+    put_label(tmp_path, "labels/train/a_gtFine_color.png", [[9, 9, 9]])
+    with pytest.raises(InputError, match=r"end in '_gtFine_color', '_gtFine_labelIds'"):
+        load_dataset("folder", tmp_path, names=NAMES)
+    assert len(load_dataset("folder", tmp_path, names=NAMES, label_suffix="_gtFine_labelIds")) == 1
+
+
+def test_suffixes_differ_in_case_and_a_stray_label_is_left_out(tmp_path, caplog):
+    put_pairs(
+        tmp_path, [("images/train/a.jpg", "labels/train/a_mask.png"), ("images/train/b.jpg", "labels/train/b_Mask.png")]
+    )
+    put_label(tmp_path, "labels/train/readme.png", [[0]])
+    assert values_of(load_dataset("folder", tmp_path, names=NAMES)) == {"a.jpg": 0, "b.jpg": 1}
+    assert "1 labels in" in caplog.text
+    assert "are left out: readme." in caplog.text
+
+
 def test_a_suffix_tells_masks_from_images_in_one_folder(tmp_path):
     put_pairs(tmp_path, [("train/a.png", "train/a_7.png"), ("train/b.png", "train/b_7.png")])
     assert values_of(load_dataset("folder", tmp_path, names=NAMES, label_suffix="_7")) == {"a.png": 0, "b.png": 1}
@@ -152,6 +171,7 @@ LINES = [
     "images/x1.jpg,labels/y1.png",
     "images/x1.jpg, labels/y1.png",
     "images/x1.jpg;labels/y1.png",
+    "images/x1.jpg | labels/y1.png",
     '"images/x1.jpg","labels/y1.png"',
     "0,images/x1.jpg,labels/y1.png,train",
     "./images/x1.jpg   ./labels/y1.png",

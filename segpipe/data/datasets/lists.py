@@ -167,7 +167,7 @@ def _twice(names: Sequence[str]) -> list[str]:
 
 def _parse(line: str) -> Row:
     line = _without_comment(line)
-    separator = next((sign for sign in "\t,;" if sign in line), None)
+    separator = next((sign for sign in "\t,;|" if sign in line), None)
     if separator is not None:
         named = [field for field in _fields(line, separator) if _is_file_name(field)]
         if len(named) >= 2:

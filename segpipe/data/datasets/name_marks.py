@@ -24,7 +24,8 @@ class Mark(NamedTuple):
     def take_off(self, key: str) -> str | None:
         """Return a path below a folder without the mark of its name; None where it has another one."""
         folder, slash, name = key.rpartition("/")
-        if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
+        low = name.lower()
+        if not (low.startswith(self.prefix.lower()) and low.endswith(self.suffix.lower())):
             return None
         if len(name) < len(self.prefix) + len(self.suffix):
             return None
@@ -43,23 +44,24 @@ class Mark(NamedTuple):
 NO_MARK = Mark()
 
 
-def find_marks(images: Collection[str], labels: Collection[str]) -> tuple[Mark, Mark]:
+def find_marks(images: Collection[str], labels: Collection[str], *, of_labels: bool = True) -> tuple[Mark, Mark]:
     """Return the marks of images and labels that leave the most images with a label; the shortest ones of several.
 
     A mark is one that all files of its kind have. What labels end in may be anything that begins with a sign, such as
-    "_mask"; all else is one of the words that people use for images and labels.
+    "_mask"; all else is one of the words that people use for images and labels. Labels may have others beside them,
+    as long as only one suffix follows the names of images.
 
     Args:
         images: paths below the folder of the images, without endings.
         labels: the same of the labels.
+        of_labels: whether labels may have a mark.
     """
     if not labels or all(key in labels for key in images):
         return NO_MARK, NO_MARK
-    candidates = [
-        (mark, other)
-        for mark in _shared(images, _word_marks(next(iter(images), ""), _IMAGE_WORDS))
-        for other in _shared(labels, _label_marks(next(iter(labels))))
-    ]
+    suffixes = other_suffixes(images, labels)
+    label_marks = _shared(labels, _label_marks(next(iter(labels))))
+    label_marks += [Mark(suffix=suffixes[0])] if len(suffixes) == 1 else []
+    candidates = [(mark, other) for mark in _image_marks(images) for other in (label_marks if of_labels else [NO_MARK])]
     candidates.sort(key=lambda pair: sum(len(text) for mark in pair for text in mark))
     return max(candidates, key=lambda pair: _count_pairs(images, labels, *pair))  # the first of several
 
@@ -72,12 +74,14 @@ def apply_mark(files: Mapping[str, str], mark: Mark) -> dict[str, str]:
 
 
 def other_suffixes(images: Collection[str], labels: Iterable[str]) -> list[str]:
-    """Return what names of labels have after an image's, the most frequent one first: where there are several."""
-    known = set(images)
+    """Return what names of labels have after an image's, in one spelling, the most frequent one first."""
+    known = {core for mark in _image_marks(images) for key in images if (core := mark.take_off(key)) is not None}
     counts: Counter[str] = Counter()
+    spellings: dict[str, str] = {}
     for key in labels:
         cut = next((place for place in _cuts(key) if key[:place] in known), None)
-        counts.update([] if cut is None else [key[cut:]])
+        suffix = "" if cut is None else spellings.setdefault(key[cut:].lower(), key[cut:])
+        counts.update([suffix] if suffix else [])
     return [suffix for suffix, _ in counts.most_common()]
 
 
@@ -111,6 +115,11 @@ def _count_apart(files: Mapping[str, Sequence[str]], labels: Collection[str], ch
 def _count_pairs(images: Collection[str], labels: Collection[str], image_mark: Mark, label_mark: Mark) -> int:
     cores = {label_mark.take_off(key) for key in labels}
     return sum(image_mark.take_off(key) in cores for key in images)
+
+
+def _image_marks(images: Collection[str]) -> list[Mark]:
+    """Return the marks that all images have, the first of which is none."""
+    return _shared(images, _word_marks(next(iter(images), ""), _IMAGE_WORDS))
 
 
 def _shared(keys: Iterable[str], marks: Iterable[Mark]) -> list[Mark]:

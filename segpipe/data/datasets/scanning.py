@@ -22,7 +22,7 @@ from ..label_files import LABEL_SUFFIXES, read_label
 from ..picture_folders import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
 from .lists import Row, find_listed, has_labels, once_each, read_rows, select
-from .name_marks import NO_MARK, Mark, apply_mark, find_marks, other_suffixes, tell_apart
+from .name_marks import Mark, apply_mark, find_marks, other_suffixes, tell_apart
 from .places import AnyPath, existing_folder, find_below, find_files, group_files, has_files, same_name, walk
 from .splits import canonical
 
@@ -53,7 +53,7 @@ class Layout:
         needs_list: whether the layout holds only where there is such a file, because its folders mix the splits.
         needs_all: whether a later layout counts where images have no label here, because labels of this kind may be
             there in part.
-        finds_marks: whether what names of labels have besides may be found.
+        finds_marks: whether what names of labels have besides may be found; what those of images have always is.
     """
 
     images: str
@@ -212,7 +212,7 @@ def _pair(
     Args:
         is_part: whether labels may belong to other images than these.
     """
-    marks = find_marks(images, labels) if layout.finds_marks else (NO_MARK, NO_MARK)
+    marks = find_marks(images, labels, of_labels=layout.finds_marks)
     by_core = apply_mark(labels, marks[1])
     cores = {key: marks[0].take_off(key) or "" for key in images}
     missing = [key for key in images if cores[key] not in by_core]
@@ -220,8 +220,8 @@ def _pair(
     pairs = [Pair(images[key], by_core[core], read) for key, core in cores.items() if core in by_core]
     notes = _spelt_otherwise(layout, places)
     notes += [_assumed(marks, places[1])] if any(map(str, marks)) else []
-    used = set(cores.values())
-    unused = [key for key in by_core if key not in used]
+    used = {pair.label for pair in pairs}
+    unused = [key for key, file in labels.items() if file not in used]
     if unused and not is_part:
         notes.append(_unused(unused, places))
     unlabelled = _derived(missing, images) if places[0] == places[1] and layout.finds_marks else []
