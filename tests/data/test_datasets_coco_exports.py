@@ -7,11 +7,13 @@ import logging
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from dataset_material import put_image, put_label
 
 from segpipe.data import load_dataset
+from segpipe.data.datasets.coco_documents import Category, color_of
 from segpipe.data.datasets.named_files import NamedFiles
 from segpipe.data.split_checks import check_splits
 from segpipe.errors import InputError
@@ -272,6 +274,10 @@ def test_categories_may_have_any_ids(tmp_path, ids):
     assert sorted(dataset.labels.names) == ["none", "x", "y"]
     assert (dataset[0].label == dataset.labels.names.index("x")).sum() == 4
     assert (dataset[0].label == 0).sum() == 8
+
+
+def test_a_colour_that_is_nested_without_end_is_passed_over():
+    assert color_of(Category(1, "cat", color=msgspec.Raw(b"[" * 100_000 + b"]" * 100_000))) is None
 
 
 def test_a_category_may_be_the_background(tmp_path):
