@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from segpipe import advice
 from segpipe.errors import ImageDecodeError, InputError
@@ -30,16 +30,17 @@ _MOST_FOLDERS = 1000
 
 
 def files_of(text: str, recursive: bool) -> list[str]:
-    """Return the image files of a folder, with those of its sub-folders where wished, or of a pattern, sorted.
+    """Return the image files of a folder or a pattern, with those of its sub-folders where wished, sorted.
 
     What is passed by is said in the log: as a warning files of formats that are not read, sub-folders for information.
 
     Raises:
         InputError: there are none, or the folder cannot be read.
     """
-    is_folder = os.path.isdir(text)
-    paths = (_below(text) if recursive else _children(text)) if is_folder else glob.glob(text, recursive=True)
-    files, passed_by = split_readable(sorted(paths))
+    paths = _children(text) if os.path.isdir(text) else glob.glob(text, recursive=True)
+    folders = _folders_among(paths, text)
+    below = (path for folder in folders for path in _below(folder)) if recursive else ()
+    files, passed_by = split_readable(sorted({*paths, *below}))
     if files and passed_by:
         logger.warning("%s: passed by, since segpipe does not read them: %s.", text, list_formats(passed_by))
     if not files:
@@ -48,8 +49,8 @@ def files_of(text: str, recursive: bool) -> list[str]:
             f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}){others}. "
             + ("Check the path." if recursive else f"For its sub-folders give {_way_down(text)}.")
         )
-    if is_folder and not recursive:
-        _tell_of_folders(text, paths)
+    if not recursive and "**" not in text:
+        _tell_of_folders(text, folders)
     return files
 
 
@@ -96,27 +97,34 @@ def _children(folder: str) -> list[str]:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror}. Check its permissions.") from None
 
 
-def _below(folder: str) -> list[str]:
-    """Return the paths in a folder and its sub-folders, without hidden ones. Links to folders are not followed."""
-    paths = _children(folder)  # with our error where it cannot be read
+def _folders_among(paths: Iterable[str], top: str) -> list[str]:
+    """Return the folders that are not hidden, but for links that lead up again."""
+    inside = os.path.join(os.path.realpath(top), "")
+    return sorted(
+        path
+        for path in paths
+        if os.path.isdir(path)
+        and not os.path.basename(path).startswith(".")
+        and not inside.startswith(os.path.join(os.path.realpath(path), ""))
+    )
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Yield the paths of files in a folder and below, without hidden folders and those behind links."""
     for place, folders, names in os.walk(folder, onerror=_warn_of_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [] if place == folder else [os.path.join(place, name) for name in names]
-    return paths
+        yield from (os.path.join(place, name) for name in names)
 
 
 def _warn_of_folder(error: OSError) -> None:
     logger.warning("The folder %s cannot be read: %s.", error.filename, error.strerror)
 
 
-def _tell_of_folders(folder: str, paths: Iterable[str]) -> None:
+def _tell_of_folders(text: str, folders: Iterable[str]) -> None:
     """Say which sub-folders hold images that are not read, and how they would be."""
-    folders = [path for path in paths if os.path.isdir(path) and not os.path.basename(path).startswith(".")]
-    names = sorted(f"{os.path.basename(path)}/" for path in folders if _holds_picture(path))
+    names = [os.path.join(os.path.basename(folder), "") for folder in folders if _holds_picture(folder)]
     if names:
-        logger.info(
-            "%s: passed by its sub-folders %s. To read them, give %s.", folder, listing(names), _way_down(folder)
-        )
+        logger.info("%s: passed by its sub-folders %s. To read them, give %s.", text, listing(names), _way_down(text))
 
 
 def _holds_picture(folder: str) -> bool:
@@ -135,4 +143,5 @@ def _is_picture(name: str) -> bool:
 def _way_down(folder: str) -> str:
     """Return how to read sub-folders, as the caller writes it; a pattern does it everywhere."""
     switch = advice.argument("recursive", True)
-    return switch if switch.startswith("--") else f"the pattern {os.path.join(glob.escape(folder), '**', '*')!r}"
+    inside = glob.escape(folder) if os.path.isdir(folder) else os.path.dirname(folder)
+    return switch if switch.startswith("--") else f"the pattern {os.path.join(inside, '**', '*')!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -143,6 +144,33 @@ def test_folders_give_their_pictures_sorted_and_not_deeper(folder):
     ]
     with pytest.raises(InputError, match="is several pictures"):
         read_source(folder)
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_sub_folders_are_told_of_or_read(folder, caplog, recursive, pattern):
+    for name in ("sub/deep/c.png", "sub/.hidden/d.png", ".git/e.png", "notes/readme.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png_bytes())
+    (folder / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "sub/deep/loop").symlink_to(folder, target_is_directory=True)
+    with caplog.at_level("INFO"):
+        found = [os.path.relpath(path, folder) for path in iterate_sources(str(folder / pattern), recursive=recursive)]
+    told = [message for message in caplog.messages if "passed by its sub-folders" in message]
+    deeper = ["deep/c.png", "sub/deep/c.png"] if recursive else []
+    assert found == ["a.JPG", "b.png", *deeper]
+    assert len(told) == (0 if recursive else 1)
+    if told:
+        assert "passed by its sub-folders deep/, sub/. To" in told[0]
+        assert f"the pattern {str(folder / '**' / '*')!r}" in told[0]
+
+
+def test_a_pattern_that_goes_deep_tells_of_no_folder(folder, caplog):
+    (folder / "sub").mkdir(exist_ok=True)
+    (folder / "sub/c.png").write_bytes(png_bytes())
+    with caplog.at_level("INFO"):
+        assert str(folder / "sub/c.png") in list(iterate_sources(str(folder / "**" / "*")))
+    assert not caplog.messages
 
 
 def test_folder_without_pictures_is_refused(tmp_path):
