@@ -65,7 +65,7 @@ def warn_of_slow_bfloat16(config: TrainConfig, device_type: str) -> None:
     """Tell of a processor that cannot compute in bfloat16, on which it is many times slower than float32."""
     if config.precision == "bfloat16" and device_type == "cpu" and not _has_bfloat16():
         logger.warning(
-            "This processor cannot compute in bfloat16 itself, and torch is slow in its place: %s",
+            "This processor cannot compute in bfloat16 itself, and torch is slow in its place. For float32: %s",
             advice.setting("train.precision", "float32"),
         )
 

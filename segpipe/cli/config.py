@@ -15,6 +15,7 @@ from segpipe.configuration import (
     read_configuration,
     to_document,
 )
+from segpipe.hub.run_folders import trained_model
 
 from .catalogue import find_configuration
 from .parsing import add_action, add_actions, add_json
@@ -55,7 +56,7 @@ def show_configuration(options: argparse.Namespace) -> int:
 
 def check_file(options: argparse.Namespace) -> int:
     """Read a file; what is wrong is the error's sentence."""
-    path = options.file / "configuration.json" if os.path.isdir(options.file) else options.file
+    path = trained_model(options.file) / "configuration.json" if os.path.isdir(options.file) else options.file
     configuration = read_configuration(path)
     if options.json:
         print_json({"path": str(path), "sections": sorted(to_document(configuration))})

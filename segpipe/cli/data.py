@@ -122,24 +122,17 @@ def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:
 
 
 def _check(options: argparse.Namespace) -> tuple[Report, ...]:
-    from tqdm import tqdm
-
     from segpipe.data.split_checks import check_splits
+    from segpipe.progress_bars import ProgressBar
 
     share = {} if options.val_share is None else {"val_share": options.val_share}
-    # None: no bar where stderr is no terminal.
-    with tqdm(unit=" images", leave=False, disable=True if options.quiet else None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with ProgressBar("check", None, "images", is_shown=not options.quiet) as bar:
         return check_splits(
             options.name,
             options.root,
             options.split,
             limit=options.limit,
-            progress=show,
+            progress=bar.move_to,
             **parse_options(options.option) | share,
         )
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -164,7 +163,7 @@ def _evaluate(
         device=device,
         batch_size=options.batch_size,
         boundary_ratio=BOUNDARY_RATIO if options.boundary else None,
-        progress=sys.stderr.isatty(),
+        progress=True,
         on_picture=_on_picture(options, configuration, dataset),
     )
     return scores, dataset
@@ -188,7 +187,7 @@ def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, devic
         configuration=override(folder.configuration, _changes(options)),
         device=device,
         batch_size=options.batch_size,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     return scores, dataset
 

@@ -140,13 +140,11 @@ def _predict_all(
     lines: IO[str] | None,
 ) -> SegpipeError | None:
     """Write image by image what was asked for; the error at which it had to stop, if any."""
-    from tqdm import tqdm
-
     from segpipe.pipelines import Failure
+    from segpipe.progress_bars import ProgressBar
 
     start = perf_counter()
-    # None: no bar where stderr is no terminal.
-    with tqdm(total=len(outputs.names), unit=" pictures", leave=False, disable=True if options.quiet else None) as bar:
+    with ProgressBar("predict", len(outputs.names), "images", is_shown=not options.quiet) as bar:
         for name, outcome in zip(outputs.names, outcomes, strict=True):
             bar.update()
             written = outputs.write(outcome, name)

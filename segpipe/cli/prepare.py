@@ -81,22 +81,15 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _prepare(options: argparse.Namespace) -> Prepared:
-    from tqdm import tqdm
-
     from segpipe.data.preparing import prepare_dataset
+    from segpipe.progress_bars import ProgressBar
 
     names = ("annotations", "count", "first_seed", "size", "split", "data", "metric")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.option:
         given["options"] = parse_options(options.option)
-    # None: no bar where stderr is no terminal.
-    with tqdm(unit=" files", leave=False, disable=True if options.quiet else None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return prepare_dataset(options.name, options.root, jobs=options.jobs, progress=show, **given)
+    with ProgressBar("prepare", None, "files", is_shown=not options.quiet) as bar:
+        return prepare_dataset(options.name, options.root, jobs=options.jobs, progress=bar.move_to, **given)
 
 
 def _text(prepared: Prepared, fetched: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from segpipe.errors import ModelFolderError
@@ -25,7 +26,7 @@ def trained_model(folder: Path) -> Path:
     if not _is_work_dir(folder):
         return folder
     if os.path.isfile(folder / MODEL / "configuration.json"):
-        logger.info("%s is the work directory of a run; its model is %s", folder, folder / MODEL)
+        _say_once(folder)
         return folder / MODEL
     if os.path.isfile(folder / "configuration.json"):
         return folder
@@ -44,6 +45,12 @@ def _is_work_dir(folder: Path) -> bool:
     """Whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
     has_log = os.path.isfile(folder / LOG) and not os.path.isfile(folder / "model.safetensors")
     return has_log or os.path.isdir(folder / CHECKPOINTS)
+
+
+@cache
+def _say_once(folder: Path) -> None:
+    """One command may look a model up several times."""
+    logger.info("%s is the work directory of a run; its model is %s", folder, folder / MODEL)
 
 
 def _unfinished_text(folder: Path) -> str:

@@ -133,4 +133,4 @@ def test_layer_norms_stay_as_they_are_at_the_other_levels():
 def test_a_processor_without_bfloat16_is_told(precision, device, warns, monkeypatch, caplog):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     warn_of_slow_bfloat16(train_config(precision=precision), device)
-    assert ("set train.precision=float32" in caplog.text) == warns
+    assert ("For float32: cfg_options={" in caplog.text) == warns
