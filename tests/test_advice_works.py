@@ -166,6 +166,24 @@ MISTAKES: dict[str, tuple[str, Call, str, str]] = {
         f"convert {MODEL} street.pth --to-dialect nvlabs",
         "--overwrite",
     ),
+    "a work directory that is a file": (
+        "work_dir",
+        lambda work_dir="image.png": train("shapes", work_dir=work_dir),
+        f"{TRAIN.replace('dir run', 'dir image.png')} shapes",
+        "--work-dir ",
+    ),
+    "another recipe in a work directory": (
+        "work_dir",
+        lambda work_dir="begun": train("shapes", work_dir=work_dir, cfg_options={"train.seed": 4}),
+        f"{TRAIN.replace('dir run', 'dir begun')} shapes --set train.seed=4",
+        "--work-dir ",
+    ),
+    "data that has changed": (
+        "accept_changed_data",
+        lambda accept_changed_data=False: train("more", work_dir="begun", accept_changed_data=accept_changed_data),
+        f"{TRAIN.replace('dir run', 'dir begun')} more",
+        "--accept-changed-data",
+    ),
     "labels that look wrong": (
         "check_data",
         lambda check_data=True: train("wrong", check_data=check_data),
@@ -219,6 +237,12 @@ def material(tmp_path_factory) -> Path:
     write_pictures(root / "wrong")
     for path in (root / "wrong" / "labels").rglob("*.png"):
         put(path, np.asarray(Image.open(path)) + np.uint8(len(CLASSES)))
+    write_pictures(root / "more")
+    put(root / "more" / "images" / "train" / "9.png", np.zeros((40, 48, 3), np.uint8))
+    put(root / "more" / "labels" / "train" / "9.png", np.zeros((40, 48), np.uint8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        train("shapes", work_dir="begun")
     return root
 
 
@@ -298,4 +322,5 @@ def test_advice_of_a_command_works(what):
     before = said_by_command(shlex.split(command))
     advised = arguments_advised(before, start)
     after = said_by_command([*shlex.split(command), *advised])
-    assert start.strip() not in after, f"{before}\n{after}"
+    told = [line for line in after.splitlines() if not line.startswith("  segpipe")]  # how to go on repeats it
+    assert start.strip() not in "\n".join(told), f"{before}\n{after}"

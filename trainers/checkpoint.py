@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.errors import CacheError, InputError, SegpipeError
 from segpipe.hub import atomic_folder, run_folders
 from segpipe.hub.manifest import build_manifest, write_manifest
@@ -23,6 +23,7 @@ from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
 from segpipe.log import get_logger
 from segpipe.models import write_pickle, write_tensors
 
+from .call_again import unused_folder
 from .data_record import DataRecord, encode_record
 from .progress import Progress
 
@@ -111,7 +112,8 @@ def prepare_work_dir(work_dir: Path) -> None:
     except OSError as error:
         raise InputError(
             f"The work directory {work_dir} cannot be written: {error.strerror or error}. "
-            "It must be a folder, old or new, that you may write to. Choose another work_dir."
+            "It must be a folder, old or new, that you may write to. Give another: "
+            f"{advice.argument('work_dir', unused_folder(work_dir))}."
         ) from None
 
 
@@ -127,7 +129,8 @@ def check_shared(work_dir: Path, found: str) -> None:
     if other is not None:
         raise SegpipeError(
             f"The processes of the run see different checkpoints in {work_dir}: process 0 {texts[0]}, process {other} "
-            f"{texts[other]}. work_dir must be on a disk that all machines share. Choose such a one and start again."
+            f"{texts[other]}. It must be on a disk that all machines share. Give such a one "
+            f"({advice.argument('work_dir')}) and start again."
         )
 
 
@@ -162,7 +165,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
     except OSError as error:
         raise CacheError(
             f"{folder} cannot be read: {error.strerror or error}. It should be the folder of the run's checkpoints. "
-            "Make it readable, or choose another work_dir."
+            "Make it readable, or give another work directory: "
+            f"{advice.argument('work_dir', unused_folder(folder.parent))}."
         ) from None
     return sorted(found, key=step_of)
 

@@ -22,6 +22,7 @@ from segpipe.log import get_logger
 from segpipe.models import read_tensors
 from segpipe.models.pickles import read_pickle
 
+from .call_again import unused_folder
 from .checkpoint import (
     CONFIGURATION,
     DATA,
@@ -75,7 +76,7 @@ def load_newest(folder: Path, check: Callable[[Checkpoint], None] = lambda check
         raise CorruptWeightsError(
             f"None of the {len(passed)} checkpoints in {folder} can be read, and nothing in it was changed. "
             f"{' '.join(passed[:3])} Copy them again from where they are whole; or to begin afresh, give "
-            f"{advice.argument('work_dir', f'{folder.parent}-2')} or remove {folder}."
+            f"{advice.argument('work_dir', unused_folder(folder.parent))} or remove {folder}."
         )
     return None
 

@@ -26,13 +26,15 @@ def check_data(train: Any, evaluation: Any, *, progress: bool = False) -> None:
         try:
             error = _look(train, evaluation, progress)
         except Exception as unexpected:  # the others wait for an answer
-            error = f"The data cannot be looked at: {type(unexpected).__name__}: {unexpected}. {SWITCH}"
+            error = f"The data cannot be looked at: {type(unexpected).__name__}: {unexpected}. {switch()}"
     error = distributed.gather_texts(error)[0]
     if error:
         raise InputError(error)
 
 
-SWITCH = "To train on it as it is, leave this look out: --skip-data-check, or check_data=False of build_trainer."
+def switch() -> str:
+    """Return the sentence on how to train all the same."""
+    return f"To train on it as it is, leave this look out: {advice.argument('check_data', False)}."
 
 
 def _look(train: Any, evaluation: Any, progress: bool) -> str:
@@ -69,7 +71,7 @@ def _text(report: Report, looked: str, where: str) -> str:
             first = group.findings[0]
             more = f" (and {group.total - 1} more)" if group.total > 1 else ""
             lines.append(f"  {TITLES[group.kind]}: {first}{more}\n    → {first.fix}")
-    return "\n".join([*lines, f"segpipe data check reads all of it. {SWITCH}"])
+    return "\n".join([*lines, f"segpipe data check reads all of it. {switch()}"])
 
 
 def _compare_images(train: Any, evaluation: Any) -> str:
@@ -83,7 +85,7 @@ def _compare_images(train: Any, evaluation: Any) -> str:
         return (
             f"All {len(shared):,} images of {evaluation.name} {evaluation.split} are trained on as well, such as "
             f"{min(shared)}, so that the scores would say nothing. An option that names files holds for all splits: "
-            f"give each its own, such as {own}, or hold out a share: {advice.argument('val_share', 0.1)}. {SWITCH}"
+            f"give each its own, such as {own}, or hold out a share: {advice.argument('val_share', 0.1)}. {switch()}"
         )
     if shared:
         logger.warning(

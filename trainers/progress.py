@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from segpipe import __version__
+from segpipe import __version__, advice
 from segpipe.errors import ConfigurationError, CorruptWeightsError
 from segpipe.hub.documents import decode_document
 
@@ -105,5 +105,6 @@ def _implausible(progress: Progress) -> str | None:
 def _other_version(origin: str, reason: str) -> str:
     return (
         f"{origin} was written by another version of segpipe: {reason}, which this version, {__version__}, does not "
-        "know. Upgrade segpipe: pip install --upgrade segpipe; or choose another work_dir."
+        "know. Upgrade segpipe: pip install --upgrade segpipe; or give another work directory: "
+        f"{advice.argument('work_dir')}."
     )

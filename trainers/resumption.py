@@ -141,8 +141,8 @@ def _check_data(checkpoint: Checkpoint, parts: TrainerParts) -> bool:
     if not parts.accept_changed_data:
         raise InputError(
             f"{parts.work_dir} holds a run, and since its step {step} {change}. A run goes on with the data that it "
-            "began with. Bring that back, choose another work_dir, or go on with the data as it is now: "
-            "--accept-changed-data, in Python accept_changed_data=True."
+            f"began with. Bring that back, give {advice.argument('work_dir', unused_folder(parts.work_dir))}, or go on "
+            f"with the data as it is now: {advice.argument('accept_changed_data', True)}."
         )
     logger.warning("Going on from step %s with changed data: %s", step, change)
     return True

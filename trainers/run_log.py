@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.errors import InputError
 from segpipe.files import read_file
 from segpipe.hub import run_folders
@@ -23,6 +23,7 @@ from segpipe.hub.documents import decode_document
 from segpipe.limits import limit
 from segpipe.log import get_logger
 
+from .call_again import unused_folder
 from .main_score import TITLES
 from .progress import MOST_STEPS
 
@@ -138,7 +139,8 @@ def _open_for_lines(path: Path) -> TextIO:
     except OSError as error:
         raise InputError(
             f"The log {path} cannot be written: {error.strerror or error}. It must be a regular file, old or new, that "
-            "you may write to. Move it away, or choose another work_dir."
+            "you may write to. Move it away, or give another folder: "
+            f"{advice.argument('work_dir', unused_folder(path.parent))}."
         ) from None
     return io.TextIOWrapper(file, encoding="utf-8")
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.errors import InputError
 from segpipe.log import get_logger
+
+from .call_again import unused_folder
 
 logger = get_logger(__name__)
 
@@ -34,7 +36,10 @@ def sole_run(work_dir: Path) -> Iterator[None]:
         if distributed.is_main():
             lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"Another run works in {work_dir}. Choose another work_dir, or wait for it to end.") from None
+        raise InputError(
+            f"Another run works in {work_dir}. Wait for it to end, or give "
+            f"{advice.argument('work_dir', unused_folder(work_dir))}."
+        ) from None
     try:
         yield
     finally:

@@ -42,7 +42,7 @@ def test_removed_images_are_noticed_and_named(stopped, data_root):
     message = (
         r"since its step 2 the training data had 5 samples and has 3 \(gone: images/train/1\.png with "
         r"labels/train/1\.png, images/train/3\.png with labels/train/3\.png\).*"
-        r"--accept-changed-data.*accept_changed_data=True"
+        r".*accept_changed_data=True"
     )
     with pytest.raises(InputError, match=message):
         stopped().train()

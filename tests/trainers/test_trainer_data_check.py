@@ -24,9 +24,9 @@ def put_labels(root, change, split="train"):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda label: (label == 2) * 255, "a class that is ignored: .*did you mean raw_ids 0, 255"),
+        (lambda label: (label == 2) * 255, "a class that is ignored: .*If 255 is a class, give names="),
         (lambda label: np.full_like(label, 255), "no labelled pixels: no pixel of any label .* the values are 255"),
-        (lambda label: label + 8, "values that are no class: .*value 8 on .*Add the missing class names"),
+        (lambda label: label + 8, "values that are no class: .*value 8 on .*Name all classes"),
         (lambda label: label[1:], "another size than their picture: .*is 39 × 48"),
     ],
 )  # fmt: skip

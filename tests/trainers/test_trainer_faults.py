@@ -103,7 +103,9 @@ def test_a_broken_picture_stops_the_run_with_its_name(recipe, data_root, tmp_pat
 
 def test_a_work_directory_that_cannot_be_made_is_named(recipe, data_root, tmp_path):
     (tmp_path / "run").write_text("a file stands here")
-    with pytest.raises(InputError, match=r"The work directory .*run cannot be written: File exists.*another work_dir"):
+    with pytest.raises(
+        InputError, match=r"The work directory .*run cannot be written: File exists.*Give another: work_dir="
+    ):
         trainer(recipe, tmp_path / "run", data(data_root)).train()
 
 
