@@ -95,6 +95,7 @@ def test_the_recipe_that_easycv_writes_is_the_published_one():
         ("model.decode_head.norm_cfg.type", "GN", r"BN, SyncBN have one. Set train.sync_batch_norm"),
         ("train.lr_scheduler.gamma", 0.1, r"train.schedule"),
         ("train.optimizer.paramwise_options.custom_keys", {"x": {"lr_mult": 1}}, r"Set train.optimizer.groups"),
+        ("train.optimizer.paramwise_options.custom_keys", {"norm": 5}, r"Set train.optimizer.groups"),
         ("model.backbone.pretrained", "mit_b0.pth", r"the argument encoder_weights"),
         ("train.work_dir", "x", r"the argument work_dir"),
     ],

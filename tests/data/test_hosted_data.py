@@ -115,7 +115,7 @@ def test_what_is_not_there_is_said_with_what_to_do(modelscope, monkeypatch):
     with pytest.raises(ModelNotFoundError, match="404"):
         hosted.modelscope_data(NAME)
     modelscope.data[NAME] = {"README.md": b"# x\n"}
-    with pytest.raises(ModelNotFoundError, match=r"holds neither an archive nor a picture: it lists README.md"):
+    with pytest.raises(ModelNotFoundError, match=r"holds neither an archive nor an image: it lists README.md"):
         hosted.modelscope_data(NAME)
     modelscope.fail("/repo/tree", login_page)
     with pytest.raises(DownloadError, match="web page"):

@@ -71,6 +71,33 @@ def huggingface_configurations(folder: Path) -> Door:
 
 
 @door
+def easycv_recipes(folder: Path) -> Door:
+    """What a folder of ModelScope's, or a script for it, says of a run."""
+    from segpipe.compat.modelscope import Config
+    from segpipe.compat.modelscope.keys import own_changes
+
+    preset = load_preset("segformer-b0-cocostuff")
+    groups = {"norm": {"decay_mult": 0.0}, "head": {"lr_mult": 10.0}}
+    document = {
+        "train": {
+            "max_epochs": 30, "dataloader": {"batch_size_per_gpu": 2, "workers_per_gpu": 2},
+            "optimizer": {"type": "AdamW", "lr": 6e-05, "paramwise_options": {"custom_keys": groups}, "options": {}},
+            "lr_scheduler": {"policy": "poly", "warmup": "linear", "warmup_iters": 1500, "by_epoch": False},
+            "hooks": [{"type": "EvaluationHook", "interval": 1}, {"type": "TextLoggerHook", "interval": 50}],
+        },
+        "model": {"decode_head": {"norm_cfg": {"type": "BN"}}, "test_cfg": {"mode": "whole"}},
+        "evaluation": {"dataloader": {"batch_size_per_gpu": 1}, "metrics": {"type": "EasyCVMetric"}},
+    }  # fmt: skip
+
+    def read(path: Path) -> None:
+        config = Config.from_file(path)
+        config.merge_from_dict({"train.hooks": [{"type": "TextLoggerHook", "interval": 5}]})
+        override(preset, own_changes(config.to_dict()))
+
+    return Door(damaged_json([document]), file_reader(folder / "configuration.json", read))
+
+
+@door
 def yaml_documents(folder: Path) -> Door:
     """Segmenter's variant.yml."""
     from segpipe.configuration.foreign_segmenter import read_segmenter_variant

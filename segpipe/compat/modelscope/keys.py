@@ -1,5 +1,4 @@
-"""EasyCV's and ModelScope's keys of a configuration in segpipe's words: a table each of those that mean something here,
-of those without an effect, and of those with something else to use."""
+"""EasyCV's and ModelScope's keys of a configuration in segpipe's words: all are in the tables below."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ Change = Callable[[Any], dict[str, Any]]
 
 
 def _chosen(key: str, values: Mapping[Any, Any]) -> Change:
-    """A key whose values have other names here."""
+    """Return a change to a key whose values have other names here."""
 
     def change(value: Any) -> dict[str, Any]:
         if isinstance(value, bool | int | float | list | dict) or value not in values:
@@ -28,7 +27,7 @@ def _chosen(key: str, values: Mapping[Any, Any]) -> Change:
 
 
 def _length(key: str, other: str) -> Change:
-    """Epochs and steps exclude each other."""
+    """Return a change of a run's length. Epochs and steps exclude each other."""
     return lambda value: {key: value} if value is None else {key: value, other: None}
 
 
@@ -37,7 +36,7 @@ def _precision(value: Any) -> dict[str, Any]:
 
 
 def _batch_size(value: Any) -> dict[str, Any]:
-    """Ours is over all processes."""
+    """Return the batch of all processes together, which is what ours is."""
     return {"train.batch_size": value * read_ranks().world_size if type(value) is int else value}
 
 
@@ -50,7 +49,7 @@ def _warmup(value: Any) -> dict[str, Any]:
 
 
 def _hooks(value: Any) -> dict[str, Any]:
-    """Those of the hooks that have a counterpart; the others have no effect."""
+    """Return the settings of those hooks that have a counterpart. The others have no effect."""
     ignored: list[str] = []
     keys = {
         "EarlyStopHook": ("patience", "evaluation.patience"),
@@ -59,7 +58,7 @@ def _hooks(value: Any) -> dict[str, Any]:
     }
     changes: dict[str, Any] = {}
     for hook in value if isinstance(value, list | tuple) else ():
-        kind = hook.get("type") if isinstance(hook, Mapping) else None
+        kind = str(hook.get("type")) if isinstance(hook, Mapping) else ""
         if kind in keys and keys[kind][0] in hook:
             changes[keys[kind][1]] = hook[keys[kind][0]]
         else:
@@ -70,11 +69,11 @@ def _hooks(value: Any) -> dict[str, Any]:
 
 
 def _groups(value: Any) -> dict[str, Any]:
-    """Parameters by a part of their names, of which some have other names here."""
+    """Return groups of parameters by a part of their names, of which some have other names here."""
     names = {"backbone": "encoder", "decode_head": "head", "head": "head", "norm": "norm"}
     groups = []
-    for name, factors in (value or {}).items():
-        decay = factors.get("decay_mult", 1)
+    for name, factors in value.items() if isinstance(value, Mapping) else ():
+        decay = factors.get("decay_mult", 1) if isinstance(factors, Mapping) else None
         if name == "pos_block":  # of networks with another kind of position
             continue
         if name not in names or decay not in (0, 1) or not set(factors) <= {"decay_mult", "lr_mult"}:
@@ -205,7 +204,7 @@ def own_changes(options: Mapping[str, Any], *, origin: str = "cfg_options") -> d
     """
     changes: dict[str, Any] = {}
     ignored: list[str] = []
-    for path, value in (leaf for key, member in options.items() for leaf in _leaves(key, member)):
+    for path, value in (leaf for key, member in options.items() for leaf in _leaves(str(key), member)):
         above = _above(path)
         if path in RENAMED:
             changes[RENAMED[path]] = list(value) if isinstance(value, tuple) else value

@@ -36,7 +36,7 @@ def modelscope_data(name: str, revision: str = "master", *, refresh: bool = Fals
     """Return the folder of a data set on ModelScope. It is fetched once, and used without a request from then on.
 
     Archives are unpacked: what is in them lies where they lay, in a folder of the archive's name where they hold no
-    folder. Pictures, lists and other texts are kept as they are. Code is not fetched.
+    folder. Images, lists and other texts are kept as they are. Code is not fetched.
 
     Args:
         name: owner/name.
@@ -50,7 +50,7 @@ def modelscope_data(name: str, revision: str = "master", *, refresh: bool = Fals
     """
     if not isinstance(name, str) or name.count("/") != 1:
         raise ModelNameError(
-            f"{str(name)[:80]!r} is no data set of ModelScope; it needs an owner and a name. Give both."
+            f"{str(name)[:80]!r} is not a data set of ModelScope; one has an owner and a name. Give both."
         )
     check_model_name(name)
     check_revision(revision)
@@ -78,7 +78,7 @@ def _fetch(
 ) -> None:
     files = _select(source.list_files(transport, revision).files, source, revision)
     size = sum(file.size or 0 for file in files)
-    check_free_space(shelf.root, 2 * size)  # packed and unpacked; pictures do not compress
+    check_free_space(shelf.root, 2 * size)  # packed and unpacked; images do not compress
     logger.info("Fetching %s@%s: %d files, %s bytes, into %s", source.label, revision, len(files), f"{size:,}", final)
     stored = fetch_all(source, shelf, transport, files, has_progress)
     try:
@@ -104,7 +104,7 @@ def _select(files: Sequence[RemoteFile], source: Source, revision: str) -> list[
     passed_by = [file.path for file in files if not file.path.lower().endswith(_DATA)]
     if not any(file.path.lower().endswith((*ARCHIVES, *PICTURE_SUFFIXES)) for file in chosen):
         raise ModelNotFoundError(
-            f"{source.label}@{revision} holds neither an archive nor a picture: it lists "
+            f"{source.label}@{revision} holds neither an archive nor an image: it lists "
             f"{listing([file.path for file in files]) or 'no files'}. Check the name and the revision."
         )
     if passed_by:
