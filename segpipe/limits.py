@@ -51,7 +51,8 @@ _WEIGHTS = (
     Limit("model_parameters", 1_000_000_000, "numbers", "the weights of a network that a configuration describes"),
     Limit("weights_bytes", 16 * GIB, "bytes", "a file of weights, or several that an index names, together"),
     Limit("index_bytes", 16 * MIB, "bytes", "the index of weights in several files"),
-    Limit("pickle_names", 256, "names", "unknown classes and functions that a pickle of weights names"),
+    Limit("pickle_names", 100, "names", "unknown classes and functions that a pickle of weights names"),
+    Limit("pickle_objects", 100_000, "objects", "objects, tensors included, of a pickle of weights with such names"),
     Limit("weights_header_bytes", 16 * MIB, "bytes", "the header of a safetensors file"),
     Limit("weights_ratio", 100, "times", "the content of a compressed .npz over the size of its file"),
 )

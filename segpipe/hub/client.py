@@ -28,6 +28,7 @@ from .publishing import DEFAULT_REVISION, publish_to_directory, target_directory
 from .references import WEIGHT_SUFFIXES, Reference, check_model_name, check_revision, parse_hub, parse_reference
 from .retries import Limits
 from .settings import Settings, read_settings
+from .shards import INDEX_SUFFIX
 from .shelf import touch
 from .snapshots import Wanted, fetch_snapshot
 from .sources import Source, select_weights_name
@@ -80,7 +81,7 @@ class Hub:
             raise ModelFolderError(f"There is no folder {name}. Check the path.")
         if not isinstance(name, str):
             raise ModelNameError(f"A model's name is a text or a path; a {type(name).__name__} was given.")
-        if name.endswith(WEIGHT_SUFFIXES) and ":" not in name and not os.path.exists(name):
+        if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX)) and ":" not in name and not os.path.exists(name):
             raise ModelFolderError(f"There is no file {name}. Check the path.")
         reference = _parse_name(name, revision)
         if reference.kind != "bare":

@@ -13,8 +13,9 @@ from segpipe.errors import ModelFolderError, SegpipeError
 from segpipe.names import listing
 
 from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
+from .references import WEIGHT_SUFFIXES
 from .run_folders import newest_step, trained_model
-from .shards import lone_shards
+from .shards import INDEX_SUFFIX, lone_shards
 from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
 from .storage import MANIFEST_NAME
 
@@ -138,6 +139,10 @@ def _advice(folder: Path) -> str:
         return f"It holds checkpoints of a run, each of which can be used as a model; the newest is {checkpoint}."
     if is_model_folder(folder / "model"):
         return f"Its folder {folder / 'model'} may be meant."
+    weights = [name for name in sorted(os.listdir(folder)) if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX))]
+    if weights:
+        chosen = select_weights_name(weights) or weights[0]
+        return f"To make one of a checkpoint in it: segpipe convert {folder / chosen} NEW_FOLDER."
     if folder.name in preset_names():
         return f"It hides the preset {folder.name}: rename the folder, or work in another one, to use the preset."
     return "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."

@@ -68,4 +68,4 @@ def damaged(path: Path, what: str, error: BaseException) -> CorruptWeightsError:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message without its full stop, or its kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]

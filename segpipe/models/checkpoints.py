@@ -16,7 +16,7 @@ from segpipe.names import listing
 
 from .dialects import DIALECTS, detect_dialect, translate
 from .dialects.rules import Tensors
-from .weight_files import CheckpointMeta, Place, WeightFile, ordinary_tensors, read_weight_file
+from .weight_files import CheckpointMeta, Place, WeightFile, may_be_weight, ordinary_tensors, read_weight_file
 
 logger = get_logger(__name__)
 
@@ -132,7 +132,7 @@ def _choose(file: WeightFile, dialects: Iterable[str], path: Path) -> _Choice:
         if fit is not None:
             prefix, dialect = fit
             inside = {key[len(prefix) :]: value for key, value in members.items() if key.startswith(prefix)}
-            outside = tuple(key for key in tensors if not key.startswith(prefix))
+            outside = tuple(key for key in tensors if not key.startswith(prefix) and may_be_weight(members[key]))
             return _Choice(place, prefix, dialect, inside, outside)
     return _Choice(places[0], "", None, file.mappings[places[0]], ())
 
@@ -181,16 +181,20 @@ def _dialect_of(keys: list[str], dialects: Iterable[str]) -> str | None:
 
 def _tell(path: Path, file: WeightFile, choice: _Choice) -> None:
     """Say what was taken where there was a choice, and what was not run; a warning where tensors are left out."""
-    others = [".".join(place) or "its top" for place in file.mappings if place != choice.place]
+    others = [_short(".".join(place)) or "its top" for place in file.mappings if place != choice.place]
     if choice.place in _PLAIN_PLACES and not (others or choice.prefix or file.unknown):
         return
-    place = f"its {'.'.join(choice.place)}" if choice.place else "its top"
+    place = f"its {_short('.'.join(choice.place))}" if choice.place else "its top"
     parts = [f"the weights are those of {place}" + (f", without the prefix {choice.prefix!r}" if choice.prefix else "")]
     if choice.outside:
-        parts.append(f"left out, since they do not begin with it: {listing(choice.outside)}")
+        parts.append(f"left out, since they do not begin with it: {listing(list(map(_short, choice.outside)))}")
     if others:
         parts.append(f"not taken: {listing(others)}")
     if file.unknown:
-        parts.append(f"unknown, and not run: {listing(file.unknown, 30)}")
+        parts.append(f"unknown, and not run: {listing(list(map(_short, file.unknown)), 30)}")
     log = logger.warning if choice.outside else logger.info
     log("%s: %s", path.name, "; ".join(parts))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 80 else f"{name[:79]}…"

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import pickletools
-import threading
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from segpipe.errors import WeightsError
-from segpipe.limits import limit
-from segpipe.names import listing
+from .pickle_scan import Scan
 
-BLOCKED = ("os", "posix", "nt", "sys")
-"""Modules whose names torch refuses, whoever allows them."""
 TENSORS = (Tensor, torch.UntypedStorage, torch.storage.TypedStorage)
 """A tensor, and what one is made from."""
-_LOCK = threading.Lock()
-"""What torch allows is a set of the whole process, in which a scan must not find the names of another thread."""
 
 
 class Stub:
@@ -59,44 +48,43 @@ class _ListStub(Stub):
 
 
 @contextmanager
-def stand_ins(file: BinaryIO, path: Path) -> Iterator[tuple[str, ...]]:
-    """Let torch.load make stubs, inside the block, of whatever a file names and torch does not know.
-
-    Yields:
-        The names, such as mmengine.logging.history_buffer.HistoryBuffer. None where the file cannot be scanned:
-        loading it will say why.
-
-    Raises:
-        WeightsError: it names something in os, posix, nt or sys, or more than `pickle_names` names.
-    """
-    with _LOCK:
-        kinds = _scan(file)
-        names = tuple(sorted(kinds))
-        _check_names(names, path)
-        if names:
-            stubs: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-                (type("Stub", (kinds[name],), {"name": name}), name) for name in names
-            ]
-            with torch.serialization.safe_globals(stubs):
-                yield names
-            return
-    yield ()
+def stand_ins(scan: Scan) -> Iterator[None]:
+    """Let torch.load make stubs, inside the block, of whatever a pickle names and torch does not allow."""
+    if not scan.names:
+        yield
+        return
+    made: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (type("Stub", (_kind(scan.fills.get(name, set())),), {"name": name}), name) for name in scan.names
+    ]
+    with torch.serialization.safe_globals(made):
+        yield
 
 
-def names_with_tensors(content: Any) -> list[str]:
-    """Return the names of the unknown classes whose objects hold tensors, anywhere in what a pickle held."""
-    found = {stub.name for stub in _reached(content) if isinstance(stub, Stub) and holds_tensor(stub)}
-    return sorted(found)
+def _kind(fills: set[str]) -> type[Stub]:
+    """The stub of a class, by the items that are put into its objects: torch puts some into dicts and lists alone."""
+    if fills & {"SETITEM", "SETITEMS"}:
+        return _MappingStub
+    return _ListStub if fills else Stub
 
 
-def holds_tensor(value: Any) -> bool:
-    """Return whether a tensor lies somewhere in a value."""
-    return any(isinstance(each, TENSORS) for each in _reached(value))
+def owners_of_tensors(content: Any) -> list[str]:
+    """Return the names of the unknown classes in whose objects tensors lie; of objects in objects, the outer ones'."""
+    outer = [value for value in _reached(content, set(), into_stubs=False) if isinstance(value, Stub)]
+    return sorted({stub.name for stub in outer}) if first_with_tensor(outer) else []
 
 
-def _reached(value: Any) -> Iterator[Any]:
-    """Everything in a value: members of dicts, lists, tuples and sets, and what stubs were given; each once."""
-    waiting, seen = [value], set()
+def first_with_tensor(stubs: Iterable[Stub]) -> Stub | None:
+    """Return the first stub that was given a tensor, at whatever depth; None where there is none."""
+    seen: set[int] = set()  # shared, so that many references to one value cost one look
+    for stub in stubs:
+        if any(isinstance(value, TENSORS) for value in _reached(stub, seen, into_stubs=True)):
+            return stub
+    return None
+
+
+def _reached(value: Any, seen: set[int], *, into_stubs: bool) -> Iterator[Any]:
+    """Everything in a value that was not seen: members of dicts, lists, tuples and sets, and what stubs were given."""
+    waiting = [value]
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
@@ -107,105 +95,5 @@ def _reached(value: Any) -> Iterator[Any]:
             waiting += [*dict.keys(value), *dict.values(value)]
         elif isinstance(value, list | tuple | set):
             waiting += list(value)
-        elif isinstance(value, Stub):
-            waiting.append(value.given)
-
-
-def _scan(file: BinaryIO) -> dict[str, type[Stub]]:
-    """Name that torch does not allow → the stub that its objects need, found without running the pickle."""
-    try:
-        program = _read_program(file)
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(_as_archive(program))
-        filled = _filled(program) if names else {}
-        return {name: filled.get(name, Stub) for name in names}
-    except Exception:  # damaged pickles raise nearly anything; torch.load says what is wrong
-        return {}
-
-
-def _read_program(file: BinaryIO) -> bytes:
-    """The pickle of the content: a member of an archive, or in older files the fourth of five, without its tensors."""
-    file.seek(0)
-    if file.read(2) == b"PK":
-        with zipfile.ZipFile(file) as archive:
-            return archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
-    file.seek(0)
-    for _ in range(3):  # a magic number, the version of the format, sizes of numbers
-        _pass_pickle(file)
-    start = file.tell()
-    _pass_pickle(file)
-    end = file.tell()
-    file.seek(start)
-    return file.read(end - start)
-
-
-def _pass_pickle(file: BinaryIO) -> None:
-    for _ in pickletools.genops(file):
-        pass
-
-
-def _as_archive(program: bytes) -> io.BytesIO:
-    """A checkpoint with this pickle and no tensors, in today's format, which torch scans."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("archive/data.pkl", program)
-        archive.writestr("archive/version", "3\n")
-    buffer.seek(0)
-    return buffer
-
-
-def _check_names(names: tuple[str, ...], path: Path) -> None:
-    blocked = [name for name in names if name.split(".")[0] in BLOCKED]
-    if blocked:
-        raise WeightsError(
-            f"{path} names {listing(blocked)}, which weights do not need and an attack would. It was not opened, and "
-            "nothing in it was run. Do not open it with other programs; get the weights from a source that you trust."
-        )
-    if len(names) > limit("pickle_names"):
-        raise WeightsError(
-            f"{path} names {len(names):,} classes and functions that segpipe does not know ({listing(names, 3)}); at "
-            f"most {limit('pickle_names'):,} are passed over. Where you trust it, save its state dict alone: "
-            "torch.save(model.state_dict(), …)."
-        )
-
-
-_FILLING: dict[str, type[Stub]] = {
-    "SETITEM": _MappingStub,
-    "SETITEMS": _MappingStub,
-    "APPEND": _ListStub,
-    "APPENDS": _ListStub,
-}
-
-
-def _filled(program: bytes) -> dict[str, type[Stub]]:
-    """Name of a class → the stub that its objects need, where a pickle puts items into them.
-
-    torch puts items into dicts, ordered dicts and lists alone. The pickle's stack is followed by opcode, with the name
-    of its class in the place of each object.
-    """
-    stack: list[str | None] = []
-    marks: list[int] = []
-    memo: dict[Any, str | None] = {}
-    found: dict[str, type[Stub]] = {}
-    for opcode, argument, _ in pickletools.genops(program):
-        before, pushed = opcode.stack_before, None
-        if opcode.name == "MARK":
-            marks.append(len(stack))
-            continue
-        if opcode.name in ("BINPUT", "LONG_BINPUT"):
-            memo[argument] = stack[-1]
-            continue
-        count = len(before)
-        if pickletools.markobject in before:
-            del stack[marks.pop() :]
-            count = before.index(pickletools.markobject)
-        taken = [stack.pop() for _ in range(count)][::-1]
-        if opcode.name == "GLOBAL":
-            pushed = str(argument).replace(" ", ".", 1)
-        elif opcode.name in ("BINGET", "LONG_BINGET"):
-            pushed = memo[argument]
-        elif opcode.name in ("NEWOBJ", "REDUCE", "BUILD", *_FILLING):
-            pushed = taken[0]
-        if pushed is not None and opcode.name in _FILLING:
-            found[pushed] = _FILLING[opcode.name]
-        stack += [pushed] * len(opcode.stack_after)
-    return found
+        elif isinstance(value, Stub) and into_stubs:
+            waiting += value.given

@@ -20,7 +20,7 @@ from segpipe.names import listing
 
 from .archives import check_archive, damaged, first_line, open_weights
 from .pickles import read_foreign_pickle
-from .stubs import Stub, holds_tensor, names_with_tensors
+from .stubs import Stub, first_with_tensor, owners_of_tensors
 
 logger = get_logger(__name__)
 
@@ -68,8 +68,13 @@ def read_weight_file(path: Path) -> WeightFile:
     content, unknown = read_foreign_pickle(path)
     mappings = _find_mappings(content)
     if not mappings:
-        raise _without_tensors(content, path)
+        raise _without_tensors(content, unknown, path)
     return WeightFile(mappings, _meta_of(content, path), unknown)
+
+
+def may_be_weight(value: object) -> bool:
+    """Return whether a value is a tensor of floating numbers with dimensions, and not a score or a counter."""
+    return isinstance(value, Tensor) and value.dtype.is_floating_point and value.ndim > 0
 
 
 def ordinary_tensors(mapping: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
@@ -78,13 +83,15 @@ def ordinary_tensors(mapping: Mapping[str, Any], path: Path) -> dict[str, Tensor
     Raises:
         WeightsError: a tensor is not an ordinary one, or would need the code of an unknown class.
     """
+    owner = first_with_tensor(value for value in mapping.values() if isinstance(value, Stub))
+    if owner is not None:
+        key = next(key for key, value in mapping.items() if value is owner)
+        raise WeightsError(
+            f"{path}: {key} holds tensors in an object of {owner.name}, and segpipe runs no code from a file. "
+            "Where you trust it, load it with the program that wrote it, and save plain tensors."
+        )
     tensors = {}
     for key, value in mapping.items():
-        if isinstance(value, Stub) and holds_tensor(value):
-            raise WeightsError(
-                f"{path}: {key} holds tensors in an object of {value.name}, and segpipe runs no code from a file. "
-                "Where you trust it, load it with the program that wrote it, and save plain tensors."
-            )
         if isinstance(value, Tensor):
             tensors[key] = _bare(value)
             _check_ordinary(key, tensors[key], path)
@@ -172,7 +179,7 @@ def _read_shard(path: Path) -> dict[str, Tensor]:
 
 
 def _find_mappings(content: Any) -> dict[Place, dict[str, Any]]:
-    """The mappings that hold tensors, the outer ones first; those with floating numbers, where there are any."""
+    """The mappings that hold tensors, the outer ones first; only those with likely weights, where there are any."""
     found: dict[Place, dict[str, Any]] = {}
     level: dict[Place, Any] = {(): content}
     seen: set[int] = set()
@@ -187,16 +194,12 @@ def _find_mappings(content: Any) -> dict[Place, dict[str, Any]]:
                 found[place] = members
             deeper |= {(*place, key): member for key, member in members.items() if isinstance(member, dict)}
         level = deeper
-    floating = {place: members for place, members in found.items() if any(map(_is_floating, members.values()))}
-    return floating or found
+    likely = {place: members for place, members in found.items() if any(map(may_be_weight, members.values()))}
+    return likely or found
 
 
-def _is_floating(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype.is_floating_point
-
-
-def _without_tensors(content: Any, path: Path) -> WeightsError:
-    owners = names_with_tensors(content)
+def _without_tensors(content: Any, unknown: tuple[str, ...], path: Path) -> WeightsError:
+    owners = owners_of_tensors(content)
     if owners:
         return WeightsError(
             f"{path} holds objects with tensors in them ({listing(owners)}), and segpipe runs no code from a file. "
@@ -205,8 +208,10 @@ def _without_tensors(content: Any, path: Path) -> WeightsError:
     if not isinstance(content, dict):
         return WeightsError(f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict().")
     keys = listing([str(key)[:80] for key in dict.keys(content)]) or "none"
+    others = f" It has objects of {listing(unknown)}." if unknown else ""
     return WeightsError(
-        f"{path} holds no tensors at the top or {DEPTH} levels below it (keys: {keys}). Save model.state_dict()."
+        f"{path} holds no tensors at its top or up to {DEPTH} levels below (keys: {keys}).{others} "
+        "Save model.state_dict()."
     )
 
 

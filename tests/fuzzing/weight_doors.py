@@ -6,6 +6,7 @@ import argparse
 import collections
 import functools
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from doors import Door, door, file_reader
 from hostile import damaged_bytes, damaged_json
+from hypothesis import strategies as st
 
 from segpipe.models import read_tensors
 from segpipe.models.checkpoints import read_weights
@@ -61,7 +63,23 @@ def foreign_pickles(folder: Path) -> Door:
         torch.nn.Linear(1, 1),
     ]
     seeds = [saved(content, _use_new_zipfile_serialization=is_zip) for content in contents for is_zip in (True, False)]
-    return Door(damaged_bytes(seeds), file_reader(folder / "m.ckpt", read_weights))
+    programs = damaged_bytes([_program(seed) for seed in seeds[::2]])
+    inputs = st.one_of(damaged_bytes(seeds), programs.map(functools.partial(_with_program, seeds[0])))
+    return Door(inputs, file_reader(folder / "m.ckpt", read_weights))
+
+
+def _program(saved: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
+
+
+def _with_program(saved: bytes, program: bytes) -> bytes:
+    """The file with another pickle, in an archive whose checksums are right."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, program if name.endswith("/data.pkl") else old.read(name))
+    return buffer.getvalue()
 
 
 @door

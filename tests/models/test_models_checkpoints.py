@@ -126,6 +126,13 @@ def test_of_two_networks_behind_prefixes_the_average_is_left_out(tmp_path, netwo
     assert_same(read_weights(saved(tmp_path, {"state_dict": state})).tensors, network)
 
 
+def test_scores_and_counters_are_neither_weights_nor_worth_a_word(tmp_path, network, told):
+    state = prefixed(network.state_dict(), "model.") | {"steps": torch.tensor(3), "scale": torch.tensor(0.5)}
+    content = {"state_dict": state, "callbacks": {"best": {"score": torch.tensor(0.7)}}, "loss": torch.tensor(0.1)}
+    assert_same(read_weights(saved(tmp_path, content)).tensors, network)
+    assert told() == ["model.pth: the weights are those of its state_dict, without the prefix 'model.'"]
+
+
 def test_torchs_own_wrappers_are_taken_off(tmp_path, network):
     averaged = torch.optim.swa_utils.AveragedModel(network)
     assert_same(read_weights(saved(tmp_path, averaged.state_dict())).tensors, network)
@@ -145,8 +152,11 @@ def test_names_that_nobody_knows_are_said(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"epoch": 3, "notes": {"a": {"b": 1}}}, r"no tensors at the top or 2 levels below it \(keys: epoch, notes\)"),
-        ({"a": {"b": {"c": {"d.weight": torch.ones(1)}}}}, "no tensors at the top or 2 levels below"),
+        (
+            {"epoch": 3, "notes": {"a": {"b": 1}}},
+            r"no tensors at its top or up to 2 levels below \(keys: epoch, notes\)",
+        ),
+        ({"a": {"b": {"c": {"d.weight": torch.ones(1)}}}}, "no tensors at its top or up to 2 levels below"),
         ({}, "keys: none"),
         ([torch.ones(1)], "holds a list, not a state dict"),
         (torch.ones(1), "holds a Tensor, not a state dict"),

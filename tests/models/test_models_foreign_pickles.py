@@ -7,9 +7,11 @@ import functools
 import logging
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import types
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,7 +25,7 @@ from segpipe.models import build_model, read_tensors
 from segpipe.models.checkpoints import read_weights
 from segpipe.models.dialects import write_dialect
 from segpipe.models.pickles import read_foreign_pickle, read_pickle
-from segpipe.models.stubs import Stub
+from segpipe.models.stubs import Stub, first_with_tensor
 
 FORMATS = pytest.mark.parametrize("is_zip", [True, False])
 
@@ -175,9 +177,71 @@ def test_a_weight_that_needs_code_refuses_the_file(tmp_path, is_zip, value):
 
 
 def test_a_whole_model_is_refused_and_its_class_is_named(tmp_path):
-    path = saved(tmp_path, {"model": torch.nn.Linear(2, 2), "epoch": 3})
-    with pytest.raises(WeightsError, match=r"with tensors in them \(torch\.nn\.modules\.linear\.Linear\).*state"):
+    path = saved(tmp_path, {"model": torch.nn.Sequential(torch.nn.Linear(2, 2)), "epoch": 3})
+    with pytest.raises(WeightsError, match=r"tensors in them \(torch\.nn\.modules\.container\.Sequential\).*state"):
         read_tensors(path)
+
+
+def test_objects_that_share_what_they_hold_are_looked_at_once():
+    class Counted(list):
+        looks = 0
+
+        def __iter__(self):
+            Counted.looks += 1
+            return super().__iter__()
+
+    shared = Counted([1, 2])
+    assert first_with_tensor([Stub(shared) for _ in range(10)]) is None
+    assert Counted.looks == 1
+    last = Stub(shared, {"a": (torch.ones(1),)})
+    assert first_with_tensor([Stub(shared), last]) is last
+
+
+def test_a_file_without_tensors_says_what_it_has_instead(tmp_path):
+    path = saved(tmp_path, {"model": {"a": np.ones(2)}})
+    with pytest.raises(WeightsError, match=r"no tensors at its top .*objects of numpy.*numpy\.ndarray\. Save"):
+        read_tensors(path)
+
+
+def test_an_archive_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path, {"a": torch.ones(2), "other": argparse.Namespace()})
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_tensors(path)["a"], torch.ones(2))
+
+
+@FORMATS
+@pytest.mark.parametrize("read", [read_tensors, read_pickle])
+def test_long_texts_where_torch_would_say_them_are_refused_at_once(tmp_path, is_zip, read):
+    """torch searches its own message with a pattern that takes time by the square of a long word: minutes for this."""
+    name, word = b"x" * 2_000_000, b"X" + struct.pack("<I", 2_000_000) + b"x" * 2_000_000
+    for program in (
+        b"c%s\nn\n)R" % name,
+        b"cos\n%s\n" % name,
+        b"%s)R" % word,
+        b"%s)\x81" % word,
+        b"ccollections\nOrderedDict\n)R(%sK\x01u)R" % word,
+    ):
+        path = saved(tmp_path, {"a": 1}, is_zip)
+        replace_program(path, b"}q\x00X\x01\x00\x00\x00aq\x01K\x01s", program)
+        with pytest.raises(WeightsError, match=r"model\.pth"):
+            read(path)
+
+
+def replace_program(path, old, new):
+    """Put another pickle into a file of torch's."""
+    content = path.read_bytes()
+    if content[:2] != b"PK":
+        assert old in content
+        path.write_bytes(content.replace(old, new))
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data.replace(old, new) if name.endswith("/data.pkl") else data)
 
 
 def test_a_pickle_of_ours_is_read_without_stubs(tmp_path):
@@ -207,8 +271,17 @@ def test_too_many_unknown_names_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGPIPE_MAX_PICKLE_NAMES", "3")
     classes = [argparse.Namespace(), collections.deque(), range(3)]
     assert read_tensors(saved(tmp_path, {"a": torch.ones(1), "others": classes}))
-    with pytest.raises(WeightsError, match=r"4 classes and functions that segpipe does not know .* at most 3"):
+    with pytest.raises(WeightsError, match=r"4 classes and functions .* \(argparse\.Namespace, .*at most 3"):
         read_tensors(saved(tmp_path, {"a": torch.ones(1), "others": [*classes, frozenset()]}))
+
+
+@FORMATS
+def test_too_many_objects_are_refused_before_they_are_made(tmp_path, monkeypatch, is_zip):
+    monkeypatch.setenv("SEGPIPE_MAX_PICKLE_OBJECTS", "50")
+    many = [collections.OrderedDict() for _ in range(51)]
+    assert read_tensors(saved(tmp_path, {"a": torch.ones(1), "others": many}, is_zip))
+    with pytest.raises(WeightsError, match=r"holds 5\d objects, .*at most 50"):
+        read_tensors(saved(tmp_path, {"a": torch.ones(1), "others": [*many, argparse.Namespace()]}, is_zip))
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

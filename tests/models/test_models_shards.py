@@ -64,6 +64,21 @@ def test_a_folder_of_hugging_faces_with_shards_is_a_model(tmp_path, network, ind
     assert all(torch.equal(tensor, own[key]) for key, tensor in read_tensors(whole.weights).items())
 
 
+@pytest.mark.peer
+def test_shards_that_transformers_wrote_give_its_logits(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.SegformerConfig(num_labels=3, hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1, 2, 3, 4])
+    torch.manual_seed(0)
+    theirs = transformers.SegformerForSemanticSegmentation(config).eval()
+    theirs.save_pretrained(tmp_path, max_shard_size="200KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    model, image = ModelFolder.open(tmp_path).configuration.model, torch.rand(1, 3, 64, 96) * 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.pixel_mean, model.pixel_std))
+    with torch.inference_mode():
+        expected, logits = theirs((image - mean) / std).logits, load_model(tmp_path)(image)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
 def test_links_to_shards_are_followed_as_in_hugging_faces_cache(tmp_path, network):
     blobs, folder = tmp_path / "blobs", tmp_path / "snapshot"
     blobs.mkdir(), folder.mkdir()
