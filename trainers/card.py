@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def training_text(
         f"{progress.step} steps, {progress.samples} samples of {parts.num_samples} pictures"
         f"{f' of {markdown_text(config.dataset.type)}' if config.dataset else ''}; "
         f"the weights are those of step {taken}.\n"
-        f"The recipe is the section `train` of configuration.json.{_first_text(parts, progress, scores)}",
+        f"The recipe is the section `train` of configuration.json.{_extended_text(log)}"
+        f"{_first_text(parts, progress, scores)}",
         f"    {printable_line(command(sys.argv))}",
         f"segpipe {segpipe.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}.",
@@ -56,6 +58,23 @@ def training_text(
         _scores_text(scores) if scores else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _extended_text(log: Sequence[Mapping[str, Any]]) -> str:
+    """Sentences about the lengths that the run had before; empty where it kept its first one."""
+    lengths: list[tuple[int, int]] = []  # from which step on, how many steps
+    for line in log:
+        if line["event"] == "start" and isinstance(line.get("max_steps"), int):
+            lengths = [pair for pair in lengths if pair[0] < line["step"]]
+            if not lengths or lengths[-1][1] != line["max_steps"]:
+                lengths.append((line["step"], line["max_steps"]))
+    changes = [f"from {before} to {now} steps at step {step}" for (_, before), (step, now) in pairwise(lengths)]
+    if not changes:
+        return ""
+    return (
+        f"\nIt was extended {', then '.join(changes)}; each step has the learning rate of a run of the length that the "
+        "run had then."
+    )
 
 
 def _first_text(parts: TrainerParts, progress: Progress, scores: AnyScores | None) -> str:

@@ -13,6 +13,7 @@ from segpipe.configuration import Configuration, decode_configuration
 from segpipe.configuration.codec import to_document
 from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError
 from segpipe.log import get_logger
+from segpipe.progress_bars import tell
 
 from .call_again import unused_folder
 from .checkpoint import (
@@ -32,6 +33,7 @@ from .progress import Progress
 from .run_configuration import run_steps
 from .run_lines import longer_text
 from .run_log import LOG, read_log_if_there
+from .schedules import learning_rate
 
 logger = get_logger(__name__)
 
@@ -71,8 +73,10 @@ def resume(parts: TrainerParts) -> Progress:
         parts.engine.model.load_state_dict(dict(checkpoint.model))
         parts.engine.load_state_dict(dict(checkpoint.optimizer))
         progress = checkpoint.progress
-        if _steps(_configuration_of(checkpoint, parts), parts) != parts.max_steps:
+        before = _steps(_configuration_of(checkpoint, parts), parts)
+        if before != parts.max_steps:
             progress = replace(progress, worse_evaluations=0)
+            _say_how_it_is_extended(parts, progress.step, before)
     if distributed.is_main():
         if checkpoint is None:
             _say_what_was_here(parts)
@@ -127,6 +131,15 @@ def _say_what_was_here(parts: TrainerParts) -> None:
         )
     elif parts.extend:
         logger.warning("There is no run in %s to extend: a new one begins there", work_dir)
+
+
+def _say_how_it_is_extended(parts: TrainerParts, step: int, before: int) -> None:
+    config = parts.configuration.train
+    assert config is not None
+    if step < parts.max_steps and distributed.is_main():
+        rate = learning_rate(config.schedule, config.optimizer.lr, step, parts.max_steps)
+        text = f"The run had {before:,} steps and now has {parts.max_steps:,}: the learning rate goes on at {rate:.3g}"
+        tell(logger, text, is_shown=parts.shows_progress)
 
 
 def _check_data(checkpoint: Checkpoint, parts: TrainerParts) -> bool:

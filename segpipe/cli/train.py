@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import math
 import os
 import shlex
 import shutil
@@ -29,7 +27,8 @@ from segpipe.hub import Hub, ModelFolder
 
 from .catalogue import find_configuration, has_weights, is_preset
 from .parsing import finite_number, parse_options, whole_number
-from .printing import format_fields, format_seconds, format_table, print_note
+from .printing import format_fields, format_seconds, print_note
+from .training_result import print_result
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
@@ -146,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
         return _try_out(trainer)
     result = trainer.train()
     if is_main():
-        _print_result(trainer, result, options)
+        print_result(trainer, result, options, _example(data))
     return 0
 
 
@@ -237,10 +236,16 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         callbacks=_callbacks(options),
         check_data=not options.skip_data_check,
         accept_changed_data=options.accept_changed_data,
-        extend=options.extend,
+        extend=options.extend and not dry,
         progress=not options.quiet,
     )
     return trainer
+
+
+def _example(data: Data) -> str:
+    """Return an image that the model can be tried on."""
+    evaluation: Any = data.evaluation
+    return str(evaluation.pairs[0].image if hasattr(evaluation, "pairs") else os.fsdecode(evaluation.paths[0]))
 
 
 def _callbacks(options: argparse.Namespace) -> list[Callback]:
@@ -346,46 +351,3 @@ def _try_out(trainer: Trainer) -> int:
         seconds = format_seconds(perf_counter() - start)
         print(f"It works: {DRY_STEPS} steps, an evaluation and a model folder took {seconds}; nothing was kept.")
     return 0
-
-
-def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namespace) -> None:
-    table = _score_table(trainer)
-    if table:
-        print(f"\n{table}\n")
-    folder = shlex.quote(str(result.path))
-    print(f"The model is in {result.path}, the run's curves in {trainer.parts.work_dir / 'curves.png'}.\n")
-    reading = {key: value for key, value in parse_options(options.option).items() if key in ("alpha", "bit_depth")}
-    read = [part for key, value in reading.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    print(f"  {shlex.join(['segpipe', 'predict', 'street.jpg', '--model', str(result.path), *read])}")
-    if options.data:
-        share = [] if options.val_share is None else [f"val_share={options.val_share}"]
-        given = [part for pair in [*options.option, *share] for part in ("--option", pair)]
-        print(f"  segpipe eval {folder} --data {shlex.join([*options.data, *given])}")
-    print("\nor in Python:\n\n  from segpipe import pipeline")
-    named = "".join(f", {key}={json.dumps(value)}" for key, value in reading.items())
-    print(f'  print(pipeline("{result.configuration.task}", {json.dumps(str(result.path))}{named})("street.jpg"))')
-
-
-def _score_table(trainer: Trainer) -> str | None:
-    """The scores of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
-    from segpipe.trainers.run_log import LOG, read_log_if_there
-
-    lines = read_log_if_there(trainer.parts.work_dir / LOG)
-    found = [line for line in lines if line["event"] == "evaluation" and line["step"] == trainer.progress.best_step]
-    if not found:
-        return None
-    best = found[-1]  # a step that was done again is there twice
-    first = trainer.progress.first_score
-    began = "" if first is None else f"; training began at {_percent(first)}"
-    header = f"Step {best['step']:,}, on the evaluation data{began}"
-    if "iou" not in best:
-        rows = [(title, _percent(best.get(key, math.nan))) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
-        return f"{header}\n{format_table([('score', '%'), *rows], ('left', 'right'))}"
-    rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
-    mean = _percent(best.get("miou", math.nan))
-    table = format_table([("class", "IoU %"), *rows, ("mean", mean)], ("left", "right"))
-    return f"{header}\n{table}"
-
-
-def _percent(share: float) -> str:
-    return "–" if share != share else f"{100 * share:.2f}"

@@ -37,7 +37,9 @@ def is_equal(first, second):
     return all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
 
 
-def test_an_extended_run_has_the_rates_of_the_old_length_before_and_of_the_new_one_after(recipe, data_root, tmp_path):
+def test_an_extended_run_has_the_rates_of_the_old_length_before_and_of_the_new_one_after(
+    recipe, data_root, tmp_path, capsys
+):
     build(recipe, data_root, tmp_path / "run", max_steps=4).train()
     longer = build(recipe, data_root, tmp_path / "run", max_steps=10, extend=True)
     longer.train()
@@ -47,6 +49,10 @@ def test_an_extended_run_has_the_rates_of_the_old_length_before_and_of_the_new_o
         step: pytest.approx(learning_rate(schedule, base, step - 1, end)) for step, end in ends.items()
     }
     assert rates(tmp_path / "run")[5] > rates(tmp_path / "run")[4]  # it had come down and rises
+    rate = f"{rates(tmp_path / 'run')[5]:.3g}"
+    assert f"The run had 4 steps and now has 10: the learning rate goes on at {rate}\n" in capsys.readouterr().err
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "It was extended from 4 to 10 steps at step 4; each step has" in card
 
 
 def test_where_the_schedule_is_constant_an_extended_run_is_one_of_the_new_length(recipe, data_root, tmp_path):
