@@ -83,8 +83,12 @@ def to_document(configuration: Configuration) -> dict[str, Any]:
 
 
 def json_values(value: Any) -> Any:
-    """A struct, a path or anything else that JSON can say, as dicts, lists and texts; TypeError for the rest."""
-    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=os.fspath))
+    """A struct, a path, an array or what else JSON can say, as dicts, lists and texts; TypeError for the rest."""
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_plain_value))
+
+
+def _plain_value(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
 
 
 def migrate(

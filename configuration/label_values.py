@@ -151,8 +151,8 @@ def _members(value: Any, what: str, fix: str) -> list[Any]:
 
 
 def _name(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{what} has {_shown(value)}, which is not a text; each name is one. {_example(what)}")
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{what} has {_shown(value)}, which is not a name; each is a text. {_example(what)}")
     return str(value)
 
 

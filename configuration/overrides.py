@@ -45,9 +45,14 @@ def override(configuration: Configuration, changes: Iterable[str] | Mapping[str,
 def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
     if isinstance(changes, Mapping):
         return [(path, _json_value(path, value)) for path, value in changes.items()]
-    if isinstance(changes, str):
-        changes = [changes]
-    return [_split(change) for change in changes]
+    listed = list(changes) if isinstance(changes, Iterable) and not isinstance(changes, str) else [changes]
+    wrong = next((change for change in listed if not isinstance(change, str)), None)
+    if wrong is not None:
+        raise ConfigurationError(
+            f"{ORIGIN}: {wrong!r} is not a change; a list of texts PATH=VALUE or a mapping is needed. Give e.g. "
+            f"{advice.setting('train.max_steps', 100)}."
+        )
+    return [_split(str(change)) for change in listed]
 
 
 def _json_value(path: str, value: Any) -> Any:

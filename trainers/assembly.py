@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.configuration import (
     BoundaryLoss,
     Configuration,
@@ -20,6 +20,7 @@ from segpipe.configuration import (
     preset_names,
 )
 from segpipe.data import ClassificationDataset, SegmentationDataset, hold_out, load_configured, with_boundaries
+from segpipe.data.datasets.dataset import require_dataset
 from segpipe.data.loader import Loader, build_loader
 from segpipe.data.transforms import build_transforms
 from segpipe.errors import ConfigurationError, InputError
@@ -186,14 +187,20 @@ def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset
     named = configuration.dataset
     if train is None:
         if named is None or named.root is None:
-            raise InputError("There is nothing to train on. Give a data set to train on, or set dataset.root.")
+            raise InputError(
+                "There is nothing to train on. "
+                + advice.either(python="Give a train_dataset.", command="Give --data NAME ROOT.")
+            )
         train, its_evaluation = load_configured(named)
         evaluation = its_evaluation if evaluation is None else evaluation
     train, evaluation = (data.open() if hasattr(data, "open") else data for data in (train, evaluation))
     if evaluation is None and named is not None and named.val_share is not None:
         train, evaluation = hold_out(train, named.val_share)
     for argument, data in (("train_dataset", train), ("eval_dataset", evaluation)):
-        if data is not None and len(data) == 0:
+        if data is None:
+            continue
+        require_dataset(data, argument)
+        if len(data) == 0:
             raise InputError(f"{argument} is empty: {data!r}. Check its folder and its split; data check shows them.")
     if evaluation is not None and evaluation.labels.names != train.labels.names:
         raise InputError("train_dataset and eval_dataset have different classes. Give both the same labels.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from segpipe import advice
 from segpipe.configuration import Configuration, read_configuration
+from segpipe.configuration.explain import find_path
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks, unknown_name_message
@@ -47,7 +49,23 @@ def build_trainer(name: str | None = None, default_args: Mapping[str, Any] | Non
     chosen = {**(default_args or {}), **arguments}
     if name is None:
         name, chosen = _from_configuration(chosen)
-    return cast("Trainer", TRAINERS.get(name)(**chosen))
+    build = TRAINERS.get(name)
+    _check_arguments(build, chosen)
+    return cast("Trainer", build(**chosen))
+
+
+def _check_arguments(build: Callable[..., Any], given: Iterable[str]) -> None:
+    """Refuse an argument that a trainer does not take, with the one that may have been meant."""
+    parameters = inspect.signature(build).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    unknown = next((name for name in given if name not in parameters), None)
+    if unknown is None:
+        return
+    path = find_path(unknown)
+    if path is not None:
+        raise InputError(f"build_trainer has no argument {unknown!r}. Did you mean {advice.setting(path)}?")
+    raise InputError(unknown_name_message("argument of build_trainer", unknown, parameters))
 
 
 def _from_configuration(arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -125,7 +125,9 @@ def open_label_set(value: Any) -> LabelSet:
         return value
     if isinstance(value, os.PathLike) or (isinstance(value, str) and value.lower().endswith(".json")):
         return read_label_set(Path(os.path.expanduser(value)))
-    return dataset_labels(value) if isinstance(value, str) else parse_label_set(value, origin="label_set")
+    if isinstance(value, str):
+        return dataset_labels(value)
+    return parse_label_set(value, origin="label_set") if isinstance(value, dict) else build_label_set(value)
 
 
 def parse_label_set(document: Any, *, origin: str) -> LabelSet:

@@ -12,6 +12,7 @@ from torch import nn
 
 from segpipe import distributed
 from segpipe.configuration import Configuration
+from segpipe.data.datasets.dataset import require_dataset
 from segpipe.errors import InputError, ModelFolderError, SegpipeError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network
@@ -27,7 +28,8 @@ class EvaluationStopped(Exception):
 
 
 def check_countable(dataset: Sized, batch_size: int) -> None:
-    """InputError: nothing to score, or a batch size that is none."""
+    """InputError: no data set, nothing to score, or a batch size that is none."""
+    require_dataset(dataset, "dataset")
     if len(dataset) == 0:
         raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size < 2**31:

@@ -63,7 +63,10 @@ def export(
         MissingExtraError: a package that writes or runs the format is not installed.
         NumericalError: the file does not compute what the network does; nothing is left behind.
     """
-    chosen, final = find_format(format), Path(path)
+    chosen = find_format(format)
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f'path is {path!r}; the name of a file is needed. Give e.g. "model{chosen.suffix}".')
+    final = Path(path)
     if final.suffix != chosen.suffix:
         raise InputError(
             f"{final} is no name for the format {format!r}, whose files end in {chosen.suffix}. Give "

@@ -96,5 +96,5 @@ def test_a_recipe_of_0_1_0_for_classification_is_trained_as_its_task_says():
 
 
 def test_a_name_that_no_plugin_has_is_said_with_the_nearest(recipe, data_root, tmp_path):
-    with pytest.raises(UnknownNameError, match=r"train\.trainer .*'segmentatoin'.*Did you mean 'segmentation'.*null"):
+    with pytest.raises(UnknownNameError, match=r"train\.trainer .*'segmentatoin'.*Did you mean 'segmentation'.*None"):
         build(recipe, data_root, tmp_path / "run", cfg_options={"train.trainer": "segmentatoin"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, SupportsIndex, overload
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
 from segpipe.configuration import LabelSet
-from segpipe.errors import ImageDecodeError
+from segpipe.errors import ImageDecodeError, InputError
 
 from ..findings import Finding
 from ..images import read_image
@@ -42,6 +42,15 @@ class Pair(NamedTuple):
 
 ExtrasReader = Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]]
 """From a pair and its encoded label to further maps (H, W, …) of the picture. It must pickle, as a label reader."""
+
+
+def require_dataset(value: Any, name: str) -> None:
+    """InputError unless a value has what a data set has."""
+    if not hasattr(value, "labels") or not hasattr(value, "__getitem__"):
+        raise InputError(
+            f"{name} is {value!r}, which is not a data set. Open one: "
+            'segpipe.load_dataset("folder", "path/to/it", "train", names=["road", "sky"]).'
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,12 +65,22 @@ def load_dataset(
         UnknownNameError: no such data set, split or class; the nearest one is named.
         InputError: the folder does not hold the data set, files do not fit together, or there is no sample.
     """
+    _check_place(root, split)
     given = {"classes": classes, "alpha": alpha, "bit_depth": bit_depth, **options}
     part = canonical(split)
     if val_share is None or part not in ("train", "val"):
         return _open(name, root, split, given)
     whole = _open_whole(name, root, split if part == "train" else "train", given)
     return hold_out(whole, val_share)[part == "val"]
+
+
+def _check_place(root: object, split: object) -> None:
+    for key, value in (("root", root), ("split", split)):
+        if not isinstance(value, str | os.PathLike):
+            raise InputError(
+                f"{key} is {value!r}; a {'folder' if key == 'root' else 'name'} is needed. Give e.g. "
+                f"{advice.argument(key, 'path/to/it' if key == 'root' else 'train')}."
+            )
 
 
 def _open(name: str, root: str | os.PathLike[str], split: str, given: Mapping[str, Any]) -> Any:
