@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import InputError
 
-from .parsing import add_action, add_actions, add_json, finite_number, parse_options
+from .parsing import add_action, add_actions, add_json, parse_options, share
 from .prepare import add_prepare
 from .printing import format_bytes, format_table, print_json, print_note
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--split", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
     check.add_argument(
         "--val-share",
-        type=finite_number,
+        type=share,
         metavar="SHARE",
         help="check this share of the training data as val, held out by the images' names",
     )

@@ -159,6 +159,14 @@ def finite_number(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """Return a number between 0 and 1: the `type` of an option."""
+    number = finite_number(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a share above 0 and below 1, such as 0.1")
+    return number
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json: one JSON document on stdout, and nothing else there."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")

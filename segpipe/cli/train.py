@@ -26,9 +26,7 @@ from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
 
 from .catalogue import find_configuration, has_weights, is_preset
-from .parsing import finite_number, parse_options, whole_number
-from .printing import format_fields, format_seconds, print_note
-from .training_result import print_result
+from .parsing import format_fields, format_seconds, parse_options, print_note, print_result, share, whole_number
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
@@ -68,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--val-share",
-        type=finite_number,
+        type=share,
         metavar="SHARE",
         help="evaluate on this share of the training data, held out by the images' names, instead of a split: 0.1",
     )

@@ -11,7 +11,7 @@ from segpipe import advice
 from segpipe.errors import InputError, MissingSplitError, SegpipeError
 
 from .datasets import ClassificationDataset, SegmentationDataset, load_dataset
-from .datasets.splits import canonical
+from .datasets.splits import ALL, canonical
 from .faults import collect_faults
 from .findings import Finding, Report, group_findings
 from .linter import Progress, check_datasets
@@ -39,7 +39,8 @@ def check_splits(
     """Open splits of a data set and read all their images and labels; return a report of each.
 
     Files without a partner, equal names, wrong lines of lists and splits that are missing are findings like those of
-    `check_dataset`, and what is not concerned by them is read.
+    `check_dataset`, and what is not concerned by them is read. Where there are no splits, all images are read as the
+    split "all".
 
     Args:
         name: of the data set, see `load_dataset`.
@@ -54,6 +55,9 @@ def check_splits(
         SegpipeError: no split can be opened, for one and the same reason.
     """
     opened = [_open(name, root, split, options) for split in dict.fromkeys(splits)]
+    if all(isinstance(each.error, MissingSplitError) for each in opened) and ALL not in splits:
+        whole = _open(name, root, ALL, options)
+        opened += [whole] if whole.dataset is not None else []
     reasons = {str(each.error) for each in opened}
     if all(each.dataset is None for each in opened) and len(reasons) == 1 and not any(each.findings for each in opened):
         raise next(each.error for each in opened if each.error is not None)
@@ -91,7 +95,8 @@ def _with_findings(dataset: SegmentationDataset, findings: tuple[Finding, ...]) 
 
 
 def _unopened(name: str, opened: _Opened, limit: int) -> Report:
+    message, share = str(opened.error), advice.argument("val_share", 0.1)
     can_hold_out = isinstance(opened.error, MissingSplitError) and canonical(opened.split) == "val"
-    fix = f"To hold out some of the training data instead, give {advice.argument('val_share', 0.1)}."
-    why = Finding("layout", None, str(opened.error), fix if can_hold_out else "")
+    fix = f"To hold out some of the training data instead, give {share}."
+    why = Finding("layout", None, message, fix if can_hold_out and share not in message else "")
     return Report(name, opened.split, 0, group_findings([why, *opened.findings], limit), (), 0)

@@ -94,3 +94,14 @@ def test_what_is_wrong_for_all_splits_alike_is_raised(tmp_path):
         check_splits("folder", tmp_path / "nowhere", ["train", "val"])
     with pytest.raises(UnknownNameError, match="no data set 'fodler'"):
         check_splits("fodler", tmp_path, ["train", "val"])
+
+
+def test_a_folder_without_splits_is_read_as_a_whole(tmp_path, capsys):
+    for name in "ab":
+        put_image(tmp_path, f"img/{name}.jpg", level=ord(name))
+        put_label(tmp_path, f"gt/{name}_mask.png", [[0, 1, 2]])
+    train, val, whole = check_splits("folder", tmp_path, ["train", "val"], names=NAMES)
+    assert [each.groups[0].kind for each in (train, val)] == ["layout", "layout"]
+    assert (whole.split, whole.num_pictures, whole.is_ok) == ("all", 2, True)
+    assert main(["data", "check", "folder", str(tmp_path), "--val-share", "2"]) == 2
+    assert "--val-share: '2' is not a share above 0 and below 1" in capsys.readouterr().err

@@ -159,9 +159,11 @@ def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tup
     try:
         evaluation = _open(config.type, root, config.eval.split, given)
     except MissingSplitError as error:
+        hint = advice.argument("val_share", 0.1)
+        if hint in str(error):
+            raise
         raise MissingSplitError(
-            f"{error} To hold out some of the training data to evaluate on instead, give "
-            f"{advice.argument('val_share', 0.1)}."
+            f"{error} To hold out some of the training data to evaluate on instead, give {hint}."
         ) from None
     _refuse_the_same(train, evaluation, config)
     return train, evaluation
