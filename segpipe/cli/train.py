@@ -26,7 +26,9 @@ from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
 
 from .catalogue import find_configuration, has_weights, is_preset
-from .parsing import format_fields, format_seconds, parse_options, print_note, print_result, share, whole_number
+from .parsing import parse_options, share, whole_number
+from .printing import format_fields, format_seconds, print_note
+from .training_result import print_result
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
