@@ -51,7 +51,8 @@ def draw_label_grid(
     palette = complete_palette(labels.palette, len(labels.names))
     cells = [[cell for sample in row for cell in _cells(sample, labels, palette, height)] for row in rows]
     grid = _page(cells, captions=[PurePath(row[0].name).name for row in rows], headings=headings)
-    return _beside(grid, _legend([row[0] for row in rows], labels, palette, grid.shape[0]))
+    top = _top(headings) + _LINE  # where the first image begins
+    return _beside(grid, _legend([row[0] for row in rows], labels, palette, grid.shape[0] - top), top)
 
 
 def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -> Iterator[np.ndarray]:
@@ -80,7 +81,7 @@ def _page(cells: Sequence[Sequence[np.ndarray]], *, captions: Sequence[str], hea
     widths = [max(row[column].shape[1] for row in cells) for column in range(len(cells[0]))]
     lefts = [_MARGIN + sum(widths[:column]) + column * _MARGIN // 2 for column in range(len(widths))]
     step = cells[0][0].shape[0] + _LINE + _MARGIN // 2
-    top = _MARGIN + (_LINE if headings else 0)
+    top = _top(headings)
     page = Image.new("RGB", (lefts[-1] + widths[-1] + _MARGIN, top + step * len(cells) + _MARGIN // 2), PAPER)
     drawing = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
@@ -90,6 +91,10 @@ def _page(cells: Sequence[Sequence[np.ndarray]], *, captions: Sequence[str], hea
         for left, cell in zip(lefts, row, strict=True):
             page.paste(Image.fromarray(cell), (left, top + number * step + _LINE))
     return np.asarray(page)
+
+
+def _top(headings: Sequence[str]) -> int:
+    return _MARGIN + (_LINE if headings else 0)
 
 
 def _write(drawing: ImageDraw.ImageDraw, place: tuple[int, int], text: str, ink: tuple[int, int, int]) -> None:
@@ -110,8 +115,8 @@ def _legend(samples: Sequence[Sample], labels: LabelSet, palette: np.ndarray, he
     return draw_legend([names[index] for index in present], colors[present], shares[present].tolist(), height=height)
 
 
-def _beside(grid: np.ndarray, legend: np.ndarray) -> np.ndarray:
+def _beside(grid: np.ndarray, legend: np.ndarray, top: int) -> np.ndarray:
     page = np.full((grid.shape[0], grid.shape[1] + legend.shape[1] + _MARGIN, 3), PAPER, np.uint8)
     page[:, : grid.shape[1]] = grid
-    page[:, grid.shape[1] : grid.shape[1] + legend.shape[1]] = legend
+    page[top : top + legend.shape[0], grid.shape[1] : grid.shape[1] + legend.shape[1]] = legend
     return page
