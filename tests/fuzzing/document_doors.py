@@ -323,3 +323,42 @@ def notes(folder: Path) -> Door:
     return Door(
         damaged_json([{"revision": "main", "weights_file": None, "snapshot": "0" * 20}]), file_reader(note, read)
     )
+
+
+@door
+def indexes_of_results(folder: Path) -> Door:
+    """A results.csv that a command goes on with."""
+    from segpipe.cli.results_index import COLUMNS, ResultsIndex
+
+    head = ",".join(COLUMNS).encode()
+    row = b'a.png,a-overlay.png,,4,6,"{""road"": 0.25}",\n'
+
+    def read(path: Path) -> None:
+        with ResultsIndex(path.parent, ["b.png"]) as index:
+            index.add("b.png", size=(4, 6), shares={"road": 1.0})
+        assert path.read_bytes().startswith(head + b"\n")
+        with ResultsIndex(path.parent, []):
+            pass
+
+    seeds = [head + b"\n" + row * 2, head + b"\nb.png,,,,,,why\n" + row, head + b"\n" + row[:20]]
+    return Door(damaged_bytes(seeds), file_reader(folder / "results.csv", read))
+
+
+@door
+def names_of_outputs(folder: Path) -> Door:
+    """What files are called that are written for sources of any name."""
+    from segpipe.cli.output_names import output_names
+
+    words = st.sampled_from(["a", "A", "/", ".", "..", ".png", "https://h/", "\\", "é", "e\u0301", "天" * 90, " "])
+    sources = st.lists(st.lists(words | st.text(max_size=4), max_size=5).map("".join), max_size=8)
+
+    def read(sources: list[str]) -> None:
+        names = output_names(sources, ["-overlay.png"])
+        assert len({name.casefold() for name in names}) == len(sources)
+        for name in names:
+            (folder / f"{name}-overlay.png").write_bytes(b"")
+        assert len(list(folder.iterdir())) == len(sources)
+        for path in folder.iterdir():
+            path.unlink()
+
+    return Door(sources, read)
