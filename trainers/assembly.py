@@ -85,15 +85,6 @@ def build_local_trainer(
 ) -> Trainer:
     """Build a trainer for the network of a configuration, on this machine's devices.
 
-    `train()` of a trainer that is built by the same call again goes on where the run in `work_dir` stopped. To train
-    longer than it was begun for, either
-
-    - extend it: the same call with a new `max_epochs` or `max_steps` and `extend=True`. Weights, optimiser, best score
-      and order of the data go on, and each further step has the learning rate that a run of the new length has at that
-      step. A schedule that had come down thus rises where the run goes on; or
-    - fine-tune it: `model="<work_dir>/model"` and another `work_dir`. A new run begins at step 0 with the best weights
-      and the whole schedule, mostly with a lower learning rate.
-
     Args:
         task: the task that the model must be for; None: any.
         model: a preset's name, owner/name on a hub, or a folder: its configuration is the recipe, its weights are
@@ -119,7 +110,7 @@ def build_local_trainer(
             `segpipe data check` would call them wrong.
         accept_changed_data: go on with a run that was begun with other data, which is an error otherwise. It then ends
             with other weights than an uninterrupted run.
-        extend: go on with a run to another end than the one that it was begun with, see above.
+        extend: go on with a run to another end than the one that it was begun with, see `build_trainer`.
         progress: show a bar in terminals and notebooks, a line now and then elsewhere, and a line for each evaluation.
     """
     given = _given(locals())

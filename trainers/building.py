@@ -33,6 +33,15 @@ TRAINERS.register("easycv")(build_local_trainer)
 def build_trainer(name: str | None = None, default_args: Mapping[str, Any] | None = None, **arguments: Any) -> Trainer:
     """Build a trainer with arguments.
 
+    `train()` of a trainer that is built by the same call again goes on where the run in `work_dir` stopped. To train
+    longer than it was begun for, either
+
+    - extend it: the same call with a new `max_epochs` or `max_steps` and `extend=True`. Weights, optimiser, best score
+      and order of the data go on, and each further step has the learning rate that a run of the new length has at that
+      step. A schedule that had come down thus rises where the run goes on; or
+    - fine-tune it: `model="OLD"`, where OLD is its `work_dir`, and another `work_dir`. A new run begins at step 0 with
+      the best weights and the whole schedule, mostly with a lower learning rate.
+
     Args:
         name: see `TRAINERS`; plugins may add to it. If None, the one that `train.trainer` of the configuration names,
             and where that is null, the task's. "segmentation" and "classification" refuse models for another task.

@@ -7,8 +7,7 @@ from typing import Any
 
 from segpipe import advice
 from segpipe.configuration import Configuration
-from segpipe.hub import is_model_folder
-from segpipe.hub.run_folders import MODEL
+from segpipe.hub.run_folders import last_weights
 
 from .call_again import unused_folder, write_call
 from .main_score import TITLES
@@ -112,15 +111,16 @@ def longer_text(parts: TrainerParts, length: dict[str, Any] | None = None) -> st
     given, work_dir = parts.arguments, parts.work_dir
     new_length = length or {}
     lines = ["To go on with this run to a new end:", f"  {write_call(given, {**new_length, 'extend': True})}"]
-    if is_model_folder(work_dir / MODEL):
-        begin = {"model": work_dir / MODEL, "work_dir": unused_folder(work_dir)}
+    weights = last_weights(work_dir)
+    if weights is not None:
+        begin = {"model": weights, "work_dir": unused_folder(work_dir)}
         fresh = dict.fromkeys(("pretrained", "encoder_weights", "extend"))
         lines += [
-            "Or to begin a new run with the weights of this one:",
+            "Or to begin a new run with the best weights of this one:",
             f"  {write_call(given, {**new_length, **begin, **fresh})}",
         ]
     help_text = advice.either(python="help(segpipe.build_trainer)", command="segpipe train --help")
-    return "\n".join([*lines, f"{help_text} says how they differ."])
+    return "\n".join([*lines, f"{help_text} says more."])
 
 
 def _over_text(parts: TrainerParts, progress: Progress) -> str:

@@ -33,6 +33,16 @@ def trained_model(folder: Path) -> Path:
     raise ModelFolderError(_unfinished_text(folder))
 
 
+def last_weights(folder: Path) -> Path | None:
+    """Return what can be used as the model of a work directory now, or None.
+
+    It is the finished one, else the best weights so far, else the last checkpoint.
+    """
+    if os.path.isfile(folder / MODEL / "configuration.json"):
+        return folder / MODEL
+    return newest_step(folder / BEST) or newest_step(folder / CHECKPOINTS)
+
+
 def newest_step(folder: Path) -> Path | None:
     """Return the newest of the checkpoints in a folder, or None where there is none."""
     if not os.path.isdir(folder):
@@ -54,13 +64,12 @@ def _say_once(folder: Path) -> None:
 
 
 def _unfinished_text(folder: Path) -> str:
-    best, newest = newest_step(folder / BEST), newest_step(folder / CHECKPOINTS)
+    weights = last_weights(folder)
     text = (
         f"{folder} holds a run that is not finished, so it has no folder {MODEL} yet. To finish it, make the call that "
         "began it again."
     )
-    if best is not None:
-        return f"{text} Its best weights so far can be used as a model: {best}."
-    if newest is not None:
-        return f"{text} The weights of its last checkpoint can be used as a model: {newest}."
-    return f"{text} It has saved no checkpoint so far."
+    if weights is None:
+        return f"{text} It has saved no checkpoint so far."
+    kind = "Its best weights so far" if weights.parent.name == BEST else "The weights of its last checkpoint"
+    return f"{text} {kind} can be used as a model: {weights}."

@@ -8,10 +8,11 @@ import pytest
 import torch
 from runs import build
 
-from segpipe import build_trainer, load_dataset
+from segpipe import advice, build_trainer, load_dataset
 from segpipe.cli.main import main
 from segpipe.errors import ConfigurationError
 from segpipe.trainers import Callback
+from segpipe.trainers.call_again import write_call
 from segpipe.trainers.checkpoint import CHECKPOINTS, list_checkpoints
 from segpipe.trainers.checkpoint_reading import load_newest
 from segpipe.trainers.run_log import read_log
@@ -176,10 +177,33 @@ def test_a_run_that_is_done_says_how_to_train_longer(recipe, data_root, tmp_path
     assert [path.name for path in list_checkpoints(tmp_path / "work_dir" / CHECKPOINTS)][-1] == "step-00000004"
 
 
-def test_a_run_without_a_model_folder_offers_to_be_extended_alone(recipe, data_root, tmp_path):
+def test_a_run_that_is_not_finished_offers_its_best_weights_so_far(recipe, data_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        build(recipe, data_root, tmp_path / "run", callbacks=[StopAt(2)]).train()
+        build(recipe, data_root, "run", callbacks=[StopAt(2)]).train()
     with pytest.raises(ConfigurationError) as refused:
-        build(recipe, data_root, tmp_path / "run", max_steps=9).train()
+        build(recipe, data_root, "run", max_steps=9).train()
     assert "extend=True" in str(refused.value)
-    assert "model=" not in str(refused.value)
+    assert 'model="run/checkpoints/step-00000002"' in str(refused.value)
+    with pytest.raises(SystemExit):
+        build(recipe, data_root, "run", callbacks=[StopAt(4)]).train()
+    with pytest.raises(ConfigurationError) as refused:
+        build(recipe, data_root, "run", max_steps=9).train()
+    assert 'model="run/best/step-00000003"' in str(refused.value)
+    tuned = build(recipe, data_root, "run-2", model="run/best/step-00000003", max_steps=1)
+    assert tuned.parts.has_learnt_classes
+
+
+def test_a_command_of_several_processes_is_shown_with_its_launcher(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with advice.on_command_line(["--extend"], ["train", "--set", "train.max_steps=5", "--set=train.max_epochs=3"]):
+        assert write_call({}, {"max_steps": 9, "extend": True}) == (
+            "torchrun --nproc-per-node 2 -m segpipe train --max-steps 9 --extend"
+        )
+
+
+def test_what_has_no_source_stands_by_its_arguments_name():
+    given = {"model": "a/b", "train_dataset": object(), "callbacks": [object()], "cfg_options": ["train.max_steps=5"]}
+    assert write_call(given, {"max_steps": 9, "extend": True, "pretrained": None}) == (
+        'build_trainer(model="a/b", train_dataset=train_dataset, callbacks=callbacks, max_steps=9, extend=True).train()'
+    )
