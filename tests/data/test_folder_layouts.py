@@ -1,6 +1,7 @@
 """Folders of images and masks as people lay them: other names, one folder for both, lists of several kinds."""
 
 import logging
+import re
 import unicodedata
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def values_of(dataset):
         ("train/{}.jpg", "trainannot/{}.png"),
         ("train/{}.jpg", "train_labels/{}_L.png"),
         ("train_images/{}.jpg", "train_masks/{}.png"),
+        ("training_images/{}.jpg", "training_masks/{}.png"),
+        ("imagesTrain/{}.jpg", "labelsTrain/{}.png"),
         ("Images/Train/{}.jpg", "Masks/Train/{}.png"),
         ("img_dir/train/{}.jpg", "ann_dir/train/{}.png"),
         ("training/images/{}.jpg", "training/ground_truth/{}.png"),
@@ -259,9 +262,14 @@ def test_other_drawings_beside_an_image_and_its_mask_are_left_out_and_named(tmp_
 
 def test_what_is_missing_is_said_with_what_is_there(tmp_path):
     put_pairs(tmp_path, [("images/train/a.jpg", "labels/train/a.png")])
-    (tmp_path / "labels/train/a.png").rename(tmp_path / "labels/train/a.npy")
-    with pytest.raises(MissingSplitError, match=r"labels/train \(no files \*\.png, but 1 \*\.npy\)") as caught:
-        load_dataset("folder", tmp_path, names=NAMES)
+    for before, after, why in (
+        (".png", ".npy", ""),
+        (".npy", ".jpg", ", whose compression changes the values of labels"),
+    ):
+        (tmp_path / f"labels/train/a{before}").rename(tmp_path / f"labels/train/a{after}")
+        message = re.escape(f"labels/train (no files *.png, but 1 *{after}{why})")
+        with pytest.raises(MissingSplitError, match=message) as caught:
+            load_dataset("folder", tmp_path, names=NAMES)
     assert "name the folders: images=… and labels=…." in str(caught.value)
 
 

@@ -78,24 +78,18 @@ def _folders_in(folder: Path) -> list[str]:
 
 def _composed(root: Path, split: str, images: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:
     """Return pairs of folders whose names hold the split: train and train_labels, trainannot, or images_train."""
-    kinds: dict[str, list[str]] = {"images": [], "labels": []}
-    for name in _folders_in(root):
-        rest = _without_split(name, split)
-        if rest is not None and rest in {"", *map(_plain, images)}:
-            kinds["images"].append(name)
-        if rest is not None and rest in set(map(_plain, labels)):
-            kinds["labels"].append(name)
-    return [(picture, mask) for picture in kinds["images"] for mask in kinds["labels"]]
+    image_words, label_words = {"", *map(_plain, images)}, set(map(_plain, labels))
+    said = {name: _without_split(name, split) for name in _folders_in(root)}
+    pictures = [name for name, rests in said.items() if rests & image_words]
+    masks = [name for name, rests in said.items() if rests & label_words]
+    return [(picture, mask) for picture in pictures for mask in masks]
 
 
-def _without_split(name: str, split: str) -> str | None:
-    """Return what a folder's name says besides the split, without signs; None where it names another one or none."""
-    lowered = name.lower()
-    for spelling in names_of(split):
-        for rest in (lowered.removeprefix(spelling.lower()), lowered.removesuffix(spelling.lower())):
-            if rest != lowered:
-                return _plain(rest)
-    return None
+def _without_split(name: str, split: str) -> set[str]:
+    """Return what a folder's name may say besides the split, without signs: nothing where it does not name it."""
+    low, spellings = name.lower(), [spelling.lower() for spelling in names_of(split)]
+    rests = {rest for each in spellings for rest in (low.removeprefix(each), low.removesuffix(each))}
+    return {_plain(rest) for rest in rests - {low}}
 
 
 def _plain(name: str) -> str:

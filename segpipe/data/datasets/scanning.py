@@ -175,7 +175,8 @@ def _what_else(place: Path) -> str:
     """Say which files a folder holds by their most frequent ending."""
     counts = Counter(os.path.splitext(name)[1] for _, _, files in walk(place) for name in files if name[0] != ".")
     ending, count = counts.most_common(1)[0] if counts else ("", 0)
-    return f", but {count:,} *{ending}" if ending else ""
+    why = ", whose compression changes the values of labels" if ending.lower() in (".jpg", ".jpeg") else ""
+    return f", but {count:,} *{ending}{why}" if ending else ""
 
 
 def _sort(layout: Layout, image_place: Path, label_place: Path) -> tuple[Files, Files, list[Fault]]:
