@@ -165,17 +165,21 @@ def _missing(layout: Layout, places: tuple[Path, Path], path: Path | None) -> st
         if not has_files(place, endings) and places[0] == places[1]:
             return f"{layout.images} (no images with labels beside them)"
         if not has_files(place, endings):
-            return f"{part} (no files *{endings[0]}{_what_else(place)})"
+            lossy = _LOSSY if part == layout.labels else ""
+            return f"{part} (no files *{endings[0]}{_what_else(place, lossy)})"
     if layout.needs_list and path is None:
         return f"{', '.join(layout.lists)} (no such list)"
     return None
 
 
-def _what_else(place: Path) -> str:
-    """Say which files a folder holds by their most frequent ending."""
+_LOSSY = ", whose compression changes the values of labels"
+
+
+def _what_else(place: Path, lossy: str) -> str:
+    """Say which files a folder holds by their most frequent ending; `lossy` is what to say of JPEGs."""
     counts = Counter(os.path.splitext(name)[1] for _, _, files in walk(place) for name in files if name[0] != ".")
     ending, count = counts.most_common(1)[0] if counts else ("", 0)
-    why = ", whose compression changes the values of labels" if ending.lower() in (".jpg", ".jpeg") else ""
+    why = lossy if ending.lower() in (".jpg", ".jpeg") else ""
     return f", but {count:,} *{ending}{why}" if ending else ""
 
 
