@@ -59,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, default=Path("segpipe-results"), metavar="DIR", help="default: segpipe-results"
+        "--output",
+        type=Path,
+        default=Path("segpipe-results"),
+        metavar="DIR",
+        help="for the files and results.csv, their index; default: segpipe-results",
     )
     parser.add_argument(
         "--overlay",

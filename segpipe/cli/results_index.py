@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import uuid
@@ -69,7 +70,9 @@ class ResultsIndex:
         sides = [str(side) for side in size or ("", "")]
         row = [source, *names, *sides, "" if shares is None else _format_shares(shares), error]
         try:
-            self._file.write(_line([_cell(text) for text in row]))
+            line = _line([_cell(text) for text in row])
+            if self._file.write(line) < len(line):  # the last bytes of a disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as reason:
             raise self._unwritable(reason) from None
 

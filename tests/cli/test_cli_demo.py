@@ -4,12 +4,23 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from segpipe import pipeline
+from segpipe.cli.demo import SCENE_SIZE, run_demo
 from segpipe.cli.main import main
+from segpipe.cli.opening import BUNDLED_MODEL
 
 FILES = ["label-map.png", "legend.png", "overlay.png", "picture.png", "result.json", "side-by-side.png"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The folder that the demo wrote."""
+    folder = tmp_path_factory.mktemp("demo")
+    run_demo(None, BUNDLED_MODEL, folder)
+    return folder
 
 
 def test_the_demo_needs_no_argument_and_no_network(capsys, tmp_path, monkeypatch):
@@ -22,7 +33,6 @@ def test_the_demo_needs_no_argument_and_no_network(capsys, tmp_path, monkeypatch
 
 
 def test_the_demos_scores_are_those_of_its_own_files(capsys):
-    from segpipe.cli.demo import SCENE_SIZE
     from segpipe.data.scenes import draw_street_scene
 
     assert main(["demo", "--json"]) == 0
@@ -43,24 +53,23 @@ def test_a_picture_of_ones_own_has_no_truth(street, capsys):
     assert Image.open("out/street-overlay.png").size == (64, 64)
 
 
-def test_a_picture_of_ones_own_leaves_the_drawn_streets_files_alone(tmp_path, street):
+def test_a_picture_of_ones_own_leaves_the_drawn_streets_files_alone(street, drawn):
     """Also where it is one of them, or is called like one of their parts."""
-    assert main(["demo"]) == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "segpipe-demo").iterdir()}
-    for name in ("label.png", "side-by.png", "segpipe-demo/picture.png", "segpipe-demo/overlay.png"):
-        if not (tmp_path / name).exists():
-            (tmp_path / name).write_bytes(street.read_bytes())
-        assert main(["demo", name]) == 0
+    before = {path: path.read_bytes() for path in drawn.iterdir()}
+    for path in (street.rename("side-by.png"), street.parent / "label.png", drawn / "picture.png"):
+        if not path.exists():
+            path.write_bytes(Path("side-by.png").read_bytes())
+        assert main(["demo", str(path), "--output", str(drawn)]) == 0
     assert {path: path.read_bytes() for path in before} == before
+    assert len(list(drawn.iterdir())) == len(before) + 3 * 5
 
 
-def test_the_picture_of_the_readme_is_the_demos(tmp_path):
+def test_the_picture_of_the_readme_is_the_demos(drawn):
     """As `segpipe demo --output demo && cp demo/side-by-side.png docs/street.png` writes it."""
-    assert main(["demo", "--output", "demo"]) == 0
-    drawn = np.asarray(Image.open("demo/side-by-side.png"), np.int16)
+    made = np.asarray(Image.open(drawn / "side-by-side.png"), np.int16)
     shown = np.asarray(Image.open(Path(__file__).parents[2] / "docs/street.png").convert("RGB"), np.int16)
-    assert drawn.shape == shown.shape
-    assert np.abs(drawn - shown).mean() < 1  # another build of OpenCV may round a pixel differently
+    assert made.shape == shown.shape
+    assert np.abs(made - shown).mean() < 1  # another build of OpenCV may round a pixel differently
 
 
 def test_a_picture_that_cannot_be_read_is_one_sentence(capsys):

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -163,6 +164,14 @@ def test_an_index_that_cannot_be_written_is_one_sentence(tmp_path):
     index = ResultsIndex(tmp_path, [])
     index._file.close()
     index._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        index.add("a.png")
+
+
+def test_half_of_a_row_is_an_error(tmp_path):
+    index = ResultsIndex(tmp_path, [])
+    index._file.close()
+    index._file = SimpleNamespace(write=lambda data: len(data) // 2)
     with pytest.raises(InputError, match="cannot be written: No space left"):
         index.add("a.png")
 
