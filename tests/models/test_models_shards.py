@@ -203,6 +203,21 @@ def test_shards_without_their_index_are_said_to_be_some(tmp_path, network, index
         ModelFolder.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["epoch_1.pth"], "epoch_1.pth"),
+        (["last.ckpt", "a.txt"], "last.ckpt"),
+        ([SAFE, "a-00001-of-00001.bin"], SAFE),
+    ],
+)
+def test_a_folder_with_a_checkpoint_alone_says_how_to_convert_it(tmp_path, names, chosen):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ModelFolderError, match=f"segpipe convert {tmp_path / chosen} NEW_FOLDER"):
+        ModelFolder.open(tmp_path)
+
+
 def test_the_cache_tells_other_shards_by_their_bytes(tmp_path, monkeypatch, network):
     """The index of a network that was trained further is the same; what was converted before must not be used."""
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
