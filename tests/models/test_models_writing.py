@@ -245,7 +245,7 @@ def test_a_file_without_its_configuration_says_what_is_assumed_and_how_to_set_it
     assert "Assumed" not in caplog.text
     path.with_name("theirs.pth.json").unlink()
     convert(path, tmp_path / "second")
-    assert re.search(r"theirs\.pth does not say .* nvlabs .*short side to 512.*--preset", caplog.text)
+    assert re.search(r"theirs\.pth does not say .* nvlabs .*short side to 512.*preset=", caplog.text)
 
 
 def test_names_alone_keep_the_palette_and_the_raw_ids_of_the_file(own_folder, tmp_path):

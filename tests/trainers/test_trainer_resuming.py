@@ -186,9 +186,7 @@ def test_processes_that_see_different_checkpoints_are_refused(recipe, data_root,
     monkeypatch.setattr("segpipe.trainers.trainer.take_best", lambda parts, progress: progress)
     stopped = build(recipe, data_root, tmp_path / "run", callbacks=[StopOnce(1)])
     stop(stopped)  # it began where no process saw one
-    with pytest.raises(
-        SegpipeError, match=r"process 0 that of step 1 \(\w{20}\), process 1 none\. work_dir must be on a"
-    ):
+    with pytest.raises(SegpipeError, match=r"process 0 that of step 1 \(\w{20}\), process 1 none\. It must be on a"):
         build(recipe, data_root, tmp_path / "run").train()
 
 
