@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from segpipe import progress_bars
+from segpipe.cli.interruption import note_interruption
 from segpipe.log import get_logger
 from segpipe.progress_bars import ProgressBar, tell
 
@@ -89,6 +90,15 @@ def test_a_message_of_the_log_does_not_run_into_a_bar(monkeypatch):
         logger.warning("Saving after this step")
     before = terminal.getvalue().partition("Saving")[0]
     assert before.endswith("\r")
+    assert before.split("\r")[-2].strip() == ""
+
+
+def test_an_interruption_does_not_run_into_a_bar(monkeypatch):
+    terminal = use_stderr(monkeypatch, Terminal())
+    with ProgressBar("evaluate", 4, "images") as bar:
+        bar.update()
+        note_interruption()
+    before = terminal.getvalue().partition("segpipe: interrupted.\n")[0]
     assert before.split("\r")[-2].strip() == ""
 
 
