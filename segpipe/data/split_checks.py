@@ -61,7 +61,7 @@ def check_splits(
     reasons = {str(each.error) for each in opened}
     if all(each.dataset is None for each in opened) and len(reasons) == 1 and not any(each.findings for each in opened):
         raise next(each.error for each in opened if each.error is not None)
-    opened = opened if options.get("val_share") is None else _without_repeated(opened)
+    opened = _without_repeated(opened, is_divided=options.get("val_share") is not None)
     datasets = [_with_findings(each.dataset, each.findings) for each in opened if each.dataset is not None]
     reports = iter(check_datasets(datasets, limit=limit, readers=readers, progress=progress))
     return tuple(_unopened(name, each, limit) if each.dataset is None else next(reports) for each in opened)
@@ -80,14 +80,19 @@ def _open(name: str, root: str | os.PathLike[str], split: str, options: dict[str
     return _Opened(split, dataset, tuple(findings), None)
 
 
-def _without_repeated(opened: Sequence[_Opened]) -> list[_Opened]:
-    """Leave out findings of an earlier split, which come again where one was held out of the other."""
-    seen: set[Finding] = set()
-    kept = []
-    for each in opened:
-        kept.append(each._replace(findings=tuple(finding for finding in each.findings if finding not in seen)))
-        seen.update(each.findings)
-    return kept
+def _without_repeated(opened: Sequence[_Opened], *, is_divided: bool) -> list[_Opened]:
+    """Leave out what is said of another split already.
+
+    That is what a split which cannot be opened has in common with one that can, and, where one split was divided in
+    two, what the second part has in common with the first.
+    """
+    said: set[Finding] = set()
+    kept: dict[str, _Opened] = {}
+    for each in sorted(opened, key=lambda each: each.dataset is None):
+        known = said if is_divided or each.dataset is None else set()
+        kept[each.split] = each._replace(findings=tuple(finding for finding in each.findings if finding not in known))
+        said.update(each.findings)
+    return [kept[each.split] for each in opened]
 
 
 def _with_findings(dataset: SegmentationDataset, findings: tuple[Finding, ...]) -> SegmentationDataset:

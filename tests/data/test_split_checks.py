@@ -103,5 +103,15 @@ def test_a_folder_without_splits_is_read_as_a_whole(tmp_path, capsys):
     train, val, whole = check_splits("folder", tmp_path, ["train", "val"], names=NAMES)
     assert [each.groups[0].kind for each in (train, val)] == ["layout", "layout"]
     assert (whole.split, whole.num_pictures, whole.is_ok) == ("all", 2, True)
+    kinds = [[group.kind for group in report.groups] for report in check_splits("folder", tmp_path, ["train", "val"])]
+    assert kinds == [["layout"], ["layout"], ["classes", "assumed"]]
     assert main(["data", "check", "folder", str(tmp_path), "--val-share", "2"]) == 2
     assert "--val-share: '2' is not a share above 0 and below 1" in capsys.readouterr().err
+
+
+def test_faults_of_a_split_that_is_not_divided_are_kept(faulty):
+    for name in ("a", "b"):
+        put_image(faulty, f"images/test/{name}.png", level=ord(name))
+    put_label(faulty, "labels/test/a.png", [[0, 1, 2]])
+    reports = check_splits("folder", faulty, ["train", "val", "test"], names=NAMES, val_share=0.4)
+    assert [sum(group.total for group in each.groups if group.kind == "missing-label") for each in reports] == [1, 0, 1]
