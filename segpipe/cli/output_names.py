@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from segpipe.data.sources import describe_source
 LONGEST_NAME = 255
 """Bytes of a file's name, on nearly all file systems."""
 _DIGITS = 8
+_PLAIN = re.compile(r"[\w.-]*")
 _MOST_FOLDERS = 8
 """Folders above an image that the name of its outputs may have."""
 
@@ -58,6 +60,8 @@ def _path_of(source: str, index: int) -> PurePosixPath:
 
 def _clean(text: str) -> str:
     """Return a text with a hyphen for all but letters, digits, their marks, emoji, and _ . - inside."""
+    if _PLAIN.fullmatch(text):  # nearly all are
+        return text.strip("-.")
     kept = (letter if letter in "_.-" or _is_letter(letter) else " " for letter in text)
     return "-".join("".join(kept).split()).strip("-.")
 
