@@ -17,7 +17,11 @@ EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classes.txt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help=".pth, .pt, .bin or .safetensors file, folder or model's name")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help=".pth, .pt, .ckpt, .bin or .safetensors file, index of several (.index.json), folder or model's name",
+    )
     parser.add_argument("to", metavar="TO", type=Path, help="the folder to make; with --to-dialect the file")
     parser.add_argument(
         "--architecture",

@@ -62,8 +62,16 @@ def scan_pickle(file: BinaryIO) -> Scan:
 
 
 def _read_member(file: BinaryIO) -> bytes:
-    """The pickle of an archive without compression, whose checksums torch may have left out."""
-    member = next(each for each in zipfile.ZipFile(file).infolist() if each.filename.endswith("/data.pkl"))
+    """The pickle of an archive without compression, whose checksums torch may have left out.
+
+    torch takes the folder of the first member, and any spelling of the name in it, so there must be one alone.
+    """
+    members = zipfile.ZipFile(file).infolist()
+    wanted = f"{members[0].filename.partition('/')[0]}/data.pkl".lower()
+    found = [each for each in members if each.filename.lower() == wanted]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} members are called {wanted}")
+    (member,) = found
     file.seek(member.header_offset + 26)
     lengths = struct.unpack("<HH", file.read(4))
     file.seek(sum(lengths), io.SEEK_CUR)

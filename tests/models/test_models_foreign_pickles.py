@@ -20,7 +20,7 @@ import torch
 
 from segpipe import convert, load_model
 from segpipe.configuration import HeadConfig, SegformerConfig
-from segpipe.errors import WeightsError
+from segpipe.errors import CorruptWeightsError, WeightsError
 from segpipe.models import build_model, read_tensors
 from segpipe.models.checkpoints import read_weights
 from segpipe.models.dialects import write_dialect
@@ -228,6 +228,15 @@ def test_long_texts_where_torch_would_say_them_are_refused_at_once(tmp_path, is_
         replace_program(path, b"}q\x00X\x01\x00\x00\x00aq\x01K\x01s", program)
         with pytest.raises(WeightsError, match=r"model\.pth"):
             read(path)
+
+
+@pytest.mark.parametrize("names", [("a/data.pkl", "a/DATA.pkl"), ("b/x", "a/data.pkl"), ("A/data.pkl", "a/data.pkl")])
+def test_an_archive_has_one_pickle_where_torch_looks_for_it(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
+        for name in ("version", *names):
+            archive.writestr(name if "/" in name else f"{names[0][0]}/{name}", b"\x80\x02}.")
+    with pytest.raises(CorruptWeightsError, match=r"[02] members are called [ab]/data\.pkl"):
+        read_tensors(tmp_path / "model.pth")
 
 
 def replace_program(path, old, new):
