@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.data import DATASETS, SegmentationDataset, load_dataset
-from segpipe.data.datasets.scanning import existing_folder
+from segpipe.data.datasets.places import existing_folder
 from segpipe.data.preparing.hosted import modelscope_data
 from segpipe.errors import DownloadError, InputError, ModelNotFoundError, OfflineError
 from segpipe.hub import read_settings

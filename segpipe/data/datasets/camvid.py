@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..labels import dataset_labels
 from .dataset import SegmentationDataset
 from .loading import DATASETS
-from .scanning import AnyPath, Layout, build_from_layouts, resolve_split
+from .places import AnyPath
+from .scanning import Layout, build_from_layouts, resolve_split
 
 _SPLITS = ("train", "val", "test")
 

@@ -26,8 +26,8 @@ from ..labels import UNNAMED, Color, build_color_table, build_label_set, open_la
 from .dataset import LabelReader, SegmentationDataset
 from .folder_layouts import find_inner, find_layouts
 from .loading import DATASETS
-from .places import find_below
-from .scanning import AnyPath, Layout, build_from_layouts, existing_folder, is_there
+from .places import AnyPath, existing_folder, find_below
+from .scanning import Layout, build_from_layouts, is_there
 from .splits import ALL, KNOWN
 
 logger = get_logger(__name__)

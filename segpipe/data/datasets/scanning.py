@@ -23,10 +23,8 @@ from ..picture_folders import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
 from .lists import Row, find_listed, has_labels, once_each, read_rows, select
 from .name_marks import Mark, apply_mark, find_marks, other_suffixes, tell_apart
-from .places import AnyPath, existing_folder, find_below, find_files, group_files, has_files, same_name, walk
+from .places import AnyPath, existing_folder, find_below, group_files, has_files, same_name, walk
 from .splits import canonical
-
-__all__ = ["AnyPath", "Layout", "build_from_layouts", "existing_folder", "find_files", "resolve_split"]
 
 logger = get_logger(__name__)
 
