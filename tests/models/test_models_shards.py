@@ -79,6 +79,21 @@ def test_shards_that_transformers_wrote_give_its_logits(tmp_path):
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
 
 
+@KINDS
+def test_a_model_with_shards_on_a_hub_loads(web_server, tmp_path, monkeypatch, network, index):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", web_server.url)
+    (tmp_path / "theirs").mkdir()
+    folder = hugging_face_folder(tmp_path / "theirs", network, index)
+    web_server.add_model("team/large", {path.name: path.read_bytes() for path in folder.iterdir()})
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(load_model("hf:team/large")(image), load_model(folder)(image))
+    assert sorted(found.kind for found in Hub().cached()) == ["converted", "downloaded"]
+
+
 def test_links_to_shards_are_followed_as_in_hugging_faces_cache(tmp_path, network):
     blobs, folder = tmp_path / "blobs", tmp_path / "snapshot"
     blobs.mkdir(), folder.mkdir()
