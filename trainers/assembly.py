@@ -159,9 +159,10 @@ def build_local_trainer(
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those arguments of `build_local_trainer` that are not the defaults."""
+    """Return those arguments of `build_local_trainer` that are not the defaults, without the task, which follows."""
     defaults = inspect.signature(build_local_trainer).parameters
-    return {name: value for name, value in arguments.items() if value is not defaults[name].default}
+    own = (name for name, value in arguments.items() if value is not defaults[name].default)
+    return {name: arguments[name] for name in own if name != "task"}
 
 
 def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:

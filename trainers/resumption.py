@@ -187,7 +187,8 @@ def _other_length_text(begun_with: Configuration, parts: TrainerParts, step: int
     lengths = f"was begun for {_length(begun_with, parts)} and is now to have {_length(parts.configuration, parts)}"
     text = f"{key}: the run in {parts.work_dir} {lengths}"
     if parts.max_steps < step:
-        return f"{text}, but it has done {step:,} steps already. Give it a length beyond them, or another work_dir."
+        other = advice.argument("work_dir", unused_folder(parts.work_dir))
+        return f"{text}, but it has done {step:,} steps already. Give a length beyond them, or begin another: {other}."
     return f"{text}.\n{longer_text(parts)}"
 
 
