@@ -143,8 +143,12 @@ def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> No
 def _unknown_key(key: str, path: tuple[Key, ...], known: list[str]) -> str:
     nearest = nearest_name(key, known)
     better = format_path((*path, nearest)) if nearest else find_path(key)
-    hint = f" Did you mean {better!r}?" if better else " Use one of these."
-    return f"{format_path((*path, key))}: there is no key {key!r} here; the keys here are {', '.join(known)}.{hint}"
+    if better:
+        return f"{format_path((*path, key))}: there is no key {key!r} here. Did you mean {better!r}?"
+    return (
+        f"{format_path((*path, key))}: there is no key {key!r} here; the keys here are {', '.join(known)}. Use one of "
+        "these."
+    )
 
 
 def _is_tag(document: dict[str, Any], path: tuple[Key, ...]) -> bool:
