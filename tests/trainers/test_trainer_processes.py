@@ -143,7 +143,7 @@ def test_a_work_directory_that_the_machines_do_not_share_stops_all_processes(sce
     assert first.startswith(f"The processes of the run see different checkpoints in {material[2] / 'few'}: process 0 ")
     assert second.partition(": ")[2] == first.partition(": ")[2]
     assert "process 0 that of step 6 (" in first
-    assert "process 1 none. work_dir must be on a disk that all machines share" in first
+    assert "process 1 none. It must be on a disk that all machines share" in first
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
