@@ -9,6 +9,7 @@ import pytest
 from dataset_material import NAMES, labels_of, put_image, put_label, put_text
 
 from segpipe.data import load_dataset
+from segpipe.data.datasets.lists import read_rows
 from segpipe.errors import InputError, MissingSplitError
 
 ROW = [[0, 1, 2]]
@@ -183,6 +184,8 @@ LINES = [
     "/SegNet/CamVid/images/x1.jpg /SegNet/CamVid/labels/y1.png",
     "x1.jpg y1.png",
     "images/x1 labels/y1",
+    "images/x1, labels/y1",
+    "images/x1,labels/y1",
     "images/X1.JPG labels/y1.PNG".replace("X1", "x1"),
     "images/x1.jpg labels/y1.png  # a good one",
 ]
@@ -196,6 +199,12 @@ def test_a_list_of_two_columns_pairs_what_it_names(tmp_path, line):
     dataset = load_dataset("folder", tmp_path, names=NAMES)
     assert [(Path(pair.image).name, Path(pair.label).name) for pair in dataset.pairs] == [
         ("x2.jpg", "y2.png"), ("x1.jpg", "y1.png")]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["a/b," * 2000 + " x", "/" * 8000 + " x", "a/ " * 2000, "a.png b.pngx" * 600])
+def test_a_line_of_any_signs_is_parsed_in_a_moment(tmp_path, line):
+    put_text(tmp_path, "list.txt", line)  # an expression with backtracking takes longer than anyone waits
+    assert len(read_rows(tmp_path / "list.txt")) == 1
 
 
 def test_a_list_may_have_titles_blanks_in_names_and_a_byte_order_mark(tmp_path):

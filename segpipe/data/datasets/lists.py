@@ -26,8 +26,6 @@ _ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))
 _ENDING = "|".join(re.escape(ending) for ending in sorted(_ENDINGS, key=len, reverse=True))
 _TWO_NAMES = re.compile(rf"(.*?(?:{_ENDING}))\s+(\S.*?(?:{_ENDING}))(?:\s.*)?", re.IGNORECASE)
 """Two names of files with blanks between; a name may hold blanks, too."""
-_TWO_PATHS = re.compile(r"(\S*[\\/]\S+)[\s,;]+(\S*[\\/]\S+)")
-"""Two paths without endings."""
 _QUOTES = "\"'"
 _LONGEST_LINE = 8192
 _CORRECT = "Correct the list, or add the files"
@@ -172,11 +170,24 @@ def _parse(line: str) -> Row:
         named = [field for field in _fields(line, separator) if _is_file_name(field)]
         if len(named) >= 2:
             return Row(named[0], named[1])
-    pattern = _TWO_NAMES if any(map(_is_file_name, line.split())) else _TWO_PATHS
-    match = pattern.fullmatch(line) if len(line) <= _LONGEST_LINE else None
-    if match is None:
+    names = _two_names(line) if any(map(_is_file_name, line.split())) else _two_paths(line)
+    if names is None:
         return Row(line.strip(_QUOTES), None)
-    return Row(match[1].strip(_QUOTES), match[2].strip(_QUOTES))
+    return Row(names[0].strip(_QUOTES), names[1].strip(_QUOTES))
+
+
+def _two_names(line: str) -> tuple[str, str] | None:
+    match = _TWO_NAMES.fullmatch(line) if len(line) <= _LONGEST_LINE else None
+    return None if match is None else (match[1], match[2])
+
+
+def _two_paths(line: str) -> tuple[str, str] | None:
+    """Return the two paths without endings that a line consists of, or None. A path may hold commas, too."""
+    for separator in (r"\s+", r"[\s,;]+"):
+        parts = re.split(separator, line)
+        if len(parts) == 2 and all(re.search(r"[\\/][^,;]", part) for part in parts):
+            return parts[0].rstrip(",;"), parts[1]
+    return None
 
 
 def _fields(line: str, separator: str) -> list[str]:
