@@ -102,11 +102,22 @@ def test_code_is_not_executed(tmp_path):
         Config.from_file(tmp_path / "c.py", trust_remote_code=True)
 
 
-def test_copies_and_pickles_are_independent(config):
+def test_copies_and_pickles_are_independent(tmp_path):
+    config = Config(DOCUMENT, "its text", tmp_path / "configuration.json")
     for other in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
         assert type(other) is Config
+        assert (other.text, other.filename) == ("its text", str(tmp_path / "configuration.json"))
         other.train.optimizer.lr = 9
         assert config.train.optimizer.lr == 0.1
+
+
+def test_a_plain_copy_has_the_same_members(config):
+    for other in (config.copy(), copy.copy(config), config.train.copy()):
+        assert type(other) in (Config, type(config.train))
+        assert other.get("train", other)["optimizer"] is config.train.optimizer
+        other["new"] = 1
+    assert "new" not in config
+    assert "new" not in config.train
 
 
 def test_it_shows_itself(config):

@@ -5,11 +5,11 @@ It takes any keys. What a run or a model is made of is `segpipe.Configuration`, 
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,9 @@ class ConfigDict(dict[str, Any]):
         return self[key]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ConfigDict:
-        copied = type(self)()
+        copied = self._empty()
         for key, value in self.items():
-            copied[key] = copy.deepcopy(value, memo)
+            copied[key] = deepcopy(value, memo)
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -74,11 +74,18 @@ class ConfigDict(dict[str, Any]):
 
     def copy(self) -> ConfigDict:
         """Return a copy whose members are the same objects."""
-        return copy.copy(self)
+        copied = self._empty()
+        dict.update(copied, self)
+        return copied
+
+    __copy__ = copy
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and tuples."""
         return {key: _plain(value) for key, value in self.items()}
+
+    def _empty(self) -> ConfigDict:
+        return ConfigDict()
 
 
 class Config(ConfigDict):
@@ -128,11 +135,11 @@ class Config(ConfigDict):
             raise ConfigurationError(f"The document cannot have the key {key!r}, which is an attribute. Rename it.")
         super().__setitem__(key, value)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "_source":  # of a copy
-            object.__setattr__(self, name, value)
-            return
-        super().__setattr__(name, value)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Config, (self.to_dict(), self.text, self.filename)
+
+    def _empty(self) -> Config:
+        return Config(None, self.text, self.filename)
 
     @property
     def filename(self) -> str:
