@@ -4,12 +4,13 @@ import logging
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from compat_material import coco_stuff_files, packed
 from hub_material import FAST
 
-from segpipe.compat.modelscope import DownloadMode, MsDataset
+from segpipe.compat.modelscope import DownloadMode, MsDataset, snapshot_download
 from segpipe.data.preparing import hosted
 from segpipe.errors import ModelNotFoundError, OfflineError, UnknownNameError
 
@@ -41,6 +42,17 @@ def test_it_is_fetched_once_and_again_when_a_script_says_so(modelscope):
     again = MsDataset.load(NAME, split="train", download_mode=DownloadMode.FORCE_REDOWNLOAD)
     assert len(again.open()) == 2
     assert len(modelscope.requests_for("FilePath=all.zip")) == 2
+
+
+def test_the_folder_of_a_data_set_is_in_the_cache_that_is_named_and_may_have_to_be_there(modelscope, tmp_path):
+    modelscope.data[NAME] = {"all.zip": packed(coco_stuff_files("x/y/"))}
+    place = {"repo_type": "dataset", "cache_dir": tmp_path / "other"}
+    with pytest.raises(OfflineError, match="would need a request"):
+        snapshot_download(NAME, local_files_only=True, **place)
+    assert modelscope.seen == []
+    folder = snapshot_download(NAME, **place)
+    assert Path(folder).is_relative_to(tmp_path / "other")
+    assert snapshot_download(NAME, local_files_only=True, **place) == folder
 
 
 @pytest.mark.parametrize("place", ["small_coco_stuff164k", "EasyCV/small_coco_stuff164k", "small-coco-stuff164k"])

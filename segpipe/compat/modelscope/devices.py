@@ -40,6 +40,17 @@ def create_device(device_name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def own_device(device_name: str | None) -> str | None:
+    """Return a device as segpipe names it: "cuda:1" for "gpu:1", the CPU for both where torch sees no GPU.
+
+    "cuda" for "gpu" leaves the number open. Names of other devices, and None, come back as they are.
+    """
+    if device_name is None or not device_name.lower().startswith(("gpu", "cuda")):
+        return device_name
+    chosen = create_device(device_name)
+    return str(chosen) if ":" in device_name else chosen.type
+
+
 @contextmanager
 def device_placement(framework: str = "pytorch", device_name: str = "gpu:0") -> Iterator[None]:
     """Make a device torch's current one inside the block. `framework` is there for ModelScope's signature."""

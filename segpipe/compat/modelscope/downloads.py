@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ def snapshot_download(
     name = model_id or repo_id
     if name is None:
         raise InputError("There is no model_id. Give owner/name.")
-    _say_ignored("snapshot_download", without_effect)
+    say_ignored("snapshot_download", without_effect)
     if repo_type == "dataset":
-        folder = modelscope_data(name, revision or "master")
+        offline = True if local_files_only else None
+        folder = modelscope_data(name, revision or "master", cache_dir=cache_dir, offline=offline)
     else:
         folder = _resolve(name, revision, cache_dir, local_files_only).path
     if local_dir is None:
@@ -78,7 +80,7 @@ def model_file_download(
     **without_effect: Any,
 ) -> str:
     """Return the path of one of the files that `snapshot_download` fetches."""
-    _say_ignored("model_file_download", without_effect)
+    say_ignored("model_file_download", without_effect)
     folder = snapshot_download(model_id, revision, cache_dir, local_dir=local_dir, local_files_only=local_files_only)
     path = Path(folder, file_path)
     if not os.path.isfile(path):
@@ -116,6 +118,13 @@ def get_logger(*_: Any, **__: Any) -> logging.Logger:
     return logging.getLogger("segpipe")
 
 
+def say_ignored(what: str, options: Mapping[str, Any]) -> None:
+    """Warn of those of ModelScope's options that were given to a function and have no effect."""
+    ignored = sorted(name for name, value in options.items() if value)
+    if ignored:
+        logger.warning("%s: %s has no effect in segpipe", what, ", ".join(ignored))
+
+
 class Model:
     """ModelScope's way to a model by name."""
 
@@ -127,7 +136,7 @@ class Model:
 
         The network is what `segpipe.load_model` gives.
         """
-        _say_ignored("Model.from_pretrained", without_effect)
+        say_ignored("Model.from_pretrained", without_effect)
         return Hub().resolve(model_name_or_path, revision)
 
 
@@ -135,7 +144,7 @@ class HubApi:
     """ModelScope's client, of which segpipe has `login` alone."""
 
     def __init__(self, *_: Any, **without_effect: Any) -> None:
-        _say_ignored("HubApi", without_effect)
+        say_ignored("HubApi", without_effect)
 
     def login(self, access_token: str | None = None, **_: Any) -> None:
         """Use a token from now on in this process, as MODELSCOPE_API_TOKEN does."""
@@ -151,9 +160,3 @@ class HubApi:
 
 def _resolve(name: str, revision: str | None, cache_dir: str | Path | None, local_files_only: bool) -> ModelFolder:
     return Hub(cache_dir, offline=True if local_files_only else None).resolve(name, revision)
-
-
-def _say_ignored(what: str, options: dict[str, Any]) -> None:
-    ignored = sorted(name for name, value in options.items() if value)
-    if ignored:
-        logger.warning("%s: %s has no effect in segpipe", what, ", ".join(ignored))

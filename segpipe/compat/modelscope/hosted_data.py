@@ -18,6 +18,7 @@ from segpipe.hub import read_settings
 from segpipe.log import get_logger
 
 from .constants import DEFAULT_DATASET_NAMESPACE, DEFAULT_DATASET_REVISION, DownloadMode, UnknownMemberError
+from .downloads import say_ignored
 
 logger = get_logger(__name__)
 
@@ -102,9 +103,7 @@ class MsDataset:
             DownloadError: it is nowhere on this disk, and ModelScope does not give it.
             InputError: what lies there is not a data set that segpipe knows, or does not have the split.
         """
-        ignored = sorted(name for name in WITHOUT_EFFECT & set(self.options) if self.options[name])
-        if ignored:
-            logger.warning("MsDataset: %s has no effect in segpipe", ", ".join(ignored))
+        say_ignored("MsDataset", {name: value for name, value in self.options.items() if name in WITHOUT_EFFECT})
         options = {name: value for name, value in self.options.items() if name not in _OWN}
         return _open_below(self._folder(), self._kind(), self.split or "train", options)
 

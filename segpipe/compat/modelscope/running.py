@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segpipe.hub import ModelFolder
-from segpipe.log import get_logger
 from segpipe.names import Tasks
 from segpipe.pipelines import Pipeline
 from segpipe.pipelines import pipeline as build_pipeline
 
-logger = get_logger(__name__)
+from .devices import own_device
+from .downloads import say_ignored
 
 # Arguments with which ModelScope finds, trusts and compiles code. segpipe runs no code from a model.
 WITHOUT_EFFECT = frozenset(
@@ -51,14 +49,12 @@ def pipeline(
 
     `device="gpu"` falls back to the CPU where there is no GPU, as it does there.
     """
-    ignored = sorted(name for name in WITHOUT_EFFECT & set(options) if options[name])
-    if ignored:
-        logger.warning("pipeline: %s has no effect in segpipe", ", ".join(ignored))
+    say_ignored("pipeline", {name: value for name, value in options.items() if name in WITHOUT_EFFECT})
     kept = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
     if pipeline_name is not None:
         kept["overrides"] = _with_type(kept.get("overrides", ()), pipeline_name)
     return build_pipeline(
-        task or Tasks.image_segmentation, model, revision=model_revision, device=_device(device), **kept
+        task or Tasks.image_segmentation, model, revision=model_revision, device=own_device(device), **kept
     )
 
 
@@ -66,9 +62,3 @@ def _with_type(overrides: Iterable[str] | Mapping[str, Any], name: str) -> list[
     if isinstance(overrides, Mapping):
         return {**overrides, "pipeline": {"type": name}}
     return [*overrides, f"pipeline={json.dumps({'type': name})}"]
-
-
-def _device(device: str | None) -> str | None:
-    """ "gpu:1" where torch sees GPUs; without any, the CPU."""
-    is_gpu = device is not None and device.lower().startswith(("gpu", "cuda"))
-    return "cpu" if is_gpu and not torch.cuda.is_available() else device

@@ -24,8 +24,9 @@ from segpipe.trainers.run_configuration import with_published_recipe
 from segpipe.trainers.trainer import Trainer
 
 from .constants import Trainers
+from .devices import own_device
 from .documents import Config
-from .downloads import configuration_of
+from .downloads import configuration_of, say_ignored
 from .keys import is_foreign, own_changes
 
 logger = get_logger(__name__)
@@ -133,7 +134,7 @@ def build_trainer(
         chosen["cfg_options"] = own_changes({**changes, **options})
     elif changes:
         raise InputError("cfg_options is a list here, beside other changes. Give it as a dict of keys and values.")
-    if str(chosen.get("device") or "").lower().startswith(("gpu", "cuda")):
+    if chosen.get("device") is not None:
         chosen["device"] = _device(str(chosen["device"]))
     built = build_own_trainer(name, chosen)
     return ModelScopeTrainer(built) if isinstance(built, Trainer) else built
@@ -175,9 +176,7 @@ def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
         value = arguments.pop(name, None)
         if value is not None and any(part is not None for part in (value if isinstance(value, tuple) else (value,))):
             raise InputError(f"build_trainer: {name} cannot be given to segpipe; {instead}.")
-    ignored = sorted(name for name in WITHOUT_EFFECT & set(arguments) if arguments[name] is not None)
-    if ignored:
-        logger.warning("build_trainer: %s has no effect in segpipe", ", ".join(ignored))
+    say_ignored("build_trainer", {name: value for name, value in arguments.items() if name in WITHOUT_EFFECT})
     return {name: value for name, value in arguments.items() if name not in WITHOUT_EFFECT}
 
 
@@ -232,11 +231,9 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str 
 
 
 def _device(device: str) -> str | None:
-    """The GPU that is named; that of this process for "gpu" alone, and the CPU where there is none."""
-    from .devices import create_device
-
-    chosen = create_device(device)
-    return None if chosen.type == "cuda" and ":" not in device else str(chosen)
+    """The device that is named, or None, which is the GPU of this process, for "gpu" alone."""
+    chosen = own_device(device)
+    return None if chosen == "cuda" else chosen
 
 
 def _apply_checkpoint(trainer: Trainer, path: Path) -> None:

@@ -32,7 +32,14 @@ _DATA = (*ARCHIVES, *_TEXTS, *PICTURE_SUFFIXES)
 _PACKING = ".packing"
 
 
-def modelscope_data(name: str, revision: str = "master", *, refresh: bool = False) -> Path:
+def modelscope_data(
+    name: str,
+    revision: str = "master",
+    *,
+    refresh: bool = False,
+    cache_dir: str | Path | None = None,
+    offline: bool | None = None,
+) -> Path:
     """Return the folder of a data set on ModelScope. It is fetched once, and used without a request from then on.
 
     Archives are unpacked: what is in them lies where they lay, in a folder of the archive's name where they hold no
@@ -42,6 +49,8 @@ def modelscope_data(name: str, revision: str = "master", *, refresh: bool = Fals
         name: owner/name.
         revision: branch or tag.
         refresh: fetch it again.
+        cache_dir: see `segpipe.hub.Hub`.
+        offline: see `segpipe.hub.Hub`.
 
     Raises:
         ModelNotFoundError: there is no such data set, or it holds nothing that is data.
@@ -54,7 +63,7 @@ def modelscope_data(name: str, revision: str = "master", *, refresh: bool = Fals
         )
     check_model_name(name)
     check_revision(revision)
-    settings = read_settings()
+    settings = read_settings(cache_dir, offline)
     credentials = modelscope_credentials(settings.modelscope_token)
     source = ModelScopeDataSource(name, settings.modelscope_endpoint, credentials)
     cache = Cache(settings.home)
