@@ -19,8 +19,8 @@ from ..faults import Fault
 from ..findings import Finding
 from ..label_files import LABEL_SUFFIXES
 from ..picture_folders import PICTURE_SUFFIXES
-from .named_files import NamedFiles, list_files
-from .places import normalize_name
+from .named_files import NamedFiles
+from .places import list_files, normalize_name
 
 _ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))
 _ENDING = "|".join(re.escape(ending) for ending in sorted(_ENDINGS, key=len, reverse=True))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
-
-from .places import walk
 
 _MOST_PARTS = 16
 """Folders in front of these say nothing more about where a file lies."""
@@ -36,7 +32,7 @@ class NamedFiles:
     """
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        """Take the files as `list_files` lists them."""
+        """Take the files as `places.list_files` lists them."""
         self._files = files
 
     def find(self, name: str) -> str | None:
@@ -79,30 +75,6 @@ class NamedFiles:
         whole = [file for key in after for file in self._by_parts[key]]
         shorter = (self._by_parts.get(wanted[:count], []) for count in range(len(wanted) - 1, 0, -1))
         return whole or next(filter(None, shorter), [])
-
-
-def list_files(
-    folder: Path, endings: Sequence[str], *, is_other: Callable[[str], bool] = lambda name: False
-) -> dict[str, str]:
-    """Return the files whose names have one of the endings, in any case: path below the folder → path, sorted.
-
-    Sub-folders are searched, hidden files are not listed.
-
-    Args:
-        folder: where to look.
-        endings: such as .jpg.
-        is_other: says of the name of a sub-folder that it belongs to something else.
-    """
-    lowered = tuple(ending.lower() for ending in endings)
-    found: dict[str, str] = {}
-    for parent, folders, files in walk(folder):
-        folders[:] = [name for name in folders if not is_other(name)]
-        below = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        for name in files:
-            if name.lower().endswith(lowered) and not name.startswith("."):
-                found[f"{prefix}{name}"] = os.path.join(parent, name)
-    return dict(sorted(found.items()))
 
 
 def _spellings(name: str) -> Iterator[Parts]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from segpipe.errors import InputError
@@ -59,23 +59,29 @@ def has_files(folder: Path, endings: Sequence[str]) -> bool:
     return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
 
 
-def group_files(folder: Path, endings: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files with one of the endings, in any case, by their path below the folder without the ending.
+def list_files(
+    folder: Path, endings: Sequence[str], *, is_other: Callable[[str], bool] = lambda name: False
+) -> dict[str, str]:
+    """Return the files whose names have one of the endings, in any case: path below the folder → path, sorted.
 
-    Names are normalised (NFC), since one file system keeps "é" as one letter and another as two. Sorted, with
-    sub-folders, without hidden files.
+    Sub-folders are searched, hidden files are not listed.
+
+    Args:
+        folder: where to look.
+        endings: such as .jpg.
+        is_other: says of the name of a sub-folder that it belongs to something else.
     """
-    lowered = [ending.lower() for ending in endings]
+    return dict(sorted((below, path) for below, _, path in _matching(folder, endings, is_other)))
+
+
+def group_files(folder: Path, endings: Sequence[str]) -> dict[str, list[str]]:
+    """Return what `list_files` does by path without the ending, which several files may share, such as a.jpg and a.png.
+
+    Names are normalised (NFC), since one file system keeps "é" as one letter and another as two.
+    """
     found: dict[str, list[str]] = {}
-    for parent, _, files in walk(folder):
-        below = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        for name in sorted(files):
-            low = name.lower()
-            ending = next((ending for ending in lowered if low.endswith(ending)), None)
-            if ending is not None and not name.startswith("."):
-                key = normalize_name(f"{prefix}{name[: -len(ending)]}")
-                found.setdefault(key, []).append(os.path.join(parent, name))
+    for below, ending, path in _matching(folder, endings):
+        found.setdefault(normalize_name(below[: -len(ending)]), []).append(path)
     return dict(sorted(found.items()))
 
 
@@ -96,6 +102,22 @@ def same_name(paths: Sequence[str]) -> str:
 def normalize_name(name: str) -> str:
     """Return a name in which each letter with its accents is one character (NFC)."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _matching(
+    folder: Path, endings: Sequence[str], is_other: Callable[[str], bool] = lambda name: False
+) -> Iterator[tuple[str, str, str]]:
+    """Yield path below the folder, ending and path of each file whose name has one of the endings."""
+    lowered = [ending.lower() for ending in endings]
+    for parent, folders, files in walk(folder):
+        folders[:] = [name for name in folders if not is_other(name)]
+        below = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        for name in sorted(files):
+            low = name.lower()
+            ending = next((ending for ending in lowered if low.endswith(ending)), None)
+            if ending is not None and not name.startswith("."):
+                yield f"{prefix}{name}", ending, os.path.join(parent, name)
 
 
 def _child(folder: Path, name: str) -> Path:
