@@ -28,7 +28,7 @@ def trained_model(folder: Path) -> Path:
     if os.path.isfile(folder / MODEL / "configuration.json"):
         _say_once(folder)
         return folder / MODEL
-    if os.path.isfile(folder / "configuration.json"):
+    if any(os.path.isfile(folder / name) for name in ("configuration.json", "config.json")):
         return folder
     raise ModelFolderError(_unfinished_text(folder))
 
