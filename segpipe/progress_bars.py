@@ -110,10 +110,10 @@ def is_watched() -> bool:
 
 
 def is_notebook() -> bool:
-    """Whether a Jupyter kernel runs this process."""
+    """Whether a kernel runs this code, which shows images and bars; a terminal's IPython does not."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = get_ipython() if get_ipython else None
-    return "IPKernelApp" in (getattr(shell, "config", None) or {})
+    return getattr(shell, "kernel", None) is not None
 
 
 def new_bar(**options: Any) -> Any:

@@ -145,7 +145,7 @@ def test_nobody_who_reads_any_more_does_not_end_the_work(monkeypatch, clock):
 def test_a_notebook_has_a_bar_and_its_lines_on_stdout(monkeypatch, capsys):
     """Its stderr is not a terminal, and is shown as if something were wrong."""
     stderr = use_stderr(monkeypatch, io.StringIO())
-    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    shell = SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell, version_info=(9, 0)))
     assert progress_bars.is_watched()
     with ProgressBar("train", 4, "steps") as bar:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image, ImageShow
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.names import html_text
+from segpipe.progress_bars import is_notebook
 
 from .writing import encode_picture
 
@@ -58,7 +58,7 @@ def show_image(pixels: np.ndarray) -> None:
         InputError: there is neither.
     """
     image = Image.fromarray(pixels)
-    if _is_notebook():
+    if is_notebook():
         from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
 
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
@@ -75,10 +75,3 @@ def _swatch(color: tuple[int, int, int] | None) -> str:
         f"<span style='display:inline-block;width:1em;height:1em;border-radius:.2em;"
         f"background:rgb({red},{green},{blue})'></span>"
     )
-
-
-def _is_notebook() -> bool:
-    """Whether a kernel runs this code, which shows images; a terminal's IPython does not."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
