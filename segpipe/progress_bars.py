@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 import weakref
@@ -23,6 +24,8 @@ SHORTEST, LONGEST = 10.0, 300.0
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}{postfix}]"
 _UNSEEN = (logging.FileHandler, logging.NullHandler)
 _bars: weakref.WeakSet[Any] = weakref.WeakSet()
+_LOCK = threading.RLock()
+"""Of the set, which one thread must not change while another one reads it. A signal may come in between."""
 
 
 class ProgressBar:
@@ -128,7 +131,8 @@ def new_bar(**options: Any) -> Any:
     find_size = getattr(bar, "dynamic_ncols", None)
     if callable(find_size):
         bar.dynamic_ncols = lambda stream: _with_room(*find_size(stream))
-    _bars.add(bar)
+    with _LOCK:
+        _bars.add(bar)
     return bar
 
 
@@ -146,7 +150,9 @@ def tell(source: logging.Logger, text: str, *, is_shown: bool = True) -> None:
 
 def clear_bars() -> None:
     """Empty the lines of all bars, which draw themselves again below what is printed next."""
-    for bar in list(_bars):
+    with _LOCK:
+        bars = list(_bars)
+    for bar in bars:
         if not bar.disable:
             with suppress(OSError, ValueError):
                 bar.clear()

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -154,6 +155,27 @@ def test_a_notebook_has_a_bar_and_its_lines_on_stdout(monkeypatch, capsys):
     assert "Step 1/4: mIoU 50.00 %" in capsys.readouterr().out
     assert "Step 1/4" not in stderr.getvalue()
     assert "train:" in stderr.getvalue()
+
+
+def test_a_message_may_come_while_another_thread_begins_bars(monkeypatch):
+    use_stderr(monkeypatch, io.StringIO())
+    is_over = threading.Event()
+
+    def begin_bars():
+        while not is_over.is_set():
+            progress_bars.new_bar(total=1, file=io.StringIO()).close()
+
+    thread = threading.Thread(target=begin_bars)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(30_000):
+            progress_bars.clear_bars()
+    finally:
+        sys.setswitchinterval(before)
+        is_over.set()
+        thread.join()
 
 
 def test_escape_sequences_are_shown_as_such(monkeypatch):
