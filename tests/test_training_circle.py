@@ -111,6 +111,7 @@ def assert_equal_maps(first, second):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_leaves_is_what_somebody_elsewhere_predicts_with(tmp_path, camvid, monkeypatch, capsys):
     in_peace = train(tmp_path, camvid, "whole")
     log = tmp_path / "killed" / "log.jsonl"

@@ -156,6 +156,7 @@ def test_a_run_that_is_told_to_stop_says_how_it_goes_on(arguments, tmp_path):
     assert "To go on, run the same command again" in error
 
 
+@pytest.mark.slow
 def test_under_torchrun_one_process_speaks(arguments):
     processes = [start(arguments, rank=rank, ranks=2) for rank in range(2)]
     said = [process.communicate(timeout=120) for process in processes]

@@ -79,6 +79,7 @@ def test_the_owners_training_script(modelscope, recipe, tmp_path):
     assert result.label_map.shape == (70, 90)
 
 
+@pytest.mark.slow
 def test_the_documented_training_script(modelscope, recipe, tmp_path, capsys, caplog):
     """Its learning rate is 0, so that it ends with the weights of its checkpoint."""
     run(DOCUMENTED_TRAINING)

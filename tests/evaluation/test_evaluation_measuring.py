@@ -54,7 +54,7 @@ def network():
 
 
 def test_scores_are_those_of_the_pipelines_label_maps():
-    scenes, segment, matrix = Scenes(), pipeline("image-segmentation", MODEL), ConfusionMatrix(11, LABELS.ignore_index)
+    scenes, segment, matrix = Scenes(3), pipeline("image-segmentation", MODEL), ConfusionMatrix(11, LABELS.ignore_index)
     for index in range(len(scenes)):
         matrix.update(prediction=segment(scenes[index].image).label_map, label=scenes[index].label)
     scores = evaluate(MODEL, scenes)
@@ -65,8 +65,8 @@ def test_scores_are_those_of_the_pipelines_label_maps():
 
 def test_a_network_is_seen_with_the_configuration_that_is_given(network):
     configuration = load_preset(MODEL)
-    scores = evaluate(network, Scenes(), configuration=configuration)
-    assert scores.to_dict() == evaluate(MODEL, Scenes()).to_dict()
+    scores = evaluate(network, Scenes(2), configuration=configuration)
+    assert scores.to_dict() == evaluate(MODEL, Scenes(2)).to_dict()
     other = PreprocessorConfig(resize=ShortSideResize(size=96))
     plain, resized = {}, {}
     evaluate(network, Scenes(2), on_picture=plain.__setitem__)

@@ -119,6 +119,7 @@ class _Stop(Callback):
             raise RuntimeError("stop")
 
 
+@pytest.mark.slow
 def test_two_processes_mix_and_learn_as_one(classifier_recipe, shapes_root, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

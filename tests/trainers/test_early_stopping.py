@@ -103,6 +103,7 @@ def test_a_resumed_run_goes_on_counting(recipe, data_root, tmp_path, method):
     assert (last.progress.step, last.progress.worse_evaluations) == (4, 3)
 
 
+@pytest.mark.slow
 def test_all_processes_end_together(recipe, data_root, tmp_path):
     options = {**EARLY, "train.max_steps": 40, "train.activation_checkpointing": True}
     said = train_in_processes(recipe, data_root, tmp_path / "run", options, ranks=2)

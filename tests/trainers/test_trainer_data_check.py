@@ -145,6 +145,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_run_stop_with_the_same_error(recipe, data_root, tmp_path):
     put_labels(data_root, lambda label: label + 8)
     said = run_in_processes(PROCESSES, [str(recipe), str(data_root), str(tmp_path / "run")], ranks=2)
