@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -21,7 +21,7 @@ _MOST_FOLDERS = 8
 """Folders above an image that the name of its outputs may have."""
 
 
-def output_names(sources: Sequence[str], endings: Sequence[str]) -> list[str]:
+def output_names(sources: Sequence[str], endings: Sequence[str], *, taken: Collection[str] = ()) -> list[str]:
     """Return what the outputs of each source begin with; an ending such as "-overlay.png" follows.
 
     An image's outputs have its stem: street.jpg gives "street". Where several sources have one stem, theirs are the
@@ -33,6 +33,7 @@ def output_names(sources: Sequence[str], endings: Sequence[str]) -> list[str]:
     Args:
         sources: paths, URLs and other strings that are read as images.
         endings: what is appended to a name; the longest counts.
+        taken: names of the outputs of other images, from earlier commands.
     """
     room = LONGEST_NAME - max(len(ending.encode()) for ending in endings)
     paths = [_path_of(source, index) for index, source in enumerate(sources)]
@@ -40,11 +41,15 @@ def output_names(sources: Sequence[str], endings: Sequence[str]) -> list[str]:
     groups: defaultdict[str, dict[str, PurePosixPath]] = defaultdict(dict)
     for key, path in zip(keys, paths, strict=True):
         groups[_folded(path.stem)].setdefault(key, path)
-    taken = {stem for stem, members in groups.items() if len(members) == 1}
+    earlier = set(map(_folded, taken))
+    used = earlier | {stem for stem, members in groups.items() if len(members) == 1}
     names: dict[str, str] = {}
-    for members in groups.values():
-        names.update(zip(members, _told_apart([*members.values()], taken, room), strict=True))
-    return _numbered([names[key] for key in keys], room)
+    for stem, members in groups.items():
+        paths = [*members.values()]
+        is_alone = len(paths) == 1 and stem not in earlier
+        chosen = [_fitted(paths[0].stem, room)] if is_alone else _told_apart(paths, used, room)
+        names.update(zip(members, chosen, strict=True))
+    return _numbered([names[key] for key in keys], room, earlier)
 
 
 def _path_of(source: str, index: int) -> PurePosixPath:
@@ -73,8 +78,6 @@ def _is_letter(letter: str) -> bool:
 
 def _told_apart(paths: Sequence[PurePosixPath], taken: set[str], room: int) -> list[str]:
     """Return the first form of the names in which they differ from one another and from those taken, and take them."""
-    if len(paths) == 1:
-        return [_fitted(paths[0].stem, room)]
     for names in _forms(paths):
         fitted = [_fitted(name, room) for name in names]
         folded = {_folded(name) for name in fitted}
@@ -92,10 +95,10 @@ def _forms(paths: Sequence[PurePosixPath]) -> Iterator[list[str]]:
         yield ["-".join([*above, path.name]) for above, path in zip(folders, paths, strict=True)]
 
 
-def _numbered(names: Sequence[str], room: int) -> list[str]:
+def _numbered(names: Sequence[str], room: int, earlier: Collection[str]) -> list[str]:
     """Return the names with a number after each that was there before, none of them another one's own name."""
-    taken = {_folded(name) for name in names}
-    counts: defaultdict[str, int] = defaultdict(int)
+    taken = {*earlier, *map(_folded, names)}
+    counts = defaultdict(int, dict.fromkeys(earlier, 1))
     numbered = []
     for name in names:
         chosen, key = name, _folded(name)

@@ -16,12 +16,10 @@ from segpipe.errors import InputError, SegpipeError
 
 from .drawing import style_of
 from .output_names import output_names
-from .results_index import ResultsIndex
+from .results_index import ENDINGS, ResultsIndex, names_taken
 
 if TYPE_CHECKING:
     from segpipe.pipelines import Failure, Segmentation
-
-_ENDINGS = {"overlay": "-overlay.png", "label_map": "-label-map.png"}
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,15 @@ class Outputs:
     def __init__(self, sources: Sequence[str], options: argparse.Namespace) -> None:
         self._folder: Path = options.output
         self._style = style_of(options)
+        self._stops_at_an_error = options.on_error == "raise"
         has_overlay = options.jsonl is None or bool(self._style) if options.overlay is None else options.overlay
         wanted = {"overlay": has_overlay, "label_map": options.label_maps}
         self._kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
         self._sources = [describe_source(source, index) for index, source in enumerate(sources)]
         self._index: ResultsIndex | None = None
         self._stack = ExitStack()
-        self.names = output_names(sources, [*_ENDINGS.values()])
+        taken = names_taken(self._folder, self._sources) if self._kinds else ()
+        self.names = output_names(sources, [*ENDINGS.values()], taken=taken)
         """What the files of each image begin with."""
         self._check(sources)
 
@@ -68,6 +68,8 @@ class Outputs:
         written = outcome if isinstance(outcome, Failure) else self._write_files(outcome, name)
         if self._index is None:
             return written
+        if isinstance(written, Failure) and self._stops_at_an_error:
+            return written  # the command's error says it
         if isinstance(written, Failure):
             self._index.add(written.source, error=str(written.error))
         else:
@@ -99,7 +101,7 @@ class Outputs:
         return Written(result, {kind: str(path) for kind, path in paths.items()})
 
     def _paths(self, name: str) -> dict[str, Path]:
-        return {kind: self._folder / f"{name}{_ENDINGS[kind]}" for kind in self._kinds}
+        return {kind: self._folder / f"{name}{ENDINGS[kind]}" for kind in self._kinds}
 
     def _check(self, sources: Sequence[str]) -> None:
         inputs = {os.path.realpath(source) for source in sources if len(source) < LONGEST_PATH and "\0" not in source}

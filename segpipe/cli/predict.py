@@ -63,7 +63,7 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("segpipe-results"),
         metavar="DIR",
-        help="for the files and results.csv, their index; default: segpipe-results",
+        help="for the files and results.csv, their index, which keeps earlier rows; default: segpipe-results",
     )
     parser.add_argument(
         "--overlay",
@@ -86,8 +86,8 @@ def run(options: argparse.Namespace) -> int:
     from .outputs import Outputs
 
     sources = gather_sources(options.inputs, sys.stdin, recursive=options.recursive, output=options.output)
-    outputs = Outputs(sources, options)
     options.on_error = options.on_error or ("raise" if is_one_image(options.inputs) else REPORT)
+    outputs = Outputs(sources, options)
     options.model = options.model or _bundled_model(options.quiet)
     folder = Hub().resolve(options.model, options.revision)
     if folder.configuration.task == Tasks.image_classification:

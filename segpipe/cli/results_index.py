@@ -19,7 +19,9 @@ from segpipe.names import printable_line
 from .printing import printable_json
 
 NAME = "results.csv"
-COLUMNS = ("source", "overlay", "label_map", "height", "width", "shares", "error")
+ENDINGS = {"overlay": "-overlay.png", "label_map": "-label-map.png"}
+"""The columns that name files → how these names end."""
+COLUMNS = ("source", *ENDINGS, "height", "width", "shares", "error")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
@@ -27,7 +29,8 @@ class ResultsIndex:
     """The index of an output folder, a row for each image, written as the images come.
 
     Each row is written at once and before the next image is taken, so that an end at any time loses none, and several
-    commands may write into one folder. An index that is there already keeps its rows about other images.
+    commands may write into one folder. An index that is there already keeps its rows about other images, and of the
+    same images the files that are not written anew.
 
     Args:
         folder: the output folder; it is made.
@@ -39,6 +42,7 @@ class ResultsIndex:
 
     def __init__(self, folder: Path, sources: Collection[str]) -> None:
         self.path = folder / NAME
+        self._earlier: dict[str, Sequence[str]] = {}
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise InputError(f"--output {folder} is not a folder; one is needed for the results. Give another name.")
         try:
@@ -66,7 +70,10 @@ class ResultsIndex:
             shares: of the classes; the row has them as JSON, the largest first.
             error: why there are no files.
         """
-        names = [os.path.basename((files or {}).get(column, "")) for column in ("overlay", "label_map")]
+        names = [os.path.basename((files or {}).get(column, "")) for column in ENDINGS]
+        if files is not None:
+            earlier = self._earlier.get(_cell(source), names)
+            names = [new or old for new, old in zip(names, earlier, strict=True)]
         sides = [str(side) for side in size or ("", "")]
         row = [source, *names, *sides, "" if shares is None else _format_shares(shares), error]
         try:
@@ -91,6 +98,7 @@ class ResultsIndex:
         """Let the file have a header, whole rows, and none about the images to come."""
         rows = list(_read_rows(self.path))
         kept = [row for row in rows[1:] if row[0] not in replaced]
+        self._earlier = {row[0]: self._present(row) for row in rows[1:] if row[0] in replaced}
         if rows and len(kept) == len(rows) - 1 and _ends_in_a_row(self.path):
             return  # nobody else's rows are touched
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
@@ -101,11 +109,32 @@ class ResultsIndex:
         finally:
             partial.unlink(missing_ok=True)
 
+    def _present(self, row: Sequence[str]) -> list[str]:
+        """Return the names of a row's files, "" for those that are gone."""
+        names = [os.path.basename(name) for name in row[1 : 1 + len(ENDINGS)]]
+        return [name if name and os.path.isfile(self.path.parent / name) else "" for name in names]
+
     def _unwritable(self, error: OSError) -> InputError:
         reason = error.strerror or str(error)
         return InputError(
             f"{self.path} cannot be written: {reason}. Free some space there, or choose another --output."
         )
+
+
+def names_taken(folder: Path, sources: Collection[str]) -> set[str]:
+    """Return what the outputs of other images begin with, by the index of a folder.
+
+    Args:
+        folder: the output folder; it need not be there.
+        sources: the images to come, as their rows will name them.
+
+    Raises:
+        InputError: another file has the index's name.
+    """
+    coming = {_cell(source) for source in sources}
+    others = (row for row in _read_rows(folder / NAME) if row[0] not in coming)
+    files = ((name, ending) for row in others for name, ending in zip(row[1:], ENDINGS.values(), strict=False))
+    return {name.removesuffix(ending) for name, ending in files if name.endswith(ending)}
 
 
 def _format_shares(shares: Mapping[str, float]) -> str:

@@ -64,7 +64,9 @@ def read_source(
         ImageDecodeError, ImageTooLargeError, InputError: see `read_image`.
     """
     if is_many(source):
-        raise InputError(f"{_shown(source)} is several pictures; one is needed. Read them with iterate_sources.")
+        raise InputError(
+            f"{_shown(source)} is several images; one is needed. Give a folder or a pattern by itself, not in a list."
+        )
     if isinstance(source, os.PathLike) and not os.path.exists(source):
         raise _unknown_text(os.fsdecode(source))
     read = partial(read_image, max_pixels=max_pixels, max_bytes=max_bytes, alpha=alpha, bit_depth=bit_depth)

@@ -54,6 +54,12 @@ def test_names_say_which_image(sources, expected):
     assert names(*sources) == expected
 
 
+def test_names_of_earlier_commands_are_not_given_again():
+    assert output_names(["b/x.png", "y.png"], ENDINGS, taken=["X"]) == ["x.png", "y"]
+    assert output_names(["b/x.png", "b/x.png"], ENDINGS, taken=["x", "x.png"]) == ["b-x", "b-x-2"]
+    assert output_names(["x.png"], ENDINGS, taken=["x", "x.png"]) == ["x.png-2"]
+
+
 def test_names_that_a_mac_takes_for_one_differ():
     one, other = unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.png")
     assert len({unicodedata.normalize("NFC", name) for name in names(one, other)}) == 2
@@ -196,3 +202,23 @@ def test_skipping_covers_writing(tmp_path, street, capsys, monkeypatch):
     assert tuple(drawn) == COLUMNS
     assert main(["predict", "bad.png", "--model", MODEL, "--output", "out"]) == 1
     assert capsys.readouterr().err.startswith("segpipe: out/bad-overlay.png cannot be written")
+
+
+def test_a_later_command_writes_over_no_other_images_files(street, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "street.png").write_bytes(street.read_bytes())
+    for image in ("street.png", "a/street.png", "street.png"):
+        assert main(["predict", image, "--model", MODEL, "--quiet"]) == 0
+    assert main(["predict", "street.png", "--model", MODEL, "--quiet", "--label-maps", "--no-overlay"]) == 0
+    rows = {row["source"]: (row["overlay"], row["label_map"]) for row in rows_of("segpipe-results/results.csv")}
+    assert rows == {
+        "a/street.png": ("street.png-overlay.png", ""),
+        "street.png": ("street-overlay.png", "street-label-map.png"),
+    }
+    written = {path.name for path in (tmp_path / "segpipe-results").iterdir()}
+    assert written == {"results.csv", *(name for row in rows.values() for name in row if name)}
+
+
+def test_what_is_no_image_at_all_has_no_row(street):
+    assert main(["predict", "stret.png", "--model", MODEL]) == 1
+    assert rows_of("segpipe-results/results.csv") == []

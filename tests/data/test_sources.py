@@ -142,7 +142,7 @@ def test_folders_give_their_pictures_sorted_and_not_deeper(folder):
         str(folder / "b.png"),
         str(folder / "deep" / "c.png"),
     ]
-    with pytest.raises(InputError, match="is several pictures"):
+    with pytest.raises(InputError, match="is several images"):
         read_source(folder)
 
 
