@@ -81,6 +81,18 @@ def test_each_module_begins_with_a_sentence():
         assert text, f"{path} has no docstring"
 
 
+def test_a_text_that_holds_a_call_is_formatted():
+    """Without its f, a part of a message would show the code of the call."""
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and re.search(r"\{\w+(\.\w+)*\(", str(node.value))
+        ]
+        assert not calls, f"{path}:{calls[0]} has a text with a call in braces, which is not formatted"
+
+
 @pytest.mark.parametrize("package", [path.parent for path in FILES if path.name == "__init__.py"], ids=lambda p: p.name)
 def test_no_submodule_hides_a_function_of_its_package(package):
     """Importing a submodule sets it on its package, over a function of the same name."""

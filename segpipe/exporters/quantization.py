@@ -136,7 +136,7 @@ def measure_agreement(
         raise NumericalError(
             f"Only {seen.share:.1%} of the cells of the logits' grid keep their class in int8, on the pictures of the "
             f"calibration; {MIN_AGREEMENT:.0%} is what a sound file keeps. Nothing was kept. "
-            "Calibrate with more pictures like those to come, or give {advice.argument('dtype', 'float32')}."
+            f"Calibrate with more images like those to come, or give {advice.argument('dtype', 'float32')}."
         )
     others = _compare(exported, see_pictures(network, calibration.others, calibration))
     has_others = bool(calibration.others)
