@@ -83,7 +83,8 @@ def read_named_values(value: Any, what: str = "names") -> dict[int, str]:
     if isinstance(value, os.PathLike) or (isinstance(value, str) and _is_file(value)):
         value = _read_file(Path(os.path.expanduser(value)), what)
     elif isinstance(value, str):
-        value = split_words(value)
+        parsed = parse_value(value)
+        value = parsed if isinstance(parsed, list | dict) else split_words(value)
     if isinstance(value, Mapping):
         value = value.get("names", value)
     if isinstance(value, Mapping):

@@ -88,6 +88,13 @@ def test_a_single_text_is_one_name():
     assert read_class_names(["wall, brick", "sky"]) == ("wall, brick", "sky")
 
 
+@pytest.mark.parametrize(
+    "text", ['["wall, brick", "sky"]', "['wall, brick', 'sky']", '{"0": "wall, brick", "1": "sky"}']
+)
+def test_a_list_that_is_written_as_a_text_keeps_the_commas_in_its_names(text):
+    assert read_class_names(text) == ("wall, brick", "sky")
+
+
 def test_a_mapping_of_values_gives_them():
     assert read_named_values({255: "fire", 0: "background"}) == {0: "background", 255: "fire"}
     with pytest.raises(InputError, match=r"names numbers the classes 0, 255, and not 0, 1"):
