@@ -159,8 +159,8 @@ def test_a_split_file_counts_instead(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\nz\n", "names 1 pictures that are not there: z. Names are like 'a'"),
-        ("a\nb\na\n", "names 1 pictures twice: a"),
+        ("a\nz\n", "names 1 images that are not there: z. Names are like 'a'"),
+        ("a\nb\na\n", "names 1 images twice: a"),
         ("a\na.jpg\n", "with and without its ending"),
         ("\n", "is empty"),
     ],
@@ -218,7 +218,7 @@ def test_labels_whose_picture_is_of_another_format_are_told_of(tmp_path, caplog)
 def test_missing_labels_are_listed(tmp_path):
     put_mixed_folder(tmp_path)
     (tmp_path / "labels/b.png").unlink()
-    with pytest.raises(InputError, match=r"1 of 3 pictures in .* have no label: b\. .*labels.b\.png"):
+    with pytest.raises(InputError, match=r"1 of 3 images in .* have no label: b\. .*labels.b\.png"):
         load_dataset("folder", tmp_path, "all", names=NAMES)
 
 
@@ -244,7 +244,7 @@ def test_an_empty_root_says_what_was_looked_for(tmp_path):
     message = str(caught.value)
     assert "images/training (no files *.jpg)" in message
     assert "ADEChallengeData2016/images/training (no such folder)" in message
-    assert "Right would be pictures in images/training (*.jpg) and labels in annotations/training (*.png)" in message
+    assert "Right would be images in images/training (*.jpg) and labels in annotations/training (*.png)" in message
 
 
 def test_a_root_that_is_no_folder_is_named(tmp_path):

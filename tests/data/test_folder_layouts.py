@@ -130,7 +130,7 @@ def test_a_suffix_tells_masks_from_images_in_one_folder(tmp_path):
 def test_a_missing_mask_is_named_as_it_should_be(tmp_path):
     put_pairs(tmp_path, [(f"images/train/{name}.jpg", f"labels/train/{name}_mask.png") for name in "abc"])
     (tmp_path / "labels/train/b_mask.png").unlink()
-    with pytest.raises(InputError, match=r"1 of 3 pictures in .* have no label: b\. .*labels/train/b_mask\.png"):
+    with pytest.raises(InputError, match=r"1 of 3 images in .* have no label: b\. .*labels/train/b_mask\.png"):
         load_dataset("folder", tmp_path, names=NAMES)
 
 
@@ -227,7 +227,7 @@ def test_a_list_of_one_column_names_images_in_any_usual_way(tmp_path, line):
     [
         ("images/a.jpg labels/a.png\nimages/z.jpg labels/a.png\n", "names 1 files that are not there: images/z.jpg"),
         ("images/a.jpg labels/a.png\nimages/b.jpg\n", "its label in 1 lines, and not in 1 others: images/b.jpg"),
-        ("images/a.jpg labels/a.png\nimages/a.jpg labels/b.png\n", "names 1 pictures twice: images/a.jpg"),
+        ("images/a.jpg labels/a.png\nimages/a.jpg labels/b.png\n", "names 1 images twice: images/a.jpg"),
         ("images/a.jpg ../outside.png\n", r"names 1 files that are not there: \.\./outside\.png"),
         ("# nothing\n", "is empty"),
     ],
@@ -290,7 +290,7 @@ def test_a_folder_without_splits_says_how_it_opens(tmp_path):
 
 def test_a_split_that_is_missing_is_told_beside_those_that_are_there(tmp_path):
     put_pairs(tmp_path, [(f"images/{split}/a.jpg", f"labels/{split}/a.png") for split in ("training", "val")])
-    with pytest.raises(MissingSplitError, match=r"no pictures of .* test .* Splits that are there: train, val\.$"):
+    with pytest.raises(MissingSplitError, match=r"no images of .* test .* Splits that are there: train, val\.$"):
         load_dataset("folder", tmp_path, "test", names=NAMES)
 
 

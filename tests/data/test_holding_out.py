@@ -120,7 +120,7 @@ def test_a_split_that_is_there_and_not_used_is_told_of(tmp_path, caplog):
 
 def test_a_missing_val_split_says_how_to_hold_some_out(tmp_path):
     put_samples(tmp_path, 4, "images/train/{}.jpg", "labels/train/{}.png")
-    with pytest.raises(MissingSplitError, match=r"no pictures of .* val .* evaluate on instead, give val_share=0\.1\."):
+    with pytest.raises(MissingSplitError, match=r"no images of .* val .* evaluate on instead, give val_share=0\.1\."):
         load_configured(DatasetConfig(type="folder", root=str(tmp_path)))
 
 

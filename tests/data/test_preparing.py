@@ -82,7 +82,7 @@ def test_cityscapes_outlines_are_drawn_as_cityscapesscripts_draws_them(tmp_path)
 def test_cityscapes_ids_count_more_than_outlines_and_half_a_set_of_ids_loads_when_prepared(tmp_path):
     first = put_city(tmp_path, "ulm_0", ids=IDS, outlines=polygons(("sky", box(0, 0, 5, 3), {})))
     put_city(tmp_path, "ulm_1", outlines=polygons(("sky", box(0, 0, 5, 3), {})))
-    with pytest.raises(InputError, match="1 of 2 pictures"):
+    with pytest.raises(InputError, match="1 of 2 images"):
         load_dataset("cityscapes", tmp_path, "val")
     prepare_dataset("cityscapes", tmp_path)
     assert pixels(first) == TRAIN_IDS
@@ -132,7 +132,7 @@ def test_coco_stuff_loads_while_it_is_prepared_in_part(tmp_path):
     (tmp_path / "annotations/val2017/0002_labelTrainIds.png").unlink()
     assert labels_of(load_dataset("coco-stuff164k", tmp_path, "val")) == before
     (tmp_path / "annotations/val2017/0002.png").unlink()
-    with pytest.raises(InputError, match="1 of 2 pictures"):
+    with pytest.raises(InputError, match="1 of 2 images"):
         load_dataset("coco-stuff164k", tmp_path, "val")
 
 

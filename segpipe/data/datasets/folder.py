@@ -1,4 +1,4 @@
-"""Pictures and masks of your own: a folder of each."""
+"""Images and masks of your own: a folder of each."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     names = _read_lines(path)
     twice = _twice(names)
     if twice:
-        raise InputError(f"The list {path} names {len(twice)} pictures twice: {listing(twice)}. Name each one once.")
+        raise InputError(f"The list {path} names {len(twice)} images twice: {listing(twice)}. Name each one once.")
     return names
 
 
@@ -79,7 +79,7 @@ def once_each(rows: Sequence[Row], path: Path) -> tuple[list[Row], list[Fault]]:
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.image, row)
-    message = f"The list {path} names {len(twice)} pictures twice: {listing(twice)}. Name each one once."
+    message = f"The list {path} names {len(twice)} images twice: {listing(twice)}. Name each one once."
     texts = [f"{name} is named twice" for name in twice]
     return list(first.values()), _faults(message, path, texts, "Name each image once.")
 
@@ -94,12 +94,12 @@ def select(images: Mapping[str, str], rows: Sequence[Row], path: Path) -> tuple[
     missing = [name for name, key in found.items() if key is None]
     chosen = [key for key in found.values() if key is not None]
     message = (
-        f"{path} names {len(missing)} pictures that are not there: {listing(missing)}. Names are like "
-        f"{next(iter(images), 'none')!r}. Correct the list or add the pictures."
+        f"{path} names {len(missing)} images that are not there: {listing(missing)}. Names are like "
+        f"{next(iter(images), 'none')!r}. Correct the list or add the images."
     )
     faults = _faults(message, path, [f"{name} is not there" for name in missing], _CORRECT)
     if len(set(chosen)) < len(chosen):
-        text = "names a picture with and without its ending"
+        text = "names an image with and without its ending"
         faults += _faults(f"{path} {text}. Name each one once.", path, [text], "Name each image once.")
     return {key: images[key] for key in chosen}, faults
 
@@ -155,7 +155,7 @@ def _read_lines(path: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in text.splitlines()]
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
-        raise InputError(f"The list {path} is empty; it has one picture a line. Fill it.")
+        raise InputError(f"The list {path} is empty; it has one image a line. Fill it.")
     return names
 
 

@@ -50,8 +50,8 @@ def load_dataset(
 
     Args:
         name: see `DATASETS`: ade20k, camvid, cityscapes, coco-stuff164k, pascal-context, pascal-voc, …; `folder` for
-            pictures and masks of your own, `coco-annotations` and `coco-panoptic` for COCO's JSON. `imagenet` and
-            `class-folders`, whose pictures have one class each, give a `ClassificationDataset`.
+            images and masks of your own, `coco-annotations` and `coco-panoptic` for COCO's JSON. `imagenet` and
+            `class-folders`, whose images have one class each, give a `ClassificationDataset`.
         root: its folder.
         split: train, val, …; training and validation are understood.
         classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
@@ -59,7 +59,7 @@ def load_dataset(
         bit_depth: the same.
         val_share: share of the training data that is the split "val", held out by the samples' names, where there is no
             such split, see `hold_out`; the split "train" is the rest. Other splits are as they are.
-        options: of this data set; all but the COCO ones take `split_file`, a text with the pictures to use.
+        options: of this data set; all but the COCO ones take `split_file`, a text with the images to use.
 
     Raises:
         UnknownNameError: no such data set, split or class; the nearest one is named.

@@ -96,7 +96,7 @@ def find_files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
 
 def same_name(paths: Sequence[str]) -> str:
     """Say that files have one name."""
-    return f"{paths[0]} and {paths[1]} have the same name; pictures and labels are paired by it. Keep one of the two."
+    return f"{paths[0]} and {paths[1]} have the same name; images and labels are paired by it. Keep one of the two."
 
 
 def normalize_name(name: str) -> str:

@@ -235,7 +235,7 @@ def _pair(
     if missing:
         expected = [places[1] / f"{marks[1].put_on(cores[key])}{layout.label_endings[0]}" for key in missing]
         suffixes = other_suffixes(missing, labels) if layout.finds_marks else []
-        where = f"{len(missing)} of {len(images)} pictures in {places[0]}"
+        where = f"{len(missing)} of {len(images)} images in {places[0]}"
         faults = [*faults, _no_labels(where, [images[key] for key in missing], missing, expected, suffixes)]
     return _Scan(places[0], layout.label_set, tuple(pairs), tuple(faults), tuple(notes))
 
@@ -268,7 +268,7 @@ def _unused(unused: Sequence[str], places: tuple[Path, Path]) -> Finding:
     others = (
         f", beside which {list_formats(passed_by)} are passed by, since segpipe does not read them" if passed_by else ""
     )
-    what = f"{len(unused)} labels in {places[1]} belong to no picture in {places[0]}{others}, and are left out"
+    what = f"{len(unused)} labels in {places[1]} belong to no image in {places[0]}{others}, and are left out"
     return Finding("unpaired-label", str(places[1]), f"{what}: {listing(unused)}", _UNUSED)
 
 
@@ -285,7 +285,7 @@ def _no_labels(
         if suffixes
         else ""
     )
-    fix = f"{choice}Add the labels, or name the pictures in {advice.option('split_file')}"
+    fix = f"{choice}Add the labels, or name the images in {advice.option('split_file')}"
     message = f"{where} have no label: {listing(names)}. Each needs one of its name, such as {expected[0]}. {fix}."
     findings = (
         Finding("missing-label", image, f"there is no {label}", f"{fix}.")
@@ -318,7 +318,7 @@ def _nothing_found(name: str, folder: Path, split: str, usual: Layout, reasons: 
     looked = "; ".join(dict.fromkeys(reasons))
     listed = f" and the list {usual.lists[0]}" if usual.needs_list else ""
     return (
-        f"There are no pictures of {name} {split} in {folder}. Looked into: {looked}. Right would be pictures in "
+        f"There are no images of {name} {split} in {folder}. Looked into: {looked}. Right would be images in "
         f"{usual.images} (*{usual.image_endings[0]}) and labels in {usual.labels} (*{usual.label_endings[0]}){listed}. "
         "Give the folder that holds these as the root."
     )
