@@ -73,14 +73,14 @@ def build_coco_annotations(
     images: AnyPath | None = None,
     background: str | None = None,
 ) -> SegmentationDataset:
-    """Images with objects; the objects of one category become one class.
+    """Open images with objects; the objects of one category become one class.
 
     Of an object that has only a box, the box is ignored, since it does not say which of its pixels are the object.
     Where there is not even a box, the object may be anywhere, and all pixels of its image that no other object has
     are ignored. Polygons without area are passed over.
 
-    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root,
-    the split's folder or the current folder.
+    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root, the split's folder or
+    the current folder.
 
     Args:
         root: the folder with the images and the JSON, such as an export of COCO, Roboflow, CVAT or Label Studio.

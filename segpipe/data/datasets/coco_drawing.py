@@ -19,8 +19,7 @@ def draw_objects(objects: Objects, background: int) -> np.ndarray:
 
     Where objects overlap, the one with fewer pixels wins; of equals, the later one.
 
-    An object without a mask takes part with its box,
-    whose pixels are `IGNORED`: they may be of its class or not.
+    An object without a mask takes part with its box, whose pixels are `IGNORED`: they may be of its class or not.
     """
     budget = DrawingBudget()
     drawn = np.full(objects.size, background, np.int32)
@@ -35,7 +34,7 @@ def draw_objects(objects: Objects, background: int) -> np.ndarray:
 
 
 def _window(shape: Shape, size: tuple[int, int], budget: DrawingBudget) -> Window:
-    """The pixels of one object."""
+    """Return the pixels of one object."""
     if shape.box is not None:
         box = shape.box
         budget.spend("drawn_pixels", (box.bottom - box.top) * (box.right - box.left))
@@ -61,13 +60,13 @@ def _run_length_window(mask: RunLengths, size: tuple[int, int], budget: DrawingB
 
 
 def _extent(is_used: np.ndarray) -> slice:
-    """From the first to the last place that is used."""
+    """Return the places from the first to the last one that is used."""
     places = np.flatnonzero(is_used)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
 def _joined(windows: Sequence[Window], budget: DrawingBudget) -> Window:
-    """The pixels that are in any of them."""
+    """Return the pixels that are in any of them."""
     top, left = (min(part.start for part in parts) for parts in _sides(windows))
     bottom, right = (max(part.stop for part in parts) for parts in _sides(windows))
     budget.spend("drawn_pixels", (bottom - top) * (right - left))

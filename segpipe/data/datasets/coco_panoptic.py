@@ -77,10 +77,10 @@ def build_coco_panoptic(
     masks: AnyPath | None = None,
     images: AnyPath | None = None,
 ) -> SegmentationDataset:
-    """Images with panoptic labels; instances of one category become one class.
+    """Open images with panoptic labels; instances of one category become one class.
 
-    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root,
-    the split's folder or the current folder.
+    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root, the split's folder or
+    the current folder.
 
     Args:
         root: the folder with the images and annotations/.
