@@ -423,6 +423,17 @@ def test_panoptic_exports_may_have_the_same_forms(tmp_path):
     assert dataset.labels.palette == ((1, 2, 3),)
 
 
+def test_polygons_in_shares_of_the_image_are_refused(tmp_path):
+    content = document("a.jpg", "b.jpg")
+    content["annotations"][0]["segmentation"] = [[0.1, 0.1, 0.4, 0.1, 0.4, 0.6]]
+    put_document(tmp_path, content, "annotations/train.json", "images/train/a.jpg", "images/train/b.jpg")
+    assert len(load_dataset("coco-annotations", tmp_path, "train")) == 2  # one tiny object is no reason
+    content["annotations"][1]["segmentation"] = [[0, 0, 1, 0, 1, 1, 0, 1]]
+    (tmp_path / "annotations/train.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"between 0 and 1.*Multiply each x by the width"):
+        load_dataset("coco-annotations", tmp_path, "train", background="nothing")
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize(
     "points",

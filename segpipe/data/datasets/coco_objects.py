@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def sort_out(
         document: the JSON.
 
     Raises:
-        InputError: there are objects, and none of them has a mask.
+        InputError: there are objects, and none of them has a mask; or their polygons are in shares, not pixels.
     """
     objects = {image.key: Objects(image.size, []) for image in images}
     names = {image.key: image.file_name for image in images}
@@ -141,7 +141,22 @@ def sort_out(
             f"images that are not listed, and {len(odd.no_area):,} polygons or boxes have no area. Classes of pixels "
             f"cannot be learnt from it. Name a JSON with masks as {advice.option('annotations')}."
         )
+    _check_pixels(objects.values(), document)
     return objects, odd
+
+
+def _check_pixels(objects: Iterable[Objects], document: Path) -> None:
+    """Refuse coordinates from 0 to 1 throughout: drawn as pixels, every object would vanish in the first one."""
+    masks = [shape.mask for each in objects for shape in each.shapes if shape.mask is not None]
+    if masks and all(isinstance(mask, list) and all(map(_is_in_first_pixel, mask)) for mask in masks):
+        raise InputError(
+            f"All polygons in {document} lie between 0 and 1, as shares of the image's sides; COCO's are in pixels. "
+            "Multiply each x by the width of its image and each y by the height."
+        )
+
+
+def _is_in_first_pixel(polygon: Polygon) -> bool:
+    return min(polygon) >= 0 and max(polygon) <= 1
 
 
 def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: str, odd: Odd) -> Shape | None:
