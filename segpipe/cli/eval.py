@@ -18,7 +18,7 @@ from segpipe.names import Tasks
 
 from .drawing import add_style_arguments, style_of
 from .parsing import add_json, finite_number, parse_options, whole_number
-from .printing import format_seconds, print_json, print_note
+from .printing import format_seconds, print_json, print_message, print_note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,7 +154,7 @@ def _evaluate(
     from segpipe.evaluation import evaluate
 
     name, root = options.data
-    dataset = load_dataset(name, root, options.split, **parse_options(options.option))
+    dataset = load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
     configuration = override(folder.configuration, _changes(options))
     scores = evaluate(
         folder,
@@ -175,7 +175,7 @@ def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, devic
     from segpipe.evaluation import evaluate_classifier
 
     name, root = options.data
-    dataset = load_dataset(name, root, options.split, **parse_options(options.option))
+    dataset = load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
     if not isinstance(dataset, ClassificationDataset):
         raise InputError(
             f"{options.model} names one class for a picture, and {name} has label maps. Give pictures in folders of "
@@ -190,6 +190,25 @@ def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, devic
         progress=True,
     )
     return scores, dataset
+
+
+def _data_options(configuration: Configuration, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the data set's options, with the share that the model's run held out where there is no split for it."""
+    from segpipe.data.datasets import has_own_split
+    from segpipe.distributed import is_main
+
+    given, named = parse_options(options.option), configuration.dataset
+    name, root = options.data
+    if named is None or named.val_share is None or named.type != name or "val_share" in given:
+        return given
+    if options.split != named.eval.split or has_own_split(name, root, options.split, **given):
+        return given
+    if is_main():
+        print_message(
+            f"{root} has no images for {options.split} alone, so the share of {named.val_share:g} is taken that the "
+            "model's run held out."
+        )
+    return {**given, "val_share": named.val_share}
 
 
 def _changes(options: argparse.Namespace) -> list[str]:

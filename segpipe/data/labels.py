@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ class ColorTable:
         places = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
         is_unknown = known[order][places] != codes
         if is_unknown.any():
-            raise _unknown_colors(codes[is_unknown], origin)
+            ignored = [color for color, value in zip(self.colors, self.values, strict=True) if value == -1]
+            raise _unknown_colors(codes[is_unknown], origin, ignored)
         return np.array(self.values, np.int32)[order][places]
 
 
@@ -219,7 +221,7 @@ def _pack(pixels: np.ndarray) -> np.ndarray:
     return packed
 
 
-def _unknown_colors(codes: np.ndarray, origin: str) -> ImageDecodeError:
+def _unknown_colors(codes: np.ndarray, origin: str, ignored: Sequence[Color]) -> ImageDecodeError:
     colors, counts = np.unique(codes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     shown = ", ".join(
@@ -227,8 +229,9 @@ def _unknown_colors(codes: np.ndarray, origin: str) -> ImageDecodeError:
     )
     more = f" and {len(colors) - 10} more" if len(colors) > 10 else ""
     listed = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in colors[order[:4]]]
+    ignoring = advice.option("ignore_colors", [*ignored, *listed])
     return ImageDecodeError(
         f"{origin} has {len(colors)} colours that the palette does not: {shown}{more}. Every colour must be that of a "
-        f"class. Add them to the palette, or ignore them: {advice.option('ignore_colors', listed)}; if they are "
-        "smoothed edges, draw labels without smoothing."
+        f"class. Add them to the palette, or ignore them: {ignoring}; if they are smoothed edges, draw labels without "
+        "smoothing."
     )

@@ -64,7 +64,10 @@ def check_splits(
     opened = _without_repeated(opened, is_divided=options.get("val_share") is not None)
     datasets = [_with_findings(each.dataset, each.findings) for each in opened if each.dataset is not None]
     reports = iter(check_datasets(datasets, limit=limit, readers=readers, progress=progress))
-    return tuple(_unopened(name, each, limit) if each.dataset is None else next(reports) for each in opened)
+    can_hold_out = options.get("val_share") is None
+    return tuple(
+        _unopened(name, each, limit, can_hold_out) if each.dataset is None else next(reports) for each in opened
+    )
 
 
 def _open(name: str, root: str | os.PathLike[str], split: str, options: dict[str, Any]) -> _Opened:
@@ -99,9 +102,9 @@ def _with_findings(dataset: SegmentationDataset, findings: tuple[Finding, ...]) 
     return replace(dataset, notes=(*dataset.notes, *findings))
 
 
-def _unopened(name: str, opened: _Opened, limit: int) -> Report:
+def _unopened(name: str, opened: _Opened, limit: int, can_hold_out: bool) -> Report:
     message, share = str(opened.error), advice.argument("val_share", 0.1)
-    can_hold_out = isinstance(opened.error, MissingSplitError) and canonical(opened.split) == "val"
+    can_hold_out &= isinstance(opened.error, MissingSplitError) and canonical(opened.split) == "val"
     fix = f"To hold out some of the training data instead, give {share}."
     why = Finding("layout", None, message, fix if can_hold_out and share not in message else "")
     return Report(name, opened.split, 0, group_findings([why, *opened.findings], limit), (), 0)

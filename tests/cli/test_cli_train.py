@@ -122,6 +122,11 @@ def test_a_share_is_held_out_where_there_is_no_val_split(arguments, data_root, c
     assert int(counts[1]) + int(counts[2]) == 5
     assert f"val is {counts[2]} of the 5 samples of data train, held out by a digest" in said
     assert ModelFolder.open(tmp_path / "run" / "model").configuration.dataset.val_share == 0.4
+    data = arguments[arguments.index("--data") : arguments.index("--data") + 3]
+    assert main(["eval", "run", *data, "--device", "cpu", "--json"]) == 0
+    judged = capsys.readouterr()
+    assert "the share of 0.4 is taken that the model's run held out" in judged.err
+    assert json.loads(judged.out)["pictures"] == int(counts[2])
     [command] = [line for line in said.splitlines() if line.startswith("  segpipe eval")]
     assert main([*command.split()[1:], "--device", "cpu"]) == 0
 

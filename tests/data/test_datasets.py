@@ -190,6 +190,8 @@ def test_colour_masks_are_understood_by_a_label_set_with_colours(tmp_path):
     assert labels_of(known) == {"a.jpg": [[0, 1, 255]]}
     with pytest.raises(ImageDecodeError, match=r"a\.png has 1 colours that the palette does not: \(1, 1, 1\) on 1 pix"):
         load_dataset("folder", tmp_path, "all", label_set="camvid")[0]
+    with pytest.raises(ImageDecodeError, match=r"ignore_colors=\[\(2, 2, 2\), \(1, 1, 1\)\]"):  # with what is given
+        load_dataset("folder", tmp_path, "all", label_set="camvid", ignore_colors=[(2, 2, 2)])[0]
 
 
 def test_a_folder_needs_class_names_from_one_place(tmp_path):

@@ -7,6 +7,7 @@ from dataset_material import NAMES, put_image, put_label, put_text
 
 from segpipe.configuration import DatasetConfig
 from segpipe.data import hold_out, load_configured, load_dataset
+from segpipe.data.datasets import has_own_split
 from segpipe.errors import InputError, MissingSplitError
 
 
@@ -140,3 +141,16 @@ def test_an_option_of_a_misspelt_split_is_refused(tmp_path):
         load_dataset("folder", tmp_path, "train", **{"trian.split_file": "a.txt"})
     with pytest.raises(InputError, match=r"no option of the data set folder 'split_fiel'"):
         load_dataset("folder", tmp_path, "train", **{"train.split_fiel": "a.txt"})
+
+
+def test_a_split_of_all_images_is_not_one_of_its_own(tmp_path, caplog):
+    odd = put_samples(tmp_path / "odd", 5, "photos/{}.jpg", "marks/{}.png")
+    places = {"images": "photos", "labels": "marks"}
+    assert len(load_dataset("folder", odd, "val", **places)) == 5
+    assert not has_own_split("folder", odd, "val", **places)
+    load_configured(DatasetConfig(type="folder", root=str(odd), val_share=0.4), **places)
+    assert "which is not used" not in caplog.text
+    put_samples(tmp_path / "usual", 5, "images/train/{}.jpg", "labels/train/{}.png")
+    put_samples(tmp_path / "usual", 2, "images/val/{}.jpg", "labels/val/{}.png")
+    assert has_own_split("folder", tmp_path / "usual", "val")
+    assert not has_own_split("folder", tmp_path / "usual", "test")

@@ -19,7 +19,7 @@ from .classification import ClassificationDataset, build_classification_dataset
 from .combining import concat, repeat, subset_classes
 from .dataset import ExtrasReader, LabelReader, Pair, SegmentationDataset
 from .holding_out import hold_out
-from .loading import DATASETS, load_configured, load_dataset
+from .loading import DATASETS, has_own_split, load_configured, load_dataset
 
 __all__ = [
     "DATASETS",
@@ -30,6 +30,7 @@ __all__ = [
     "SegmentationDataset",
     "build_classification_dataset",
     "concat",
+    "has_own_split",
     "hold_out",
     "load_configured",
     "load_dataset",

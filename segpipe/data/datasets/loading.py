@@ -136,6 +136,29 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
     return (concat([train, *mixed]) if mixed else train), evaluation
 
 
+def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train: str = "train", **options: Any) -> bool:
+    """Whether a split is there with images that are not trained on.
+
+    Args:
+        name: see `load_dataset`.
+        root: see `load_dataset`.
+        split: the one that is asked about.
+        train: the one to train on.
+        options: see `load_dataset`; `val_share` is not looked at.
+    """
+    given = {"classes": None, "alpha": "auto", "bit_depth": None, **options}
+    given.pop("val_share", None)
+    with collect_faults():
+        try:
+            images = _images_of(_open(name, root, split, given))
+        except SegpipeError:
+            return False
+        try:
+            return not images <= _images_of(_open_whole(name, root, train, given))
+        except SegpipeError:
+            return True
+
+
 def all_options() -> set[str]:
     """The options of all data sets that are registered."""
     return {option for name in DATASETS for option in options_of(name)}
@@ -153,7 +176,12 @@ def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tup
     given = {"classes": None, "alpha": "auto", "bit_depth": None, **options}
     share = given.pop("val_share", config.val_share)
     if share is not None:
-        _warn_of_unused(config, root, given)
+        if has_own_split(config.type, root, config.eval.split, train=config.train.split, **given):
+            logger.warning(
+                "%s has a split %r, which is not used, since val_share is given. Leave val_share out to evaluate on it",
+                root,
+                config.eval.split,
+            )
         return hold_out(_open_whole(config.type, root, config.train.split, given), share)
     train = _open(config.type, root, config.train.split, given)
     try:
@@ -183,18 +211,10 @@ def _refuse_the_same(train: Any, evaluation: Any, config: DatasetConfig) -> None
         )
 
 
-def _warn_of_unused(config: DatasetConfig, root: str, given: Mapping[str, Any]) -> None:
-    """Say it where a share is held out although the split to evaluate on is there."""
-    try:
-        with collect_faults():
-            _open(config.type, root, config.eval.split, given)
-    except SegpipeError:
-        return
-    logger.warning(
-        "%s has a split %r, which is not used, since val_share is given. Leave val_share out to evaluate on it",
-        root,
-        config.eval.split,
-    )
+def _images_of(dataset: Any) -> set[str]:
+    if isinstance(dataset, ClassificationDataset):
+        return set(map(os.fsdecode, dataset.paths))
+    return {pair.image for pair in dataset.pairs}
 
 
 def _with_reading(dataset: Any, reading: Reading) -> Any:
