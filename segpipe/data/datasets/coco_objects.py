@@ -148,7 +148,9 @@ def sort_out(
 def _check_pixels(objects: Iterable[Objects], document: Path) -> None:
     """Refuse coordinates from 0 to 1 throughout: drawn as pixels, every object would vanish in the first one."""
     masks = [shape.mask for each in objects for shape in each.shapes if shape.mask is not None]
-    if masks and all(isinstance(mask, list) and all(map(_is_in_first_pixel, mask)) for mask in masks):
+    polygons = [polygon for mask in masks if isinstance(mask, list) for polygon in mask]
+    are_small = bool(masks) and all(isinstance(mask, list) and all(map(_is_in_first_pixel, mask)) for mask in masks)
+    if are_small and any(number not in (0, 1) for polygon in polygons for number in polygon):
         raise InputError(
             f"All polygons in {document} lie between 0 and 1, as shares of the image's sides; COCO's are in pixels. "
             "Multiply each x by the width of its image and each y by the height."
