@@ -84,6 +84,9 @@ def read_named_values(value: Any, what: str = "names") -> dict[int, str]:
         value = _read_file(Path(os.path.expanduser(value)), what)
     elif isinstance(value, str):
         parsed = parse_value(value)
+        if isinstance(parsed, str) and parsed.lstrip().startswith("{"):
+            example = advice.option(what, {1: "road", 2: "sky"})
+            raise InputError(f"{what} is {value!r}, which is not JSON. Put the names in quotes: {example}.")
         value = parsed if isinstance(parsed, list | dict) else split_words(value)
     if isinstance(value, Mapping):
         value = value.get("names", value)

@@ -138,3 +138,9 @@ def test_a_key_without_its_section_is_answered_with_its_path():
         override(load_preset("segformer-b0-camvid"), ["lr=0.1"])
     with pytest.raises(ConfigurationError, match=r"Did you mean 'train\.batch_size'\?"):
         override(load_preset("segformer-b0-camvid"), {"batch_size": 4})
+
+
+@pytest.mark.parametrize("text", ["{0: road, 1: sky}", " {0: road", '{"0": road}'])
+def test_names_in_braces_that_are_not_json_are_refused(text):
+    with pytest.raises(InputError, match=r"which is not JSON\. Put the names in quotes: names="):
+        read_named_values(text)
