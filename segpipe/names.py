@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import html
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
@@ -84,6 +85,14 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """Return text for a table or a list: like `printable`, with line breaks and tabs as escapes, too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns a terminal gives a text: East Asian letters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
 
 
 def markdown_text(text: str) -> str:

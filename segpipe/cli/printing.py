@@ -8,11 +8,10 @@ import re
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from segpipe.names import printable_line
+from segpipe.names import columns_of, printable_line
 
 _NOT_FOR_TERMINALS = re.compile(r"[^\x20-\x7e\n]")
 Align = Literal["left", "right"]
@@ -98,14 +97,6 @@ def format_seconds(seconds: float) -> str:
     if seconds >= 1.0:
         return f"{seconds:.2f} s"
     return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
-
-
-def columns_of(text: str) -> int:
-    """How many columns a terminal gives a text: East Asian letters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
 
 
 def _json_escape(match: re.Match[str]) -> str:

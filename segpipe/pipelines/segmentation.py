@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from segpipe.configuration.label_values import read_class_names, read_colors
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.names import unknown_name_message
+from segpipe.names import columns_of, unknown_name_message
 
 from . import document, legends, name_boxes, notebooks, rendering, writing
 
@@ -417,16 +416,8 @@ def _rebuild(
 
 def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
     """Lines with the first column left and the others right aligned."""
-    widths = [max(_columns_of(row[column]) for row in rows) for column in range(3)]
+    widths = [max(columns_of(row[column]) for row in rows) for column in range(3)]
     return [
-        f"  {name}{' ' * (widths[0] - _columns_of(name))}  {share:>{widths[1]}}  {score:>{widths[2]}}".rstrip()
+        f"  {name}{' ' * (widths[0] - columns_of(name))}  {share:>{widths[1]}}  {score:>{widths[2]}}".rstrip()
         for name, share, score in rows
     ]
-
-
-def _columns_of(text: str) -> int:
-    """How many columns a terminal gives it: East Asian letters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
