@@ -135,7 +135,9 @@ def test_an_object_without_mask_and_box_may_be_anywhere_in_its_picture(tmp_path,
 def test_what_has_no_area_is_passed_over_and_counted(tmp_path, shape):
     label, notes = label_and_notes(tmp_path, {"category_id": 5, **shape})
     assert label == WITH_SQUARE
-    assert notes == [("dropped", "polygons, masks and boxes without area, which are passed over: 1 (1.jpg)")]
+    assert notes == [
+        ("dropped", "polygons, masks and boxes without area in their image, which are passed over: 1 (1.jpg)")
+    ]
 
 
 def test_objects_of_unknown_pictures_are_dropped_and_those_of_unknown_categories_ignored(tmp_path):

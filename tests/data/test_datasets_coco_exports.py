@@ -360,7 +360,7 @@ def test_numbers_that_json_does_not_know_are_passed_over_where_they_are_not_need
     dataset = load_dataset("coco-annotations", tmp_path)
     assert dataset[0].label.tolist() == LABEL
     assert [note.what for note in dataset.notes] == [
-        "polygons, masks and boxes without area, which are passed over: 1 (NaN Infinity.jpg)"
+        "polygons, masks and boxes without area in their image, which are passed over: 1 (NaN Infinity.jpg)"
     ]
 
 
@@ -393,6 +393,8 @@ DEGENERATE = {
     "a slanted line": [0, 0, 2, 2, 1, 1, 0.5, 0.5],
     "a line of fractions": [0.1, 0.1, 0.2, 0.2, 0.3, 0.3],
     "there and back": [0, 0, 3, 1, 0, 0, 1, 3, 0, 0],
+    "right of the image": [4, 0, 9, 0, 9, 2],
+    "above the image": [0, -5, 3, -5, 3, 0],
 }
 
 
@@ -404,7 +406,10 @@ def test_polygons_without_area_are_passed_over_and_warned_of_once(tmp_path, capl
     put_document(tmp_path, content, "annotations/train.json", "train/a.jpg")
     dataset = load_dataset("coco-annotations", tmp_path)
     assert dataset[0].label.tolist() == LABEL
-    assert caplog.text.count("polygons, masks and boxes without area, which are passed over: 3 (a.jpg)") == 1
+    assert (
+        caplog.text.count("polygons, masks and boxes without area in their image, which are passed over: 3 (a.jpg)")
+        == 1
+    )
 
 
 def test_panoptic_exports_may_have_the_same_forms(tmp_path):

@@ -90,7 +90,12 @@ class Odd:
         texts = (
             ("no-mask", self.boxes, "objects with a box and no mask, the pixels of whose boxes are ignored", _DRAW),
             ("no-mask", self.nowhere, "objects with neither, so that all pixels of no object are ignored", _DRAW),
-            ("dropped", self.no_area, "polygons, masks and boxes without area, which are passed over", _CORRECT),
+            (
+                "dropped",
+                self.no_area,
+                "polygons, masks and boxes without area in their image, which are passed over",
+                _CORRECT,
+            ),
             ("dropped", self.no_image, "objects of images that are not listed, which are dropped", _ADD),
             ("dropped", self.no_category, "objects of categories that are not listed, which are ignored", _ADD),
             ("left-out", unmarked, "images without the mask of any object, which are left out", background),
@@ -167,7 +172,7 @@ def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: st
     mask: list[Polygon] | RunLengths | None = None
     if isinstance(given, list):
         polygons = _polygons(given)
-        mask = [polygon for polygon in polygons if has_area(polygon)]
+        mask = [polygon for polygon in polygons if has_area(polygon) and _meets(polygon, size)]
         odd.no_area += [image] * (len(polygons) - len(mask))
     elif given is not None and not _is_empty(given, size):
         mask = given
@@ -183,6 +188,12 @@ def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: st
         return None
     (odd.nowhere if box is None else odd.boxes).append(image)
     return Shape(IGNORED, box=box or Box(0, size[0], 0, size[1]))
+
+
+def _meets(polygon: Polygon, size: tuple[int, int]) -> bool:
+    """Whether the rectangle around a polygon meets the image."""
+    x, y = polygon[0::2], polygon[1::2]
+    return min(x) < size[1] and min(y) < size[0] and max(x) > 0 and max(y) > 0
 
 
 def _polygons(members: list[Any]) -> list[Polygon]:
