@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,21 @@ def web_server() -> Iterator[FaultServer]:
 
     with FaultServer() as server:
         yield server
+
+
+@pytest.fixture
+def modelscope(web_server: FaultServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FaultServer:
+    """ModelScope on loopback, without the user's variables: put a data set's files into `modelscope.data[name]`."""
+    from hub_material import FAST
+
+    from segpipe.data.preparing import hosted
+
+    for name in [name for name in os.environ if name.startswith(("SEGPIPE_", "MODELSCOPE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
+    monkeypatch.setattr(hosted, "Limits", lambda: FAST)
+    return web_server
 
 
 @pytest.fixture

@@ -1,30 +1,17 @@
 """`MsDataset`: where data sets are looked for, and how their files lie."""
 
 import logging
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from compat_material import coco_stuff_files, packed
-from hub_material import FAST
 
 from segpipe.compat.modelscope import DownloadMode, MsDataset, snapshot_download
-from segpipe.data.preparing import hosted
 from segpipe.errors import ModelNotFoundError, OfflineError, UnknownNameError
 
 NAME = "damo/coco_stuff164k"
-
-
-@pytest.fixture
-def modelscope(web_server, monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith(("SEGPIPE_", "MODELSCOPE_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
-    monkeypatch.setattr(hosted, "Limits", lambda: FAST)
-    return web_server
 
 
 def write(folder, files):

@@ -1,11 +1,9 @@
 """Data sets that ModelScope holds, from a server on loopback that speaks its protocol."""
 
-import os
-
 import pytest
 from compat_material import coco_stuff_files, packed
 from fault_server import cut_after, flipped_byte, login_page
-from hub_material import FAST, leftovers
+from hub_material import leftovers
 
 from segpipe.data.preparing import hosted
 from segpipe.errors import (
@@ -20,16 +18,6 @@ from segpipe.hub import Hub
 from segpipe.hub import modelscope as hub_modelscope
 
 NAME = "damo/coco_stuff164k"
-
-
-@pytest.fixture
-def modelscope(web_server, monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith(("SEGPIPE_", "MODELSCOPE_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
-    monkeypatch.setattr(hosted, "Limits", lambda: FAST)
-    return web_server
 
 
 def files_of(folder):
