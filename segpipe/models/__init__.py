@@ -9,7 +9,8 @@ from .dialects import DIALECTS, WRITTEN_DIALECTS, detect_dialect, translate, wri
 from .encoders import convert_encoder, encoder_tensors
 from .foreign_files import convert_back, own_tensors
 from .loading import load_model, open_folder
-from .weights import apply_tensors, fit_tensors, write_pickle, write_tensors
+from .tensor_files import write_pickle, write_tensors
+from .weights import apply_tensors, fit_tensors
 
 __all__ = [
     "ARCHITECTURES",

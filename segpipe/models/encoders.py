@@ -16,7 +16,8 @@ from .checkpoints import read_weights
 from .contract import SegpipeNetwork
 from .loading import open_folder
 from .vit import Grid, Resampling, VitTrunk, resize_positions
-from .weights import fit_tensors, mistyped_tensors, write_pickle, write_tensors
+from .tensor_files import write_pickle, write_tensors
+from .weights import fit_tensors, mistyped_tensors
 
 logger = get_logger(__name__)
 

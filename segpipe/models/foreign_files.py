@@ -24,7 +24,8 @@ from .conversion import check_target, open_checkpoint, sidecar_of
 from .dialects.rules import Tensors
 from .dialects.segformer import NORM_EPS
 from .dialects.writing import WRITTEN_DIALECTS, write_dialect
-from .weights import fit_tensors, write_pickle, write_tensors
+from .tensor_files import write_pickle, write_tensors
+from .weights import fit_tensors
 
 logger = get_logger(__name__)
 

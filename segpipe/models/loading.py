@@ -18,7 +18,8 @@ from segpipe.log import get_logger
 from .building import build_loaded, build_outline
 from .checkpoints import tensors_of
 from .contract import SegmentationModel, SegpipeNetwork
-from .weights import fit_tensors, write_tensors
+from .tensor_files import write_tensors
+from .weights import fit_tensors
 
 logger = get_logger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from segpipe.errors import CacheError
-from segpipe.models.weights import write_pickle, write_tensors
+from segpipe.models.tensor_files import write_pickle, write_tensors
 
 
 @contextmanager
