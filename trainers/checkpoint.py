@@ -17,7 +17,8 @@ from torch import Tensor
 
 from segpipe import advice, distributed
 from segpipe.errors import CacheError, InputError, SegpipeError
-from segpipe.hub import atomic_folder, run_folders
+from segpipe.hub import atomic_folder
+from segpipe.hub.run_folders import RUN_BEST, RUN_CHECKPOINTS
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
 from segpipe.log import get_logger
@@ -29,9 +30,9 @@ from .progress import Progress
 
 logger = get_logger(__name__)
 
-CHECKPOINTS = run_folders.CHECKPOINTS
+CHECKPOINTS = RUN_CHECKPOINTS
 """Where in a work directory the last checkpoints are."""
-BEST = run_folders.BEST
+BEST = RUN_BEST
 """Where the weights of the best step are."""
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"

@@ -15,7 +15,8 @@ from segpipe import distributed
 from segpipe.configuration import Configuration
 from segpipe.errors import CorruptWeightsError, SegpipeError
 from segpipe.evaluation import AnyScores
-from segpipe.hub import ModelFolder, run_folders, seal_folder
+from segpipe.hub import ModelFolder, seal_folder
+from segpipe.hub.run_folders import RUN_MODEL
 from segpipe.hub.card import card_text, place_in_card
 from segpipe.log import get_logger
 from segpipe.models import read_tensors, write_tensors
@@ -31,7 +32,7 @@ from .run_log import LOG, counted_lines, read_log_if_there
 
 logger = get_logger(__name__)
 
-FOLDER = run_folders.MODEL
+FOLDER = RUN_MODEL
 WEIGHTS = "model.safetensors"
 _ADVICE = (
     "The run itself is saved. Make room there, or make it writable, and start the run again: it trains no further and "

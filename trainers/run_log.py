@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from segpipe import advice, distributed
 from segpipe.errors import InputError
 from segpipe.files import read_file
-from segpipe.hub import run_folders
+from segpipe.hub.run_folders import RUN_LOG
 from segpipe.hub.documents import decode_document
 from segpipe.limits import limit
 from segpipe.log import get_logger
@@ -35,7 +35,7 @@ _NUMBERS = frozenset({"loss", "lr", "grad_norm", "epoch", "time", *TITLES})
 """Values that are numbers, and not numbers by name."""
 
 
-LOG = run_folders.LOG
+LOG = RUN_LOG
 """Its name in a work directory and in a model folder."""
 
 

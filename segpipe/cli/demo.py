@@ -131,12 +131,12 @@ def _scores(result: Segmentation, label: np.ndarray | None) -> Scores | None:
 
 def _write_files(result: Segmentation, folder: Path, prefix: str) -> dict[str, Path]:
     """Write what was made; a user's picture is where it is, and its files have its name."""
-    from segpipe.pipelines import legends
+    from segpipe.pipelines.legends import side_by_side
     from segpipe.pipelines.writing import write_picture
 
     assert result.image is not None
     overlay, legend = result.overlay(), result.legend(height=max(result.size[0], 300))
-    page = legends.side_by_side(result.image, overlay, legend)
+    page = side_by_side(result.image, overlay, legend)
     names = {what: folder / f"{prefix}{name}" for what, name in _FILES.items()}
     return {
         **({} if prefix else {"picture": folder / _PICTURE}),

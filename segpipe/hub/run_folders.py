@@ -12,7 +12,7 @@ from segpipe.log import get_logger
 
 logger = get_logger(__name__)
 
-MODEL, CHECKPOINTS, BEST, LOG = "model", "checkpoints", "best", "log.jsonl"
+RUN_MODEL, RUN_CHECKPOINTS, RUN_BEST, RUN_LOG = "model", "checkpoints", "best", "log.jsonl"
 """What a work directory holds: the finished model, the last states of the run, its best weights, its log."""
 _STEP = re.compile("step-([0-9]{8,16})")
 
@@ -25,9 +25,9 @@ def trained_model(folder: Path) -> Path:
     """
     if not _is_work_dir(folder):
         return folder
-    if os.path.isfile(folder / MODEL / "configuration.json"):
+    if os.path.isfile(folder / RUN_MODEL / "configuration.json"):
         _say_once(folder)
-        return folder / MODEL
+        return folder / RUN_MODEL
     if any(os.path.isfile(folder / name) for name in ("configuration.json", "config.json")):
         return folder
     raise ModelFolderError(_unfinished_text(folder))
@@ -38,9 +38,9 @@ def last_weights(folder: Path) -> Path | None:
 
     It is the finished one, else the best weights so far, else the last checkpoint.
     """
-    if os.path.isfile(folder / MODEL / "configuration.json"):
-        return folder / MODEL
-    return newest_step(folder / BEST) or newest_step(folder / CHECKPOINTS)
+    if os.path.isfile(folder / RUN_MODEL / "configuration.json"):
+        return folder / RUN_MODEL
+    return newest_step(folder / RUN_BEST) or newest_step(folder / RUN_CHECKPOINTS)
 
 
 def newest_step(folder: Path) -> Path | None:
@@ -53,23 +53,23 @@ def newest_step(folder: Path) -> Path | None:
 
 def _is_work_dir(folder: Path) -> bool:
     """Whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
-    has_log = os.path.isfile(folder / LOG) and not os.path.isfile(folder / "model.safetensors")
-    return has_log or os.path.isdir(folder / CHECKPOINTS)
+    has_log = os.path.isfile(folder / RUN_LOG) and not os.path.isfile(folder / "model.safetensors")
+    return has_log or os.path.isdir(folder / RUN_CHECKPOINTS)
 
 
 @cache
 def _say_once(folder: Path) -> None:
     """One command may look a model up several times."""
-    logger.info("%s is the work directory of a run; its model is %s", folder, folder / MODEL)
+    logger.info("%s is the work directory of a run; its model is %s", folder, folder / RUN_MODEL)
 
 
 def _unfinished_text(folder: Path) -> str:
     weights = last_weights(folder)
     text = (
-        f"{folder} holds a run that is not finished, so it has no folder {MODEL} yet. To finish it, make the call that "
+        f"{folder} holds a run that is not finished, so it has no folder {RUN_MODEL} yet. To finish it, make the call that "
         "began it again."
     )
     if weights is None:
         return f"{text} It has saved no checkpoint so far."
-    kind = "Its best weights so far" if weights.parent.name == BEST else "The weights of its last checkpoint"
+    kind = "Its best weights so far" if weights.parent.name == RUN_BEST else "The weights of its last checkpoint"
     return f"{text} {kind} can be used as a model: {weights}."

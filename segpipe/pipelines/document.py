@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segpipe.data import rle
+from segpipe.data.rle import decode_mask, encode_label_map
 from segpipe.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def to_document(result: Segmentation) -> dict[str, Any]:
         result.labels,
         result.scores,
         result.areas,
-        rle.encode_label_map(result.label_map, classes),
+        encode_label_map(result.label_map, classes),
         strict=True,
     )
     segments = [
@@ -77,5 +77,5 @@ def label_map_of(segments: Sequence[Segment], size: tuple[int, int], num_names: 
                 f"The segment {segment.label!r} has class index {segment.index} and there are {num_names} names. "
                 "Give all names of the model that made it."
             )
-        label_map[rle.decode_mask(segment.counts, size).view(bool)] = segment.index
+        label_map[decode_mask(segment.counts, size).view(bool)] = segment.index
     return label_map
