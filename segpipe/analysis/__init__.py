@@ -1,0 +1,1 @@
+"""Looking into networks: attention, cost, speed, and two networks side by side."""

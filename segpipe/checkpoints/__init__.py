@@ -1,0 +1,1 @@
+"""Everybody's weights and settings: reading, translating and writing the files of other implementations."""

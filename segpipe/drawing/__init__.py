@@ -1,0 +1,1 @@
+"""Results as images: overlays, legends, heat maps and charts."""

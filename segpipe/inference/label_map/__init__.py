@@ -1,0 +1,1 @@
+"""From a prediction to its label map, exactly, without logits at the image's size."""
