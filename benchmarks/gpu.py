@@ -123,7 +123,7 @@ def _require_gpu() -> None:
 
     if not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU here. This benchmark needs one: run it on a machine with an NVIDIA GPU.")
-    from segpipe.fused import can_fuse
+    from segpipe.models.fast.triton_choice import can_fuse
 
     if not can_fuse(torch.zeros(1, device="cuda")):
         raise SystemExit("Triton cannot be used here, so there is nothing to compare. Run pip install triton.")
@@ -156,7 +156,7 @@ def _all_calls(folder: Path, batch: int, size: int) -> Iterator[tuple[str, int, 
 
 
 def _label_calls(batch: int, size: int) -> Calls:
-    from segpipe.inference.fused_label_map import fused_label_map
+    from segpipe.inference.label_maps.fused import fused_label_map
 
     cells = _smooth_logits(batch, size // STRIDE).half().permute(0, 2, 3, 1).contiguous()
     placement = _placement(size)
@@ -255,7 +255,7 @@ def prepare_training_calls(folder: Path, batch: int, size: int, *, device: str =
 
 
 def _without_kernels(call: Callable[[], object]) -> object:
-    from segpipe.fused import SWITCH
+    from segpipe.models.fast.triton_choice import SWITCH
 
     with mock.patch.dict("os.environ", {SWITCH: "0"}):
         return call()

@@ -26,7 +26,7 @@ STEP = "training step"
 
 def write_scenes(root: Path) -> None:
     """Drawn scenes in ADE20K's layout: JPEGs, and PNGs whose values are class + 1."""
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes.street import draw_street_scene
 
     images, labels = root / "images" / "training", root / "annotations" / "training"
     images.mkdir(parents=True)

@@ -74,7 +74,7 @@ def write_untrained(variant: str, folder: Path) -> None:
 
 def write_b2(folder: Path, num_classes: int = NUM_CLASSES) -> None:
     """A B2 with the label maps of `write_b0`'s network, in Hugging Face's format."""
-    from segpipe.models import translate
+    from segpipe.checkpoints.dialects import translate
 
     model = _new_model("b2", num_classes)
     ours = translate(model.state_dict(), "huggingface")
@@ -85,9 +85,10 @@ def write_b2(folder: Path, num_classes: int = NUM_CLASSES) -> None:
 
 def write_cocostuff(folder: Path) -> None:
     """The preset's own configuration, in segpipe's format."""
+    from segpipe.checkpoints.tensor_files import write_tensors
     from segpipe.configuration import load_preset
     from segpipe.hub import seal_folder
-    from segpipe.models import build_model, write_tensors
+    from segpipe.models import build_model
 
     configuration = load_preset("segformer-b0-cocostuff")
     model = build_model(configuration.model)
@@ -136,7 +137,7 @@ def _save(model: Any, folder: Path) -> None:
 def _bundled_tensors(num_classes: int) -> Tensors:
     """The bundled weights under segpipe's names, as float32, with a classifier for `num_classes`."""
     import segpipe.hub
-    from segpipe.models import read_tensors
+    from segpipe.checkpoints.reading import read_tensors
 
     path = Path(segpipe.hub.__file__).parent / "bundled" / BUNDLED
     tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}
@@ -148,7 +149,7 @@ def _bundled_tensors(num_classes: int) -> Tensors:
 
 def _apply_ours(model: Any, tensors: Tensors) -> None:
     """Fill Hugging Face's network from tensors under segpipe's names."""
-    from segpipe.models import translate
+    from segpipe.checkpoints.dialects import translate
 
     state = model.state_dict()
     for name, value in state.items():

@@ -31,7 +31,7 @@ def parse_size(text: str) -> Size:
 
 
 def _draw(seed: int, size: Size) -> Image.Image:
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes.street import draw_street_scene
 
     return Image.fromarray(draw_street_scene(seed, size).image)
 

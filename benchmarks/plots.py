@@ -12,7 +12,7 @@ from PIL import Image
 from .results import Row, spread_of
 
 if TYPE_CHECKING:
-    from segpipe.trainers.drawing import Curve
+    from segpipe.drawing.charts import Curve
 
 PANELS: tuple[tuple[str, str, Callable[[Row], float | None]], ...] = (
     (
@@ -28,7 +28,7 @@ PANELS: tuple[tuple[str, str, Callable[[Row], float | None]], ...] = (
 
 def write_plot(rows: Sequence[Row], path: Path) -> Path:
     """A PNG of the rows of the table growth: seconds of a call over what grows, the last value beside the title."""
-    from segpipe.trainers.drawing import draw_page
+    from segpipe.drawing.charts import draw_page
 
     pages = []
     for way, axis, place in PANELS:
@@ -48,7 +48,7 @@ def _placed(rows: Sequence[Row], place: Callable[[Row], float | None]) -> list[t
 
 
 def _curves(way: str, points: Sequence[tuple[float, Row]]) -> list[Curve]:
-    from segpipe.trainers.drawing import BLUE, GREEN, ORANGE, Curve
+    from segpipe.drawing.charts import BLUE, GREEN, ORANGE, Curve
 
     colors = {"segpipe": BLUE, "transformers": ORANGE, "transformers lean": GREEN}
     return [

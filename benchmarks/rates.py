@@ -45,7 +45,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     """A row for each network and runtime."""
     import numpy as np
 
-    from segpipe.models.counting import count_macs
+    from segpipe.analysis.counting import count_macs
 
     from .contestants import require_transformers, use_threads
     from .networks import prepare_networks

@@ -112,8 +112,8 @@ def transformers_at(model: str, short: int, home: Path) -> Segment:
     import torch
     from transformers import SegformerForSemanticSegmentation
 
+    from segpipe.checkpoints.foreign_files import convert_back
     from segpipe.inference import resize_image
-    from segpipe.models import convert_back
 
     folder = convert_back(model, home / "hf", dialect="huggingface")
     network = SegformerForSemanticSegmentation.from_pretrained(folder).float().eval()
@@ -144,8 +144,8 @@ def mmsegmentation_at(
     from PIL import Image
 
     from segpipe import load_model
+    from segpipe.checkpoints.dialects.writing import write_dialect
     from segpipe.models import build_model
-    from segpipe.models.dialects import write_dialect
 
     from .networks import as_conv_head
 
@@ -162,8 +162,8 @@ def mmsegmentation_at(
 
 
 def _configuration(model: str, short: int) -> Configuration:
+    from segpipe.checkpoints.opening import open_folder
     from segpipe.configuration import override
-    from segpipe.models import open_folder
 
     return override(open_folder(model).configuration, _resize(short))
 

@@ -136,7 +136,7 @@ def read_recipe() -> TrainConfig:
 def make_batch(count: int, size: int, num_classes: int) -> Batch:
     """Drawn street scenes of size × size with labels of `num_classes`."""
     from segpipe.data import Sample, collate
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes.street import draw_street_scene
 
     scenes = [draw_street_scene(seed, (size, size)) for seed in range(count)]
     return collate([Sample(scene.image, split_regions(scene.label, num_classes), scene.name) for scene in scenes])

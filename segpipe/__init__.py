@@ -33,8 +33,8 @@ _HOMES = {
     "download": "segpipe.hub",
     "publish": "segpipe.hub",
     "MODELS": "segpipe.models",
-    "convert": "segpipe.models",
-    "load_model": "segpipe.models",
+    "convert": "segpipe.checkpoints",
+    "load_model": "segpipe.checkpoints",
     "evaluate": "segpipe.evaluation",
     "export": "segpipe.exporters",
     "PIPELINES": "segpipe.pipelines",
@@ -60,23 +60,14 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from segpipe.configuration import Configuration as Configuration
-    from segpipe.configuration import LabelSet as LabelSet
-    from segpipe.data import DATASETS as DATASETS
-    from segpipe.data import load_dataset as load_dataset
+    from segpipe.checkpoints import convert as convert, load_model as load_model
+    from segpipe.configuration import Configuration as Configuration, LabelSet as LabelSet
+    from segpipe.data import DATASETS as DATASETS, load_dataset as load_dataset
     from segpipe.errors import SegpipeError as SegpipeError
     from segpipe.evaluation import evaluate as evaluate
     from segpipe.exporters import export as export
-    from segpipe.hub import Hub as Hub
-    from segpipe.hub import ModelFolder as ModelFolder
-    from segpipe.hub import download as download
-    from segpipe.hub import publish as publish
+    from segpipe.hub import Hub as Hub, ModelFolder as ModelFolder, download as download, publish as publish
     from segpipe.models import MODELS as MODELS
-    from segpipe.models import convert as convert
-    from segpipe.models import load_model as load_model
     from segpipe.names import Tasks as Tasks
-    from segpipe.pipelines import PIPELINES as PIPELINES
-    from segpipe.pipelines import Segmentation as Segmentation
-    from segpipe.pipelines import pipeline as pipeline
-    from segpipe.trainers import TRAINERS as TRAINERS
-    from segpipe.trainers import build_trainer as build_trainer
+    from segpipe.pipelines import PIPELINES as PIPELINES, Segmentation as Segmentation, pipeline as pipeline
+    from segpipe.trainers import TRAINERS as TRAINERS, build_trainer as build_trainer

@@ -4,8 +4,7 @@ import ast
 import shlex
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from segpipe import advice
 from segpipe.cli.parsing import parse_options

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
+from segpipe.checkpoints.foreign_files import convert_back
 from segpipe.configuration import load_preset
 from segpipe.evaluation import ConfusionMatrix
-from segpipe.models import convert_back
 
 SHARED = Path(__file__).parents[2] / "shared"
 CAMVID = SHARED / "data" / "camvid"

@@ -9,6 +9,7 @@ import torch
 from training_material import CONFIGURATION, write_pictures
 
 from segpipe import build_trainer, load_dataset, pipeline
+from segpipe.checkpoints.opening import load_model
 from segpipe.configuration import (
     DeitConfig,
     EncoderConfig,
@@ -21,7 +22,7 @@ from segpipe.configuration import (
     UneptConfig,
     VitConfig,
 )
-from segpipe.models import BoundaryOutput, build_model, load_model
+from segpipe.models import BoundaryOutput, build_model
 
 NAMES = ("left", "right", "top")
 MIT = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 
 from segpipe import evaluate, load_dataset, pipeline
 from segpipe.cli.main import main
-from segpipe.data.scenes import draw_street_scene
 from segpipe.hub import ModelFolder
+from segpipe.scenes.street import draw_street_scene
 from segpipe.trainers.run_log import read_log
 
 ROOT = Path(__file__).parents[1]

@@ -1,8 +1,31 @@
 """Training: from a configuration and data to a model folder."""
 
-from .building import TRAINERS, build_trainer
-from .callbacks import Callback
-from .precision import amp_level
-from .tensorboard import TensorBoard
+from typing import TYPE_CHECKING
 
-__all__ = ["TRAINERS", "Callback", "TensorBoard", "amp_level", "build_trainer"]
+from segpipe.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .building import TRAINERS as TRAINERS, build_trainer as build_trainer
+    from .callbacks import Callback as Callback
+    from .optimizers import summarize_groups as summarize_groups
+    from .precision import amp_level as amp_level
+    from .run_comparison import compare_runs as compare_runs, read_runs as read_runs
+    from .run_configuration import with_published_recipe as with_published_recipe
+    from .run_log import LOG as LOG, read_log_if_there as read_log_if_there
+    from .tensorboard import TensorBoard as TensorBoard
+    from .trainer import Trainer as Trainer
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "building": "TRAINERS build_trainer",
+        "callbacks": "Callback",
+        "optimizers": "summarize_groups",
+        "precision": "amp_level",
+        "run_comparison": "compare_runs read_runs",
+        "run_configuration": "with_published_recipe",
+        "run_log": "LOG read_log_if_there",
+        "tensorboard": "TensorBoard",
+        "trainer": "Trainer",
+    },
+)

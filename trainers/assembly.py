@@ -13,22 +13,30 @@ from typing import Any
 import torch
 
 from segpipe import advice, distributed
+from segpipe.checkpoints import encoder_tensors, tensors_of
 from segpipe.configuration import (
     BoundaryLoss,
     Configuration,
     load_preset,
     preset_names,
 )
-from segpipe.data import ClassificationDataset, SegmentationDataset, hold_out, load_configured, with_boundaries
-from segpipe.data.datasets.dataset import require_dataset
-from segpipe.data.loader import Loader, build_loader
-from segpipe.data.transforms import build_transforms
+from segpipe.data import (
+    ClassificationDataset,
+    Loader,
+    SegmentationDataset,
+    build_loader,
+    build_transforms,
+    hold_out,
+    load_configured,
+    require_dataset,
+    with_boundaries,
+)
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
-from segpipe.inference.runtimes.compiled import require_compiler
+from segpipe.inference import require_compiler
 from segpipe.log import get_logger
-from segpipe.models import SegpipeNetwork, build_model, encoder_tensors, fit_tensors, tensors_of
+from segpipe.models import SegpipeNetwork, build_model, fit_tensors
 
 from .callbacks import Callback
 from .data_check import check_data as look_at_data

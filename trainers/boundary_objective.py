@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segpipe.configuration import BoundaryLoss
-from segpipe.data import Batch
-from segpipe.data.boundaries import ANGLE, DISTANCE
+from segpipe.data import ANGLE, DISTANCE, Batch
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.models import BoundaryOutput, SegmentationModel
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from segpipe import advice
-from segpipe.configuration import Configuration, read_configuration
-from segpipe.configuration.explain import find_path
+from segpipe.configuration import Configuration, find_path, read_configuration
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks, unknown_name_message

@@ -16,13 +16,11 @@ from typing import Any
 from torch import Tensor
 
 from segpipe import advice, distributed
+from segpipe.atomic import atomic_folder, fsync_folder, is_finished, remove_folder
+from segpipe.checkpoints import write_pickle, write_tensors
 from segpipe.errors import CacheError, InputError, SegpipeError
-from segpipe.hub import atomic_folder
-from segpipe.hub.run_folders import RUN_BEST, RUN_CHECKPOINTS
-from segpipe.hub.manifest import build_manifest, write_manifest
-from segpipe.hub.storage import fsync_folder, is_finished, remove_folder
+from segpipe.hub import RUN_BEST, RUN_CHECKPOINTS, build_manifest, write_manifest
 from segpipe.log import get_logger
-from segpipe.models import write_pickle, write_tensors
 
 from .call_again import unused_folder
 from .data_record import DataRecord, encode_record

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segpipe import advice
+from segpipe.checkpoints import read_pickle, read_tensors
 from segpipe.errors import (
     CacheError,
     ConfigurationError,
@@ -16,11 +17,9 @@ from segpipe.errors import (
     WeightsError,
 )
 from segpipe.files import read_file
-from segpipe.hub.manifest import Manifest, Problem, find_problems, parse_manifest
+from segpipe.hub import Manifest, Problem, find_problems, parse_manifest
 from segpipe.limits import limit
 from segpipe.log import get_logger
-from segpipe.models import read_tensors
-from segpipe.models.pickles import read_pickle
 
 from .call_again import unused_folder
 from .checkpoint import (

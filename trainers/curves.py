@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segpipe.hub.storage import write_atomically
+from segpipe.atomic import write_atomically
+from segpipe.drawing import BLUE, GREEN, LEFT, ORANGE, RIGHT, WIDTH, Curve, Point, Ticks, draw_page
 from segpipe.log import get_logger
 
-from .drawing import BLUE, GREEN, LEFT, ORANGE, RIGHT, WIDTH, Curve, Point, Ticks, draw_page
 from .main_score import TITLES, main_score
 from .run_log import LOG, counted_lines, read_log_if_there
 

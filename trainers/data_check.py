@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segpipe import advice, distributed
-from segpipe.data import SegmentationDataset
-from segpipe.data.findings import TITLES, Report
-from segpipe.data.linter import look_at
+from segpipe.data import TITLES, Report, SegmentationDataset, look_at
 from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.progress_bars import ProgressBar, tell

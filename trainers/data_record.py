@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from segpipe.data import ClassificationDataset, SegmentationDataset
 from segpipe.errors import CorruptWeightsError
-from segpipe.hub.documents import decode_document
+from segpipe.hub import decode_document
 from segpipe.names import listing
 
 MOST_NAMES = 50_000

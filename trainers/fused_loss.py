@@ -17,9 +17,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segpipe.fused import launching_on
-from segpipe.inference.fused_upsampling import AxisArrays, class_block, read_logits, send_axis
-from segpipe.inference.placement import Axis, Placement
+from segpipe.inference import Axis, AxisArrays, Placement, class_block, read_logits, send_axis
+from segpipe.models import launching_on
 
 PIXELS = 16
 """Neighbouring pixels of a row whose losses a program computes."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from segpipe import advice
-from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, OhemLoss, PixelLossConfig
+from segpipe.configuration import CrossEntropyLoss, DiceLoss, FocalLoss, OhemLoss, PixelLossConfig
 from segpipe.errors import InputError
-from segpipe.fused import can_fuse
-from segpipe.inference.placement import Axis, Placement
+from segpipe.inference import Axis, Placement
+from segpipe.models import can_fuse
 
 from .strip_loss import LogitGrid, Tile, Upsampling, computing_dtype, total_loss
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from segpipe.configuration.training import OptimizerConfig, Sgd
+from segpipe.configuration import OptimizerConfig, Sgd
 from segpipe.errors import InputError
 from segpipe.log import get_logger
 

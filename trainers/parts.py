@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from segpipe.configuration import Configuration
-from segpipe.data.loader import Loader
+from segpipe.data import Loader
 from segpipe.evaluation import AnyScores
 
 from .callbacks import Callback

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from segpipe.configuration import Configuration
-from segpipe.evaluation.sharing import in_evaluation_mode
-from segpipe.inference import label_map, predict
-from segpipe.inference.resizing import resize_image
+from segpipe.evaluation import in_evaluation_mode
+from segpipe.inference import label_map, predict, resize_image
 from segpipe.models import SegmentationModel, SegpipeNetwork
 
 

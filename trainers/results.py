@@ -12,14 +12,12 @@ import msgspec
 import torch
 
 from segpipe import distributed
+from segpipe.checkpoints import read_tensors, write_tensors
 from segpipe.configuration import Configuration
 from segpipe.errors import CorruptWeightsError, SegpipeError
 from segpipe.evaluation import AnyScores
-from segpipe.hub import ModelFolder, seal_folder
-from segpipe.hub.run_folders import RUN_MODEL
-from segpipe.hub.card import card_text, place_in_card
+from segpipe.hub import RUN_MODEL, ModelFolder, card_text, place_in_card, seal_folder
 from segpipe.log import get_logger
-from segpipe.models import read_tensors, write_tensors
 
 from .card import training_text
 from .checkpoint import BEST, Snapshot, check_shared, refusals_explained, replaced_folder

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from segpipe import distributed
 from segpipe.errors import InputError
-from segpipe.evaluation import AnyScores, Scores
-from segpipe.evaluation.reports import mmseg_tables
+from segpipe.evaluation import AnyScores, Scores, mmseg_tables
 from segpipe.files import read_file
 from segpipe.limits import limit
 from segpipe.log import get_logger

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from segpipe import advice, distributed
-from segpipe.configuration import Configuration, decode_configuration
-from segpipe.configuration.codec import to_document
+from segpipe.configuration import Configuration, decode_configuration, to_document
 from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError
 from segpipe.log import get_logger
 from segpipe.progress_bars import tell

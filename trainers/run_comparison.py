@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
+from segpipe.drawing import BLUE, GREEN, ORANGE, Curve, Point, draw_page
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
-from .drawing import BLUE, GREEN, ORANGE, Curve, Point, draw_page
 from .main_score import TITLES, main_score
 from .run_log import LOG, counted_lines, read_log
 

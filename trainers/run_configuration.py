@@ -14,17 +14,16 @@ from segpipe import advice
 from segpipe.configuration import (
     Configuration,
     LabelSet,
+    ParallelConfig,
     SoftCrossEntropyLoss,
     TrainConfig,
     load_preset,
     override,
+    pad_to_levels,
     preset_names,
     read_configuration,
 )
-from segpipe.configuration.models import pad_to_levels
-from segpipe.configuration.training import ParallelConfig
-from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset
-from segpipe.data.datasets.holding_out import check_share
+from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset, check_share
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger

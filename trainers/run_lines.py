@@ -7,7 +7,7 @@ from typing import Any
 
 from segpipe import advice
 from segpipe.configuration import Configuration
-from segpipe.hub.run_folders import last_weights
+from segpipe.hub import last_weights
 
 from .call_again import unused_folder, write_call
 from .main_score import TITLES

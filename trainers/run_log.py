@@ -18,8 +18,7 @@ from typing import Any, TextIO
 from segpipe import advice, distributed
 from segpipe.errors import InputError
 from segpipe.files import read_file
-from segpipe.hub.run_folders import RUN_LOG
-from segpipe.hub.documents import decode_document
+from segpipe.hub import RUN_LOG, decode_document
 from segpipe.limits import limit
 from segpipe.log import get_logger
 

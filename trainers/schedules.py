@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from torch.optim import Optimizer
 
-from segpipe.configuration.training import (
+from segpipe.configuration import (
     ConstantSchedule,
     CosineSchedule,
     ExponentialSchedule,

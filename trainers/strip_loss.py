@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import interpolate
 
-from segpipe.inference.placement import Placement
+from segpipe.inference import Placement
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,11 +14,9 @@ import numpy as np
 
 from segpipe import distributed
 from segpipe.configuration import encode_configuration
-from segpipe.data import Batch
-from segpipe.data.sources import read_source
+from segpipe.data import Batch, read_source
 from segpipe.errors import InputError, NumericalError
-from segpipe.evaluation import AnyScores
-from segpipe.evaluation.measuring import EvaluationStopped
+from segpipe.evaluation import AnyScores, EvaluationStopped
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.progress_bars import ProgressBar, tell

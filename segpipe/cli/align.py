@@ -13,10 +13,9 @@ from .printing import format_table, print_json, print_note
 if TYPE_CHECKING:
     import numpy as np
 
+    from segpipe.analysis import Alignment, Difference, WeightsComparison
     from segpipe.configuration import Configuration
-    from segpipe.inference.alignment import Alignment
     from segpipe.models import SegpipeNetwork
-    from segpipe.models.comparison import Difference, WeightsComparison
 
     Loaded = tuple[SegpipeNetwork, Configuration]
 
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare_outputs(options: argparse.Namespace) -> int:
-    from segpipe.inference.alignment import align
+    from segpipe.analysis import align
 
     (first, ours), (second, theirs) = (_load(source, options) for source in (options.first, options.second))
     alignment = align(first, second, _read_input(options, first))
@@ -78,8 +77,8 @@ def _compare_outputs(options: argparse.Namespace) -> int:
 
 
 def _load(source: str, options: argparse.Namespace) -> Loaded:
-    from segpipe.inference.alignment import load_unfolded
-    from segpipe.models import open_checkpoint
+    from segpipe.analysis import load_unfolded
+    from segpipe.checkpoints import open_checkpoint
 
     folder = open_checkpoint(source, preset=_preset_for(source, options.preset))
     network = load_unfolded(folder, device=options.device)
@@ -88,7 +87,7 @@ def _load(source: str, options: argparse.Namespace) -> Loaded:
 
 def _compare_procedures(first: Loaded, second: Loaded, options: argparse.Namespace) -> dict[str, Any]:
     """What differs between the two as pipelines: settings, and label maps of the picture or of a drawn street."""
-    from segpipe.inference.alignment import differing_label_share, differing_settings
+    from segpipe.analysis import differing_label_share, differing_settings
 
     share = None
     if first[1].task == second[1].task == "image-segmentation":
@@ -103,7 +102,7 @@ def _compare_procedures(first: Loaded, second: Loaded, options: argparse.Namespa
 def _example_image(options: argparse.Namespace) -> Any:
     if options.picture is not None:
         return _read_picture(options)
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes import draw_street_scene
 
     return draw_street_scene(0, SCENE_SIZE).image
 
@@ -132,7 +131,7 @@ def _preset_for(source: str, preset: str | None) -> str | None:
 
 
 def _read_input(options: argparse.Namespace, network: SegpipeNetwork) -> Any:
-    from segpipe.inference.alignment import NOISE_SIZE, noise_input, picture_input
+    from segpipe.analysis import NOISE_SIZE, noise_input, picture_input
 
     if options.picture is None:
         return noise_input(network, tuple(options.size or NOISE_SIZE), seed=options.seed)
@@ -146,7 +145,7 @@ def _read_input(options: argparse.Namespace, network: SegpipeNetwork) -> Any:
 
 
 def _read_picture(options: argparse.Namespace) -> np.ndarray:
-    from segpipe.data.sources import read_source
+    from segpipe.data import read_source
 
     return read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth)
 
@@ -182,8 +181,8 @@ def _alignment_text(alignment: Alignment, options: argparse.Namespace, is_apart:
 
 
 def _compare_weights(options: argparse.Namespace) -> int:
-    from segpipe.models import open_checkpoint, own_tensors
-    from segpipe.models.comparison import compare_tensors
+    from segpipe.analysis import compare_tensors
+    from segpipe.checkpoints import open_checkpoint, own_tensors
 
     tensors = [
         own_tensors(open_checkpoint(source, preset=_preset_for(source, options.preset)))

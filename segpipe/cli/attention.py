@@ -17,8 +17,8 @@ from .printing import print_json
 if TYPE_CHECKING:
     import numpy as np
 
+    from segpipe.analysis import Token
     from segpipe.configuration import Configuration
-    from segpipe.inference.attention import Token
 
 EXAMPLES = """  segpipe attention segformer-b0-camvid segpipe-demo/picture.png heat --layer 5 --token 300,230
   segpipe attention my-segmenter street.jpg heat --layer 11
@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from segpipe.data.sources import read_source
-    from segpipe.inference.attention import AttentionQuery, see_attention
-    from segpipe.models import load_model, open_folder
+    from segpipe.analysis import AttentionQuery, see_attention
+    from segpipe.checkpoints import load_model, open_folder
+    from segpipe.data import read_source
 
     folder = open_folder(options.model)
     image = read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth)
@@ -96,8 +96,7 @@ def read_token(text: str, configuration: Configuration) -> Token:
 
 def _write(image: np.ndarray, maps: dict[str, np.ndarray], token: Token, options: argparse.Namespace) -> dict[str, str]:
     """A picture for each map, by its name."""
-    from segpipe.pipelines.heat_maps import draw_heat_page
-    from segpipe.pipelines.writing import write_picture
+    from segpipe.drawing import draw_heat_page, write_picture
 
     place = token if isinstance(token, tuple) else None
     files = {}

@@ -71,6 +71,6 @@ def _counted_parameters(model: ModelConfig) -> int:
 
 
 def _bundled_path(source: str) -> Path:
-    from segpipe.hub.client import BUNDLED
+    from segpipe.hub import BUNDLED
 
     return BUNDLED / source.removeprefix("package:")

@@ -15,7 +15,7 @@ from segpipe.configuration import (
     read_configuration,
     to_document,
 )
-from segpipe.hub.run_folders import trained_model
+from segpipe.hub import trained_model
 
 from .catalogue import find_configuration
 from .parsing import add_action, add_actions, add_json

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _convert_here(options: argparse.Namespace) -> int:
-    from segpipe.models import convert
+    from segpipe.checkpoints import convert
 
     folder = convert(
         options.source,
@@ -70,10 +70,10 @@ def _convert_back(options: argparse.Namespace) -> int:
     if options.architecture or options.num_classes or options.labels or options.preset:
         print_note("segpipe convert: With --to-dialect the source says itself what it is. Leave the other options out.")
         return 2
-    from segpipe.models import convert_back
+    from segpipe.checkpoints import convert_back
 
     path = convert_back(options.source, options.to, dialect=options.to_dialect, overwrite=options.overwrite)
-    from segpipe.models.conversion import sidecar_of
+    from segpipe.checkpoints import sidecar_of
 
     beside = sidecar_of(path)
     files = [path] if os.path.isfile(path) else list(path.iterdir())

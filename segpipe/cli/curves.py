@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from segpipe.pipelines.writing import write_picture
-    from segpipe.trainers.run_comparison import compare_runs, read_runs
+    from segpipe.drawing import write_picture
+    from segpipe.trainers import compare_runs, read_runs
 
     runs = read_runs(options.runs)
     keys = [key.strip() for key in options.keys.split(",")] if options.keys else None

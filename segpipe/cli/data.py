@@ -15,8 +15,7 @@ from .printing import format_bytes, format_table, print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration
-    from segpipe.data import Sample, SegmentationDataset
-    from segpipe.data.findings import FindingGroup, Report
+    from segpipe.data import FindingGroup, Report, Sample, SegmentationDataset
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
@@ -75,8 +74,8 @@ def show_data(options: argparse.Namespace) -> int:
         return 2
     configuration = _read_recipe(options.recipe) if options.recipe else None
     dataset = _load(options, options.split)
-    from segpipe.pipelines.label_grid import draw_label_grid
-    from segpipe.pipelines.writing import write_picture
+    from segpipe.drawing import write_picture
+    from segpipe.pipelines import draw_label_grid
 
     rows = [_row(dataset, index, configuration, options.seed) for index in _choose(len(dataset), options)]
     headings = [f"{dataset.name} {dataset.split}", f"after the transforms of {options.recipe}, seed {options.seed}"]
@@ -122,7 +121,7 @@ def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:
 
 
 def _check(options: argparse.Namespace) -> tuple[Report, ...]:
-    from segpipe.data.split_checks import check_splits
+    from segpipe.data import check_splits
     from segpipe.progress_bars import ProgressBar
 
     share = {} if options.val_share is None else {"val_share": options.val_share}
@@ -162,8 +161,7 @@ def _row(dataset: SegmentationDataset, index: int, recipe: Configuration | None,
     sample = dataset[index]
     if recipe is None or recipe.train is None:
         return [sample]
-    from segpipe.data.order import Key, sample_rng
-    from segpipe.data.transforms import build_transforms
+    from segpipe.data import Key, build_transforms, sample_rng
 
     red, green, blue = (round(value) for value in recipe.model.pixel_mean)
     transform = build_transforms(
@@ -188,7 +186,7 @@ def _percent(share: float) -> str:
 
 
 def _group_text(group: FindingGroup) -> str:
-    from segpipe.data.findings import TITLES
+    from segpipe.data import TITLES
 
     lines = [f"{group.severity}: {TITLES[group.kind]} ({group.total})"]
     fixes = list(dict.fromkeys(finding.fix for finding in group.findings))

@@ -81,7 +81,7 @@ def run_demo(picture: str | None, model: str, output: Path) -> Demo:
     if sys.stderr.isatty():
         print_note("Starting PyTorch …")
     with _timed(seconds, "start PyTorch"):
-        from segpipe.data.sources import is_many
+        from segpipe.data import is_many
         from segpipe.pipelines import pipeline
     with _timed(seconds, "load the model"):
         segment = pipeline(Tasks.image_segmentation, model)
@@ -110,8 +110,8 @@ def _prefix_of(picture: str) -> str:
 
 def _draw_street(path: Path) -> tuple[str, np.ndarray]:
     """Where the picture was written, and its label."""
-    from segpipe.data.scenes import draw_street_scene
-    from segpipe.pipelines.writing import write_picture
+    from segpipe.drawing import write_picture
+    from segpipe.scenes import draw_street_scene
 
     scene = draw_street_scene(0, SCENE_SIZE)
     return str(write_picture(path, scene.image)), scene.label
@@ -131,8 +131,7 @@ def _scores(result: Segmentation, label: np.ndarray | None) -> Scores | None:
 
 def _write_files(result: Segmentation, folder: Path, prefix: str) -> dict[str, Path]:
     """Write what was made; a user's picture is where it is, and its files have its name."""
-    from segpipe.pipelines.legends import side_by_side
-    from segpipe.pipelines.writing import write_picture
+    from segpipe.drawing import side_by_side, write_picture
 
     assert result.image is not None
     overlay, legend = result.overlay(), result.legend(height=max(result.size[0], 300))

@@ -92,8 +92,8 @@ def run(options: argparse.Namespace) -> int:
     if (options.window is None) != (options.stride is None):
         print_note("segpipe eval: A window slides by a stride. Give both, --window H W --stride H W.")
         return 2
+    from segpipe.checkpoints import open_folder
     from segpipe.distributed import is_main
-    from segpipe.models import open_folder
 
     if options.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
@@ -124,8 +124,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _foreign_text(scores: AnyScores, text_format: str) -> str:
-    from segpipe.evaluation import Scores
-    from segpipe.evaluation.reports import mmseg_tables, segmenter_yaml
+    from segpipe.evaluation import Scores, mmseg_tables, segmenter_yaml
 
     assert isinstance(scores, Scores)
     return mmseg_tables(scores) if text_format == "mmseg" else segmenter_yaml(scores)
@@ -194,7 +193,7 @@ def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, devic
 
 def _data_options(configuration: Configuration, options: argparse.Namespace) -> dict[str, Any]:
     """Return the data set's options, with the share that the model's run held out where there is no split for it."""
-    from segpipe.data.datasets import has_own_split
+    from segpipe.data import has_own_split
     from segpipe.distributed import is_main
 
     given, named = parse_options(options.option), configuration.dataset
@@ -267,7 +266,7 @@ def _overlay_writer(
 def _submission_writer(
     folder: Path, benchmark: str, configuration: Configuration, dataset: SegmentationDataset
 ) -> OnPicture:
-    from segpipe.evaluation.submissions import check_submission_names, submission_values, write_submission
+    from segpipe.evaluation import check_submission_names, submission_values, write_submission
 
     check_submission_names(pair.image for pair in dataset.pairs)
     values = submission_values(benchmark, configuration.labels, configuration.model.num_classes)
@@ -294,7 +293,7 @@ def _document(
 
 
 def _write_document(path: Path, document: dict[str, Any]) -> None:
-    from segpipe.pipelines.writing import write_bytes
+    from segpipe.drawing import write_bytes
 
     write_bytes(path, f"{json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode())
 

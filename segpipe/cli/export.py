@@ -79,8 +79,8 @@ def _load_dataset(options: argparse.Namespace) -> SegmentationDataset:
 
 def _evaluate(options: argparse.Namespace, report: ExportReport, dataset: SegmentationDataset) -> tuple[Scores, Scores]:
     """The scores of the network on the processor, and those of the file."""
+    from segpipe.checkpoints import open_folder
     from segpipe.evaluation import evaluate
-    from segpipe.models import open_folder
     from segpipe.pipelines import open_exported
 
     folder = open_folder(options.model)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from segpipe.data.sources import is_many, iterate_sources
+from segpipe.data import is_many, iterate_sources
 from segpipe.errors import InputError
 
 REPORT = "report"

@@ -131,7 +131,7 @@ def _top_parser() -> argparse.ArgumentParser:
 TOLD = (
     "segpipe.exporters",
     "segpipe.inference.runtimes",
-    "segpipe.models.checkpoints",
+    "segpipe.checkpoints.reading",
     "segpipe.data.picture_folders",
     "segpipe.hub.run_folders",
 )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from segpipe.data.sources import describe_source
+from segpipe.data import describe_source
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on nearly all file systems."""

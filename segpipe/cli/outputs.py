@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from segpipe.data.sources import LONGEST_PATH, describe_source
+from segpipe.data import LONGEST_PATH, describe_source
 from segpipe.errors import InputError, SegpipeError
 
 from .drawing import style_of

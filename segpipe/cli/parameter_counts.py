@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from segpipe.checkpoints import VIT_SHAPES
 from segpipe.configuration import MitConfig, ModelConfig, SegformerConfig, SegmenterConfig, UneptConfig
-from segpipe.configuration.foreign_segmenter import VIT_SHAPES
 
 # Without the classifier. A test builds every preset's network and counts.
 _SEGFORMER = {

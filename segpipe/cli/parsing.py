@@ -116,7 +116,7 @@ def add_verbose(parser: argparse.ArgumentParser, default: Any = 0) -> None:
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Return the options of a data set from KEY=VALUE, the last of each key; for values see `parse_value`."""
-    from segpipe.configuration.values import parse_value
+    from segpipe.configuration import parse_value
 
     parsed: dict[str, Any] = {}
     for pair in pairs:

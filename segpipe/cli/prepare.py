@@ -10,7 +10,7 @@ from .parsing import add_action, add_json, parse_options, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
-    from segpipe.data.preparing import Prepared
+    from segpipe.data import Prepared
 
 _NEEDS = """what each needs:
   cityscapes         *_labelTrainIds.png from *_labelIds.png or *_polygons.json
@@ -56,7 +56,7 @@ def add_prepare(actions: Any) -> None:
 
 def prepare_data(options: argparse.Namespace) -> int:
     """Fetch if asked to, make the files, and say what was done."""
-    from segpipe.data.preparing import download_dataset
+    from segpipe.data import download_dataset
 
     fetched: tuple[str, ...] = ()
     if options.download:
@@ -81,7 +81,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _prepare(options: argparse.Namespace) -> Prepared:
-    from segpipe.data.preparing import prepare_dataset
+    from segpipe.data import prepare_dataset
     from segpipe.progress_bars import ProgressBar
 
     names = ("annotations", "count", "first_seed", "size", "split", "data", "metric")

@@ -10,10 +10,9 @@ from .parsing import add_json, whole_number
 from .printing import format_bytes, format_fields, format_seconds, format_table, print_json
 
 if TYPE_CHECKING:
+    from segpipe.analysis import MacCount, ParameterCount, Speed
     from segpipe.configuration import ModelConfig
-    from segpipe.inference.speed import Speed
     from segpipe.models import SegpipeNetwork
-    from segpipe.models.counting import MacCount, ParameterCount
 
 EXAMPLES = """  segpipe profile segformer-b0-ade20k
   segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
@@ -39,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from segpipe.analysis import count_macs, count_parameters, saved_bytes
     from segpipe.models import build_model
-    from segpipe.models.counting import count_macs, count_parameters, saved_bytes
 
     config = find_configuration(options.model).model
     size = (options.size[0], options.size[1])
@@ -58,7 +57,7 @@ def _measure(network: SegpipeNetwork, size: tuple[int, int], options: argparse.N
     """Speed does not depend on what the weights are, so freshly made ones do."""
     import torch
 
-    from segpipe.inference.speed import measure_speed
+    from segpipe.analysis import measure_speed
     from segpipe.models import SegmentationModel
 
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")

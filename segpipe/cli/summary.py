@@ -115,7 +115,7 @@ class Summary:
         return "\n".join(f"  {line}" for line in [*lines, *([f"and {rest} more"] if rest else [])])
 
     def _table(self) -> str:
-        from segpipe.pipelines.legends import format_share
+        from segpipe.drawing import format_share
 
         rows = self._by_share()
         cells = [

@@ -32,8 +32,7 @@ from .training_result import print_result
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
-    from segpipe.trainers import Callback
-    from segpipe.trainers.trainer import Trainer
+    from segpipe.trainers import Callback, Trainer
 
 DRY_STEPS, DRY_PICTURES = 2, 2
 EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
@@ -316,7 +315,7 @@ def _model_text(configuration: Configuration) -> str:
 
 
 def _group_fields(trainer: Trainer) -> list[tuple[str, str]]:
-    from segpipe.trainers.optimizers import summarize_groups
+    from segpipe.trainers import summarize_groups
 
     config = trainer.config.optimizer
     groups = summarize_groups(trainer.parts.engine.optimizer)

@@ -14,7 +14,7 @@ from .parsing import parse_options
 from .printing import format_table
 
 if TYPE_CHECKING:
-    from segpipe.trainers.trainer import Trainer
+    from segpipe.trainers import Trainer
 
 
 def print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namespace, image: str) -> None:
@@ -47,7 +47,7 @@ def print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namesp
 
 def _score_table(trainer: Trainer) -> str | None:
     """The scores of the best step, whose weights the folder has, from the run's log; None without an evaluation."""
-    from segpipe.trainers.run_log import LOG, read_log_if_there
+    from segpipe.trainers import LOG, read_log_if_there
 
     lines = read_log_if_there(trainer.parts.work_dir / LOG)
     found = [line for line in lines if line["event"] == "evaluation" and line["step"] == trainer.progress.best_step]

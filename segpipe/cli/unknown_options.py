@@ -25,12 +25,12 @@ def describe_unknown_option(name: str, known: Sequence[str]) -> str:
 
 
 def _setting_of(key: str) -> str | None:
-    from segpipe.configuration.explain import find_path
+    from segpipe.configuration import find_path
 
     return find_path(key)
 
 
 def _dataset_options() -> set[str]:
-    from segpipe.data.datasets.loading import all_options
+    from segpipe.data import all_options
 
     return all_options()

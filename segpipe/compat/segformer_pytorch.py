@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segpipe.configuration.codec import build_configuration
+from segpipe.configuration import build_configuration
 from segpipe.models import SegpipeNetwork, build_model
 
 __all__ = [f"make_SegFormerB{number}" for number in range(6)]

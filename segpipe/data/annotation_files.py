@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from segpipe.errors import InputError
 from segpipe.files import read_file
-from segpipe.hub.documents import decode_document
+from segpipe.hub import decode_document
 from segpipe.limits import limit
 
 T = TypeVar("T")

@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from segpipe.configuration import LabelSet
-from segpipe.configuration.values import parse_hex_color
+from segpipe.configuration import LabelSet, parse_hex_color
 from segpipe.errors import InputError
 from segpipe.files import read_text
 from segpipe.limits import limit

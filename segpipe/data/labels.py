@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 
 from segpipe import advice
-from segpipe.configuration import LabelSet
-from segpipe.configuration.label_values import (
+from segpipe.configuration import (
+    LabelSet,
     decode_label_set,
     read_class_names,
     read_colors,
+    read_json,
     read_named_values,
     read_values,
 )
-from segpipe.configuration.strict_json import read_json
 from segpipe.errors import ImageDecodeError, InputError, UnknownNameError
 from segpipe.extras import import_opencv
 from segpipe.names import unknown_name_message

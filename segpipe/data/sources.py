@@ -221,7 +221,7 @@ def _without_secrets(url: str) -> str:
 
 
 def _fetch(url: str, name: str, *, timeout: tuple[float, float], deadline: float, max_bytes: int | None) -> bytes:
-    from segpipe.hub.transport import fetch_bytes
+    from segpipe.hub import fetch_bytes
 
     bound = limit("url_image_bytes") if max_bytes is None else max_bytes
     try:

@@ -1,1 +1,52 @@
 """Results as images: overlays, legends, heat maps and charts."""
+
+from typing import TYPE_CHECKING
+
+from segpipe.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .charts import (
+        BLUE as BLUE,
+        GREEN as GREEN,
+        LEFT as LEFT,
+        ORANGE as ORANGE,
+        RIGHT as RIGHT,
+        WIDTH as WIDTH,
+        Curve as Curve,
+        Point as Point,
+        Ticks as Ticks,
+        draw_page as draw_page,
+    )
+    from .heat_maps import draw_heat_page as draw_heat_page
+    from .legend import (
+        beside_legend as beside_legend,
+        draw_legend as draw_legend,
+        format_share as format_share,
+        height_of as height_of,
+        side_by_side as side_by_side,
+    )
+    from .lettering import INK as INK, PAPER as PAPER, QUIET_INK as QUIET_INK, find_font as find_font
+    from .name_boxes import draw_names as draw_names
+    from .overlay import (
+        OPACITY as OPACITY,
+        apply_borders as apply_borders,
+        blend as blend,
+        brighten as brighten,
+        colorize as colorize,
+        complete_palette as complete_palette,
+        draw_overlay as draw_overlay,
+    )
+    from .writing import encode_picture as encode_picture, write_bytes as write_bytes, write_picture as write_picture
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "charts": "BLUE GREEN LEFT ORANGE RIGHT WIDTH Curve Point Ticks draw_page",
+        "heat_maps": "draw_heat_page",
+        "legend": "beside_legend draw_legend format_share height_of side_by_side",
+        "lettering": "INK PAPER QUIET_INK find_font",
+        "name_boxes": "draw_names",
+        "overlay": "OPACITY apply_borders blend brighten colorize complete_palette draw_overlay",
+        "writing": "encode_picture write_bytes write_picture",
+    },
+)

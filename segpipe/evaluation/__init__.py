@@ -1,20 +1,37 @@
 """Counting right and wrong: the confusion matrix, boundaries, classes, and a model's scores on a data set."""
 
-from .boundaries import BoundaryCounts
-from .classification import ClassificationScores, evaluate_classifier
-from .confusion import ConfusionMatrix
-from .measuring import evaluate
-from .scores import Scores
+from typing import TYPE_CHECKING
 
-AnyScores = Scores | ClassificationScores
-"""What a task's evaluation gives: `means` and `by_class` are in both."""
+from segpipe.lazy import lazy_names
 
-__all__ = [
-    "AnyScores",
-    "BoundaryCounts",
-    "ClassificationScores",
-    "ConfusionMatrix",
-    "Scores",
-    "evaluate",
-    "evaluate_classifier",
-]
+if TYPE_CHECKING:
+    from .boundaries import BoundaryCounts as BoundaryCounts
+    from .classification import (
+        AnyScores as AnyScores,
+        ClassificationScores as ClassificationScores,
+        evaluate_classifier as evaluate_classifier,
+    )
+    from .confusion import ConfusionMatrix as ConfusionMatrix
+    from .measuring import evaluate as evaluate
+    from .reports import mmseg_tables as mmseg_tables, segmenter_yaml as segmenter_yaml
+    from .scores import Scores as Scores
+    from .sharing import EvaluationStopped as EvaluationStopped, in_evaluation_mode as in_evaluation_mode
+    from .submissions import (
+        check_submission_names as check_submission_names,
+        submission_values as submission_values,
+        write_submission as write_submission,
+    )
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "boundaries": "BoundaryCounts",
+        "classification": "AnyScores ClassificationScores evaluate_classifier",
+        "confusion": "ConfusionMatrix",
+        "measuring": "evaluate",
+        "reports": "mmseg_tables segmenter_yaml",
+        "scores": "Scores",
+        "sharing": "EvaluationStopped in_evaluation_mode",
+        "submissions": "check_submission_names submission_values write_submission",
+    },
+)

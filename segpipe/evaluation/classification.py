@@ -16,14 +16,13 @@ from segpipe import advice, distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Network
-from segpipe.inference.resizing import resize_image
+from segpipe.inference import Network, resize_image
 from segpipe.log import get_logger
 from segpipe.names import Tasks, html_table
 
 from .classes import match_classes
 from .reading import in_batches, read_ahead
-from .scores import divide, mean
+from .scores import Scores, divide, mean
 from .sharing import (
     EvaluationStopped,
     check_countable,
@@ -90,6 +89,10 @@ class ClassificationScores:
 
     def __str__(self) -> str:
         return self.table()
+
+
+AnyScores = Scores | ClassificationScores
+"""The scores that a task's evaluation gives; `means` and `by_class` are in both."""
 
 
 class ClassifiedSample(Protocol):

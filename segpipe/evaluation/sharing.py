@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from segpipe import distributed
+from segpipe.checkpoints import load_model, open_folder
 from segpipe.configuration import Configuration
-from segpipe.data.datasets.dataset import require_dataset
+from segpipe.data import require_dataset
 from segpipe.errors import InputError, ModelFolderError, SegpipeError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network
-from segpipe.models import SegmentationModel, load_model, open_folder
+from segpipe.models import SegmentationModel
 from segpipe.names import Tasks
 from segpipe.progress_bars import ProgressBar
 

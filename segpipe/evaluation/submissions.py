@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from segpipe.atomic import write_atomically
 from segpipe.configuration import LabelSet
 from segpipe.data import dataset_labels
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.hub.storage import write_atomically
 from segpipe.names import unknown_name_message
 
 from .classes import match_classes

@@ -1,19 +1,23 @@
 """Networks as files for other runtimes: ONNX, OpenVINO, torch.export; each file is compared with the network."""
 
-from .calibration import SAMPLES, Calibration, choose_pictures
-from .exporting import export
-from .formats import FORMATS, format_for
-from .keeping import keep_export
-from .verification import Agreement, ExportReport
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "FORMATS",
-    "SAMPLES",
-    "Agreement",
-    "Calibration",
-    "ExportReport",
-    "choose_pictures",
-    "export",
-    "format_for",
-    "keep_export",
-]
+from segpipe.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .calibration import SAMPLES as SAMPLES, Calibration as Calibration, choose_pictures as choose_pictures
+    from .export_cache import keep_export as keep_export
+    from .exporting import export as export
+    from .formats import FORMATS as FORMATS, format_for as format_for
+    from .verification import Agreement as Agreement, ExportReport as ExportReport
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "calibration": "SAMPLES Calibration choose_pictures",
+        "export_cache": "keep_export",
+        "exporting": "export",
+        "formats": "FORMATS format_for",
+        "verification": "Agreement ExportReport",
+    },
+)

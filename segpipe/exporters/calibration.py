@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from segpipe.configuration import Configuration
-from segpipe.data import SegmentationDataset
-from segpipe.data.sources import is_many, iterate_sources, read_source
+from segpipe.data import SegmentationDataset, is_many, iterate_sources, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
 from segpipe.files import read_file
-from segpipe.inference import predict, resize_image
-from segpipe.inference.network import Network
+from segpipe.inference import Network, predict, resize_image
 from segpipe.limits import limit
 from segpipe.models import SegmentationModel, SegpipeNetwork
 

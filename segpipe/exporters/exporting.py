@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
-from segpipe.data.images import Alpha, BitDepth
+from segpipe.atomic import fsync_folder
+from segpipe.checkpoints import load_model, open_folder
+from segpipe.data import Alpha, BitDepth
 from segpipe.errors import InputError
 from segpipe.files import check_vacant
 from segpipe.hub import ModelFolder
-from segpipe.hub.storage import fsync_folder
 from segpipe.log import get_logger
-from segpipe.models import SegpipeNetwork, load_model, open_folder
+from segpipe.models import SegpipeNetwork
 
 from .calibration import SAMPLES, Calibration, choose_pictures
 from .formats import Format, describe_formats, find_format

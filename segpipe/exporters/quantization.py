@@ -27,7 +27,7 @@ from torch import Tensor
 from segpipe import advice
 from segpipe.errors import InputError, NumericalError
 from segpipe.extras import import_extra
-from segpipe.inference.runtimes import ExportedNetwork, open_session, pixel_array
+from segpipe.inference import ExportedNetwork, open_session, pixel_array
 from segpipe.models import SegpipeNetwork
 
 from .calibration import Calibration, see_pictures

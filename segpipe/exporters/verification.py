@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from segpipe import advice
-from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import NumericalError
-from segpipe.inference.runtimes import open_session
+from segpipe.inference import open_session
 from segpipe.models import SegpipeNetwork
+from segpipe.scenes import draw_street_scene
 
 from .formats import Format
 

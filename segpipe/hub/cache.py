@@ -12,13 +12,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 
+from segpipe.atomic import folder_bytes, is_finished, remove_folder, storage_errors, write_atomically
 from segpipe.errors import InputError
 
 from .manifest import Problem, check_folder
 from .parts import left_behind
 from .paths import file_key
 from .shelf import Shelf, list_children, readable_manifest
-from .storage import folder_bytes, is_finished, remove_folder, storage_errors, write_atomically
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Cache of segpipe; it can be deleted.\n"
 _DAY = 86400.0

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.atomic import write_atomically
 from segpipe.names import markdown_code, markdown_text
 
 from .folder import CARD_NAME
-from .storage import write_atomically
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration, PublishedScores

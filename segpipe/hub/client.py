@@ -300,7 +300,7 @@ def _preset_names() -> tuple[str, ...]:
 
 
 def _unknown_preset(name: str) -> str:
-    from segpipe.configuration.presets import unknown_preset_message
+    from segpipe.configuration import unknown_preset_message
 
     return unknown_preset_message(name)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from segpipe.atomic import storage_errors
 from segpipe.errors import DownloadError, IntegrityError
 from segpipe.limits import limit
 from segpipe.log import get_logger
@@ -19,7 +20,6 @@ from .manifest import FileEntry, git_sha1_of, sha256_of
 from .parts import Origin, Part, claim_part
 from .retries import Backoff, SlowError, TransientError
 from .sources import RemoteFile
-from .storage import storage_errors
 from .transport import Credentials, Transport, login_page_hint, shown_url
 
 logger = get_logger(__name__)

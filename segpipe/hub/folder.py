@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.atomic import MANIFEST_NAME
 from segpipe.errors import ModelFolderError, SegpipeError
 from segpipe.names import listing
 
@@ -17,7 +18,6 @@ from .references import WEIGHT_SUFFIXES
 from .run_folders import newest_step, trained_model
 from .shards import INDEX_SUFFIX, lone_shards
 from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
-from .storage import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration, Dialect
@@ -149,7 +149,8 @@ def _advice(folder: Path) -> str:
 
 
 def _read_configuration(folder: Path) -> tuple[Configuration, Dialect]:
-    from segpipe.configuration import read_configuration, read_foreign_configuration
+    from segpipe.checkpoints import read_foreign_configuration
+    from segpipe.configuration import read_configuration
 
     foreign = read_foreign_configuration(folder)
     if foreign is not None:

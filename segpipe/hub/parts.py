@@ -16,12 +16,12 @@ from typing import Annotated, BinaryIO
 
 from msgspec import Meta
 
+from segpipe.atomic import open_new, write_atomically
 from segpipe.files import open_regular
 from segpipe.log import get_logger
 
 from .documents import Count, Text, read_note
 from .paths import file_key
-from .storage import open_new, write_atomically
 
 logger = get_logger(__name__)
 

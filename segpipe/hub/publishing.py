@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segpipe import advice
+from segpipe.atomic import atomic_folder, check_free_space, is_finished, storage_errors
 from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError
 from segpipe.files import absolute_path, copy_regular
 from segpipe.limits import limit
@@ -21,7 +22,6 @@ from .paths import check_relative_path
 from .references import Reference
 from .run_folders import trained_model
 from .sealing import folder_files
-from .storage import atomic_folder, check_free_space, is_finished, storage_errors
 
 logger = get_logger(__name__)
 

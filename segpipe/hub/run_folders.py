@@ -66,8 +66,8 @@ def _say_once(folder: Path) -> None:
 def _unfinished_text(folder: Path) -> str:
     weights = last_weights(folder)
     text = (
-        f"{folder} holds a run that is not finished, so it has no folder {RUN_MODEL} yet. To finish it, make the call that "
-        "began it again."
+        f"{folder} holds a run that is not finished, so it has no folder {RUN_MODEL} yet. To finish it, make the call "
+        "that began it again."
     )
     if weights is None:
         return f"{text} It has saved no checkpoint so far."

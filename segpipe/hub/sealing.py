@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.atomic import MANIFEST_NAME, storage_errors
 from segpipe.errors import ModelFolderError
 from segpipe.files import absolute_path
 
 from .card import place_in_card, write_card
 from .folder import CARD_NAME, CONFIGURATION_NAME, WEIGHTS_NAME, ModelFolder
 from .manifest import build_manifest, write_manifest
-from .storage import MANIFEST_NAME, storage_errors
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.atomic import atomic_folder, is_finished, remove_folder, storage_errors, write_atomically
 from segpipe.errors import CacheError, ModelFolderError, UnsafePathError
 from segpipe.log import get_logger
 
 from .documents import RevisionText, SnapshotName, read_note
 from .manifest import Manifest, find_missing, find_problems, read_manifest, write_manifest
 from .paths import file_key
-from .storage import atomic_folder, is_finished, remove_folder, storage_errors, write_atomically
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

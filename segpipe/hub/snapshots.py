@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from segpipe.atomic import check_free_space, link_or_copy
 from segpipe.errors import IntegrityError
 
 from .fetching import CancelledError, Fetcher
@@ -20,7 +21,6 @@ from .progress import Progress
 from .shards import is_index, shard_names
 from .shelf import Shelf
 from .sources import Listing, RemoteFile, Source, select_files, select_shards, select_weights_name
-from .storage import check_free_space, link_or_copy
 from .transport import Transport
 
 WORKERS = 4

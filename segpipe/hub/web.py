@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from segpipe.atomic import MANIFEST_NAME
 from segpipe.errors import ModelNotFoundError
 from segpipe.limits import limit
 
 from .manifest import parse_manifest
 from .sources import Listing, RemoteFile
-from .storage import MANIFEST_NAME
 from .transport import Credentials, Transport
 
 

@@ -6,8 +6,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, ShortSideResize
-from segpipe.configuration.schema import Rounding
+from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, Rounding, ShortSideResize
 from segpipe.errors import InputError
 from segpipe.limits import limit
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.fused import can_fuse
+from segpipe.models.fast.triton_choice import can_fuse
 
-from .plain_cpu import is_plain_cpu
+from .fast.cpu import is_plain_cpu
 
 Grids = tuple[tuple[int, int], ...]
 
@@ -90,7 +90,7 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
         (B, Q, D): head m reads channels m·D/M to (m+1)·D/M.
     """
     if can_fuse(values):
-        from .fused_deformable import fused_sample_levels  # which needs Triton
+        from .fast.triton_deformable import fused_sample_levels  # which needs Triton
 
         return fused_sample_levels(values, references, offsets, weights, grids)
     sample = _sum_rows if is_plain_cpu(values) else _sum_samples

@@ -22,9 +22,9 @@ from segpipe.errors import ConfigurationError, InputError
 
 from .blocks import Blocks
 from .contract import NetworkStage, SegpipeNetwork
-from .mixing import mix
-from .plain_cpu import is_plain_cpu
-from .strip_ffn import apply_strip_ffn, pays_in_strips
+from .fast.cpu import is_plain_cpu
+from .fast.mixing import mix
+from .fast.strip_ffn import apply_strip_ffn, pays_in_strips
 
 
 class Shape(NamedTuple):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segpipe.configuration import SegformerConfig
-from segpipe.configuration.models import LEVEL_STRIDE
+from segpipe.configuration import LEVEL_STRIDE, SegformerConfig
 
 from .contract import NetworkStage, SegmentationModel
 from .decode_heads import ConvHead, MLPHead

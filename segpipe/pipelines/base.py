@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from segpipe.data.sources import describe_source, is_many, iterate_sources, read_source
+from segpipe.data import describe_source, is_many, iterate_sources, read_source
 from segpipe.errors import ImageError, InputError
 from segpipe.log import get_logger
 

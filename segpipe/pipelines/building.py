@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from segpipe import advice
+from segpipe.checkpoints import open_folder
 from segpipe.configuration import override
 from segpipe.errors import InputError, ModelFolderError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder
-from segpipe.inference.runtimes import RUNTIMES, check_runtime
-from segpipe.models import open_folder
+from segpipe.inference import RUNTIMES, check_runtime
 from segpipe.names import PIPELINE_ALIASES, Tasks, unknown_name_message
 from segpipe.registry import Registry, load_plugins
 

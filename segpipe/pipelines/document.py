@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segpipe.data.rle import decode_mask, encode_label_map
+from segpipe.data import decode_mask, encode_label_map
 from segpipe.errors import InputError
 
 if TYPE_CHECKING:

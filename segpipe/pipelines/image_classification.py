@@ -10,7 +10,7 @@ import torch
 from segpipe.configuration import LabelSet
 from segpipe.errors import ModelFolderError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference.resizing import resize_image
+from segpipe.inference import resize_image
 from segpipe.models import SegmentationModel
 
 from .base import Picture, Pipeline

@@ -11,15 +11,7 @@ import torch
 from segpipe.configuration import LabelSet
 from segpipe.errors import ModelFolderError
 from segpipe.hub import ModelFolder
-from segpipe.inference import (
-    Prediction,
-    PreparedImage,
-    is_whole,
-    label_map,
-    predict,
-    predict_images,
-    prepare_image,
-)
+from segpipe.inference import Prediction, PreparedImage, is_whole, label_map, predict, predict_images, prepare_image
 from segpipe.models import SegmentationModel
 
 from .base import Picture, Pipeline

@@ -10,13 +10,21 @@ from PIL import Image, ImageDraw
 
 from segpipe.configuration import LabelSet
 from segpipe.data import Sample
+from segpipe.drawing import (
+    INK,
+    OPACITY,
+    PAPER,
+    QUIET_INK,
+    apply_borders,
+    blend,
+    colorize,
+    complete_palette,
+    draw_legend,
+    draw_names,
+    find_font,
+)
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
-
-from .legends import draw_legend
-from .lettering import INK, PAPER, QUIET_INK, find_font
-from .name_boxes import draw_names
-from .rendering import OPACITY, apply_borders, blend, colorize, complete_palette
 
 cv2 = import_opencv()
 

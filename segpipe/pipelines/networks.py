@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from segpipe import advice
+from segpipe.checkpoints import load_model
 from segpipe.errors import InputError
 from segpipe.exporters import choose_pictures, keep_export
 from segpipe.hub import ModelFolder
-from segpipe.inference.network import Network
-from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
-from segpipe.models import SegpipeNetwork, build_outline, load_model
+from segpipe.inference import CompiledNetwork, ExportedNetwork, Network, check_runtime, open_session
+from segpipe.models import SegpipeNetwork, build_outline
 
 from .options import PipelineOptions
 

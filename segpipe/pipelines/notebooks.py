@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageShow
 
+from segpipe.drawing import encode_picture
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.names import html_text
 from segpipe.progress_bars import is_notebook
-
-from .writing import encode_picture
 
 cv2 = import_opencv()
 

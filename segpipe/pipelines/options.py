@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from segpipe.data.images import Alpha, BitDepth, ChannelOrder, Reading
+from segpipe.data import Alpha, BitDepth, ChannelOrder, Reading
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from segpipe.configuration.label_values import read_class_names, read_colors
+from segpipe import drawing
+from segpipe.configuration import read_class_names, read_colors
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import columns_of, unknown_name_message
 
-from . import document, legends, name_boxes, notebooks, rendering, writing
+from . import document, notebooks
 
 _KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
@@ -157,11 +158,11 @@ class Segmentation(Mapping[str, Any]):
 
     def colorize(self) -> np.ndarray:
         """(H, W, 3) uint8: each pixel in the colour of its class, void in black."""
-        return rendering.colorize(self._label_map, self._colors())
+        return drawing.colorize(self._label_map, self._colors())
 
     def overlay(
         self,
-        opacity: float = rendering.OPACITY,
+        opacity: float = drawing.OPACITY,
         *,
         borders: bool = True,
         names: bool = False,
@@ -173,17 +174,17 @@ class Segmentation(Mapping[str, Any]):
         Args:
             opacity: of the colours, from 0, the image alone, to 1.
             borders: whether a line separates the classes.
-            names: whether each class has its name on it, where there is room, see `name_boxes.draw_names`.
+            names: whether each class has its name on it, where there is room, see `drawing.draw_names`.
             legend: whether a key to the colours stands to the right, which makes the result wider.
-            brighten: whether dark colours become lighter, see `rendering.brighten`.
+            brighten: whether dark colours become lighter, see `drawing.brighten`.
         """
         if self._image is None:
             raise InputError("This result was made without its picture, so it has no overlay. Use colorize() instead.")
-        drawn = rendering.draw_overlay(
+        drawn = drawing.draw_overlay(
             self._image, self._label_map, self._colors(brighten), opacity=opacity, borders=borders
         )
         if names:
-            drawn = name_boxes.draw_names(
+            drawn = drawing.draw_names(
                 drawn, self._label_map, [(index, self._names[index]) for index in self._by_share()]
             )
         return self._beside_legend(drawn, brighten) if legend else drawn
@@ -194,7 +195,7 @@ class Segmentation(Mapping[str, Any]):
         .png, .jpg and .webp: the overlay; .json: `to_json`.
         """
         if Path(path).suffix.lower() == ".json":
-            return writing.write_bytes(path, self.to_json().encode())
+            return drawing.write_bytes(path, self.to_json().encode())
         return self.save_overlay(path)
 
     def save_overlay(self, path: str | os.PathLike[str], **style: Any) -> Path:
@@ -204,7 +205,7 @@ class Segmentation(Mapping[str, Any]):
             path: folders above it are made.
             style: see `overlay`: opacity, borders, names, legend, brighten.
         """
-        return writing.write_picture(path, self.overlay(**style))
+        return drawing.write_picture(path, self.overlay(**style))
 
     def show(self, *, legend: bool = True, **style: Any) -> None:
         """Show the overlay below a notebook's cell, or else in the system's image viewer.
@@ -234,10 +235,10 @@ class Segmentation(Mapping[str, Any]):
                 f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it."
             )
         if len(self._names) > 256 or self._label_map.max() > 255:
-            return writing.write_picture(path, self._label_map.astype(np.uint16))
+            return drawing.write_picture(path, self._label_map.astype(np.uint16))
         colors = np.zeros((256, 3), dtype=np.uint8)
         colors[: len(self._names)] = self._colors()
-        return writing.write_picture(path, self._label_map.astype(np.uint8), colors)
+        return drawing.write_picture(path, self._label_map.astype(np.uint8), colors)
 
     def legend(self, *, height: int | None = None, brighten: bool = False) -> np.ndarray:
         """(h, w, 3) uint8: a key to the colours with the shares, the largest class first.
@@ -250,7 +251,7 @@ class Segmentation(Mapping[str, Any]):
         shares = [float(areas[index]) / self._label_map.size for index in rows]
         fitting = (height or 0) / max(20.0, 1.75 * len(rows) + 0.5)  # so that all rows fit
         font_size = min(max(_FONT_SIZE, int(fitting)), _LARGEST_FONT)
-        return legends.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
+        return drawing.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: source, height, width and one segment per class present, its mask as COCO run lengths."""
@@ -325,7 +326,7 @@ class Segmentation(Mapping[str, Any]):
         return "\n".join([header, *_table([("class", "share", "score"), *rows])])
 
     def _repr_png_(self) -> bytes:
-        return writing.encode_picture(self._beside_legend(self._shrunk()), "PNG")
+        return drawing.encode_picture(self._beside_legend(self._shrunk()), "PNG")
 
     def _repr_html_(self) -> str:
         colors = [(int(red), int(green), int(blue)) for red, green, blue in self._colors()]
@@ -338,13 +339,13 @@ class Segmentation(Mapping[str, Any]):
         """Return the overlay for a notebook, whose file it must not fill; the colours where there is no image."""
         image, label_map = notebooks.shrink_pair(self._image, self._label_map)
         if image is None:
-            return rendering.colorize(label_map, self._colors())
-        return rendering.draw_overlay(image, label_map, self._colors())
+            return drawing.colorize(label_map, self._colors())
+        return drawing.draw_overlay(image, label_map, self._colors())
 
     def _beside_legend(self, drawn: np.ndarray, brighten: bool = False) -> np.ndarray:
         # Beside a low image, the legend is higher than it and lists as many classes as a printed result.
-        height = max(drawn.shape[0], legends.height_of(min(len(self.classes), _PRINTED_ROWS), _FONT_SIZE))
-        return legends.beside_legend(drawn, self.legend(height=height, brighten=brighten))
+        height = max(drawn.shape[0], drawing.height_of(min(len(self.classes), _PRINTED_ROWS), _FONT_SIZE))
+        return drawing.beside_legend(drawn, self.legend(height=height, brighten=brighten))
 
     def _rows(self) -> list[tuple[int | None, str, str, str]]:
         """Return index, name, share and score of the largest classes; the last row sums up the rest."""
@@ -360,7 +361,7 @@ class Segmentation(Mapping[str, Any]):
         return self._source or "picture"
 
     def _share_text(self, classes: list[int]) -> str:
-        return legends.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
+        return drawing.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
 
     def _class_areas(self) -> np.ndarray:
         """(K,) int64 pixels per named class."""
@@ -374,8 +375,8 @@ class Segmentation(Mapping[str, Any]):
         return sorted(self.classes, key=lambda index: (-int(areas[index]), index))
 
     def _colors(self, brighten: bool = False) -> np.ndarray:
-        colors = rendering.complete_palette(self._palette, len(self._names))
-        return rendering.brighten(colors) if brighten else colors
+        colors = drawing.complete_palette(self._palette, len(self._names))
+        return drawing.brighten(colors) if brighten else colors
 
 
 def _check_label_map(label_map: np.ndarray) -> None:

@@ -10,8 +10,7 @@ from threading import Lock, Thread
 
 import torch
 
-from segpipe.inference.network import Network
-from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork
+from segpipe.inference import CompiledNetwork, ExportedNetwork, Network
 
 from .options import PipelineOptions
 

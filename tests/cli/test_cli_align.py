@@ -4,14 +4,15 @@ import json
 
 import torch
 
+from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.cli.main import main
-from segpipe.models import read_tensors, write_tensors
 
 MODEL = "segformer-b0-camvid"
 
 
 def write_changed_copy(path, key, change):
-    from segpipe.models import convert_back
+    from segpipe.checkpoints.foreign_files import convert_back
 
     whole = convert_back(MODEL, path.with_name("whole.safetensors"), dialect="libai")
     tensors = read_tensors(whole)

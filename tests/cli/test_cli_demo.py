@@ -33,7 +33,7 @@ def test_the_demo_needs_no_argument_and_no_network(capsys, tmp_path, monkeypatch
 
 
 def test_the_demos_scores_are_those_of_its_own_files(capsys):
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes.street import draw_street_scene
 
     assert main(["demo", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -23,7 +23,7 @@ MODEL = "segformer-b0-camvid"
 @pytest.fixture
 def camvid(tmp_path):
     """Two drawn streets as CamVid's folder has them."""
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes.street import draw_street_scene
 
     for seed in range(2):
         scene = draw_street_scene(seed, (64, 80))

@@ -59,7 +59,7 @@ def test_the_yaml_of_segmenter_is_read_back(scores):
 
 
 def test_the_command_prints_each_format(tmp_path, capsys):
-    from segpipe.data.scenes import draw_street_scene
+    from segpipe.scenes.street import draw_street_scene
 
     scene = draw_street_scene(0, (64, 80))
     for kind, pixels in (("val", scene.image), ("valannot", scene.label)):

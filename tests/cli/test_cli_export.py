@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segpipe.cli.main import main
-from segpipe.data.scenes import draw_street_scene
+from segpipe.scenes.street import draw_street_scene
 
 MODEL = "segformer-b0-camvid"
 

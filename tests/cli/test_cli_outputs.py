@@ -183,7 +183,7 @@ def test_half_of_a_row_is_an_error(tmp_path):
 
 
 def test_skipping_covers_writing(tmp_path, street, capsys, monkeypatch):
-    from segpipe.pipelines import writing
+    from segpipe.drawing import writing
 
     write = writing.write_bytes
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from segpipe.checkpoints.settings import read_foreign_configuration
 from segpipe.configuration import (
     Configuration,
     ExactResize,
@@ -16,7 +17,6 @@ from segpipe.configuration import (
     ShortSideResize,
     load_preset,
     override,
-    read_foreign_configuration,
     write_configuration,
 )
 from segpipe.errors import ConfigurationError

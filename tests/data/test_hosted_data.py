@@ -14,8 +14,7 @@ from segpipe.errors import (
     OfflineError,
     UnsafePathError,
 )
-from segpipe.hub import Hub
-from segpipe.hub import modelscope as hub_modelscope
+from segpipe.hub import Hub, modelscope as hub_modelscope
 
 NAME = "damo/coco_stuff164k"
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from segpipe import load_dataset
+from segpipe.checkpoints.converting import convert
 from segpipe.data.datasets.places import find_files
 from segpipe.data.sources import iterate_sources
 from segpipe.errors import SegpipeError
-from segpipe.models import convert
 
 LONG = "y" * 3000
 

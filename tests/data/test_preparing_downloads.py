@@ -15,8 +15,14 @@ from collections import namedtuple
 import fault_server as faults
 import pytest
 
-from segpipe.data.preparing import PREPARERS, Archive, Preparer, download_dataset, prepare_dataset
-from segpipe.data.preparing import catalogue as catalogue_module
+from segpipe.data.preparing import (
+    PREPARERS,
+    Archive,
+    Preparer,
+    catalogue as catalogue_module,
+    download_dataset,
+    prepare_dataset,
+)
 from segpipe.data.preparing.archives import unpack
 from segpipe.data.preparing.downloading import FOLDER, fetch_archives
 from segpipe.errors import InputError, IntegrityError, OfflineError, UnsafePathError

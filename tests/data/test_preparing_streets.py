@@ -12,8 +12,8 @@ from segpipe.data import load_dataset
 from segpipe.data.preparing import prepare_dataset
 from segpipe.data.preparing.camvid import COLORS, group_colors, split_of
 from segpipe.data.preparing.street_scenes import mark_void
-from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import InputError
+from segpipe.scenes.street import draw_street_scene
 
 
 def test_camvid_colours_become_classes_in_the_usual_split(tmp_path):

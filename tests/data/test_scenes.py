@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segpipe.data.scenes import draw_street_scene
-from segpipe.data.scenes.canvas import BUILDING, CAR, ROAD, SKY, VOID, Air, Camera, Canvas, fractal_noise
 from segpipe.errors import InputError
+from segpipe.scenes.canvas import BUILDING, CAR, ROAD, SKY, VOID, Air, Camera, Canvas, fractal_noise
+from segpipe.scenes.street import draw_street_scene
 
 SMALL = (96, 128)
 

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from segpipe import pipeline
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.cli.main import main
 from segpipe.configuration import decode_configuration
 from segpipe.data import dataset_labels
 from segpipe.hub import seal_folder
-from segpipe.models import build_model, write_tensors
+from segpipe.models import build_model
 
 SIZE = (64, 128)
 NEVER_PREDICTED = "train"

@@ -9,12 +9,12 @@ from exporter_material import Stripes, pictures, relative, stripes
 from test_families import build, every_family
 
 from segpipe import export
+from segpipe.checkpoints.opening import open_folder
 from segpipe.errors import InputError, MissingExtraError, NumericalError
-from segpipe.exporters import FORMATS, keep_export, keeping
+from segpipe.exporters import FORMATS, export_cache, keep_export
 from segpipe.exporters.exporting import export_network
 from segpipe.exporters.graph import ExportGraph, trace_network
 from segpipe.inference.runtimes import ExportedNetwork, open_session
-from segpipe.models import open_folder
 
 TORCH = FORMATS["torch"]
 
@@ -100,8 +100,8 @@ def kept(monkeypatch, tmp_path):
         for file in format.files(path):
             file.write_bytes(b"bytes")
 
-    monkeypatch.setattr(keeping, "export_network", write)
-    monkeypatch.setattr(keeping, "load_model", lambda folder: None)
+    monkeypatch.setattr(export_cache, "export_network", write)
+    monkeypatch.setattr(export_cache, "load_model", lambda folder: None)
     return exported
 
 

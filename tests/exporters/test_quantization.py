@@ -11,21 +11,21 @@ from exporter_material import TwoStripes, pictures
 from PIL import Image
 
 from segpipe import export, pipeline
+from segpipe.checkpoints.opening import open_folder
 from segpipe.configuration import InferenceConfig, PreprocessorConfig, ShortSideResize
 from segpipe.data import Pair, SegmentationDataset
 from segpipe.data.images import Reading
-from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import ImageDecodeError, InputError, MissingExtraError, NumericalError
-from segpipe.exporters import FORMATS, SAMPLES, choose_pictures, keep_export, keeping
+from segpipe.exporters import FORMATS, SAMPLES, choose_pictures, export_cache, keep_export
 from segpipe.exporters.calibration import see_picture
 from segpipe.exporters.exporting import export_network
 from segpipe.exporters.formats import write_onnx
 from segpipe.exporters.graph import trace_network
 from segpipe.exporters.quantization import nodes_to_quantize, quantized_format
 from segpipe.inference.runtimes import ExportedNetwork, open_session
-from segpipe.models import open_folder
 from segpipe.pipelines import networks
 from segpipe.pipelines.options import PipelineOptions
+from segpipe.scenes.street import draw_street_scene
 
 MODEL = "segformer-b0-camvid"
 AS_IT_IS = SimpleNamespace(preprocessor=PreprocessorConfig(), inference=InferenceConfig())
@@ -120,9 +120,9 @@ def test_a_format_without_int8_is_refused(tmp_path):
 
 def test_other_pictures_are_another_kept_file(monkeypatch, tmp_path):
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(keeping, "load_model", lambda folder: None)
-    monkeypatch.setattr(keeping, "export_network", lambda network, path, *_, **__: path.write_bytes(b"bytes"))
-    monkeypatch.setattr(keeping.Format, "require_packages", lambda format: None)
+    monkeypatch.setattr(export_cache, "load_model", lambda folder: None)
+    monkeypatch.setattr(export_cache, "export_network", lambda network, path, *_, **__: path.write_bytes(b"bytes"))
+    monkeypatch.setattr(export_cache.Format, "require_packages", lambda format: None)
     folder = open_folder(MODEL)
     calibrations = [None, *(choose_pictures([scene], folder.configuration) for scene in scenes(2))]
     paths = [keep_export(folder, format="onnx", calibration=calibration) for calibration in calibrations]

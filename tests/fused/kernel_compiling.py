@@ -18,10 +18,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from segpipe.fused.probe import LENGTH, is_right
 from segpipe.inference import place_picture
-from segpipe.inference.fused_label_map import fused_label_map
-from segpipe.models.fused_deformable import fused_sample_levels
+from segpipe.inference.label_maps.fused import fused_label_map
+from segpipe.models.fast.triton_deformable import fused_sample_levels
+from segpipe.models.fast.triton_probe import LENGTH, is_right
 from segpipe.trainers.fused_loss import pixel_losses
 
 TARGET = GPUTarget("cuda", 90, 32)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from fused_material import DEVICE, import_kernels, on_device
 
-from segpipe.fused import can_fuse, choosing
+from segpipe.models.fast import triton_choice
+from segpipe.models.fast.triton_choice import can_fuse
 
 ROOT = Path(__file__).parents[2]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
@@ -24,7 +25,7 @@ def on_gpu(dtype=torch.float32):
 
 
 def test_a_working_gpu_is_used_in_32_bits_or_fewer(monkeypatch):
-    monkeypatch.setattr(choosing, "_is_working", lambda index: index == 0)
+    monkeypatch.setattr(triton_choice, "_is_working", lambda index: index == 0)
     assert can_fuse(on_gpu())
     assert can_fuse(on_gpu(torch.bfloat16))
     assert not can_fuse(on_gpu(torch.float64))
@@ -32,23 +33,23 @@ def test_a_working_gpu_is_used_in_32_bits_or_fewer(monkeypatch):
 
 
 def test_the_switch_leaves_everything_to_torch(monkeypatch):
-    monkeypatch.setattr(choosing, "_is_working", lambda index: True)
+    monkeypatch.setattr(triton_choice, "_is_working", lambda index: True)
     monkeypatch.setenv("SEGPIPE_FUSED", "0")
     assert not can_fuse(on_gpu())
 
 
 def test_without_triton_the_answer_is_no_and_silent(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert not choosing._is_working.__wrapped__(0)
+    assert not triton_choice._is_working.__wrapped__(0)
     assert not caplog.records
 
 
 @needs_triton
 @pytest.mark.peer
 def test_where_triton_fails_a_warning_says_so(monkeypatch, caplog):
-    monkeypatch.setattr(import_kernels("segpipe.fused.probe"), "is_right_on", lambda index: 1 / 0)
+    monkeypatch.setattr(import_kernels("segpipe.models.fast.triton_probe"), "is_right_on", lambda index: 1 / 0)
     monkeypatch.setattr(logging.getLogger("segpipe"), "propagate", True)
-    assert not choosing._is_working.__wrapped__(0)
+    assert not triton_choice._is_working.__wrapped__(0)
     assert "cannot run on GPU 0" in caplog.text
     assert "division by zero" in caplog.text
 
@@ -56,7 +57,7 @@ def test_where_triton_fails_a_warning_says_so(monkeypatch, caplog):
 @needs_triton
 @pytest.mark.peer
 def test_the_probe_runs():
-    probe = import_kernels("segpipe.fused.probe")
+    probe = import_kernels("segpipe.models.fast.triton_probe")
     assert probe.is_right(*on_device(torch.arange(float(probe.LENGTH))))
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segpipe import load_dataset
-from segpipe.configuration import decode_configuration, load_preset, override, read_foreign_configuration, to_document
+from segpipe.checkpoints.settings import read_foreign_configuration
+from segpipe.configuration import decode_configuration, load_preset, override, to_document
 from segpipe.data.rle import compress_counts, decode_mask
 from segpipe.hub.manifest import check_folder, parse_manifest
 from segpipe.hub.references import parse_reference
@@ -100,7 +101,7 @@ def easycv_recipes(folder: Path) -> Door:
 @door
 def yaml_documents(folder: Path) -> Door:
     """Segmenter's variant.yml."""
-    from segpipe.configuration.foreign_segmenter import read_segmenter_variant
+    from segpipe.checkpoints.segmenter_settings import read_segmenter_variant
 
     text = (
         b"algorithm: {optimizer: sgd, lr: 0.01}\nversion: normal\n"

@@ -16,8 +16,7 @@ from doors import Door, door, file_reader
 from hostile import damaged_bytes, damaged_json
 from hypothesis import strategies as st
 
-from segpipe.models import read_tensors
-from segpipe.models.checkpoints import read_weights
+from segpipe.checkpoints.reading import read_tensors, read_weights
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.bias": torch.zeros(3), "n": torch.tensor(3)}
 

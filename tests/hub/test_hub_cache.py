@@ -12,15 +12,13 @@ import pytest
 from fault_server import FaultServer
 from hub_material import CONFIGURATION, FAST, NAME, WEIGHTS
 
+from segpipe.atomic import atomic_folder, check_free_space, write_atomically
 from segpipe.configuration import load_preset
 from segpipe.errors import CacheError, DownloadError, ModelFolderError, ModelNotFoundError, OfflineError
-from segpipe.hub import Hub, ModelFolder, Transport, atomic_folder
-from segpipe.hub import manifest as manifest_module
-from segpipe.hub import snapshots as snapshots_module
+from segpipe.hub import Hub, ModelFolder, Transport, manifest as manifest_module, snapshots as snapshots_module
 from segpipe.hub.huggingface import HuggingFaceSource, huggingface_credentials
 from segpipe.hub.manifest import sha256_of
 from segpipe.hub.snapshots import Wanted, fetch_snapshot
-from segpipe.hub.storage import check_free_space, write_atomically
 
 SOURCE = f"hf:{NAME}"
 

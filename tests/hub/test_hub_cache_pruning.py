@@ -14,8 +14,9 @@ import pytest
 from fault_server import FaultServer
 from hub_material import FAST, NAME, WEIGHTS, leftovers
 
+from segpipe.atomic import atomic_folder
 from segpipe.errors import InputError
-from segpipe.hub import Hub, atomic_folder
+from segpipe.hub import Hub
 
 SOURCE = f"hf:{NAME}"
 

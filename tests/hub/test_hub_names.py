@@ -19,8 +19,7 @@ from segpipe.errors import (
     ModelNotFoundError,
     UnknownNameError,
 )
-from segpipe.hub import Hub, ModelFolder, publish
-from segpipe.hub import client as client_module
+from segpipe.hub import Hub, ModelFolder, client as client_module, publish
 from segpipe.hub.references import parse_reference
 
 IMPOSSIBLE = [

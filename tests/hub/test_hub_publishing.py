@@ -11,8 +11,7 @@ from fault_server import FaultServer
 from hub_material import CONFIGURATION, NAME, WEIGHTS, make_folder
 
 from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError, ModelNotFoundError
-from segpipe.hub import Hub, ModelFolder, publish
-from segpipe.hub import publishing as publishing_module
+from segpipe.hub import Hub, ModelFolder, publish, publishing as publishing_module
 
 
 @pytest.fixture

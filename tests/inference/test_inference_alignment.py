@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from segpipe.analysis.aligning import align, noise_input, picture_input
+from segpipe.analysis.tensor_comparison import compare_tensors, measure_difference
 from segpipe.configuration import DeitConfig, MitConfig, SegformerConfig, SegmenterConfig, UneptConfig, VitConfig
 from segpipe.errors import InputError
-from segpipe.inference.alignment import align, noise_input, picture_input
 from segpipe.models import build_model
-from segpipe.models.comparison import compare_tensors, measure_difference
 
 NETWORKS = [
     SegformerConfig(num_classes=4),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from segpipe.analysis.attention import AttentionQuery, see_attention
 from segpipe.configuration import (
     DeitConfig,
     ExactResize,
@@ -16,7 +17,6 @@ from segpipe.configuration import (
     VitConfig,
 )
 from segpipe.errors import InputError
-from segpipe.inference.attention import AttentionQuery, see_attention
 from segpipe.models import build_model
 
 PLAIN = PreprocessorConfig()

@@ -6,14 +6,15 @@ from fused_material import DEVICE, import_kernels, needs_gpu
 from torch.nn.functional import interpolate
 
 from segpipe.errors import NumericalError
-from segpipe.inference import Prediction, View, label_map, label_maps, place_picture
+from segpipe.inference import Prediction, View, label_map, place_picture
+from segpipe.inference.label_maps import exact
 from segpipe.inference.views import views_of_batch
 
 pytestmark = pytest.mark.peer
 
 
 def fused(cells, placement):
-    module = import_kernels("segpipe.inference.fused_label_map")
+    module = import_kernels("segpipe.inference.label_maps.fused")
     return module.fused_label_map(cells.to(DEVICE), placement).cpu()
 
 
@@ -52,18 +53,18 @@ def test_equals_the_label_map_in_plain_torch_after_two_steps_and_a_pad(monkeypat
     cells, placement = noise(3, 4, 9), placed((3, 4), (10, 17), pad=3, upsampling="two-step")
     assert max(placement.rows.taps, placement.columns.taps) == 3
     prediction = Prediction((View(cells.permute(2, 0, 1).to(DEVICE), placement),))
-    monkeypatch.setattr(label_maps, "can_fuse", lambda _: False)
+    monkeypatch.setattr(exact, "can_fuse", lambda _: False)
     plain = label_map(prediction)
     assert torch.equal(fused(cells, placement), plain.labels.cpu())
-    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
-    monkeypatch.setattr(label_maps, "split_axis", None)
+    monkeypatch.setattr(exact, "can_fuse", lambda _: True)
+    monkeypatch.setattr(exact, "split_axis", None)
     assert torch.equal(label_map(prediction).labels, plain.labels)
 
 
 def label_in_batch(cells, placements, monkeypatch):
     """The label maps of a batch, in an order that is not its own, and how many pictures each kernel call had."""
-    module = import_kernels("segpipe.inference.fused_label_map")
-    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
+    module = import_kernels("segpipe.inference.label_maps.fused")
+    monkeypatch.setattr(exact, "can_fuse", lambda _: True)
     fused_label_map, counts = module.fused_label_map, []
     monkeypatch.setattr(module, "fused_label_map", lambda *a: counts.append(len(a[0])) or fused_label_map(*a))
     views = views_of_batch(cells.permute(0, 3, 1, 2).to(DEVICE), placements)
@@ -83,8 +84,8 @@ def test_a_batch_equals_its_pictures_one_by_one(monkeypatch):
 
 
 def test_in_a_batch_only_the_picture_that_is_not_finite_fails(monkeypatch):
-    import_kernels("segpipe.inference.fused_label_map")
-    monkeypatch.setattr(label_maps, "can_fuse", lambda _: True)
+    import_kernels("segpipe.inference.label_maps.fused")
+    monkeypatch.setattr(exact, "can_fuse", lambda _: True)
     cells = noise(3, 3, 4, 9)
     cells[1, 0, 0] = torch.nan
     views = views_of_batch(cells.permute(0, 3, 1, 2).to(DEVICE), [placed((3, 4), (10, 17))] * 3)

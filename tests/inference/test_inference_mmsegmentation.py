@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from segpipe import pipeline
-from segpipe.models import convert
+from segpipe.checkpoints.converting import convert
 
 pytest.importorskip("mmengine")
 pytest.importorskip("mmcv")

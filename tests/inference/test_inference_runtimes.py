@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from segpipe.checkpoints.opening import load_model
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError, MissingExtraError
 from segpipe.inference import label_map, predict
 from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
-from segpipe.models import load_model
 
 MODEL = "segformer-b0-camvid"
 SLIDE = {"mode": "slide", "window": (64, 64), "stride": (40, 48)}

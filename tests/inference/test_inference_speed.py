@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from segpipe.analysis.profiling import WARM_UP_ROUNDS, measure_speed
 from segpipe.configuration import SegformerConfig
 from segpipe.errors import InputError
-from segpipe.inference.speed import WARM_UP_ROUNDS, measure_speed
 from segpipe.models import build_model
 
 

@@ -16,8 +16,8 @@ from segpipe.configuration import (
 )
 from segpipe.errors import NumericalError
 from segpipe.inference import Mosaic, Prediction, View, label_map, predict, share_windows, window_starts
+from segpipe.inference.label_maps.dense import STRIP_FLOATS
 from segpipe.inference.placement import Axis, Placement
-from segpipe.inference.strips import STRIP_FLOATS
 from segpipe.models import build_model
 
 NO_RESIZE = PreprocessorConfig()

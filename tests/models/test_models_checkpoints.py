@@ -7,20 +7,16 @@ import torch
 from foreign_checkpoints import hugging_face_tensors
 
 from segpipe import convert, load_model
+from segpipe.checkpoints.converting import open_checkpoint
+from segpipe.checkpoints.dialects.writing import write_dialect
+from segpipe.checkpoints.encoders import encoder_tensors
+from segpipe.checkpoints.foreign_files import own_tensors
+from segpipe.checkpoints.reading import USUAL, read_tensors, read_weights
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.cli.main import main
 from segpipe.configuration import Configuration, EncoderConfig, SegformerConfig, WeightsConfig, write_configuration
 from segpipe.errors import CorruptWeightsError, UnknownDialectError, WeightsError
-from segpipe.models import (
-    build_model,
-    encoder_tensors,
-    fit_tensors,
-    open_checkpoint,
-    own_tensors,
-    read_tensors,
-    write_tensors,
-)
-from segpipe.models.checkpoints import USUAL, read_weights
-from segpipe.models.dialects import write_dialect
+from segpipe.models import build_model, fit_tensors
 
 TINY = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))
 CONFIG = SegformerConfig(num_classes=3, encoder=TINY)
@@ -36,8 +32,8 @@ def network():
 @pytest.fixture
 def told(caplog):
     """The lines that say what was taken."""
-    caplog.set_level(logging.INFO, logger="segpipe.models.checkpoints")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "segpipe.models.checkpoints"]
+    caplog.set_level(logging.INFO, logger="segpipe.checkpoints.reading")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "segpipe.checkpoints.reading"]
 
 
 def saved(folder, content, name="model.pth"):
@@ -211,15 +207,15 @@ def test_the_command_says_in_one_line_what_it_took(tmp_path, capsys):
 
 
 def test_convert_reads_a_file_once(tmp_path, monkeypatch):
-    from segpipe.models import checkpoints
+    from segpipe.checkpoints import reading
 
-    model, calls, read = build_model(SegformerConfig(num_classes=3)), [], checkpoints.read_weight_file
-    monkeypatch.setattr(checkpoints, "read_weight_file", lambda path: calls.append(path) or read(path))
+    model, calls, read = build_model(SegformerConfig(num_classes=3)), [], reading.read_weight_file
+    monkeypatch.setattr(reading, "read_weight_file", lambda path: calls.append(path) or read(path))
     convert(saved(tmp_path, model.state_dict()), tmp_path / "folder")
     assert len(calls) == 1
 
 
 def test_usual_names_are_no_averages():
-    from segpipe.models.checkpoints import SECOND_CHOICE
+    from segpipe.checkpoints.reading import SECOND_CHOICE
 
     assert not any(SECOND_CHOICE.search(name) for name in (*USUAL, "semantic_head", "schema", "statement"))

@@ -5,10 +5,11 @@ import torch
 from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 
 from segpipe import ModelFolder, convert, load_model
+from segpipe.checkpoints.dialects.writing import write_dialect
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import HeadConfig, MitConfig, SegformerConfig, ShortSideResize
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.models import build_model, write_tensors
-from segpipe.models.dialects import write_dialect
+from segpipe.models import build_model
 
 
 def network(config):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from segpipe.analysis.counting import count_macs, count_parameters, saved_bytes
 from segpipe.configuration import (
     DeitConfig,
     HeadConfig,
@@ -15,7 +16,6 @@ from segpipe.configuration import (
     VitConfig,
 )
 from segpipe.models import build_model
-from segpipe.models.counting import count_macs, count_parameters, saved_bytes
 
 # Xie et al. 2021, table 1: GFLOPs on ADE20K; B5's pictures are of 640 pixels.
 PUBLISHED = [("b0", 8.4, 512), ("b1", 15.9, 512), ("b2", 62.4, 512), ("b3", 79.0, 512), ("b4", 95.7, 512)]

@@ -5,9 +5,10 @@ import re
 import pytest
 import torch
 
+from segpipe.checkpoints.encoders import encoder_tensors
 from segpipe.configuration import EncoderConfig, MitConfig, SegformerConfig
 from segpipe.errors import InputError, WeightMismatchError, WeightsError
-from segpipe.models import build_model, encoder_tensors
+from segpipe.models import build_model
 
 ENCODER = EncoderConfig(dims=(8, 16, 24, 32), depths=(2, 1, 1, 1), heads=(1, 2, 3, 4))
 BLOCK = {

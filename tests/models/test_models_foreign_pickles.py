@@ -19,13 +19,13 @@ import pytest
 import torch
 
 from segpipe import convert, load_model
+from segpipe.checkpoints.dialects.writing import write_dialect
+from segpipe.checkpoints.pickles import read_foreign_pickle, read_pickle
+from segpipe.checkpoints.reading import read_tensors, read_weights
+from segpipe.checkpoints.stubs import Stub, first_with_tensor
 from segpipe.configuration import HeadConfig, SegformerConfig
 from segpipe.errors import CorruptWeightsError, WeightsError
-from segpipe.models import build_model, read_tensors
-from segpipe.models.checkpoints import read_weights
-from segpipe.models.dialects import write_dialect
-from segpipe.models.pickles import read_foreign_pickle, read_pickle
-from segpipe.models.stubs import Stub, first_with_tensor
+from segpipe.models import build_model
 
 FORMATS = pytest.mark.parametrize("is_zip", [True, False])
 

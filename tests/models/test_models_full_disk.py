@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from segpipe.checkpoints.tensor_files import write_pickle, write_tensors
 from segpipe.errors import CacheError
-from segpipe.models.tensor_files import write_pickle, write_tensors
 
 
 @contextmanager

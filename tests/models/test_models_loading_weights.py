@@ -8,9 +8,12 @@ import struct
 import pytest
 import torch
 
+from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, SegformerConfig
 from segpipe.errors import CorruptWeightsError, UnknownDialectError, WeightMismatchError, WeightsError
-from segpipe.models import apply_tensors, build_model, detect_dialect, read_tensors, translate, write_tensors
+from segpipe.models import apply_tensors, build_model
 
 TINY = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from segpipe.models import mixing
+from segpipe.models.fast import mixing
 
 DTYPES = torch.float32, torch.bfloat16, torch.float64
 

@@ -9,10 +9,12 @@ from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 from torch.nn import functional
 
 from segpipe import pipeline
+from segpipe.checkpoints.converting import convert
+from segpipe.checkpoints.dialects import translate
+from segpipe.checkpoints.huggingface_settings import configuration_from_huggingface
 from segpipe.configuration import EncoderConfig, LabelSet, MitConfig, SegformerConfig, load_preset, override
-from segpipe.configuration.foreign_huggingface import configuration_from_huggingface
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import apply_tensors, build_model, convert, translate
+from segpipe.models import apply_tensors, build_model
 from segpipe.trainers.run_configuration import follow_labels
 
 SIZES = [(64, 64), (97, 131), (48, 200)]
@@ -102,7 +104,7 @@ def test_training_on_one_class_is_refused():
 
 def test_other_implementations_with_one_output_are_refused(tmp_path):
     """NVlabs' code takes the largest of one output: the same class everywhere."""
-    from segpipe.models import write_dialect
+    from segpipe.checkpoints.dialects.writing import write_dialect
 
     torch.save(write_dialect(one_output().state_dict(), "nvlabs"), tmp_path / "nvlabs.pth")
     with pytest.raises((InputError, ConfigurationError), match="one output"):

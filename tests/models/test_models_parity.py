@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, NormEps, SegformerConfig
-from segpipe.models import apply_tensors, build_model, detect_dialect, read_tensors, translate
+from segpipe.models import apply_tensors, build_model
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 ALL_1E5 = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)
@@ -62,7 +64,7 @@ def test_folded_heads_give_the_same_logits(variant):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("head", ["mlp", "conv"])
 def test_folded_heads_agree_over_several_strips_and_tiles(monkeypatch, head, dtype):
-    monkeypatch.setattr("segpipe.models.strip_fusion.MOST_ROWS", 3)
+    monkeypatch.setattr("segpipe.models.fast.strip_fusion.MOST_ROWS", 3)
     model = randomised(SegformerConfig(num_classes=5, head=HeadConfig(type=head)))
     images = torch.randint(0, 256, (2, 3, 78, 1203), dtype=torch.uint8)  # grids of 20 × 301: tiles of 61, strips of 3
     with torch.inference_mode():

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig, VitConfig
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import apply_tensors, build_model, detect_dialect, read_tensors, translate
+from segpipe.models import apply_tensors, build_model
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 # The inputs of the parity folders are normalised already.

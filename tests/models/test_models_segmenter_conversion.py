@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from segpipe import convert, load_model
+from segpipe.checkpoints.converting import ARCHITECTURES
 from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig, VitConfig
 from segpipe.errors import ConfigurationError, InputError, UnknownNameError, WeightMismatchError
-from segpipe.models import ARCHITECTURES, build_model
+from segpipe.models import build_model
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 VARIANT = """world_batch_size: 8

@@ -8,10 +8,12 @@ import torch
 from foreign_checkpoints import hugging_face_repository, hugging_face_tensors
 
 from segpipe import convert, load_model
+from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import SegformerConfig
 from segpipe.errors import CorruptWeightsError, ModelFolderError, SegpipeError, UnsafePathError, WeightsError
 from segpipe.hub import Hub, ModelFolder
-from segpipe.models import build_model, read_tensors, write_tensors
+from segpipe.models import build_model
 
 SAFE, PICKLED = "model.safetensors.index.json", "pytorch_model.bin.index.json"
 KINDS = pytest.mark.parametrize("index", [SAFE, PICKLED])
@@ -236,8 +238,8 @@ def test_a_folder_with_a_checkpoint_alone_says_how_to_convert_it(tmp_path, names
 def test_the_cache_tells_other_shards_by_their_bytes(tmp_path, monkeypatch, network):
     """The index of a network that was trained further is the same; what was converted before must not be used."""
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    from segpipe.checkpoints.opening import open_folder
     from segpipe.hub.manifest import build_manifest, write_manifest
-    from segpipe.models import open_folder
 
     folder = Hub().cache.home / "downloaded"
     folder.mkdir(parents=True)

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from segpipe.checkpoints.converting import convert
+from segpipe.checkpoints.encoders import encoder_tensors
+from segpipe.checkpoints.opening import load_model
+from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import Configuration, EncoderConfig, HeadConfig, SegformerConfig, write_configuration
 from segpipe.errors import ConfigurationError, CorruptWeightsError, SegpipeError, WeightMismatchError, WeightsError
-from segpipe.models import build_model, build_outline, convert, encoder_tensors, load_model, read_tensors, write_tensors
+from segpipe.models import build_model, build_outline
 from segpipe.models.weights import fit_tensors
 
 TINY = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))

@@ -5,9 +5,9 @@ import torch
 
 from segpipe.configuration import MitConfig, NormEps
 from segpipe.models import build_model
+from segpipe.models.fast.strip_ffn import apply_strip_ffn
+from segpipe.models.fast.strip_fusion import slices
 from segpipe.models.mit import Block, BlockConfig, MixFFN
-from segpipe.models.strip_ffn import apply_strip_ffn
-from segpipe.models.strip_fusion import slices
 
 
 def randomised(module):
@@ -24,8 +24,8 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize("strip_rows", [2, 3, 8])
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 5), (16, 3), (19, 20)])
 def test_strips_add_what_the_mix_ffn_gives(monkeypatch, size, strip_rows):
-    monkeypatch.setattr("segpipe.models.strip_ffn.STRIP_ROWS", strip_rows)
-    monkeypatch.setattr("segpipe.models.strip_ffn.STRIP_BYTES", 1)
+    monkeypatch.setattr("segpipe.models.fast.strip_ffn.STRIP_ROWS", strip_rows)
+    monkeypatch.setattr("segpipe.models.fast.strip_ffn.STRIP_BYTES", 1)
     mlp = randomised(MixFFN(8, 32))
     features, normed = torch.randn(2, 2, *size, 8, dtype=torch.float64).unbind()
     with torch.no_grad():

@@ -12,17 +12,12 @@ from torch import nn
 from torch.nn import functional
 
 from segpipe import convert, load_model
+from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints.encoders import encoder_tensors
+from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import DeitConfig, ResNetConfig, UneptConfig, decode_configuration
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import (
-    BoundaryOutput,
-    apply_tensors,
-    build_model,
-    detect_dialect,
-    encoder_tensors,
-    read_tensors,
-    translate,
-)
+from segpipe.models import BoundaryOutput, apply_tensors, build_model
 from segpipe.models.unept import BatchAttention, QueryAttention, sine_positions
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"

@@ -8,6 +8,9 @@ import torch
 from torch.nn import functional
 from vit_checkpoints import flax_arrays, timm_tensors
 
+from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints.encoders import convert_encoder, encoder_tensors
+from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import (
     DeitConfig,
     EncoderConfig,
@@ -19,15 +22,7 @@ from segpipe.configuration import (
     VitConfig,
 )
 from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError, WeightMismatchError, WeightsError
-from segpipe.models import (
-    apply_tensors,
-    build_model,
-    convert_encoder,
-    detect_dialect,
-    encoder_tensors,
-    read_tensors,
-    translate,
-)
+from segpipe.models import apply_tensors, build_model
 from segpipe.models.vit import PositionTable, VisionTransformer, resize_positions, vit_shape
 
 DIM, HEADS, PATCH = 32, 4, 8

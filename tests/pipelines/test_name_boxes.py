@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from segpipe import Segmentation
-from segpipe.pipelines.lettering import INK
-from segpipe.pipelines.name_boxes import draw_names
+from segpipe.drawing.lettering import INK
+from segpipe.drawing.name_boxes import draw_names
 
 
 def box_of(picture, background=0):

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
-from segpipe.data.scenes import draw_street_scene
 from segpipe.errors import InputError, MissingExtraError
+from segpipe.scenes.street import draw_street_scene
 
 TASK, MODEL = "image-segmentation", "segformer-b0-camvid"
 

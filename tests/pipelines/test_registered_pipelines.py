@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from segpipe import PIPELINES, pipeline
+from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.cli.main import main
 from segpipe.compat.modelscope import pipeline as modelscope_pipeline
 from segpipe.configuration import decode_configuration
 from segpipe.errors import UnknownNameError
 from segpipe.hub.sealing import seal_folder
-from segpipe.models import build_model, write_tensors
+from segpipe.models import build_model
 from segpipe.pipelines import ImageSegmentationPipeline
 
 DOCUMENT = {

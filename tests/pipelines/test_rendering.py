@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from segpipe.data import dataset_labels
+from segpipe.drawing.legend import draw_legend, format_share, side_by_side
+from segpipe.drawing.overlay import apply_borders, blend, brighten, colorize, complete_palette, draw_overlay
 from segpipe.errors import InputError
-from segpipe.pipelines.legends import draw_legend, format_share, side_by_side
-from segpipe.pipelines.rendering import apply_borders, blend, brighten, colorize, complete_palette, draw_overlay
 
 
 def has_color(picture, color):

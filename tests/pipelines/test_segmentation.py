@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from segpipe.data.rle import decode_mask
+from segpipe.drawing.overlay import complete_palette
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.pipelines.rendering import complete_palette
 from segpipe.pipelines.segmentation import Segmentation
 
 NAMES = ("sky", "road", "car", "tree")

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from segpipe.drawing.charts import GAP, LEFT, LEGEND, PANEL, RIGHT, TOP, WIDTH
 from segpipe.errors import InputError
-from segpipe.trainers.drawing import GAP, LEFT, LEGEND, PANEL, RIGHT, TOP, WIDTH
 from segpipe.trainers.run_comparison import COLORS, Run, compare_runs, read_runs
 from segpipe.trainers.run_log import counted_lines
 

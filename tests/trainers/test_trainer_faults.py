@@ -12,9 +12,7 @@ from PIL import Image
 
 from segpipe import build_trainer, load_dataset
 from segpipe.errors import CacheError, InputError, SegpipeError
-from segpipe.trainers import Callback, results, run_log
-from segpipe.trainers import checkpoint as checkpoints
-from segpipe.trainers import trainer as trainers
+from segpipe.trainers import Callback, checkpoint as checkpoints, results, run_log, trainer as trainers
 from segpipe.trainers.checkpoint import list_checkpoints
 from segpipe.trainers.checkpoint_reading import load_newest
 from segpipe.trainers.run_log import read_log

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segpipe.errors import UnknownNameError
-from segpipe.names import Tasks as OwnTasks
-from segpipe.names import unknown_name_message
+from segpipe.names import Tasks as OwnTasks, unknown_name_message
 
 DEFAULT_MODEL_REVISION = "master"
 DEFAULT_DATASET_REVISION = "master"

@@ -13,8 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from segpipe.configuration.strict_json import parse_json
-from segpipe.configuration.strict_yaml import parse_yaml, read_text
+from segpipe.configuration import parse_json, parse_yaml, read_text
 from segpipe.errors import ConfigurationError
 from segpipe.files import read_file, utf8_of
 from segpipe.limits import limit

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.configuration import preset_names, to_document
-from segpipe.data.preparing.hosted import modelscope_data
+from segpipe.data import modelscope_data
 from segpipe.errors import InputError, ModelNotFoundError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder
 from segpipe.log import get_logger as own_logger

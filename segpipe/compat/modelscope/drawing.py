@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from segpipe.drawing import complete_palette
 from segpipe.errors import InputError
-from segpipe.pipelines.rendering import complete_palette
 
 
 def semantic_seg_masks_to_image(masks: Sequence[np.ndarray]) -> np.ndarray:

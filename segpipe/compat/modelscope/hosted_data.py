@@ -10,9 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segpipe.data import DATASETS, SegmentationDataset, load_dataset
-from segpipe.data.datasets.places import existing_folder
-from segpipe.data.preparing.hosted import modelscope_data
+from segpipe.data import DATASETS, SegmentationDataset, existing_folder, load_dataset, modelscope_data
 from segpipe.errors import DownloadError, InputError, ModelNotFoundError, OfflineError
 from segpipe.hub import read_settings
 from segpipe.log import get_logger

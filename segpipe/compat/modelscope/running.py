@@ -9,8 +9,7 @@ from typing import Any
 
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
-from segpipe.pipelines import Pipeline
-from segpipe.pipelines import pipeline as build_pipeline
+from segpipe.pipelines import Pipeline, pipeline as build_pipeline
 
 from .devices import own_device
 from .downloads import say_ignored

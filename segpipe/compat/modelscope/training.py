@@ -13,15 +13,14 @@ from typing import Any
 import msgspec
 
 from segpipe import distributed
+from segpipe.checkpoints import detect_dialect, read_tensors, translate
 from segpipe.configuration import load_preset, override, preset_names
 from segpipe.errors import InputError
 from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
 from segpipe.log import get_logger
-from segpipe.models import detect_dialect, fit_tensors, read_tensors, translate
-from segpipe.trainers import build_trainer as build_own_trainer
-from segpipe.trainers.run_configuration import with_published_recipe
-from segpipe.trainers.trainer import Trainer
+from segpipe.models import fit_tensors
+from segpipe.trainers import Trainer, build_trainer as build_own_trainer, with_published_recipe
 
 from .constants import Trainers
 from .devices import own_device

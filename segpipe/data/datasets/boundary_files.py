@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from segpipe import advice
-from segpipe.configuration import LabelSet
-from segpipe.configuration.training import BoundaryMapSource
+from segpipe.configuration import BoundaryMapSource, LabelSet
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.files import read_file
 from segpipe.limits import limit

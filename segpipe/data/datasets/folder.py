@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from segpipe import advice
-from segpipe.configuration import LabelSet
-from segpipe.configuration.label_values import read_colors
+from segpipe.configuration import LabelSet, read_colors
 from segpipe.errors import ImageDecodeError, InputError, MissingSplitError, SegpipeError
 from segpipe.log import get_logger
 

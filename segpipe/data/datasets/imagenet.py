@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe import advice
-from segpipe.configuration import LabelSet
-from segpipe.configuration.label_values import read_class_names
+from segpipe.configuration import LabelSet, read_class_names
 from segpipe.errors import InputError, MissingSplitError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message

@@ -19,7 +19,7 @@ from typing import IO, TypeVar
 
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import absolute_path, open_regular
-from segpipe.hub.paths import check_relative_path
+from segpipe.hub import check_relative_path
 from segpipe.limits import limit
 
 DAMAGED = (

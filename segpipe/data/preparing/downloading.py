@@ -11,11 +11,7 @@ from pathlib import Path
 
 from segpipe.errors import InputError, IntegrityError
 from segpipe.files import open_regular
-from segpipe.hub import Limits, Settings, Transport, read_settings
-from segpipe.hub.bodies import body_length
-from segpipe.hub.fetching import Fetcher
-from segpipe.hub.progress import Progress
-from segpipe.hub.sources import RemoteFile
+from segpipe.hub import Fetcher, Limits, Progress, RemoteFile, Settings, Transport, body_length, read_settings
 from segpipe.log import get_logger
 
 from .archives import Archive, check_space, unpack

@@ -7,17 +7,38 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from segpipe.atomic import (
+    atomic_folder,
+    check_free_space,
+    is_finished,
+    link_or_copy,
+    remove_folder,
+    storage_errors,
+    sync_disks,
+)
 from segpipe.errors import ModelNameError, ModelNotFoundError, OfflineError
-from segpipe.hub import Cache, Limits, Transport, atomic_folder, read_settings
-from segpipe.hub.manifest import FileEntry, Manifest, timestamp, write_manifest
-from segpipe.hub.modelscope import ModelScopeDataSource, modelscope_credentials
-from segpipe.hub.parts import Part
-from segpipe.hub.paths import check_relative_paths, file_key
-from segpipe.hub.references import check_model_name, check_revision
-from segpipe.hub.shelf import Shelf, touch
-from segpipe.hub.snapshots import fetch_all
-from segpipe.hub.sources import RemoteFile, Source
-from segpipe.hub.storage import check_free_space, is_finished, link_or_copy, remove_folder, storage_errors, sync_disks
+from segpipe.hub import (
+    Cache,
+    FileEntry,
+    Limits,
+    Manifest,
+    ModelScopeDataSource,
+    Part,
+    RemoteFile,
+    Shelf,
+    Source,
+    Transport,
+    check_model_name,
+    check_relative_paths,
+    check_revision,
+    fetch_all,
+    file_key,
+    modelscope_credentials,
+    read_settings,
+    timestamp,
+    touch,
+    write_manifest,
+)
 from segpipe.log import get_logger
 from segpipe.names import listing
 

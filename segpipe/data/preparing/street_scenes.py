@@ -11,10 +11,9 @@ import numpy as np
 from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.files import open_regular
+from segpipe.scenes import SMALLEST_SIDE, draw_street_scene
 
 from ..datasets.scanning import resolve_split
-from ..scenes import draw_street_scene
-from ..scenes.street import SMALLEST_SIDE
 from .camvid import SPLITS, VOID, split_files
 from .plans import Plan, Task
 

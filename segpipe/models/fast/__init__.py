@@ -1,1 +1,1 @@
-"""Faster forms of parts of networks: strips on a CPU, Triton kernels on a GPU; each is the twin of a plain definition."""
+"""Fast forms of parts of networks, each the twin of a plain definition: strips on a CPU, Triton kernels on a GPU."""

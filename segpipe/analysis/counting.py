@@ -1,0 +1,111 @@
+"""What a network costs, counted from its shapes: parameters, bytes of its weights, multiplications of one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, cast
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from segpipe.configuration import ModelConfig
+from segpipe.models import Segformer, SegmentationModel, SegpipeNetwork, build_outline
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """How many numbers a network has.
+
+    Attributes:
+        total: learnable numbers; buffers such as BatchNorm's averages are not.
+        trainable: those that are not frozen.
+        by_part: part → learnable numbers, in the network's order; parts are its direct children.
+    """
+
+    total: int
+    trainable: int
+    by_part: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class MacCount:
+    """Multiply-accumulates of one picture: FLOPs are twice as many.
+
+    Counted are convolutions, matrix products and both products of attention, as mmsegmentation's get_flops does; not
+    norms, activations, resizing and the reading of values by deformable attention.
+
+    Attributes:
+        total: what segpipe computes.
+        by_part: part → the same.
+        published: what papers state, often as "FLOPs": with SegFormer's four levels brought to stride 4 before
+            they are fused, which segpipe does not do. Equal to `total` for other networks.
+    """
+
+    total: int
+    by_part: Mapping[str, int]
+    published: int
+
+
+def count_parameters(network: nn.Module) -> ParameterCount:
+    """The learnable numbers of a network, each counted once however often it is used."""
+    by_part: dict[str, int] = {}
+    for name, parameter in network.named_parameters():
+        part = name.partition(".")[0]
+        by_part[part] = by_part.get(part, 0) + parameter.numel()
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    return ParameterCount(sum(by_part.values()), trainable, by_part)
+
+
+def saved_bytes(network: nn.Module) -> int:
+    """The size of the file that `torch.save` makes of the state dict; no file is written."""
+    counter = _ByteCounter()
+    torch.save(network.state_dict(), cast(IO[bytes], counter))
+    return counter.count
+
+
+def count_macs(config: ModelConfig, size: tuple[int, int]) -> MacCount:
+    """Multiply-accumulates of a network for one picture of (height, width), from shapes alone: nothing is computed."""
+    network = build_outline(config).eval()
+    images = torch.empty(1, 3, *size, device="meta")
+    if isinstance(network, SegmentationModel):
+        network.apply_folding()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(images)
+    counts = counter.get_flop_counts()
+    by_part = {
+        part: sum(counts[f"{type(network).__name__}.{part}"].values()) // 2
+        for part, _ in network.named_children()
+        if f"{type(network).__name__}.{part}" in counts
+    }
+    total = counter.get_total_flops() // 2
+    return MacCount(total, by_part, total - by_part.get("head", 0) + _published_head_macs(network, size, by_part))
+
+
+def _published_head_macs(network: SegpipeNetwork, size: tuple[int, int], by_part: Mapping[str, int]) -> int:
+    """Of SegFormer's head as published: levels projected, brought to stride 4, concatenated, fused, classified."""
+    if not isinstance(network, Segformer):
+        return by_part.get("head", 0)
+    channels = network.head.fuse.out_channels
+    grids = [tuple(-(-side // stride) for side in network.input_size(size)) for stride in (4, 8, 16, 32)]
+    dims = network.encoder.shape.dims
+    levels = sum(math.prod(grid) * dim * channels for grid, dim in zip(grids, dims, strict=True))
+    return levels + math.prod(grids[0]) * channels * (len(dims) * channels + network.num_classes)
+
+
+class _ByteCounter:
+    """A file that keeps nothing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def write(self, data: bytes) -> int:
+        """How many bytes it was given."""
+        size = memoryview(data).nbytes
+        self.count += size
+        return size
+
+    def flush(self) -> None:
+        """There is nothing to write."""

@@ -1,0 +1,263 @@
+"""What a file of weights holds: its mappings of tensors, and what it says of its classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segpipe.errors import CorruptWeightsError, WeightsError
+from segpipe.hub import is_index, read_index
+from segpipe.limits import limit
+from segpipe.log import get_logger
+from segpipe.names import listing
+
+from .archives import check_archive, damaged, first_line, open_weights
+from .pickles import read_foreign_pickle
+from .stubs import Stub, first_with_tensor, owners_of_tensors
+
+logger = get_logger(__name__)
+
+DEPTH = 2
+"""Levels below the content of a pickle at which a mapping of tensors may lie."""
+Place = tuple[str, ...]
+"""The keys that lead to a mapping; () is the content itself."""
+
+
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """What a training checkpoint says of its classes beside its tensors."""
+
+    names: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] | None = None
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file of weights holds.
+
+    Attributes:
+        mappings: each mapping of tensors by where it lies, in the order of the file; there is at least one.
+        meta: what the file says of its classes.
+        unknown: the classes and functions that it names and that were not run.
+    """
+
+    mappings: Mapping[Place, Mapping[str, Any]]
+    meta: CheckpointMeta = CheckpointMeta()
+    unknown: tuple[str, ...] = ()
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """Read a .safetensors, .npz or PyTorch file, or the files that an index (.index.json) names, on the CPU.
+
+    Raises:
+        CorruptWeightsError: the file is damaged, or asks for more memory than its size warrants.
+        WeightsError: it is not a file of weights.
+        ModelFolderError, UnsafePathError: an index is none, or names a file outside its folder.
+    """
+    if is_index(path.name):
+        return WeightFile({(): _read_shards(path)})
+    if path.suffix in _PLAIN:
+        return WeightFile({(): _PLAIN[path.suffix](path)})
+    content, unknown = read_foreign_pickle(path)
+    mappings = _find_mappings(content)
+    if not mappings:
+        raise _without_tensors(content, unknown, path)
+    return WeightFile(mappings, _meta_of(content, path), unknown)
+
+
+def may_be_weight(value: object) -> bool:
+    """Return whether a value is a tensor of floating numbers with dimensions, and not a score or a counter."""
+    return isinstance(value, Tensor) and value.dtype.is_floating_point and value.ndim > 0
+
+
+def ordinary_tensors(mapping: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a mapping, bare; each has its numbers in memory, one for each of its elements.
+
+    Raises:
+        WeightsError: a tensor is not an ordinary one, or would need the code of an unknown class.
+    """
+    owner = first_with_tensor(value for value in mapping.values() if isinstance(value, Stub))
+    if owner is not None:
+        key = next(key for key, value in mapping.items() if value is owner)
+        raise WeightsError(
+            f"{path}: {key} holds tensors in an object of {owner.name}, and segpipe runs no code from a file. "
+            "Where you trust it, load it with the program that wrote it, and save plain tensors."
+        )
+    tensors = {}
+    for key, value in mapping.items():
+        if isinstance(value, Tensor):
+            tensors[key] = _bare(value)
+            _check_ordinary(key, tensors[key], path)
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    with open_weights(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > limit("weights_header_bytes"):
+        raise CorruptWeightsError(
+            f"{path} ({path.stat().st_size} bytes) is not a safetensors file: its header would have {length:,} bytes; "
+            f"at most {limit('weights_header_bytes'):,} are read. Download or copy it again."
+        )
+    try:
+        return load_file(str(path))
+    except Exception as error:  # beside SafetensorError: types that this release of torch does not have, memory
+        raise damaged(path, "a complete safetensors file", error) from None
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of an archive; those that Python would have to run code for are refused."""
+    with open_weights(path) as file:
+        check_archive(file, path, may_compress=True)
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: torch.from_numpy(np.ascontiguousarray(archive[key])) for key in archive.files}
+        except TypeError as error:
+            raise WeightsError(
+                f"{path} holds an array that is not a tensor: {first_line(error)}. Save numbers alone."
+            ) from None
+        except Exception as error:  # damaged archives raise nearly anything
+            raise damaged(path, "a complete .npz file of numbers", error) from None
+
+
+_APART = "The files do not belong together: download or copy them all again."
+_PLAIN = {".npz": _read_npz, ".safetensors": _read_safetensors}
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """The tensors of all files that an index names; each lies where the index says, and nowhere else."""
+    places = read_index(index)
+    names = sorted(set(places.values()))
+    _check_shards(index, names)
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        for key, tensor in _read_shard(index.parent / name).items():
+            if places.get(key) != name:
+                listed = f"places in {places[key]}" if key in places else "does not list"
+                raise CorruptWeightsError(f"{index.parent / name} holds {key}, which {index.name} {listed}. {_APART}")
+            tensors[key] = tensor
+    missing = [key for key in places if key not in tensors]
+    if missing:
+        raise CorruptWeightsError(
+            f"{index} names {listing(missing)}, which its files do not hold ({places[missing[0]]} should). {_APART}"
+        )
+    return tensors
+
+
+def _check_shards(index: Path, names: list[str]) -> None:
+    missing = [name for name in names if not os.path.isfile(index.parent / name)]
+    if missing:
+        raise WeightsError(
+            f"{index} names {len(names)} files, of which {len(missing)} are not there: {listing(missing)}. "
+            "Download or copy the missing ones."
+        )
+    size, most = sum(os.stat(index.parent / name).st_size for name in names), limit("weights_bytes")
+    if size > most:
+        raise WeightsError(
+            f"The files that {index} names have {size:,} bytes; at most {most:,} are read. Check that it is the right "
+            "model; docs/limits.md says how to raise the limit."
+        )
+
+
+def _read_shard(path: Path) -> dict[str, Tensor]:
+    if path.suffix in _PLAIN:
+        return _PLAIN[path.suffix](path)
+    mapping = _find_mappings(read_foreign_pickle(path)[0]).get(())
+    if mapping is None:
+        raise WeightsError(f"{path} holds no tensors, though an index says so. Download or copy it again.")
+    return ordinary_tensors(mapping, path)
+
+
+def _find_mappings(content: Any) -> dict[Place, dict[str, Any]]:
+    """The mappings that hold tensors, the outer ones first; only those with likely weights, where there are any."""
+    found: dict[Place, dict[str, Any]] = {}
+    level: dict[Place, Any] = {(): content}
+    seen: set[int] = set()
+    for _ in range(DEPTH + 1):
+        deeper: dict[Place, Any] = {}
+        for place, value in level.items():
+            if id(value) in seen or not isinstance(value, dict):
+                continue
+            seen.add(id(value))
+            members = {key: member for key, member in dict.items(value) if isinstance(key, str)}
+            if any(isinstance(member, Tensor) for member in members.values()):
+                found[place] = members
+            deeper |= {(*place, key): member for key, member in members.items() if isinstance(member, dict)}
+        level = deeper
+    likely = {place: members for place, members in found.items() if any(map(may_be_weight, members.values()))}
+    return likely or found
+
+
+def _without_tensors(content: Any, unknown: tuple[str, ...], path: Path) -> WeightsError:
+    owners = owners_of_tensors(content)
+    if owners:
+        return WeightsError(
+            f"{path} holds objects with tensors in them ({listing(owners)}), and segpipe runs no code from a file. "
+            "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."
+        )
+    if not isinstance(content, dict):
+        return WeightsError(f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict().")
+    keys = listing([str(key)[:80] for key in dict.keys(content)]) or "none"
+    others = f" It has objects of {listing(unknown)}." if unknown else ""
+    return WeightsError(
+        f"{path} holds no tensors at its top or up to {DEPTH} levels below (keys: {keys}).{others} "
+        "Save model.state_dict()."
+    )
+
+
+def _meta_of(content: Any, path: Path) -> CheckpointMeta:
+    """Class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
+    meta = _plain(_plain(content).get("meta"))
+    described = _plain(meta.get("dataset_meta")) or meta
+    try:
+        names = described.get("classes") or described.get("CLASSES") or ()
+        palette = described.get("palette") or described.get("PALETTE") or ()
+        colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
+        return CheckpointMeta(tuple(map(str, names)), colors or None)
+    except (TypeError, ValueError, RuntimeError) as error:
+        logger.warning("The class names and colours in %s cannot be read and are left out: %s", path, error)
+        return CheckpointMeta()
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A mapping as a plain dict, also what a mmengine ConfigDict is made from. An empty one for anything else."""
+    if isinstance(value, Stub) and len(value.given) == 1:
+        value = value.given[0]
+    return dict(dict.items(value)) if isinstance(value, dict) else {}
+
+
+def _bare(tensor: Tensor) -> Tensor:
+    """The tensor without the attributes and hooks that a pickle may have given it."""
+    return Tensor.detach(tensor) if type(tensor) in (Tensor, nn.Parameter) else tensor
+
+
+def _check_ordinary(key: str, tensor: Tensor, path: Path) -> None:
+    """Refuse a tensor that is not a plain array of numbers in memory."""
+    if type(tensor) is not Tensor:
+        kind = type(tensor).__name__
+    elif tensor.is_nested:
+        kind = "nested"
+    elif tensor.layout != torch.strided:
+        kind = str(tensor.layout).removeprefix("torch.")
+    elif tensor.is_quantized:
+        kind = f"quantised ({str(tensor.dtype).removeprefix('torch.')})"
+    elif tensor.device.type != "cpu":
+        kind = f"on the device {tensor.device}, without numbers"
+    elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        kind = f"a view of {tensor.untyped_storage().nbytes():,} bytes as {tuple(tensor.shape)}"
+    else:
+        return
+    raise WeightsError(
+        f"{path}: {key} is {kind}; an ordinary dense tensor is needed. Save it as one: dequantise it, or call "
+        "to_dense(), cpu() and clone() on it."
+    )

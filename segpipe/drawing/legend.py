@@ -1,0 +1,140 @@
+"""A key to the colours of an overlay, and pages that have it beside the image."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from segpipe.names import printable_line
+
+from .lettering import INK, PAPER, QUIET_INK, Font, find_font, text_width
+from .overlay import Palette
+
+_LONGEST_NAME = 40
+"""Characters of a class name."""
+
+
+def draw_legend(
+    names: Sequence[str],
+    palette: Palette | np.ndarray,
+    shares: Sequence[float] | None = None,
+    *,
+    height: int | None = None,
+    font_size: int = 15,
+) -> np.ndarray:
+    """A key to the colours, (h, w, 3) uint8 on white: swatch, name and, where given, the share in percent.
+
+    Args:
+        names: in the order to be drawn.
+        palette: one RGB per name.
+        shares: fraction of the picture per name.
+        height: of the legend in pixels; what does not fit is summed up in the last row. None: as high as needed.
+        font_size: in pixels; everything else follows from it.
+    """
+    line, margin, top = _line(font_size), round(font_size * 0.8), _top(font_size)
+    rows = _legend_rows(names, palette, shares)
+    if height is not None:
+        rows = _fit_rows(rows, max(1, (height - 2 * top) // line))
+    font = find_font("".join(name for name, _, _ in rows), font_size)
+    name_width = max((text_width(font, name) for name, _, _ in rows), default=0)
+    share_width = max((text_width(font, share) for _, _, share in rows), default=0)
+
+    swatch, gap = round(font_size * 1.1), round(font_size * 0.65)
+    share_right = margin + swatch + gap + name_width + (2 * gap + share_width if share_width else 0)
+    canvas = Image.new("RGB", (share_right + margin, height or height_of(len(rows), font_size)), PAPER)
+    drawing = ImageDraw.Draw(canvas)
+    shape = _rounded_square(swatch)
+    for row, (name, color, share) in enumerate(rows):
+        middle = top + row * line + line // 2
+        if color is not None:
+            canvas.paste(color, (margin, middle - swatch // 2), shape)
+        ink = INK if color is not None else QUIET_INK
+        _write(drawing, (margin + swatch + gap, middle), name, font=font, ink=ink, anchor="lm")
+        _write(drawing, (share_right, middle), share, font=font, ink=QUIET_INK, anchor="rm")
+    return np.asarray(canvas).copy()
+
+
+def height_of(num_rows: int, font_size: int) -> int:
+    """Return the height that a legend needs for its rows."""
+    return 2 * _top(font_size) + num_rows * _line(font_size)
+
+
+def side_by_side(picture: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:
+    """Picture, overlay and legend in one row on white, tops aligned, with an even margin around and between them."""
+    return _row([picture, overlay], legend)
+
+
+def beside_legend(picture: np.ndarray, legend: np.ndarray) -> np.ndarray:
+    """One picture and the legend to its right, on white."""
+    return _row([picture], legend)
+
+
+def format_share(share: float) -> str:
+    """A fraction as percent with one digit; what is there but would round to nothing is "<0.1 %"."""
+    return "<0.1 %" if 0.0 < share < 0.0005 else f"{share * 100:.1f} %"
+
+
+def _line(font_size: int) -> int:
+    return round(font_size * 1.75)
+
+
+def _top(font_size: int) -> int:
+    return round(font_size * 0.2)
+
+
+def _row(pictures: Sequence[np.ndarray], legend: np.ndarray) -> np.ndarray:
+    margin = max(8, round(pictures[0].shape[0] * 0.03))
+    height = max(part.shape[0] for part in (*pictures, legend)) + 2 * margin
+    width = sum(part.shape[1] + margin for part in pictures) + margin + legend.shape[1]
+    page = np.full((height, width, 3), PAPER, dtype=np.uint8)
+    left = margin
+    for picture in pictures:
+        page[margin : margin + picture.shape[0], left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + margin
+    page[margin : margin + legend.shape[0], left : left + legend.shape[1]] = legend
+    return page
+
+
+_LegendRow = tuple[str, tuple[int, int, int] | None, str]
+
+
+def _legend_rows(
+    names: Sequence[str], palette: Palette | np.ndarray, shares: Sequence[float] | None
+) -> list[_LegendRow]:
+    """Name, colour and the share's text. A name of any length gets a line of bounded width."""
+    lines = [printable_line(name) for name in names]
+    shown = [line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…" for line in lines]
+    texts = [""] * len(names) if shares is None else [format_share(share) for share in shares]
+    colors = [(int(red), int(green), int(blue)) for red, green, blue in palette]
+    return list(zip(shown, colors, texts, strict=True))
+
+
+def _fit_rows(rows: list[_LegendRow], num_lines: int) -> list[_LegendRow]:
+    if len(rows) <= num_lines:
+        return rows
+    kept = rows[: num_lines - 1]
+    return [*kept, (f"and {len(rows) - len(kept)} more", None, "")]
+
+
+def _write(
+    drawing: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    *,
+    font: Font,
+    ink: tuple[int, int, int],
+    anchor: str,
+) -> None:
+    if text:
+        drawing.text(place, text, font=font, fill=ink, anchor=anchor)
+
+
+@functools.lru_cache(maxsize=16)
+def _rounded_square(size: int) -> Image.Image:
+    """A mask in mode L; drawn at four times its size, since Pillow's shapes have hard edges."""
+    large = Image.new("L", (size * 4, size * 4), 0)
+    ImageDraw.Draw(large).rounded_rectangle((0, 0, size * 4 - 1, size * 4 - 1), radius=size, fill=255)
+    return large.resize((size, size), Image.Resampling.LANCZOS)

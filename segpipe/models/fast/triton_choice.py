@@ -1,0 +1,62 @@
+"""The one place that decides between a Triton kernel and its twin in plain torch."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from segpipe.log import get_logger
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SWITCH = "SEGPIPE_FUSED"
+"""Environment variable: 0 leaves everything to plain torch."""
+
+
+def can_fuse(tensor: Tensor) -> bool:
+    """Whether a kernel can take this tensor: on a GPU with Triton, in at most 32 bits, not while torch compiles.
+
+    The first question about a GPU compiles and runs a tiny kernel there. Where that fails, as without a C compiler,
+    a warning is logged and the answer is no from then on.
+    """
+    if tensor.device.type != "cuda":
+        return False
+    import torch
+
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or os.environ.get(SWITCH) == "0":
+        return False
+    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return False
+    return _is_working(tensor.device.index)
+
+
+def launching_on(tensor: Tensor) -> AbstractContextManager[object]:
+    """Triton starts kernels on torch's current GPU: inside, that is the tensor's. On a CPU nothing changes."""
+    import torch
+
+    return torch.cuda.device_of(tensor)
+
+
+@functools.cache
+def _is_working(index: int) -> bool:
+    try:
+        importlib.import_module("triton")
+    except ImportError:
+        return False
+    try:
+        probe = importlib.import_module("segpipe.models.fast.triton_probe")
+        return bool(probe.is_right_on(index))
+    except Exception as error:  # a missing compiler, an old driver or GPU: each raises something else
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        get_logger(__name__).warning(
+            "Triton is installed and cannot run on GPU %d (%s). Slower operations of plain torch take its place; "
+            "set %s=0 to hide this line.",
+            index,
+            reason,
+            SWITCH,
+        )
+        return False
