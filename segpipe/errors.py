@@ -19,21 +19,52 @@
     │   ├── WeightMismatchError              the tensors do not fit the model
     │   └── UnknownDialectError              no known implementation names its tensors like this
     ├── ImageError
-    │   ├── ImageDecodeError (ValueError)    a picture cannot be decoded, or not into RGB
-    │   ├── ImageTooLargeError (ValueError)  a picture is over the byte or the pixel limit
-    │   └── ImageFetchError (OSError)        a picture's URL did not answer with one
+    │   ├── ImageDecodeError (ValueError)    an image cannot be decoded, or not into RGB
+    │   ├── ImageTooLargeError (ValueError)  an image is over the byte or the pixel limit
+    │   └── ImageFetchError (OSError)        an image's URL did not answer with one
     ├── NumericalError (ArithmeticError)     a network computes what is not a finite number
     └── InputError (TypeError, ValueError)   an argument has the wrong type, shape or value
         └── MissingSplitError                a data set has no such split, or lies in another way
 
-Each message has three parts: what is wrong with its value, what would be right, what to do.
+Each message has three parts: what is wrong with its value, what would be right, what to do. What it is about stands
+beside it as attributes, for programs: `error.path`, `error.url`, `error.status`, `error.key`.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 
 class SegpipeError(Exception):
-    """Root of the tree: catching it catches everything that segpipe raises on purpose."""
+    """Root of the tree: catching it catches everything that segpipe raises on purpose.
+
+    Args:
+        *arguments: the message.
+        path: the file or the folder that it is about.
+        url: the address that was asked, without user, query and fragment.
+        status: the status code of the answer.
+        key: the place in a document, e.g. "train.transforms[1].size", or the name that was looked up.
+    """
+
+    path: Path | None
+    url: str | None
+    status: int | None
+    key: str | None
+
+    def __init__(
+        self,
+        *arguments: object,
+        path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        status: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(*arguments)
+        self.path = None if path is None else Path(path)
+        self.url = url
+        self.status = status
+        self.key = key
 
 
 class ConfigurationError(SegpipeError, ValueError):
@@ -48,7 +79,7 @@ class ModelNameError(SegpipeError, ValueError):
     """A model name or revision that cannot be one."""
 
 
-class MissingExtraError(SegpipeError, ImportError):
+class MissingExtraError(SegpipeError, ImportError):  # type: ignore[misc]  # ImportError has a path, too: a str
     """An optional package is needed and not installed; the message says how to install it."""
 
 
@@ -105,19 +136,19 @@ class UnknownDialectError(WeightsError):
 
 
 class ImageError(SegpipeError):
-    """A picture cannot be used; the message names it."""
+    """An image cannot be used; the message names it."""
 
 
 class ImageDecodeError(ImageError, ValueError):
-    """A picture cannot be decoded, or not into RGB."""
+    """An image cannot be decoded, or not into RGB."""
 
 
 class ImageTooLargeError(ImageError, ValueError):
-    """A picture is over the byte limit or the pixel limit."""
+    """An image is over the byte limit or the pixel limit."""
 
 
 class ImageFetchError(ImageError, OSError):
-    """A picture's URL did not answer with a picture."""
+    """An image's URL did not answer with an image."""
 
 
 class NumericalError(SegpipeError, ArithmeticError):

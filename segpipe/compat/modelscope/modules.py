@@ -64,7 +64,7 @@ _names: dict[str, Any] = {}
 _package = ""
 
 
-class NotOfferedError(UnknownNameError, ImportError):
+class NotOfferedError(UnknownNameError, ImportError):  # type: ignore[misc]  # as MissingExtraError
     """A name of ModelScope's that segpipe does not offer; the message says what to use."""
 
 
