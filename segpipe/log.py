@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from segpipe.names import printable
+from segpipe.text import printable
 
 _before: set[Callable[[], None]] = set()
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from segpipe.log import call_before_messages, get_logger
-from segpipe.names import printable
+from segpipe.text import printable
 
 logger = get_logger(__name__)
 

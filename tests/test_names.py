@@ -2,7 +2,8 @@
 
 import pytest
 
-from segpipe.names import listing, markdown_code, markdown_text, printable, printable_line
+from segpipe.names import listing
+from segpipe.text import markdown_code, markdown_text, printable, printable_line
 
 
 @pytest.mark.parametrize(

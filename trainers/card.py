@@ -16,7 +16,7 @@ import torch
 
 import segpipe
 from segpipe.evaluation import AnyScores
-from segpipe.names import markdown_text, printable_line
+from segpipe.text import markdown_text, printable_line
 
 from .curves import CURVES
 from .main_score import TITLES, main_score

@@ -6,9 +6,11 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from segpipe.text import format_table
+
 from .opening import add_reading_arguments
 from .parsing import add_json, finite_number, whole_number
-from .printing import format_table, print_json, print_note
+from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from segpipe.hub import CachedModel, Hub, Pruned
+from segpipe.text import format_bytes, format_fields, format_table
 
 from .parsing import add_action, add_actions, add_json, days, whole_number
-from .printing import format_bytes, format_fields, format_table, print_json
+from .printing import print_json
 
 EXAMPLES = """  segpipe cache list
   segpipe cache prune --unused-for 30

@@ -10,11 +10,12 @@ from typing import IO, TYPE_CHECKING
 
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
+from segpipe.text import format_table
 
 from .drawing import style_of
 from .gathering import exit_code
 from .opening import open_pipeline
-from .printing import format_table, print_json, print_note
+from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.pipelines import Classification, Failure

@@ -6,9 +6,11 @@ import argparse
 import os
 from pathlib import Path
 
+from segpipe.text import format_bytes
+
 from .download import folder_size
 from .parsing import add_json, add_overwrite, whole_number
-from .printing import format_bytes, print_json, print_note
+from .printing import print_json, print_note
 
 EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classes.txt
   segpipe convert hf:owner/name my-model

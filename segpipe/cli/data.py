@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import InputError
+from segpipe.text import format_bytes, format_table
 
 from .parsing import add_action, add_actions, add_json, parse_options, share
 from .prepare import add_prepare
-from .printing import format_bytes, format_table, print_json, print_note
+from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import InputError
 from segpipe.names import Tasks
+from segpipe.text import format_fields, format_seconds
 
 from .opening import BUNDLED_MODEL
 from .output_names import output_names
 from .parsing import add_json
-from .printing import format_fields, format_seconds, print_json, print_note
+from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from segpipe.text import format_fields
+
 from .examination import Finding, Section, examine
 from .parsing import add_json
-from .printing import format_fields, print_json
+from .printing import print_json
 
 EXAMPLES = """  segpipe doctor
   segpipe doctor --json   (for a bug report; tokens and passwords are left out)"""

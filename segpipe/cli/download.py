@@ -6,9 +6,10 @@ import argparse
 import os
 
 from segpipe.hub import ModelFolder, download
+from segpipe.text import format_bytes
 
 from .parsing import add_json
-from .printing import format_bytes, print_json
+from .printing import print_json
 
 EXAMPLES = """  segpipe download segformer-b2-cocostuff
   segpipe download hf:owner/name --revision main --refresh"""

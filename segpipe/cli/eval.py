@@ -15,10 +15,11 @@ from segpipe.configuration import Configuration, override
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
+from segpipe.text import format_seconds
 
 from .drawing import add_style_arguments, style_of
 from .parsing import add_json, finite_number, parse_options, whole_number
-from .printing import format_seconds, print_json, print_message, print_note
+from .printing import print_json, print_message, print_note
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,8 +19,7 @@ from segpipe.extras import import_opencv
 from segpipe.hub import Hub, describe_variables, read_settings
 from segpipe.limits import LIMITS, limit
 from segpipe.names import nearest_name
-
-from .printing import format_bytes
+from segpipe.text import format_bytes
 
 OPENCV_BUILDS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 REQUIRED = {

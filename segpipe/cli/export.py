@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.text import format_bytes, format_fields
+
 from .opening import add_reading_arguments
 from .parsing import add_json, add_overwrite, parse_options, whole_number
-from .printing import format_bytes, format_fields, print_json, print_note
+from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset

@@ -19,10 +19,11 @@ from segpipe.configuration import (
 )
 from segpipe.hub import Hub
 from segpipe.names import Tasks
+from segpipe.text import Align, format_columns, format_fields, format_table
 
 from .catalogue import find_configuration, find_folder, has_weights, is_bundled, is_preset, locate, num_parameters
 from .parsing import add_action, add_actions, add_json
-from .printing import Align, format_columns, format_fields, format_table, print_json
+from .printing import print_json
 
 EXAMPLES = """  segpipe models list
   segpipe models info segformer-b0-cocostuff

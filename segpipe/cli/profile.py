@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from segpipe.text import format_bytes, format_fields, format_seconds, format_table
+
 from .catalogue import find_configuration
 from .parsing import add_json, whole_number
-from .printing import format_bytes, format_fields, format_seconds, format_table, print_json
+from .printing import print_json
 
 if TYPE_CHECKING:
     from segpipe.analysis import MacCount, ParameterCount, Speed

@@ -14,9 +14,7 @@ from types import TracebackType
 
 from segpipe.errors import InputError
 from segpipe.files import open_regular
-from segpipe.names import printable_line
-
-from .printing import printable_json
+from segpipe.text import printable_json, printable_line
 
 NAME = "results.csv"
 ENDINGS = {"overlay": "-overlay.png", "label_map": "-label-map.png"}

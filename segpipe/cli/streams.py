@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from segpipe.errors import InputError
-from segpipe.names import printable
+from segpipe.text import printable
 
 _BAR_MOVES = re.compile(r"\r|(?:\x1b\[A)+\Z")
 """What a progress bar begins with: back to the start of its line, or up to another bar."""

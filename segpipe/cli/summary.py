@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segpipe.names import printable_line
-
-from .printing import format_seconds, format_table
+from segpipe.text import format_seconds, format_table, printable_line
 
 if TYPE_CHECKING:
     from segpipe.pipelines import Segmentation

@@ -24,10 +24,11 @@ from segpipe.configuration import (
 )
 from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder
+from segpipe.text import format_fields, format_seconds
 
 from .catalogue import find_configuration, has_weights, is_preset
 from .parsing import parse_options, share, whole_number
-from .printing import format_fields, format_seconds, print_note
+from .printing import print_note
 from .training_result import print_result
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 from segpipe.hub import ModelFolder
+from segpipe.text import format_table
 
 from .parsing import parse_options
-from .printing import format_table
 
 if TYPE_CHECKING:
     from segpipe.trainers import Trainer

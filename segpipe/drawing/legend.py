@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segpipe.names import printable_line
+from segpipe.text import printable_line
 
 from .lettering import INK, PAPER, QUIET_INK, Font, find_font, text_width
 from .overlay import Palette

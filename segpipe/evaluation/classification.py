@@ -18,7 +18,8 @@ from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network, resize_image
 from segpipe.log import get_logger
-from segpipe.names import Tasks, html_table
+from segpipe.names import Tasks
+from segpipe.text import html_table
 
 from .classes import match_classes
 from .reading import in_batches, read_ahead

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from segpipe.names import printable_line
+from segpipe.text import printable_line
 
 from .scores import Scores
 

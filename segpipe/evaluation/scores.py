@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segpipe.names import html_table, printable_line
+from segpipe.text import html_table, printable_line
 
 POLICY = (
     "Counts are summed over all pictures before anything is divided. Pixels labelled with the ignore index are left "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe.atomic import write_atomically
-from segpipe.names import markdown_code, markdown_text
+from segpipe.text import markdown_code, markdown_text
 
 from .folder import CARD_NAME
 

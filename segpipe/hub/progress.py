@@ -6,8 +6,8 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from segpipe.names import printable_line
 from segpipe.progress_bars import is_watched, new_bar
+from segpipe.text import printable_line
 
 
 class Progress:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.names import html_table, html_text, unknown_name_message
+from segpipe.names import unknown_name_message
+from segpipe.text import html_table, html_text
 
 TOP = 5
 _KEYS = ("scores", "labels")

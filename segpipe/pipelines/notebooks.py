@@ -11,8 +11,8 @@ from PIL import Image, ImageShow
 from segpipe.drawing import encode_picture
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
-from segpipe.names import html_text
 from segpipe.progress_bars import is_notebook
+from segpipe.text import html_text
 
 cv2 = import_opencv()
 

@@ -14,7 +14,8 @@ import numpy as np
 from segpipe import drawing
 from segpipe.configuration import read_class_names, read_colors
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.names import columns_of, unknown_name_message
+from segpipe.names import unknown_name_message
+from segpipe.text import columns_of
 
 from . import document, notebooks
 

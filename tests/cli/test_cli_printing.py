@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from segpipe.cli.main import main
-from segpipe.cli.printing import format_columns, format_fields, format_table, print_json
+from segpipe.cli.printing import print_json
 from segpipe.cli.streams import printable_streams
 from segpipe.log import get_logger
+from segpipe.text import format_columns, format_fields, format_table
 
 MODEL = "segformer-b0-camvid"
 EVIL = "\x1b]0;owned\x07\x9b31m\u202egpj.\x1b[2J\r"
