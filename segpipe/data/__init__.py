@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from .sample import Batch as Batch, Sample as Sample, collate as collate
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
+        Source as Source,
         describe_source as describe_source,
         is_many as is_many,
         iterate_sources as iterate_sources,
+        parse_source as parse_source,
         read_source as read_source,
     )
     from .split_checks import check_splits as check_splits
@@ -72,7 +74,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "reading": "Alpha Reading",
         "rle": "decode_mask encode_label_map",
         "sample": "Batch Sample collate",
-        "sources": "LONGEST_PATH describe_source is_many iterate_sources read_source",
+        "sources": "LONGEST_PATH Source describe_source is_many iterate_sources parse_source read_source",
         "split_checks": "check_splits",
         "transforms.building": "build_transforms",
     },

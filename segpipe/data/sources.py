@@ -8,6 +8,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,67 @@ LONGEST_PATH = 4096
 
 _ENCODED = "the encoded picture"
 
-Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64"]
+Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64", "object", "collection"]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What was given as one image or as many, classified once by `parse_source`.
+
+    Attributes:
+        value: as it was given.
+        kind: what it is; an object is one image in memory or an open file, a collection an iterable of sources. None is
+            a text or a path that stands for nothing.
+    """
+
+    value: Any
+    kind: Kind | None
+
+    @property
+    def is_many(self) -> bool:
+        """Whether it stands for several images, so that the answer is a list: a list of one does, too."""
+        return self.kind in ("folder", "pattern", "collection")
+
+    def name(self, index: int) -> str:
+        """Return the image's name in messages and results; `index` is its place among those of one call.
+
+        Paths are as given; URLs lose user, password and query, which may hold secrets; the rest is "picture 3".
+        """
+        if isinstance(self.value, os.PathLike):
+            return os.fsdecode(self.value)
+        if not isinstance(self.value, str):
+            filename = getattr(self.value, "filename", "") or getattr(self.value, "name", "")
+            return filename if isinstance(filename, str) and filename else f"picture {index}"
+        if self.kind in ("url", "file-url"):
+            return _without_secrets(self.value)
+        return f"picture {index}" if self.kind in ("data-uri", "base64") else self.value[:LONGEST_PATH]
+
+    def parts(self, *, recursive: bool = False) -> Iterator[Any]:
+        """Yield what each image is read from; a single image yields itself. See `iterate_sources`."""
+        if not self.is_many:
+            yield self.value
+        elif self.kind == "collection":
+            yield from self.value
+        else:
+            yield from files_of(os.fsdecode(self.value), recursive)
+
+
+def parse_source(value: Any) -> Source:
+    """Say what was given as an image or images. A `Source` stays as it is.
+
+    Texts are decided in this order: URL (http, https, file), data URI, existing file, existing folder, pattern with
+    matches, base64 of an image. Collections are batches (N, H, W, 3) and every iterable that is not itself an image.
+    """
+    if isinstance(value, Source):
+        return value
+    if isinstance(value, str):
+        return Source(value, _kind_of_text(value))
+    if isinstance(value, os.PathLike):
+        return Source(value, _kind_of_path(os.fsdecode(value)))
+    if isinstance(value, np.ndarray) or is_tensor(value):
+        return Source(value, "collection" if value.ndim == 4 else "object")
+    is_one = isinstance(value, bytes | bytearray | memoryview | Image.Image | Mapping) or hasattr(value, "read")
+    return Source(value, "collection" if isinstance(value, Iterable) and not is_one else "object")
 
 
 def read_source(
@@ -43,14 +104,13 @@ def read_source(
     alpha: Alpha = "auto",
     bit_depth: BitDepth = None,
 ) -> np.ndarray:
-    """Read one picture, wherever it is, into (H, W, 3) uint8 RGB.
+    """Read one image, wherever it is, into (H, W, 3) uint8 RGB.
 
-    Everything that `read_image` reads, and strings, which are decided in this order: URL (http, https, file), data URI,
-    existing file, existing folder, pattern with matches, base64 of a picture. Folders and patterns are many pictures
-    and refused here; see `iterate_sources`.
+    Everything that `read_image` reads, and the texts of `parse_source`. Folders and patterns are many images and
+    refused here; see `iterate_sources`.
 
     Args:
-        source: one picture.
+        source: one image.
         channel_order: of arrays and tensors.
         max_pixels: see `read_image`.
         max_bytes: limit of the encoded size. If None, `limit("url_image_bytes")` for URLs, else `read_image`'s.
@@ -60,95 +120,62 @@ def read_source(
         bit_depth: the same.
 
     Raises:
-        ImageFetchError: the URL did not answer, or not with a picture.
+        ImageFetchError: the URL did not answer, or not with an image.
         ImageDecodeError, ImageTooLargeError, InputError: see `read_image`.
     """
-    if is_many(source):
+    found = parse_source(source)
+    value, kind = found.value, found.kind
+    if found.is_many:
         raise InputError(
-            f"{_shown(source)} is several images; one is needed. Give a folder or a pattern by itself, not in a list."
+            f"{_shown(value)} is several images; one is needed. Give a folder or a pattern by itself, not in a list."
         )
-    if isinstance(source, os.PathLike) and not os.path.exists(source):
-        raise _unknown_text(os.fsdecode(source))
+    if kind is None:
+        raise _unknown_text(os.fsdecode(value))
     read = partial(read_image, max_pixels=max_pixels, max_bytes=max_bytes, alpha=alpha, bit_depth=bit_depth)
-    if not isinstance(source, str):
-        return read(source, channel_order=channel_order)
-
-    kind = _kind_of(source)
-    name = describe_source(source, 0)
+    if not isinstance(value, str):
+        return read(value, channel_order=channel_order)
     if kind == "url":
-        data = _fetch(source, name, timeout=timeout, deadline=deadline, max_bytes=max_bytes)
-    elif kind in ("data-uri", "base64"):
-        data, name = _decode_text(source, kind, limit("image_bytes") if max_bytes is None else max_bytes), _ENCODED
-    else:
-        return read(_path_of(source, kind), name=name)
-    return read(data, name=name)
+        name = found.name(0)
+        return read(_fetch(value, name, timeout=timeout, deadline=deadline, max_bytes=max_bytes), name=name)
+    if kind in ("data-uri", "base64"):
+        return read(_decode_text(value, kind, limit("image_bytes") if max_bytes is None else max_bytes), name=_ENCODED)
+    return read(_path_of(value, kind), name=found.name(0))
 
 
 def describe_source(source: Any, index: int) -> str:
-    """The name of one picture in messages and results; `index` is its place among its fellows.
-
-    Paths as they are; URLs without user, password and query, which may hold secrets; else "picture 3".
-    """
-    if isinstance(source, os.PathLike):
-        return os.fsdecode(source)
-    if isinstance(source, str):
-        kind = _kind_or_none(source)
-        if kind in ("url", "file-url"):
-            return _without_secrets(source)
-        return f"picture {index}" if kind in ("data-uri", "base64") else source[:LONGEST_PATH]
-    filename = getattr(source, "filename", "") or getattr(source, "name", "")
-    return filename if isinstance(filename, str) and filename else f"picture {index}"
+    """Return the name of one image in messages and results; see `Source.name`."""
+    return parse_source(source).name(index)
 
 
 def is_many(source: Any) -> bool:
-    """Whether it stands for several pictures, so that a list is owed for it.
-
-    A folder, a pattern with matches, a batch (N, H, W, 3), and any iterable that is not itself a picture: a list of
-    one too.
-    """
-    if isinstance(source, (str, os.PathLike)):
-        return _kind_or_none(os.fsdecode(source)) in ("folder", "pattern")
-    if isinstance(source, np.ndarray) or is_tensor(source):
-        return bool(source.ndim == 4)
-    if isinstance(source, (bytes, bytearray, memoryview, Image.Image, Mapping)) or hasattr(source, "read"):
-        return False
-    return isinstance(source, Iterable)
+    """Return whether it stands for several images, so that the answer is a list; see `parse_source`."""
+    return parse_source(source).is_many
 
 
 def iterate_sources(source: Any, *, recursive: bool = False) -> Iterator[Any]:
-    """Each picture's source in turn; one picture gives itself.
+    """Yield each image's source in turn; one image yields itself.
 
-    Folders give the picture files directly in them, sorted by name, without hidden ones. With `recursive`, or for a
+    Folders give the image files directly in them, sorted by name, without hidden ones. With `recursive`, or for a
     pattern such as "folder/**/*.jpg", their sub-folders are read, too; else the log tells of them at the level info.
-    Patterns give their picture files, sorted. Iterables are taken lazily, in their order. A warning counts files that
+    Patterns give their image files, sorted. Iterables are taken lazily, in their order. A warning counts files that
     hold images or films and are not read, such as HEIC.
     """
-    if not is_many(source):
-        yield source
-    elif isinstance(source, (str, os.PathLike)):
-        yield from files_of(os.fsdecode(source), recursive)
-    else:
-        yield from source
+    yield from parse_source(source).parts(recursive=recursive)
 
 
-def _kind_of(text: str) -> Kind:
-    kind = _kind_or_none(text)
-    if kind is None:
-        raise _unknown_text(text)
-    return kind
-
-
-def _kind_or_none(text: str) -> Kind | None:
+def _kind_of_text(text: str) -> Kind | None:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
         return _kind_of_scheme(scheme[1].lower())
     if text[:5].lower() == "data:":
         return "data-uri"
+    return _kind_of_path(text) or ("base64" if _is_base64_image(text) else None)
+
+
+def _kind_of_path(text: str) -> Kind | None:
     if _exists(text):
         return "folder" if os.path.isdir(text) else "file"
-    if _matches(text):
-        return "pattern"
-    return "base64" if _is_base64_picture(text) else None
+    return "pattern" if _matches(text) else None
 
 
 def _kind_of_scheme(scheme: str) -> Kind | None:
@@ -171,7 +198,7 @@ def _matches(pattern: str) -> list[str]:
     return split_readable(sorted(glob.glob(pattern, recursive=True)))[0]
 
 
-def _is_base64_picture(text: str) -> bool:
+def _is_base64_image(text: str) -> bool:
     """Decided by the first bytes, since "pictures/cats" is base64 too."""
     try:
         return picture_format(base64.b64decode("".join(text[:80].split())[:16], validate=True)) is not None

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from segpipe.data import describe_source, is_many, iterate_sources, read_source
+from segpipe.data import Source, parse_source, read_source
 from segpipe.errors import ImageError, InputError
 from segpipe.log import get_logger
 
@@ -66,10 +66,11 @@ class Pipeline(Generic[Result]):
             options: for this call instead of the pipeline's own, see `PipelineOptions`.
         """
         settings = replace_options(self.options, options)
-        if not is_many(inputs):
-            return _raise_failure(self._run(self._read(inputs, 0, settings)))
-        results = _without_failures(self.outcomes(inputs, **options), settings)
-        return results if _is_lazy(inputs) else list(results)
+        source = parse_source(inputs)
+        if not source.is_many:
+            return _raise_failure(self._run(self._read(source, 0, settings)))
+        results = _without_failures(self.outcomes(source, **options), settings)
+        return results if _is_lazy(source) else list(results)
 
     def outcomes(self, inputs: Any, **options: Any) -> Generator[Result | Failure, None, None]:
         """A result or a `Failure` for each picture, in order, as they are asked for; `on_error` has no part in it.
@@ -77,13 +78,13 @@ class Pipeline(Generic[Result]):
         Other threads read and compute a bounded number of pictures ahead; closing the iterator ends them. A context of
         the calling thread, such as torch.autocast, does not reach them.
         """
-        settings = replace_options(self.options, options)
-        count = None if _is_lazy(inputs) else len(inputs)
+        settings, sources = replace_options(self.options, options), parse_source(inputs)
+        count = None if _is_lazy(sources) else len(sources.value)
         if count == 1:
-            yield from (self._run(self._read(source, 0, settings)) for source in iterate_sources(inputs))
+            yield from (self._run(self._read(part, 0, settings)) for part in sources.parts())
             return
         plan = self.plan_stream(settings, count)
-        stream = Stream(self, iterate_sources(inputs), partial(self._begin_reading, options=settings), plan)
+        stream = Stream(self, sources.parts(), partial(self._begin_reading, options=settings), plan)
         with closing(stream.outcomes()) as outcomes:
             yield from outcomes
 
@@ -116,13 +117,14 @@ class Pipeline(Generic[Result]):
             done.set_exception(error)
         return done
 
-    def _read(self, source: Any, index: int, options: PipelineOptions) -> Picture | Failure:
-        name, start = describe_source(source, index), perf_counter()
+    def _read(self, inputs: Any, index: int, options: PipelineOptions) -> Picture | Failure:
+        source = parse_source(inputs)
+        name, start = source.name(index), perf_counter()
         try:
             pixels = read_source(source, **options.reading())
         except (ImageError, InputError) as error:
             return Failure(name, error)
-        if not isinstance(source, str | os.PathLike | bytes):
+        if not isinstance(source.value, str | os.PathLike | bytes):
             pixels = pixels.copy()  # a caller may write into the array again
         middle = perf_counter()
         prepared = self.preprocess(pixels)
@@ -130,9 +132,9 @@ class Pipeline(Generic[Result]):
         return Picture(pixels, name, prepared, timings, options.keep_image)
 
 
-def _is_lazy(inputs: Any) -> bool:
+def _is_lazy(source: Source) -> bool:
     """Folders, patterns and iterators give iterators; what has a length in memory gives a list."""
-    return isinstance(inputs, str) or not hasattr(inputs, "__len__")
+    return isinstance(source.value, str) or not hasattr(source.value, "__len__")
 
 
 def _without_failures(

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from segpipe.configuration import SegformerConfig
+from segpipe.data import sources
 from segpipe.errors import ImageDecodeError
 from segpipe.inference.runtimes import ExportedNetwork
 from segpipe.inference.runtimes.openvino_session import OpenvinoSession
@@ -277,6 +278,16 @@ def test_a_list_of_one_needs_no_other_thread():
     means = Means()
     assert means([picture(7)]) == [7]
     assert means.computed_by == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_source_is_classified_once(tmp_path, monkeypatch, as_list):
+    Image.fromarray(picture(7)).save(tmp_path / "a.png")
+    kind_of, asked = sources._kind_of_text, []
+    monkeypatch.setattr(sources, "_kind_of_text", lambda text: asked.append(text) or kind_of(text))
+    path = str(tmp_path / "a.png")
+    assert Means()([path] if as_list else path) == ([7] if as_list else 7)
+    assert asked == [path]
 
 
 def test_several_threads_may_stream_at_once():
