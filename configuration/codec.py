@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from segpipe.errors import ConfigurationError
-from segpipe.log import get_logger
 
 from .explain import explain
-from .schema import FORMAT_VERSION, Configuration
+from .schema import Configuration
 from .sizes import oversized
 from .strict_json import check_values, parse_json, read_json
-
-logger = get_logger(__name__)
-
-Step = Callable[[dict[str, Any]], dict[str, Any]]
-MIGRATIONS: Mapping[int, Step] = {}
-"""Format version → what turns a document of that version into one of the next. Version 1 is the first."""
+from .upgrades import upgrade
 
 LINE_LENGTH = 100
 
@@ -39,13 +32,21 @@ def decode_configuration(text: bytes | str, *, origin: str) -> Configuration:
 
 
 def build_configuration(document: Any, *, origin: str) -> Configuration:
-    """The configuration that a parsed JSON document describes, migrated and checked."""
+    """Return the configuration that a parsed JSON document of any version describes, checked."""
+    return check_document(upgrade(document, origin=origin), origin=origin)
+
+
+def check_document(document: dict[str, Any], *, origin: str) -> Configuration:
+    """Return the configuration that a JSON document of today's version describes.
+
+    Raises:
+        ConfigurationError: it does not fit the schema, or asks for more than `segpipe.limits` allows.
+    """
     check_values(document, origin=origin)
-    migrated = migrate(document, origin=origin)
     try:
-        configuration = msgspec.convert(migrated, Configuration)
+        configuration = msgspec.convert(document, Configuration)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{origin}: {explain(error, migrated)}") from None
+        raise ConfigurationError(f"{origin}: {explain(error, document)}") from None
     problem = oversized(configuration)
     if problem is not None:
         raise ConfigurationError(f"{origin}: {problem}")
@@ -62,7 +63,7 @@ def write_configuration(configuration: Configuration, path: Path) -> None:
 
     ConfigurationError when it was built in Python with values that reading it would refuse.
     """
-    build_configuration(to_document(configuration), origin=str(path))
+    check_document(to_document(configuration), origin=str(path))
     # Not mkstemp, which overrules the umask: a model folder is for whom its owner wants it to be.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -89,35 +90,6 @@ def json_values(value: Any) -> Any:
 
 def _plain_value(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
-
-
-def migrate(
-    document: Any, *, origin: str, steps: Mapping[int, Step] = MIGRATIONS, target: int = FORMAT_VERSION
-) -> dict[str, Any]:
-    """The document in the format version `target`, one step of `steps` after the other; the input stays as it is."""
-    if not isinstance(document, dict):
-        raise ConfigurationError(
-            f"{origin}: the document is {_kind(document)}; a configuration is a JSON object. "
-            "Check that this is the right file."
-        )
-    version = document.get("format_version", target)
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        return document  # the schema says what is wrong with it
-    if version > target:
-        raise ConfigurationError(
-            f"{origin}: format_version: {version} is newer than {target}, the newest that this segpipe reads. "
-            "Upgrade segpipe: pip install --upgrade segpipe."
-        )
-    while version < target:
-        document = {**steps[version](document), "format_version": version + 1}
-        logger.info("Migrated %s from format version %s to %s", origin, version, version + 1)
-        version += 1
-    return document
-
-
-def _kind(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "a truth value", int: "a number", float: "a number"}
-    return names.get(type(value), "null")
 
 
 def _format(value: Any, *, indent: int, used: int) -> str:

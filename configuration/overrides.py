@@ -11,7 +11,7 @@ from segpipe import advice
 from segpipe.errors import ConfigurationError
 from segpipe.names import nearest_name
 
-from .codec import build_configuration, json_values
+from .codec import check_document, json_values
 from .explain import Key, chosen_struct, find_path, format_path, keys_of, parse_path, structs_of, type_at, value_at
 from .procedure import keep_scores
 from .schema import Configuration
@@ -39,7 +39,7 @@ def override(configuration: Configuration, changes: Iterable[str] | Mapping[str,
     document = json_values(configuration)
     for path, value in _pairs(changes):
         _apply_change(document, _parse(path), value)
-    return keep_scores(configuration, build_configuration(document, origin=ORIGIN))
+    return keep_scores(configuration, check_document(document, origin=ORIGIN))
 
 
 def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -221,7 +221,7 @@ class Warmup(Section, frozen=True, kw_only=True):
 
 
 class Schedule(Section, tag_field="type", frozen=True, kw_only=True):
-    """How the learning rate runs over the steps."""
+    """How the learning rate falls over the steps."""
 
     min_lr: NonNegativeFloat = 0.0
     """What the learning rate ends at; in steps and exponentials, what it does not fall below."""
@@ -267,8 +267,11 @@ class CosineSchedule(Schedule, tag="cosine", frozen=True, kw_only=True):
     """Half a cosine from lr to min_lr."""
 
 
-class ConstantSchedule(Schedule, tag="constant", frozen=True, kw_only=True):
+class ConstantSchedule(Section, tag="constant", tag_field="type", frozen=True, kw_only=True):
     """lr throughout."""
+
+    warmup: Warmup | None = None
+    """How it starts; null: at once."""
 
 
 ScheduleConfig = (

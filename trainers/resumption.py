@@ -46,7 +46,7 @@ _FITTED = r"train\.schedule\.warmup\.steps|evaluation\.every"
 _FOLLOWS_DATA = re.compile(rf"dataset\..*|{_FITTED}")
 _LENGTH = re.compile(r"train\.max_(steps|epochs)")
 _FOLLOWS_LENGTH = re.compile(rf"{_LENGTH.pattern}|{_FITTED}")
-_SETTABLE = re.compile(r"(train|evaluation|preprocessor|inference)(\.\w+)+")
+_SETTABLE = re.compile(r"(train|evaluation|preprocessor|inference)(\.\w+)+|model\.size_multiple")
 
 
 def resume(parts: TrainerParts) -> Progress:
@@ -173,7 +173,9 @@ def _other_run_text(begun_with: Configuration, parts: TrainerParts, changed: lis
         return _other_length_text(begun_with, parts, step)
     key = (others or changed)[0]
     before, after = (dict(_values(to_document(each))) for each in (begun_with, parts.configuration))
-    back = f"give {advice.setting(key, before[key])}" if key in before and _SETTABLE.fullmatch(key) else "set it back"
+    back = "set it back"
+    if key in before and _SETTABLE.fullmatch(key):
+        back = f"give {advice.setting(key, before[key], keyword='cfg_options')}"
     return (
         f"{key}: {parts.work_dir} holds a run that was begun with another configuration, in which this was "
         f"{_text(before, key)}; now it is {_text(after, key)}. To go on with that run, {back}. To begin another run, "

@@ -27,7 +27,6 @@ from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset, c
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
-from segpipe.names import Tasks
 
 logger = get_logger(__name__)
 
@@ -60,12 +59,18 @@ def configure_run(
             f"{cfg_file or folder.name} has no section `train`, so there is no recipe. "  # type: ignore[union-attr]
             "Begin with a preset (segpipe models list), or write one: segpipe config show segformer-b0-ade20k."
         )
-    if configuration.parallel not in (None, ParallelConfig()):
+    _check_parallel(configuration.parallel)
+    return configuration
+
+
+def _check_parallel(config: ParallelConfig | None) -> None:
+    if config is None:
+        return
+    if config.data != "ddp" or max(config.shard, config.tensor, config.stages, config.microbatches) > 1:
         raise ConfigurationError(
-            f"parallel: {configuration.parallel} cannot be run by this version, which spreads data with DDP alone. "
+            f"parallel: {config} cannot be run by this version, which spreads data with DDP alone. "
             "Set parallel to null."
         )
-    return configuration
 
 
 def _padded_to_levels(configuration: Configuration) -> Configuration:
@@ -145,8 +150,6 @@ def configured_trainer(configuration: Configuration, options: Mapping[str, Any] 
     """The trainer that a configuration and the user's changes of it name; None where they leave it to the task."""
     pairs = options.items() if isinstance(options, Mapping) else (option.partition("=")[::2] for option in options)
     name = configuration.train.trainer if configuration.train else None
-    if name == "segmentation" and configuration.task == Tasks.image_classification:
-        name = None  # 0.1.0 wrote this default into recipes of every task, and read it nowhere
     for key, value in pairs:
         if key.strip() == "train.trainer":
             name = None if value in (None, "null") else str(value).strip(" \"'")

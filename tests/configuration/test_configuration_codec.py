@@ -18,7 +18,6 @@ from segpipe.configuration import (
     read_configuration,
     write_configuration,
 )
-from segpipe.configuration.codec import migrate
 from segpipe.configuration.strict_json import parse_json
 from segpipe.errors import ConfigurationError
 
@@ -229,21 +228,6 @@ def test_more_names_than_outputs_are_refused_and_fewer_are_void_outputs() -> Non
     assert decode_configuration(json.dumps(document), origin="test").model.num_classes == 3
     document["model"]["num_classes"] = 1
     assert "`labels.names` has 2 names and `model.num_classes` is 1" in message_of(document)
-
-
-def test_migration_runs_every_step_in_order_and_leaves_the_input_alone() -> None:
-    steps = {
-        1: lambda document: {**document, "model": document["network"]},
-        2: lambda document: {key: value for key, value in document.items() if key != "network"},
-    }
-    old = {"format_version": 1, "network": {"type": "mit"}}
-    migrated = migrate(old, origin="test", steps=steps, target=3)
-    assert migrated == {"format_version": 3, "model": {"type": "mit"}}
-    assert old == {"format_version": 1, "network": {"type": "mit"}}
-
-
-def test_document_of_the_newest_version_is_not_migrated() -> None:
-    assert migrate({"format_version": 3}, origin="test", steps={}, target=3) == {"format_version": 3}
 
 
 def test_configurations_are_immutable() -> None:

@@ -8,10 +8,8 @@ from training_material import CONFIGURATION
 
 from segpipe import TRAINERS, build_trainer, load_dataset
 from segpipe.cli.main import main
-from segpipe.configuration import load_preset, override
 from segpipe.errors import UnknownNameError
 from segpipe.trainers.assembly import build_local_trainer
-from segpipe.trainers.run_configuration import configured_trainer
 from segpipe.trainers.trainer import Trainer
 
 
@@ -89,10 +87,14 @@ def test_without_a_name_the_task_chooses_and_the_run_says_which(recipe, data_roo
     assert build(recipe, data_root, tmp_path / "run").config.trainer == "segmentation"
 
 
-def test_a_recipe_of_0_1_0_for_classification_is_trained_as_its_task_says():
+def test_a_recipe_of_0_1_0_for_classification_is_trained_as_its_task_says(classifier_recipe, shapes_root, tmp_path):
     """It says "segmentation" where it said nothing, since that was the default and nothing read it."""
-    preset = override(load_preset("mit-b0-imagenet"), ["train.trainer=segmentation"])
-    assert configured_trainer(preset, ()) is None
+    document = json.loads(classifier_recipe.read_text())
+    document["train"]["trainer"] = "segmentation"
+    classifier_recipe.write_text(json.dumps(document))
+    data = load_dataset("class-folders", shapes_root, "train")
+    run = build_trainer(cfg_file=classifier_recipe, train_dataset=data, work_dir=tmp_path / "run", device="cpu")
+    assert run.config.trainer == "classification"
 
 
 def test_a_name_that_no_plugin_has_is_said_with_the_nearest(recipe, data_root, tmp_path):
