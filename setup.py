@@ -27,6 +27,7 @@ CORE = [
     "tqdm>=4.65",
     "msgspec>=0.18.6",
     "pyyaml>=6.0",
+    "matplotlib>=3.8",
 ]
 ONNX = ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"]
 EXTRAS = {

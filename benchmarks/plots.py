@@ -12,7 +12,7 @@ from PIL import Image
 from .results import Row, spread_of
 
 if TYPE_CHECKING:
-    from segpipe.drawing.charts import Curve
+    from segpipe.drawing import Curve
 
 PANELS: tuple[tuple[str, str, Callable[[Row], float | None]], ...] = (
     (
@@ -28,13 +28,13 @@ PANELS: tuple[tuple[str, str, Callable[[Row], float | None]], ...] = (
 
 def write_plot(rows: Sequence[Row], path: Path) -> Path:
     """A PNG of the rows of the table growth: seconds of a call over what grows, the last value beside the title."""
-    from segpipe.drawing.charts import draw_page
+    from segpipe.drawing import draw_chart
 
     pages = []
     for way, axis, place in PANELS:
         points = _placed(rows, place)
         if len(points) > 1:
-            pages.append(draw_page([_curves(way, points)], axis=axis))
+            pages.append(draw_chart([_curves(way, points)], axis=axis))
     if not pages:
         raise SystemExit("A plot needs two points at least. Let two sizes, classes or counts be measured.")
     Image.fromarray(np.concatenate(pages)).save(path)
@@ -48,7 +48,7 @@ def _placed(rows: Sequence[Row], place: Callable[[Row], float | None]) -> list[t
 
 
 def _curves(way: str, points: Sequence[tuple[float, Row]]) -> list[Curve]:
-    from segpipe.drawing.charts import BLUE, GREEN, ORANGE, Curve
+    from segpipe.drawing import BLUE, GREEN, ORANGE, Curve
 
     colors = {"segpipe": BLUE, "transformers": ORANGE, "transformers lean": GREEN}
     return [

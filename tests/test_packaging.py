@@ -61,4 +61,5 @@ def test_the_core_dependencies_are_the_agreed_ones(metadata):
     names = {requirement.split(">")[0] for requirement in metadata["install_requires"]}
     assert names == {
         "torch", "numpy", "opencv-python", "pillow", "requests", "filelock", "safetensors", "tqdm", "msgspec", "pyyaml",
+        "matplotlib",
     }  # fmt: skip

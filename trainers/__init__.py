@@ -7,9 +7,9 @@ from segpipe.lazy import lazy_names
 if TYPE_CHECKING:
     from .building import TRAINERS as TRAINERS, build_trainer as build_trainer
     from .callbacks import Callback as Callback
+    from .curves import compare_runs as compare_runs, read_runs as read_runs
     from .optimizers import summarize_groups as summarize_groups
     from .precision import amp_level as amp_level
-    from .run_comparison import compare_runs as compare_runs, read_runs as read_runs
     from .run_configuration import with_published_recipe as with_published_recipe
     from .run_log import LOG as LOG, read_log_if_there as read_log_if_there
     from .tensorboard import TensorBoard as TensorBoard
@@ -20,9 +20,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "building": "TRAINERS build_trainer",
         "callbacks": "Callback",
+        "curves": "compare_runs read_runs",
         "optimizers": "summarize_groups",
         "precision": "amp_level",
-        "run_comparison": "compare_runs read_runs",
         "run_configuration": "with_published_recipe",
         "run_log": "LOG read_log_if_there",
         "tensorboard": "TensorBoard",

@@ -32,6 +32,7 @@ REQUIRED = {
     "tqdm": "4.65",
     "msgspec": "0.18.6",
     "pyyaml": "6.0",
+    "matplotlib": "3.8",
 }
 """Oldest versions, as setup.py has them; a test compares."""
 COMPILERS = ("g++", "clang++", "c++", "cl")

@@ -7,15 +7,12 @@ from segpipe.lazy import lazy_names
 if TYPE_CHECKING:
     from .charts import (
         BLUE as BLUE,
+        CHART_COLORS as CHART_COLORS,
         GREEN as GREEN,
-        LEFT as LEFT,
         ORANGE as ORANGE,
-        RIGHT as RIGHT,
-        WIDTH as WIDTH,
+        Color as Color,
         Curve as Curve,
-        Point as Point,
-        Ticks as Ticks,
-        draw_page as draw_page,
+        draw_chart as draw_chart,
     )
     from .heat_maps import draw_heat_page as draw_heat_page
     from .legend import (
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "charts": "BLUE GREEN LEFT ORANGE RIGHT WIDTH Curve Point Ticks draw_page",
+        "charts": "BLUE CHART_COLORS GREEN ORANGE Color Curve draw_chart",
         "heat_maps": "draw_heat_page",
         "legend": "beside_legend draw_legend format_share height_of side_by_side",
         "lettering": "INK PAPER QUIET_INK find_font",

@@ -1,31 +1,49 @@
-"""Pages of panels with lines over one axis, drawn with Pillow."""
+"""Charts: panels of lines over one axis, drawn with matplotlib.
+
+matplotlib is imported when a chart is drawn, and through its objects alone: no backend is chosen, no setting changed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-PAPER, INK, QUIET_INK, EDGE = (255, 255, 255), (38, 42, 51), (124, 130, 142), (228, 231, 236)
-BLUE, ORANGE, GREEN = (38, 99, 199), (214, 116, 24), (22, 138, 98)
+from segpipe.names import columns_of, printable_line
+
+from .lettering import INK, PAPER, QUIET_INK, find_font
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Color = tuple[int, int, int]
 Point = tuple[float, float]
 
+BLUE, ORANGE, GREEN = (38, 99, 199), (214, 116, 24), (22, 138, 98)
+CHART_COLORS: tuple[Color, ...] = (
+    BLUE, ORANGE, GREEN, (150, 72, 176), (196, 44, 76), (110, 92, 70), (24, 146, 166), (86, 98, 112)
+)  # fmt: skip
+"""Of lines that are told apart in one panel."""
+
 WIDTH, PANEL, GAP = 1400, 320, 112
-"""Pixels: of the picture, the height of a panel, the room between two."""
+"""Pixels of the image's width, of a panel's height and of the room between two panels."""
 LEFT, RIGHT, TOP, BOTTOM = 112, 64, 84, 76
 """Pixels around the panels."""
-FINE = 3
-"""Lines are drawn at this many times their size, since Pillow's have hard edges."""
-MOST_POINTS = 4000
-"""More are averaged in groups."""
-
-
 LEGEND = 44
-"""Pixels above the first panel for the names of the lines."""
+"""Pixels of a row of names above the first panel."""
+_DPI = 100
+_GRID = (228, 231, 236)
+_LONGEST_NAME = 44
+"""Columns of a line's name; a longer one keeps its end, which tells runs apart better than its beginning."""
+_MOST_POINTS = 4000
+"""More are averaged in groups."""
+_MOST_DOTS = 80
 
 
 @dataclass(frozen=True)
@@ -34,11 +52,11 @@ class Curve:
 
     Attributes:
         title: what is drawn.
-        points: (x, value), by x; x is the step, or what else the axis says; values are finite.
+        points: (x, value) by ascending x, the step or what else the axis says; values are finite.
         color: of the line.
-        is_smoothed: pale, with a running mean over it.
-        has_marks: a dot at each point and the highest one named.
-        name: of the run, where a panel has those of several.
+        is_smoothed: whether the line is pale, with a running mean over it.
+        has_marks: whether each point has a dot, and the highest one a ring.
+        name: of the run, where a panel has several.
     """
 
     title: str
@@ -49,244 +67,263 @@ class Curve:
     name: str = ""
 
 
-def draw_page(panels: Sequence[Sequence[Curve]], *, axis: str = "step") -> np.ndarray:
-    """(H, W, 3) uint8: panels below one another, over the same axis from 0 to the last x.
+def draw_chart(panels: Sequence[Sequence[Curve]], *, axis: str = "step") -> np.ndarray:
+    """Draw panels below one another, over the same axis from 0 to the last x.
 
     Args:
         panels: the lines of each; where they have names, these stand above the first panel.
         axis: what x is. Steps are whole numbers; anything else is named below the last panel.
+
+    Returns:
+        (H, 1400, 3) uint8 RGB.
     """
-    names = {curve.name: curve.color for panel in panels for curve in panel if curve.name}
-    top = TOP + (LEGEND if names else 0)
-    height = top + len(panels) * PANEL + (len(panels) - 1) * GAP + BOTTOM + (0 if axis == "step" else LEGEND // 2)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(build_figure(panels, axis=axis))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def build_figure(panels: Sequence[Sequence[Curve]], *, axis: str = "step") -> Figure:
+    """Lay out a chart as a matplotlib figure with an Axes for each panel; see `draw_chart`."""
+    from matplotlib.figure import Figure
+
+    colors = {curve.name: curve.color for panel in panels for curve in panel if curve.name}
+    rows = _legend_rows(colors)
+    top = TOP + LEGEND * len(rows)
+    bottom = BOTTOM + (0 if axis == "step" else LEGEND // 2)
+    height = top + len(panels) * PANEL + (len(panels) - 1) * GAP + bottom
+    figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor=_rgb(PAPER))
     last = max(x for panel in panels for curve in panel for x, _ in curve.points)
-    steps = Ticks.up_to(last) if axis == "step" else Ticks(0.0, last or 1.0, Ticks.over(0.0, last, 8).step)
-    placed = [
-        Panel(tuple(panel), steps, _value_ticks(panel), top + index * (PANEL + GAP), axis)
-        for index, panel in enumerate(panels)
-    ]
-    fine = Image.new("RGB", (WIDTH * FINE, height * FINE), PAPER)
-    for panel in placed:
-        panel.draw_lines(ImageDraw.Draw(fine))
-    _draw_legend_marks(ImageDraw.Draw(fine), names)
-    page = fine.reduce(FINE)
-    for panel in placed:
-        panel.draw_texts(ImageDraw.Draw(page))
-    _draw_legend_names(ImageDraw.Draw(page), names)
+    for index, panel in enumerate(panels):
+        y = top + index * (PANEL + GAP)
+        box = (LEFT / WIDTH, 1 - (y + PANEL) / height, (WIDTH - LEFT - RIGHT) / WIDTH, PANEL / height)
+        axes = figure.add_axes(box, facecolor=_rgb(PAPER))
+        _style_axes(axes, _steps_up_to(last, is_whole=axis == "step"), _value_ticks(panel))
+        _draw_curves(axes, panel)
+        _write_heading(axes, panel)
     if axis != "step":
-        place = (LEFT + WIDTH - RIGHT) / 2, height - 14
-        ImageDraw.Draw(page).text(place, axis, fill=QUIET_INK, font=_font(20), anchor="ms")
-    return np.asarray(page).copy()
+        place = (LEFT + WIDTH - RIGHT) / 2 / WIDTH, 14 / height
+        figure.text(*place, axis, va="baseline", ha="center", **_text(axis, 20, QUIET_INK))
+    _draw_legend(figure, rows, colors)
+    return figure
+
+
+def _style_axes(axes: Axes, steps: _Ticks, values: _Ticks) -> None:
+    """Set limits and ticks: pale lines at the values, short marks at the steps, no box."""
+    axes.set_xlim(steps.low, steps.high)
+    axes.set_ylim(values.low, values.high)
+    axes.set_xticks(steps.places, steps.texts)
+    axes.set_yticks(values.places, values.texts)
+    for side in ("left", "top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set(color=_rgb(QUIET_INK), linewidth=_points(1.2))
+    axes.grid(axis="y", color=_rgb(_GRID), linewidth=_points(1.0), linestyle="-")
+    axes.minorticks_off()
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0, pad=_points(14))
+    axes.tick_params(axis="x", direction="out", color=_rgb(QUIET_INK), length=_points(7), width=_points(1.0))
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set(**_text("", 19, QUIET_INK))
+
+
+def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Draw the pale lines first, so that they lie under every mean."""
+    for curve in curves:
+        if curve.is_smoothed:
+            x, values = _thinned(curve.points).T
+            axes.plot(x, values, color=_pale(curve.color), linewidth=_points(1.4), linestyle="-", marker="", zorder=2.0)
+    for curve in curves:
+        points = _thinned(curve.points)
+        x, values = points.T
+        values = _running_mean(values) if curve.is_smoothed else values
+        axes.plot(x, values, color=_rgb(curve.color), linewidth=_points(2.6), linestyle="-", marker="", zorder=2.1)
+        dot: dict[str, Any] = {"color": _rgb(curve.color), "linestyle": "", "marker": "o", "clip_on": False}
+        if len(points) == 1 or (curve.has_marks and len(points) <= _MOST_DOTS):
+            axes.plot(x, values, markersize=_points(9), markeredgewidth=0.0, zorder=2.2, **dot)
+        if curve.has_marks:
+            ring = {"markersize": _points(12.5), "markeredgewidth": _points(3.5), "markerfacecolor": _rgb(PAPER)}
+            axes.plot(*zip(_highest(curve), strict=True), zorder=2.3, **ring, **dot)
+
+
+def _write_heading(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Write the title to the left and, to the right, a figure for each named curve or a sentence for the only one."""
+    title = _shortened(curves[0].title)
+    above: dict[str, Any] = {"textcoords": "offset points", "va": "baseline"}
+    axes.annotate(
+        title, (0, 1), (0, _points(26)), xycoords="axes fraction", ha="left", **above, **_text(title, 25, INK)
+    )
+    anchor: Any = "axes fraction"
+    place, gap = 1.0, 0.0
+    for curve in reversed(curves):  # from the right to the left
+        text, color = (_figure_of(curve), curve.color) if curve.name else (_summary(curve), QUIET_INK)
+        coordinates = {"xycoords": (anchor, "axes fraction"), "ha": "right", **above, **_text(text, 20, color)}
+        anchor = axes.annotate(text, (place, 1.0), (-gap, _points(26)), **coordinates)
+        place, gap = 0.0, _points(28)
+
+
+def _draw_legend(figure: Figure, rows: Sequence[Sequence[str]], colors: Mapping[str, Color]) -> None:
+    """Draw a short line and a name for each run, in rows above the first panel."""
+    from matplotlib.lines import Line2D
+
+    height = figure.get_figheight() * _DPI
+    for number, row in enumerate(rows):
+        left, y = LEFT, 1 - (36 + LEGEND * number) / height
+        for name in row:
+            mark = [left / WIDTH, (left + 34) / WIDTH], [y, y]
+            figure.add_artist(Line2D(*mark, color=_rgb(colors[name]), linewidth=_points(5.0), solid_capstyle="butt"))
+            text = _shortened(name)
+            figure.text((left + 46) / WIDTH, y, text, va="center_baseline", ha="left", **_text(text, 20, INK))
+            left += _entry_width(name)
+
+
+def _legend_rows(names: Iterable[str]) -> list[list[str]]:
+    """Return the names of each row of the legend, as many in a row as it has room for."""
+    rows: list[list[str]] = []
+    room = 0
+    for name in names:
+        width = _entry_width(name)
+        if width > room:
+            rows.append([])
+            room = WIDTH - LEFT - RIGHT
+        rows[-1].append(name)
+        room -= width
+    return rows
+
+
+def _entry_width(name: str) -> int:
+    """Return the pixels of a mark, a name of usual letters and the room behind it."""
+    return 46 + round(12.5 * columns_of(_shortened(name))) + 40
 
 
 @dataclass(frozen=True)
-class Ticks:
+class _Ticks:
     """The range of an axis and the round numbers on it."""
 
     low: float
     high: float
-    step: float
+    places: list[float]
 
-    @classmethod
-    def over(cls, low: float, high: float, count: int = 5) -> Ticks:
-        """About `count` ticks, 1, 2 or 5 times a power of ten apart; the range is widened to whole ticks."""
-        span = high - low if high > low else abs(high) or 1.0
-        rough = span / count
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999)
-        first = math.floor(low / step + 1e-9)
-        return cls(step * first, step * max(math.ceil(high / step - 1e-9), first + 1), step)
-
-    @classmethod
-    def up_to(cls, last: float) -> Ticks:
-        """For steps: from 0 to exactly the last one, whole numbers."""
-        step = max(cls.over(0.0, last, 8).step, 1.0)
-        return cls(0.0, last, step)
-
-    def values(self) -> list[float]:
-        """The numbers on the axis, ascending."""
-        count = math.floor((self.high - self.low) / self.step + 1e-6)
-        return [self.low + index * self.step for index in range(count + 1)]
-
-    def share(self, value: float) -> float:
-        """0 at the low end, 1 at the high end."""
-        return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
-
-    def text(self, value: float) -> str:
-        """As few digits as tell the ticks apart: 0.25, 40, 160,000, 6e-05."""
-        if value == 0.0:
-            return "0"
-        if self.step < 1e-3:
-            digits = max(0, math.floor(math.log10(abs(value))) - math.floor(math.log10(self.step) + 1e-9))
-            return f"{value:.{digits}e}".replace("e-0", "e-")
-        return f"{value:,.{max(0, -math.floor(math.log10(self.step) + 1e-9))}f}"
+    @property
+    def texts(self) -> list[str]:
+        step = self.places[1] - self.places[0] if len(self.places) > 1 else 1.0
+        return [_tick_text(place, step) for place in self.places]
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Lines in their place on the page; `y` is the upper edge."""
+def _round_numbers(low: float, high: float, count: int, *, is_whole: bool = False) -> list[float]:
+    """Return about `count` numbers, 1, 2 or 5 times a power of ten apart, that cover a range."""
+    from matplotlib.ticker import MaxNLocator
 
-    curves: tuple[Curve, ...]
-    steps: Ticks
-    values: Ticks
-    y: int
-    axis: str
-
-    def place(self, point: Point) -> Point:
-        """Where a point lies on the page; values beyond the axis lie on its end."""
-        x = LEFT + self.steps.share(point[0]) * (WIDTH - LEFT - RIGHT)
-        return x, self.y + (1.0 - min(max(self.values.share(point[1]), 0.0), 1.0)) * PANEL
-
-    def draw_lines(self, drawing: ImageDraw.ImageDraw) -> None:
-        """Everything but text, on the fine page."""
-        for value in self.values.values():
-            _line(drawing, [self.place((0.0, value)), self.place((self.steps.high, value))], EDGE, 1.0)
-        for step in self.steps.values():
-            x = self.place((step, self.values.low))[0]
-            _line(drawing, [(x, self.y + PANEL), (x, self.y + PANEL + 7)], QUIET_INK, 1.0)
-        for curve in self.curves:  # pale ones first, so that they lie under every mean
-            if curve.is_smoothed:
-                _line(drawing, [self.place(point) for point in _thinned(curve.points)], _pale(curve.color), 1.4)
-        for curve in self.curves:
-            points = _thinned(curve.points)
-            points = _smoothed(points) if curve.is_smoothed else points
-            _line(drawing, [self.place(point) for point in points], curve.color, 2.6)
-        bottom = self.y + PANEL
-        _line(drawing, [(LEFT, bottom), (WIDTH - RIGHT, bottom)], QUIET_INK, 1.2)
-        for curve in self.curves:
-            self._draw_marks(drawing, curve)
-
-    def draw_texts(self, drawing: ImageDraw.ImageDraw) -> None:
-        """Titles and numbers, on the page itself."""
-        drawing.text((LEFT, self.y - 26), self.curves[0].title, fill=INK, font=_font(25), anchor="ls")
-        right = float(WIDTH - RIGHT)
-        for curve in reversed(self.curves):  # from the right to the left
-            color = curve.color if curve.name else QUIET_INK
-            text = _figure_of(curve) if curve.name else self._summary(curve)
-            drawing.text((right, self.y - 26), text, fill=color, font=_font(20), anchor="rs")
-            right -= drawing.textlength(text, font=_font(20)) + 28
-        for value in self.values.values():
-            left = LEFT - 14, self.place((0.0, value))[1]
-            drawing.text(left, self.values.text(value), fill=QUIET_INK, font=_font(19), anchor="rm")
-        for step in self.steps.values():
-            below = self.place((step, self.values.low))[0], self.y + PANEL + 12
-            drawing.text(below, self.steps.text(step), fill=QUIET_INK, font=_font(19), anchor="mt")
-
-    def _draw_marks(self, drawing: ImageDraw.ImageDraw, curve: Curve) -> None:
-        """A dot at each point, or at the only one."""
-        if len(curve.points) == 1 or (curve.has_marks and len(curve.points) <= 80):
-            for point in curve.points:
-                _dot(drawing, self.place(point), 4.5, curve.color)
-        if curve.has_marks:
-            _dot(drawing, self.place(_highest(curve.points)), 8.0, curve.color)
-            _dot(drawing, self.place(_highest(curve.points)), 4.5, PAPER)
-
-    def _summary(self, curve: Curve) -> str:
-        """What to know of the curve, in words."""
-        step, value = curve.points[-1]
-        if not curve.has_marks:
-            return f"{_figure(value)} at step {step:,.0f}"
-        best_step, best = _highest(curve.points)
-        end = f", {value:.2f} at the end" if step != best_step else ""
-        return f"best {best:.2f} at step {best_step:,.0f}{end}"
+    locator = MaxNLocator(nbins=count, steps=[1, 2, 5, 10], integer=is_whole, min_n_ticks=1)
+    return [float(place) for place in locator.tick_values(low, high)]
 
 
-def _draw_legend_marks(drawing: ImageDraw.ImageDraw, names: dict[str, Color]) -> None:
-    for x, (_, color) in zip(_legend_places(names), names.items(), strict=True):
-        _line(drawing, [(x, 36.0), (x + 34, 36.0)], color, 5.0)
+def _steps_up_to(last: float, *, is_whole: bool) -> _Ticks:
+    """Return an axis from 0 to exactly the last x."""
+    high = last or 1.0
+    places = _round_numbers(0.0, high, 8, is_whole=is_whole)
+    return _Ticks(0.0, high, [place for place in places if place <= high * (1 + 1e-9)])
 
 
-def _draw_legend_names(drawing: ImageDraw.ImageDraw, names: dict[str, Color]) -> None:
-    for x, name in zip(_legend_places(names), names, strict=True):
-        drawing.text((x + 46, 36), _shortened(name, _room(names)), fill=INK, font=_font(20), anchor="lm")
+def _value_ticks(curves: Sequence[Curve]) -> _Ticks:
+    """Return the axis of a panel: a loss and a rate begin at 0, a score where its values do.
+
+    Outliers of a loss are cut off at the top.
+    """
+    values = np.array([value for curve in curves for _, value in curve.points])
+    low, high = float(values.min()), float(values.max())
+    if not curves[0].has_marks or len(values) == 1:
+        if curves[0].is_smoothed and low >= 0.0:
+            high = min(high, 1.5 * float(np.quantile(values, 0.99)))
+        low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:  # the first interval of a range that is as long as the value
+        places = _round_numbers(low, low + (abs(low) or 1.0), 5)[:2]
+    else:
+        places = _round_numbers(low, high, 5)
+    return _Ticks(places[0], places[-1], places)
 
 
-def _legend_places(names: dict[str, Color]) -> list[float]:
-    """Where each mark begins: one after the other, or evenly where the names are too long for that."""
-    widths = [46 + _font(20).getlength(name) + 48 for name in names]
-    if sum(widths) > WIDTH - LEFT - RIGHT:
-        return [LEFT + index * (WIDTH - LEFT - RIGHT) / len(names) for index in range(len(names))]
-    return [LEFT + sum(widths[:index]) for index in range(len(names))]
+def _tick_text(value: float, step: float) -> str:
+    """Write as few digits as tell ticks apart that lie `step` apart: 0.25, 40, 160,000, 6e-5."""
+    if abs(value) < step / 2:
+        return "0"
+    decade = math.floor(math.log10(step) + 1e-9)
+    if step < 1e-3:
+        digits = max(0, math.floor(math.log10(abs(value)) + 1e-9) - decade)
+        return f"{value:.{digits}e}".replace("e-0", "e-")
+    return f"{value:,.{max(0, -decade)}f}"
 
 
-def _room(names: dict[str, Color]) -> float:
-    """Pixels that a name may take where all share the width evenly."""
-    widths = [46 + _font(20).getlength(name) + 48 for name in names]
-    is_even = sum(widths) > WIDTH - LEFT - RIGHT
-    return (WIDTH - LEFT - RIGHT) / len(names) - 62 if is_even else math.inf
+def _thinned(points: Sequence[Point]) -> np.ndarray:
+    """Return (N, 2) points, averaged in groups of neighbours where there are very many."""
+    array = np.array(points, dtype=np.float64)
+    size = math.ceil(len(array) / _MOST_POINTS)
+    starts = np.arange(0, len(array), size)
+    counts = np.diff(np.append(starts, len(array)))
+    return array if size == 1 else np.add.reduceat(array, starts) / counts[:, None]
 
 
-def _shortened(name: str, room: float) -> str:
-    """The name's end, which tells runs apart better than its beginning."""
-    if _font(20).getlength(name) <= room:
-        return name
-    while name and _font(20).getlength(f"…{name}") > room:
-        name = name[1:]
-    return f"…{name}"
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over a window of a twenty-fifth of the values, narrower at both ends."""
+    places = np.arange(len(values))
+    reach = np.minimum(np.minimum(places, places[::-1]), len(values) // 50)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
+
+
+def _highest(curve: Curve) -> Point:
+    """Return the first of the highest points."""
+    return max(curve.points, key=lambda point: point[1])
+
+
+def _summary(curve: Curve) -> str:
+    """Say what to know of the only curve of a panel."""
+    step, value = curve.points[-1]
+    if not curve.has_marks:
+        return f"{_figure(value)} at step {step:,.0f}"
+    best_step, best = _highest(curve)
+    end = f", {value:.2f} at the end" if step != best_step else ""
+    return f"best {best:.2f} at step {best_step:,.0f}{end}"
 
 
 def _figure_of(curve: Curve) -> str:
-    """The last value, of scores the highest."""
-    value = _highest(curve.points)[1] if curve.has_marks else curve.points[-1][1]
-    return f"{value:.2f}" if curve.has_marks else _figure(value)
-
-
-def _value_ticks(curves: Sequence[Curve]) -> Ticks:
-    """A loss and a rate begin at 0, a score where its values do; outliers of a loss are cut off at the top."""
-    values = np.array([value for curve in curves for _, value in curve.points])
-    low, high = float(values.min()), float(values.max())
-    if curves[0].has_marks and len(values) > 1:
-        return Ticks.over(low, high)
-    if curves[0].is_smoothed and low >= 0.0:
-        high = min(high, 1.5 * float(np.quantile(values, 0.99)))
-    return Ticks.over(min(low, 0.0), max(high, 0.0))
-
-
-def _thinned(points: Sequence[Point]) -> list[Point]:
-    """The points, averaged in groups of neighbours where there are very many."""
-    size = math.ceil(len(points) / MOST_POINTS)
-    if size == 1:
-        return list(points)
-    groups = [np.array(points[start : start + size]) for start in range(0, len(points), size)]
-    return [(float(group[:, 0].mean()), float(group[:, 1].mean())) for group in groups]
-
-
-def _smoothed(points: Sequence[Point]) -> list[Point]:
-    """The mean over a window of a twenty-fifth of the points, narrower at both ends."""
-    values = np.array([value for _, value in points])
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    smooth = []
-    for index, (step, _) in enumerate(points):
-        reach = min(len(points) // 50, index, len(points) - 1 - index)
-        smooth.append((step, float(sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)))
-    return smooth
-
-
-def _highest(points: Sequence[Point]) -> Point:
-    """The first of the highest."""
-    return max(points, key=lambda point: point[1])
+    """Return the last value, of scores the highest."""
+    return f"{_highest(curve)[1]:.2f}" if curve.has_marks else _figure(curve.points[-1][1])
 
 
 def _figure(value: float) -> str:
     return "0" if value == 0.0 else f"{value:.3g}".replace("e-0", "e-")
 
 
-def _pale(color: Color) -> Color:
-    red, green, blue = (round(channel + (255 - channel) * 0.6) for channel in color)
+def _shortened(name: str) -> str:
+    line = printable_line(name)
+    if columns_of(line) <= _LONGEST_NAME:
+        return line
+    while columns_of(line) >= _LONGEST_NAME:
+        line = line[1:]
+    return f"…{line}"
+
+
+def _text(text: str, pixels: int, color: Color) -> dict[str, Any]:
+    """Return how a text is written: in matplotlib's own font, or in one of the system that has its letters."""
+    style: dict[str, Any] = {"fontsize": _points(pixels), "color": _rgb(color), "parse_math": False, "usetex": False}
+    path = getattr(find_font(text, pixels), "path", "")
+    is_file = isinstance(path, str) and path
+    return style | ({"font": Path(path)} if is_file else {"fontfamily": "DejaVu Sans"})
+
+
+def _points(pixels: float) -> float:
+    """Return the typographic points that matplotlib measures in."""
+    return pixels * 72 / _DPI
+
+
+def _rgb(color: Color) -> tuple[float, float, float]:
+    red, green, blue = (channel / 255 for channel in color)
     return red, green, blue
 
 
-def _line(drawing: ImageDraw.ImageDraw, points: Sequence[Point], color: Color, width: float) -> None:
-    fine = [(x * FINE, y * FINE) for x, y in points]
-    drawing.line(fine, fill=color, width=max(1, round(width * FINE)), joint="curve")
-
-
-def _dot(drawing: ImageDraw.ImageDraw, center: Point, radius: float, color: Color) -> None:
-    x, y = center
-    drawing.ellipse([(x - radius) * FINE, (y - radius) * FINE, (x + radius) * FINE, (y + radius) * FINE], fill=color)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+def _pale(color: Color) -> tuple[float, float, float]:
+    red, green, blue = (channel + (1.0 - channel) * 0.6 for channel in _rgb(color))
+    return red, green, blue

@@ -51,7 +51,7 @@ def run_checkpoints(folder: Path) -> Door:
 @door
 def run_logs(folder: Path) -> Door:
     """log.jsonl of a run, to the drawn curves."""
-    from segpipe.trainers.run_comparison import compare_runs, read_runs
+    from segpipe.trainers import compare_runs, read_runs
 
     steps = [{"event": "step", "time": 1.5 + step, "step": step, "epoch": 0.1, "loss": 1.0} for step in (1, 2, 3)]
     lines = [
