@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .calibration import SAMPLES as SAMPLES, Calibration as Calibration, choose_pictures as choose_pictures
     from .export_cache import keep_export as keep_export
     from .exporting import export as export
     from .formats import FORMATS as FORMATS, format_for as format_for
-    from .verification import Agreement as Agreement, ExportReport as ExportReport
+    from .quantizing import SAMPLES as SAMPLES, Calibration as Calibration, choose_images as choose_images
+    from .verifying import Agreement as Agreement, ExportReport as ExportReport
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "calibration": "SAMPLES Calibration choose_pictures",
         "export_cache": "keep_export",
         "exporting": "export",
         "formats": "FORMATS format_for",
-        "verification": "Agreement ExportReport",
+        "quantizing": "SAMPLES Calibration choose_images",
+        "verifying": "Agreement ExportReport",
     },
 )

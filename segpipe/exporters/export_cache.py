@@ -28,27 +28,26 @@ from segpipe.hub import (
 )
 from segpipe.log import get_logger
 
-from .calibration import Calibration
 from .exporting import export_network
 from .formats import Format, find_format
-from .graph import GRAPH_VERSION
-from .quantization import QUANTIZATION_VERSION, quantized_format
+from .quantizing import QUANTIZATION_VERSION, Calibration
+from .torch_export import GRAPH_VERSION
 
 logger = get_logger(__name__)
 
 
 def keep_export(folder: ModelFolder, *, format: str, calibration: Calibration | None = None) -> Path:
-    """The exported file of a model for float32 pictures, in the cache; it is made where it is not there or not whole.
+    """Return the exported file of a model for float32 images in the cache; it is made if it is missing or damaged.
 
     It stands for the weights' bytes, the model's configuration, the versions of segpipe and of what exports, and of an
-    int8 file for the bytes of the pictures that it was calibrated with.
+    int8 file for the bytes of the images that it was calibrated with.
 
     Args:
         folder: the model.
         format: see `FORMATS`.
-        calibration: pictures for a file in int8; None: one in float32.
+        calibration: images for a file in int8. If None, the file is in float32.
     """
-    chosen = find_format(format) if calibration is None else quantized_format(find_format(format))
+    chosen = find_format(format) if calibration is None else find_format(format).for_int8()
     kind = chosen.name if calibration is None else f"{chosen.name}-int8"
     cache = Hub().cache
     final = cache.converted_folder(f"{Path(folder.name).name}-{kind}-{_identity(folder, chosen, calibration)}")
@@ -82,7 +81,7 @@ def _make(folder: ModelFolder, final: Path, format: Format, calibration: Calibra
 
 
 def _source_of(folder: ModelFolder) -> str | None:
-    """Where the model came from: when that is removed from the cache, its exports go too."""
+    """Return where the model came from: when that is removed from the cache, its exports go too."""
     manifest = read_manifest(folder.path)
     return manifest.source if manifest else None
 
@@ -92,7 +91,7 @@ def _file_in(folder: Path, format: Format) -> Path:
 
 
 def _identity(folder: ModelFolder, format: Format, calibration: Calibration | None) -> str:
-    """A short digest of all that the file depends on. The weights are read, since a folder's manifest may be old."""
+    """Return a short digest of all that the file depends on. The weights are read: a folder's manifest may be old."""
     parts = [
         sha256_of(folder.require_weights()),
         folder.dialect,

@@ -22,11 +22,10 @@ from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork
 
-from .calibration import SAMPLES, Calibration, choose_pictures
 from .formats import Format, describe_formats, find_format
-from .graph import trace_network
-from .quantization import measure_agreement, quantized_format, write_quantized
-from .verification import SIZES, ExportReport, measure_difference
+from .quantizing import SAMPLES, Calibration, choose_images, measure_agreement, write_quantized
+from .torch_export import trace_network
+from .verifying import SIZES, ExportReport, measure_difference
 
 logger = get_logger(__name__)
 
@@ -51,16 +50,16 @@ def export(
         source: a folder on disk, a preset's name, owner/name on a hub, or an open ModelFolder.
         path: of the file: .onnx; .xml for OpenVINO, which writes a .bin beside it; .pt2 for torch.
         format: "onnx", "openvino" or "torch".
-        calibration: a folder, a list or a data set of pictures like those to come, for a file in int8, "onnx" or
-            "openvino": products with weights become int8, see `quantization`; None: a file in float32.
-        samples: at most so many of them give the ranges of values, and so many others show the agreement.
-        alpha: how these pictures are read, see `segpipe.data.reading.Reading`; a data set has its own.
+        calibration: a folder, a list or a data set of images like those to come, for a file in int8, "onnx" or
+            "openvino": products with weights become int8, see `exporters.onnx`. If None, the file is in float32.
+        samples: at most this many of them give the ranges of values, and as many others show the agreement.
+        alpha: how these images are read, see `segpipe.data.Reading`; a data set has its own.
         bit_depth: the same.
-        overwrite: whether a file that is there is replaced.
+        overwrite: whether an existing file is replaced.
 
     Raises:
         InputError: an unknown format, a path with another suffix or that is taken, or nothing to calibrate with.
-        ImageError: a picture of the calibration cannot be read.
+        ImageError: an image of the calibration cannot be read.
         MissingExtraError: a package that writes or runs the format is not installed.
         NumericalError: the file does not compute what the network does; nothing is left behind.
     """
@@ -76,14 +75,14 @@ def export(
     for file in chosen.files(final):
         check_vacant(file, overwrite=overwrite, error=InputError)
     if calibration is not None:
-        chosen = quantized_format(chosen)
+        chosen = chosen.for_int8()
     chosen.require_packages()
     folder = open_folder(source)
-    pictures = None
+    images = None
     if calibration is not None:
-        pictures = choose_pictures(calibration, folder.configuration, samples, alpha=alpha, bit_depth=bit_depth)
+        images = choose_images(calibration, folder.configuration, samples, alpha=alpha, bit_depth=bit_depth)
     logger.info("Exporting %s; this takes some tens of seconds, or minutes for a large network.", folder.name)
-    return export_network(load_model(folder), final, chosen, pixels=torch.uint8, calibration=pictures)
+    return export_network(load_model(folder), final, chosen, pixels=torch.uint8, calibration=images)
 
 
 def export_network(
@@ -99,12 +98,12 @@ def export_network(
     Args:
         network: as `load_model` gives it.
         path: of the file.
-        format: what to write; for int8 see `quantized_format`.
-        pixels: the type of the pictures that the file takes.
-        calibration: the pictures for a file in int8; None: one in float32.
+        format: what to write; for int8 see `Format.for_int8`.
+        pixels: the type of the images that the file takes.
+        calibration: the images for a file in int8. If None, the file is in float32.
     """
     if calibration is not None:
-        calibration.read(calibration.pictures[0])  # a mistake shows before the export, which takes its time
+        calibration.read(calibration.images[0])  # a mistake shows before the export, which takes its time
     start, agreement = perf_counter(), None
     sizes: tuple[tuple[int, int], ...] = SIZES
     with _beside(path) as folder, _writing(path):
@@ -128,7 +127,7 @@ def export_network(
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A folder on the disk of `path` that is gone afterwards."""
+    """Yield a folder on the disk of `path` that is removed afterwards."""
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -146,7 +145,7 @@ def _move(files: tuple[Path, ...], folder: Path) -> None:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """An operating system's refusal to write the file, in one sentence."""
+    """Turn an operating system's refusal to write the file into an InputError."""
     try:
         yield
     except OSError as error:

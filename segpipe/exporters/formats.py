@@ -1,22 +1,23 @@
-"""The formats: what writes a traced graph, how its file is called, and which packages take part."""
+"""The formats: what writes a traced graph, what its file is called, and which packages take part."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch.export import ExportedProgram
 
+from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.extras import import_extra
 from segpipe.names import unknown_name_message
 
-from .graph import INPUT_NAME, OUTPUT_NAME, quiet_torch
+from .onnx import write_onnx
+from .openvino import convert_to_openvino, write_openvino
+from .torch_export import write_torch
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Format:
         packages: besides torch, what writes and runs it.
         extra: of segpipe, which brings the packages.
         write: puts a traced graph into a file.
-        min_size: the smallest side of a picture that the file takes.
-        from_onnx: puts an ONNX file into one of the format; None where that cannot be.
+        min_size: the smallest side of an image that the file takes.
+        from_onnx: puts an ONNX file into one of the format, also an int8 one. If None, the format has no int8 files.
     """
 
     name: str
@@ -44,51 +45,27 @@ class Format:
     from_onnx: Callable[[Path, Path], None] | None = None
 
     def files(self, path: Path) -> tuple[Path, ...]:
-        """The file and those beside it; the one that the others belong to comes last."""
+        """Return the file and those beside it; the one that the others belong to comes last."""
         return (*(path.with_suffix(suffix) for suffix in self.companions), path)
 
     def versions(self) -> str:
-        """The versions of the packages that take part."""
+        """Return the versions of the packages that take part."""
         return " ".join(f"{package}={_version(package)}" for package in ("torch", *self.packages))
 
+    def for_int8(self) -> Format:
+        """Return the format for int8 files, which need ONNX Runtime's quantiser; InputError if it has none."""
+        if self.from_onnx is None:
+            raise InputError(
+                f"The format {self.name!r} has no int8 files. Give {advice.argument('format', 'onnx')} or "
+                f"{advice.argument('format', 'openvino')}."
+            )
+        packages = dict.fromkeys((*self.packages, "onnxruntime"))
+        return replace(self, packages=tuple(packages), extra=",".join(dict.fromkeys(("onnx", self.extra))))
+
     def require_packages(self) -> None:
-        """MissingExtraError where one is not installed."""
+        """Raise MissingExtraError if one is not installed."""
         for package in self.packages:
             import_extra(package, extra=self.extra)
-
-
-def write_onnx(program: ExportedProgram, path: Path) -> None:
-    """An ONNX file with the weights inside."""
-    with torch.no_grad(), quiet_torch():
-        exported = torch.onnx.export(
-            program, (), dynamo=True, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], verbose=False
-        )
-    assert exported is not None
-    exported.save(path)
-
-
-def write_openvino(program: ExportedProgram, path: Path) -> None:
-    """OpenVINO's .xml, with its .bin beside it, by way of ONNX: OpenVINO's converter from torch reports home."""
-    between = path.with_suffix(".onnx")
-    write_onnx(program, between)
-    try:
-        convert_to_openvino(between, path)
-    finally:
-        between.unlink()
-
-
-def convert_to_openvino(source: Path, path: Path) -> None:
-    """OpenVINO's .xml, with its .bin beside it, from an ONNX file."""
-    openvino = import_extra("openvino", extra="openvino")
-    openvino.save_model(openvino.Core().read_model(source), path, compress_to_fp16=False)
-
-
-def write_torch(program: ExportedProgram, path: Path) -> None:
-    """What `torch.export.load` opens."""
-    content = io.BytesIO()
-    with quiet_torch():
-        torch.export.save(program, content)
-    path.write_bytes(content.getbuffer())  # by name, torch's writer would end the process on a full disk
 
 
 FORMATS = {
@@ -111,14 +88,14 @@ FORMATS = {
 
 
 def find_format(name: str) -> Format:
-    """The format of a name; InputError has the list."""
+    """Return the format of a name; InputError has the list."""
     if name not in FORMATS:
         raise InputError(unknown_name_message("format", name, FORMATS))
     return FORMATS[name]
 
 
 def format_for(path: Path) -> str:
-    """The name of the format whose files end as the path does; InputError has the list."""
+    """Return the name of the format whose files end as the path does; InputError has the list."""
     found = next((format.name for format in FORMATS.values() if format.suffix == path.suffix.lower()), None)
     if found is None:
         raise InputError(
@@ -129,7 +106,7 @@ def format_for(path: Path) -> str:
 
 
 def describe_formats() -> str:
-    """The names of the formats with what their files end in."""
+    """Return the names of the formats with their suffixes."""
     return ", ".join(f"{format.name} ({format.suffix})" for format in FORMATS.values())
 
 

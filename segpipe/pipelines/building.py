@@ -118,7 +118,7 @@ def pipeline(
         runtime: what executes the network: "eager" (torch), "compiled" (torch.compile), "onnxruntime" or "openvino".
             For the last two it is exported on first use, checked, and kept in the cache.
         calibration: for the dtype "int8": a folder, a list or a data set of pictures like those to come. On processors
-            with bfloat16, that is faster; see `segpipe.exporters.quantization`.
+            with bfloat16, that is faster; see `segpipe.exporters.quantizing`.
         overrides: changes of the model's configuration, such as ["preprocessor.resize=null"].
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
     """

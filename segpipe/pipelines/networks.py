@@ -10,7 +10,7 @@ import torch
 from segpipe import advice
 from segpipe.checkpoints import load_model
 from segpipe.errors import InputError
-from segpipe.exporters import choose_pictures, keep_export
+from segpipe.exporters import choose_images, keep_export
 from segpipe.hub import ModelFolder
 from segpipe.inference import CompiledNetwork, ExportedNetwork, Network, check_runtime, open_session
 from segpipe.models import SegpipeNetwork, build_outline
@@ -41,7 +41,7 @@ def open_network(
         device: where it runs.
         dtype: what it computes in.
         runtime: what executes it, see `RUNTIMES`.
-        calibration: pictures for int8, see `segpipe.exporters.choose_pictures`.
+        calibration: pictures for int8, see `segpipe.exporters.choose_images`.
         options: of the pipeline; these pictures are read by them as those to come. If None, by the defaults.
 
     Raises:
@@ -53,7 +53,7 @@ def open_network(
     check_calibration(dtype, calibration)
     if chosen.format is not None:
         reading = {} if options is None else options.reading()
-        pictures = None if calibration is None else choose_pictures(calibration, folder.configuration, **reading)
+        pictures = None if calibration is None else choose_images(calibration, folder.configuration, **reading)
         path = keep_export(folder, format=chosen.format, calibration=pictures)
         return open_exported(path, folder, format=chosen.format, dtype=name, pixels=torch.float32)
     network = load_model(folder).to(device=device, dtype=dtype)

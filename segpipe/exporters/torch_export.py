@@ -1,15 +1,17 @@
-"""The graph that is exported: from a picture's bytes to logits, for pictures of any size and number.
+"""The graph that every format is written from, traced by torch.export, and its .pt2 file.
 
-Normalisation and padding are inside, and the weights are multiplied out as in evaluation.
+Normalisation and padding are inside, and the weights are folded as in evaluation.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +23,15 @@ from segpipe.models import SegpipeNetwork
 GRAPH_VERSION = 1
 """To be raised when the graph of the same weights changes, so that kept files are made again."""
 EXAMPLE_SHAPE = (2, 3, 131, 173)
-"""Of the pictures that the graph is traced with; only their shape matters, and none of its sizes is special."""
+"""Of the images that the graph is traced with; only their shape matters, and none of its sizes is special."""
 INPUT_NAME, OUTPUT_NAME = "images", "logits"
 
 
 class ExportGraph(nn.Module):
-    """(B, 3, H, W) RGB 0–255 → (B, h, w, K) float32 logits; (B, K) for a classifier of whole pictures.
+    """(B, 3, H, W) RGB 0–255 → (B, h, w, K) float32 logits; (B, K) for a classifier of whole images.
 
     Args:
-        network: float32, in evaluation mode, its weights multiplied out.
+        network: float32, in evaluation mode, its weights folded.
     """
 
     mean: Tensor
@@ -38,7 +40,7 @@ class ExportGraph(nn.Module):
     def __init__(self, network: SegpipeNetwork) -> None:
         super().__init__()
         # The network's own `normalise` decides by numbers whether to pad, and here sizes are symbols: the copy, which
-        # shares the weights, gets pictures that are ready.
+        # has the same weights, gets images that are ready.
         self.network = copy.copy(network)
         self.network.__dict__["normalise"] = _as_it_is
         self.register_buffer("mean", network.pixel_mean.view(3, 1, 1).clone(), persistent=False)
@@ -53,14 +55,14 @@ class ExportGraph(nn.Module):
         return logits.permute(0, 2, 3, 1) if logits.dim() == 4 else logits
 
     def _padded(self, side: int) -> int:
-        """`SegpipeNetwork.input_size` of one side, which may be a symbol."""
+        """Return `SegpipeNetwork.input_size` of one side, which may be a symbol."""
         multiple = self.network.size_multiple
         least = torch.sym_max(side, self.network.min_size) if self.network.min_size > 1 else side
         return (least + multiple - 1) // multiple * multiple
 
 
 def trace_network(network: SegpipeNetwork, pixels: torch.dtype) -> ExportedProgram:
-    """The graph of a network for pictures in the type `pixels`, with symbols for their number, height and width."""
+    """Trace a network for images in the type `pixels`, with symbols for their number, height and width."""
     graph = ExportGraph(network).eval()
     example = torch.zeros(EXAMPLE_SHAPE, dtype=pixels)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
@@ -68,9 +70,17 @@ def trace_network(network: SegpipeNetwork, pixels: torch.dtype) -> ExportedProgr
         return torch.export.export(graph, (example,), dynamic_shapes=shapes, strict=False)
 
 
+def write_torch(program: ExportedProgram, path: Path) -> None:
+    """Write what `torch.export.load` opens."""
+    content = io.BytesIO()
+    with quiet_torch():
+        torch.export.save(program, content)
+    path.write_bytes(content.getbuffer())  # by name, torch's writer would end the process on a full disk
+
+
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep torch's exporters from telling what concerns their own code."""
+    """Silence what torch's exporters log and warn about their own code."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""int8 files decide as the float network does, or are not kept; which pictures and which products take part."""
+"""int8 files decide as the float network does, or are not kept; which images and which products take part."""
 
 import dataclasses
 import sys
@@ -16,12 +16,11 @@ from segpipe.configuration import InferenceConfig, PreprocessorConfig, ShortSide
 from segpipe.data import Pair, SegmentationDataset
 from segpipe.data.images import Reading
 from segpipe.errors import ImageDecodeError, InputError, MissingExtraError, NumericalError
-from segpipe.exporters import FORMATS, SAMPLES, choose_pictures, export_cache, keep_export
-from segpipe.exporters.calibration import see_picture
+from segpipe.exporters import FORMATS, SAMPLES, choose_images, export_cache, keep_export
 from segpipe.exporters.exporting import export_network
-from segpipe.exporters.formats import write_onnx
-from segpipe.exporters.graph import trace_network
-from segpipe.exporters.quantization import nodes_to_quantize, quantized_format
+from segpipe.exporters.onnx import nodes_to_quantize, write_onnx
+from segpipe.exporters.quantizing import record_views
+from segpipe.exporters.torch_export import trace_network
 from segpipe.inference.runtimes import ExportedNetwork, open_session
 from segpipe.pipelines import networks
 from segpipe.pipelines.options import PipelineOptions
@@ -35,53 +34,53 @@ def scenes(count):
     return [draw_street_scene(seed=seed, size=(64, 96)).image for seed in range(count)]
 
 
-def test_pictures_of_the_calibration_lie_at_even_steps_and_others_between():
+def test_images_of_the_calibration_lie_at_even_steps_and_others_between():
     names = [f"{index}.jpg" for index in range(10)]
-    chosen = choose_pictures(names, AS_IT_IS, 4)
-    assert chosen.pictures == ("0.jpg", "2.jpg", "5.jpg", "7.jpg")
+    chosen = choose_images(names, AS_IT_IS, 4)
+    assert chosen.images == ("0.jpg", "2.jpg", "5.jpg", "7.jpg")
     assert chosen.others == ("1.jpg", "3.jpg", "6.jpg", "8.jpg")
-    assert choose_pictures(names, AS_IT_IS).pictures == tuple(names)
-    assert choose_pictures(names, AS_IT_IS).others == ()
+    assert choose_images(names, AS_IT_IS).images == tuple(names)
+    assert choose_images(names, AS_IT_IS).others == ()
 
 
-def test_a_folder_a_list_and_a_data_set_give_the_same_pictures(tmp_path):
+def test_a_folder_a_list_and_a_data_set_give_the_same_images(tmp_path):
     paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
     for path, image in zip(paths, scenes(2), strict=True):
         Image.fromarray(image).save(path)
     dataset = SegmentationDataset("tiny", "val", None, tuple(Pair(path, "") for path in paths))
     for source in (tmp_path, str(tmp_path), paths, iter(paths), dataset):
-        assert choose_pictures(source, AS_IT_IS).pictures == tuple(paths)
+        assert choose_images(source, AS_IT_IS).images == tuple(paths)
 
 
 @pytest.mark.parametrize(("samples", "sources"), [(SAMPLES, []), (0, ["a.png"]), (True, ["a.png"]), (2.0, ["a.png"])])
 def test_nothing_to_calibrate_with_is_refused(samples, sources):
-    with pytest.raises(InputError, match=r"no picture to calibrate with|whole number, at least 1"):
-        choose_pictures(sources, AS_IT_IS, samples)
+    with pytest.raises(InputError, match=r"no image to calibrate with|whole number, at least 1"):
+        choose_images(sources, AS_IT_IS, samples)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no picture"):
-        choose_pictures(tmp_path, AS_IT_IS)
+        choose_images(tmp_path, AS_IT_IS)
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path):
     first, second = tmp_path / "first.png", tmp_path / "second.png"
     for path in (first, second):
         Image.fromarray(scenes(1)[0]).save(path)
-    assert choose_pictures([first], AS_IT_IS).digest() == choose_pictures([second], AS_IT_IS).digest()
+    assert choose_images([first], AS_IT_IS).digest() == choose_images([second], AS_IT_IS).digest()
     Image.fromarray(scenes(2)[1]).save(second)
-    digests = {choose_pictures(one, AS_IT_IS).digest() for one in ([first], [second], [first, second], scenes(1))}
+    digests = {choose_images(one, AS_IT_IS).digest() for one in ([first], [second], [first, second], scenes(1))}
     assert len(digests) == 4
 
 
-def test_pictures_of_the_calibration_are_read_as_those_of_the_pipeline_and_of_the_data_set(tmp_path, monkeypatch):
+def test_images_of_the_calibration_are_read_as_those_of_the_pipeline_and_of_the_data_set(tmp_path, monkeypatch):
     path = tmp_path / "twelve-bits.png"
     Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(path)
     dataset = SegmentationDataset("tiny", "val", None, (Pair(str(path), "", reading=Reading(bit_depth=12)),))
     options = PipelineOptions(bit_depth=12).reading()
-    chosen = [choose_pictures([path], AS_IT_IS, **options), choose_pictures(dataset, AS_IT_IS)]
+    chosen = [choose_images([path], AS_IT_IS, **options), choose_images(dataset, AS_IT_IS)]
     assert [each.read(path).max() for each in chosen] == [255, 255]
-    assert len({each.digest() for each in (*chosen, choose_pictures([path], AS_IT_IS))}) == 2
+    assert len({each.digest() for each in (*chosen, choose_images([path], AS_IT_IS))}) == 2
 
     seen = []
     monkeypatch.setattr(networks, "keep_export", lambda folder, *, format, calibration: seen.append(calibration))
@@ -94,14 +93,14 @@ def test_pictures_of_the_calibration_are_read_as_those_of_the_pipeline_and_of_th
 
 def test_the_network_sees_a_picture_as_in_the_pipeline():
     network, scene = TwoStripes().eval(), scenes(1)[0]
-    [(images, logits)] = see_picture(network, scene, AS_IT_IS)
+    [(images, logits)] = record_views(network, scene, AS_IT_IS)
     assert np.array_equal(images[0].permute(1, 2, 0), scene)
     assert torch.equal(logits, network(images))
     resized = SimpleNamespace(
         preprocessor=PreprocessorConfig(resize=ShortSideResize(size=48)),
         inference=InferenceConfig(mode="slide", window=(32, 40), stride=(16, 32), flip=True),
     )
-    assert [tuple(images.shape) for images, _ in see_picture(network, scene, resized)] == [(1, 3, 32, 40)] * 8
+    assert [tuple(images.shape) for images, _ in record_views(network, scene, resized)] == [(1, 3, 32, 40)] * 8
 
 
 @pytest.mark.parametrize(("format", "extra"), [("onnx", "onnx"), ("openvino", "onnx,openvino")])
@@ -124,11 +123,11 @@ def test_other_pictures_are_another_kept_file(monkeypatch, tmp_path):
     monkeypatch.setattr(export_cache, "export_network", lambda network, path, *_, **__: path.write_bytes(b"bytes"))
     monkeypatch.setattr(export_cache.Format, "require_packages", lambda format: None)
     folder = open_folder(MODEL)
-    calibrations = [None, *(choose_pictures([scene], folder.configuration) for scene in scenes(2))]
+    calibrations = [None, *(choose_images([scene], folder.configuration) for scene in scenes(2))]
     paths = [keep_export(folder, format="onnx", calibration=calibration) for calibration in calibrations]
     assert len(set(paths)) == 3
     assert ["int8" in path.parent.name for path in paths] == [False, True, True]
-    again = choose_pictures(scenes(1), folder.configuration)
+    again = choose_images(scenes(1), folder.configuration)
     assert keep_export(folder, format="onnx", calibration=again) == paths[1]
 
 
@@ -155,7 +154,7 @@ def test_all_products_with_weights_but_the_last_one_are_quantised(tmp_path):
 
 
 def int8_format(name):
-    format = quantized_format(FORMATS[name])
+    format = FORMATS[name].for_int8()
     for package in format.packages:
         pytest.importorskip(package)
     return format
@@ -167,7 +166,7 @@ def int8_format(name):
 def test_an_int8_file_decides_as_its_network(name, pixels, tmp_path):
     format, network = int8_format(name), TwoStripes().eval()
     path = tmp_path / f"stripes{format.suffix}"
-    calibration = choose_pictures(scenes(5), AS_IT_IS, 3)
+    calibration = choose_images(scenes(5), AS_IT_IS, 3)
     report = export_network(network, path, format, pixels=pixels, calibration=calibration)
     assert (report.agreement.num_pictures, report.agreement.num_others) == (3, 2)
     assert min(report.agreement.share, report.agreement.share_of_others) > 0.97
@@ -189,7 +188,7 @@ def test_an_int8_file_that_decides_otherwise_is_not_kept(tmp_path):
     wrong = dataclasses.replace(
         int8_format("onnx"), from_onnx=lambda _, path: write_onnx(trace_network(other, torch.uint8), path)
     )
-    calibration = choose_pictures(scenes(1), AS_IT_IS)
+    calibration = choose_images(scenes(1), AS_IT_IS)
     with pytest.raises(NumericalError, match=r"keep their class in int8.* Nothing was kept"):
         export_network(network, tmp_path / "stripes.onnx", wrong, pixels=torch.uint8, calibration=calibration)
     assert list(tmp_path.iterdir()) == []
@@ -200,7 +199,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(tmp_path):
     format = int8_format("onnx")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    calibration = choose_pictures([scenes(1)[0], broken], AS_IT_IS)
+    calibration = choose_images([scenes(1)[0], broken], AS_IT_IS)
     with pytest.raises(ImageDecodeError, match=r"broken\.jpg is not a picture"):
         export_network(
             TwoStripes().eval(), tmp_path / "stripes.onnx", format, pixels=torch.uint8, calibration=calibration

@@ -9,7 +9,7 @@ import torch
 from exporter_material import stripes
 
 from segpipe.errors import InputError, NumericalError
-from segpipe.exporters import verification
+from segpipe.exporters import verifying
 from segpipe.exporters.exporting import export_network
 from segpipe.exporters.formats import FORMATS
 from segpipe.hub import Hub
@@ -31,9 +31,9 @@ class SecondIsNone:
 
 def test_what_is_not_a_number_is_found_in_any_picture(monkeypatch, tmp_path):
     network = stripes()
-    monkeypatch.setattr(verification, "open_session", lambda *_, **__: SecondIsNone(network))
+    monkeypatch.setattr(verifying, "open_session", lambda *_, **__: SecondIsNone(network))
     with pytest.raises(NumericalError, match="differ"):
-        verification.measure_difference(network, tmp_path / "a.pt2", FORMATS["torch"], torch.uint8)
+        verifying.measure_difference(network, tmp_path / "a.pt2", FORMATS["torch"], torch.uint8)
 
 
 def test_a_path_that_cannot_be_written_is_one_sentence(tmp_path):
