@@ -144,7 +144,11 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
         if len(points) == 1 or (curve.has_marks and len(points) <= _MOST_DOTS):
             axes.plot(x, values, markersize=_points(9), markeredgewidth=0.0, zorder=2.2, **dot)
         if curve.has_marks:
-            ring = {"markersize": _points(12.5), "markeredgewidth": _points(3.5), "markerfacecolor": _rgb(PAPER)}
+            ring: dict[str, Any] = {
+                "markersize": _points(12.5),
+                "markeredgewidth": _points(3.5),
+                "markerfacecolor": _rgb(PAPER),
+            }
             axes.plot(*zip(_highest(curve), strict=True), zorder=2.3, **ring, **dot)
 
 
