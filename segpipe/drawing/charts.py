@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segpipe.names import columns_of, printable_line
+from segpipe.text import columns_of, printable_line
 
 from .lettering import INK, PAPER, QUIET_INK, find_font
 
