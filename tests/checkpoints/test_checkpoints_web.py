@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fault_server import FaultServer
-from test_models_segmenter_conversion import SMALL, assert_same, write_checkpoint
+from test_checkpoints_segmenter import SMALL, assert_same, write_checkpoint
 
 import segpipe.configuration
 from segpipe import load_model
