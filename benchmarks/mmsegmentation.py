@@ -54,7 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     """A row for each size."""
-    from segpipe.checkpoints.foreign_files import convert_back
+    from segpipe.checkpoints import convert_back
 
     from .contestants import Segpipe, use_threads
     from .networks import NUM_CLASSES, write_cocostuff

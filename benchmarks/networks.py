@@ -74,7 +74,7 @@ def write_untrained(variant: str, folder: Path) -> None:
 
 def write_b2(folder: Path, num_classes: int = NUM_CLASSES) -> None:
     """A B2 with the label maps of `write_b0`'s network, in Hugging Face's format."""
-    from segpipe.checkpoints.dialects import translate
+    from segpipe.checkpoints import translate
 
     model = _new_model("b2", num_classes)
     ours = translate(model.state_dict(), "huggingface")
@@ -149,7 +149,7 @@ def _bundled_tensors(num_classes: int) -> Tensors:
 
 def _apply_ours(model: Any, tensors: Tensors) -> None:
     """Fill Hugging Face's network from tensors under segpipe's names."""
-    from segpipe.checkpoints.dialects import translate
+    from segpipe.checkpoints import translate
 
     state = model.state_dict()
     for name, value in state.items():

@@ -112,7 +112,7 @@ def transformers_at(model: str, short: int, home: Path) -> Segment:
     import torch
     from transformers import SegformerForSemanticSegmentation
 
-    from segpipe.checkpoints.foreign_files import convert_back
+    from segpipe.checkpoints import convert_back
     from segpipe.inference import resize_image
 
     folder = convert_back(model, home / "hf", dialect="huggingface")
@@ -144,7 +144,7 @@ def mmsegmentation_at(
     from PIL import Image
 
     from segpipe import load_model
-    from segpipe.checkpoints.dialects.writing import write_dialect
+    from segpipe.checkpoints import write_dialect
     from segpipe.models import build_model
 
     from .networks import as_conv_head
@@ -162,7 +162,7 @@ def mmsegmentation_at(
 
 
 def _configuration(model: str, short: int) -> Configuration:
-    from segpipe.checkpoints.opening import open_folder
+    from segpipe.checkpoints import open_folder
     from segpipe.configuration import override
 
     return override(open_folder(model).configuration, _resize(short))

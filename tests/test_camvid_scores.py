@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
-from segpipe.checkpoints.foreign_files import convert_back
+from segpipe.checkpoints import convert_back
 from segpipe.configuration import load_preset
 from segpipe.evaluation import ConfusionMatrix
 

@@ -9,7 +9,7 @@ import torch
 from training_material import CONFIGURATION, write_pictures
 
 from segpipe import build_trainer, load_dataset, pipeline
-from segpipe.checkpoints.opening import load_model
+from segpipe.checkpoints import load_model
 from segpipe.configuration import (
     DeitConfig,
     EncoderConfig,

@@ -5,7 +5,7 @@ import pytest
 from training_material import CONFIGURATION, write_pictures
 
 from segpipe import build_trainer, convert, evaluate, load_dataset, load_model, pipeline, publish
-from segpipe.checkpoints.converting import open_checkpoint
+from segpipe.checkpoints import open_checkpoint
 from segpipe.cli.main import main
 from segpipe.compat import modelscope
 from segpipe.hub import run_folders

@@ -1,8 +1,10 @@
-"""From a foreign checkpoint or folder to a model folder of ours."""
+"""Conversion: from any checkpoint or folder to a model folder of ours, and back to another's file of weights."""
 
 from __future__ import annotations
 
+import json
 import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,35 +14,28 @@ import msgspec
 
 from segpipe import advice
 from segpipe.atomic import atomic_folder, remove_folder
-from segpipe.checkpoints.libai_settings import LIBAI_FILE, is_libai_file
-from segpipe.checkpoints.segmenter_settings import VARIANT_FILE
 from segpipe.configuration import (
     Configuration,
     LabelSet,
+    WeightsConfig,
     describe_inference,
     describe_preprocessing,
-    load_preset,
-    read_configuration,
     read_labels,
+    write_configuration,
 )
-from segpipe.errors import InputError, SegpipeError, UnknownNameError
+from segpipe.errors import InputError
 from segpipe.files import check_vacant
-from segpipe.hub import Hub, ModelFolder, is_model_folder, place_in_card
+from segpipe.hub import ModelFolder, is_model_folder, place_in_card
 from segpipe.log import get_logger
-from segpipe.names import unknown_name_message
 
-from .dialects.families import Checkpoint, Family
-from .dialects.segformer import SEGFORMER_FAMILY
-from .dialects.segmenter import SEGMENTER_FAMILY
-from .dialects.unept import UNEPT_FAMILY
-from .opening import write_model_folder
-from .reading import CheckpointFolder, read_weights
+from .detecting import IMPLEMENTATIONS, write_dialect
+from .huggingface import CONFIG_FILE, PREPROCESSOR_FILE, huggingface_config, huggingface_preprocessor
+from .opening import has_document, open_checkpoint, own_tensors, sidecar_of, write_model_folder
+from .tensor_files import write_pickle, write_tensors
 
 logger = get_logger(__name__)
 
-# The first that recognises a checkpoint describes it; UN-EPT's may have Segmenter's encoder.
-FAMILIES: tuple[Family, ...] = (SEGFORMER_FAMILY, UNEPT_FAMILY, SEGMENTER_FAMILY)
-ARCHITECTURES = tuple(name for family in FAMILIES for name in family.architectures)
+PICKLES = (".pth", ".pt", ".bin")
 
 
 def convert(
@@ -64,7 +59,7 @@ def convert(
         labels: a label set, or class names in a list, in a text with commas or in a file; else what the source says,
             else "class 0", "class 1", ….
         preset: take the whole configuration from this preset.
-        overwrite: whether a model folder that is there is replaced.
+        overwrite: whether to replace a model folder that is there.
     """
     target, given = Path(to), None if labels is None else read_labels(labels)
     if architecture is not None and preset is not None:
@@ -72,16 +67,8 @@ def convert(
         raise InputError(f"{both} both say what the model is. Give one.")
     check_target(target, overwrite=overwrite)
     folder = open_checkpoint(source, architecture=architecture, preset=preset)
-    if preset is None and folder.weights is not None and not _says_its_procedure(folder.weights, source):
-        logger.warning(
-            "%s does not say how images are resized and seen. Assumed is what %s does by default. Preprocessing: %s. "
-            "Inference: %s. To set them, convert with a preset (%s), or change configuration.json",
-            Path(source).name,
-            folder.dialect,
-            describe_preprocessing(folder.configuration),
-            describe_inference(folder.configuration.inference),
-            advice.argument("preset"),
-        )
+    if preset is None:
+        _warn_of_assumptions(folder, source)
     configuration = _with_labels(folder.configuration, given)
     _check_classes(configuration, num_classes, origin=str(source))
     with atomic_folder(target) as in_progress:
@@ -90,6 +77,47 @@ def convert(
         if overwrite:
             remove_folder(target)
     return ModelFolder.open(target)
+
+
+def convert_back(source: str | Path, to: str | Path, *, dialect: str, overwrite: bool = False) -> Path:
+    """Write a model's weights in another implementation's names.
+
+    A .safetensors file has the tensors alone. In a .pth file they lie where that implementation looks for them:
+    under "state_dict", with class names and colours in "meta" (NVlabs, mmsegmentation, EasyCV, UN-EPT), under "model"
+    (Segmenter), or as they are (LiBai, Hugging Face, timm).
+
+    No such file says how images are resized, seen and labelled. The whole configuration is written beside it, as
+    FILE.json (in Hugging Face's folder as configuration.json), from which `convert` makes the same model again.
+
+    Args:
+        source: a folder, a model's name or a file, in any dialect.
+        to: the file to write, .safetensors, .pth, .pt or .bin; it must not exist yet. For "huggingface" also a folder,
+            which `from_pretrained` opens.
+        dialect: "nvlabs", "mmseg", "easycv", "huggingface", "libai", "segmenter", "unept"; "vit" and "resnet" for the
+            encoder alone.
+        overwrite: whether to replace files that are there.
+    """
+    target = Path(to)
+    if dialect == "huggingface" and not target.suffix:
+        return _write_huggingface_folder(source, target, overwrite=overwrite)
+    if target.suffix not in (*PICKLES, ".safetensors"):
+        raise InputError(f"{target} ends in none of .safetensors, {', '.join(PICKLES)}. Name a file that does.")
+    beside = sidecar_of(target)
+    for path in (target, beside):
+        check_vacant(path, overwrite=overwrite, error=InputError)
+    folder = open_checkpoint(source)
+    tensors = write_dialect(own_tensors(folder), dialect)
+    _warn_of_eps(folder.configuration, dialect)
+    written = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name}") if overwrite else target
+    if target.suffix == ".safetensors":
+        write_tensors(tensors, written)
+    else:
+        own = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
+        write_pickle(IMPLEMENTATIONS[dialect].pickled(own, folder.configuration), written)
+    os.replace(written, target)
+    if IMPLEMENTATIONS[dialect].key_map.has_head:
+        write_configuration(msgspec.structs.replace(folder.configuration, weights=None), beside)
+    return target
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -101,86 +129,19 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     check_vacant(target, overwrite=overwrite, error=InputError)
 
 
-def open_checkpoint(source: str | Path, *, architecture: str | None = None, preset: str | None = None) -> ModelFolder:
-    """Any checkpoint or folder, in any dialect, with a configuration: its own, the preset's, or one made from tensors.
-
-    What it takes is what `convert` takes; nothing is written.
-    """
-    path = _find_checkpoint(Path(source))
-    if os.path.isfile(path):
-        found = read_weights(path)
-        if preset:
-            configuration = load_preset(preset)
-        elif os.path.isfile(sidecar_of(path)):
-            configuration = _read_sidecar(path, architecture)
-        else:
-            checkpoint = Checkpoint(path, found.tensors, found.dialect, found.meta, architecture)
-            configuration = describe_checkpoint(checkpoint)
-        return CheckpointFolder(path.parent, configuration, path, found.dialect, path.name, tensors=found.tensors)
-    folder = Hub().resolve(source)
-    if folder.weights is None:
-        raise InputError(f"{source} has no weights to convert. Name a folder or a file that has.")
-    if architecture is not None:
-        raise InputError(f"{source} says itself what it is. Leave {advice.argument('architecture', architecture)} out.")
-    return replace(folder, configuration=load_preset(preset)) if preset else folder
-
-
-def sidecar_of(path: Path) -> Path:
-    """Where `convert_back` writes the configuration of a file of weights."""
-    return path.with_name(f"{path.name}.json")
-
-
-def _says_its_procedure(weights: Path, source: str | Path) -> bool:
-    """Whether a folder, or a document beside a file, says how images are resized and seen."""
-    documents = sidecar_of(weights), weights.with_name(VARIANT_FILE), weights.with_name(LIBAI_FILE)
-    return not os.path.isfile(source) or any(os.path.isfile(document) for document in documents)
-
-
-def _read_sidecar(path: Path, architecture: str | None) -> Configuration:
-    if architecture is not None:
-        raise InputError(
-            f"{sidecar_of(path).name} beside {path} says what it is. Leave "
-            f"{advice.argument('architecture', architecture)} out, or move one of the two files."
-        )
-    return read_configuration(sidecar_of(path))
-
-
-def _find_checkpoint(path: Path) -> Path:
-    """The checkpoint in a folder of Segmenter's or LiBai's training; any other path as it is."""
-    described_by = VARIANT_FILE if os.path.isfile(path / VARIANT_FILE) else LIBAI_FILE
-    if is_model_folder(path) or not os.path.isfile(path / described_by):
-        return path
-    if described_by == LIBAI_FILE and not is_libai_file(path / LIBAI_FILE):
-        return path
-    found = sorted(file for suffix in (".pth", ".bin", ".safetensors") for file in path.glob(f"*{suffix}"))
-    if len(found) > 1 and path / "checkpoint.pth" in found:
-        return path / "checkpoint.pth"
-    if len(found) != 1:
-        raise InputError(f"{path} has {len(found)} checkpoints (.pth) beside {described_by}. Name the one to convert.")
-    return found[0]
-
-
-def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
-    """A configuration for a bare checkpoint, from its shapes, its dialect and what it says of its classes."""
-    if checkpoint.architecture is not None and checkpoint.architecture not in ARCHITECTURES:
-        raise UnknownNameError(unknown_name_message("architecture", checkpoint.architecture, ARCHITECTURES))
-    family = next((family for family in FAMILIES if family.recognises(checkpoint)), None)
-    if family is None:
-        raise InputError(
-            f"{checkpoint.path} has the tensors of no network that segpipe can describe by itself. "
-            "Name a preset that fits, or convert a folder with a configuration."
-        )
-    if checkpoint.architecture not in (None, *family.architectures):
-        raise InputError(
-            f"{checkpoint.path} has the tensors of another network than {checkpoint.architecture}: they are those of "
-            f"{family.architectures[0]} or its like. Leave architecture out, or name another file."
-        )
-    try:
-        return family.describe(checkpoint)
-    except ValueError as error:  # what a configuration of ours does not allow
-        if isinstance(error, SegpipeError):
-            raise
-        raise InputError(f"{checkpoint.path}: {error}. Convert it with a preset that says what it is.") from None
+def _warn_of_assumptions(folder: ModelFolder, source: str | Path) -> None:
+    """Warn where a bare file does not say how images are resized and seen."""
+    if folder.weights is None or not os.path.isfile(source) or has_document(folder.weights):
+        return
+    logger.warning(
+        "%s does not say how images are resized and seen. Assumed is what %s does by default. Preprocessing: %s. "
+        "Inference: %s. To set them, convert with a preset (%s), or change configuration.json",
+        Path(source).name,
+        folder.dialect,
+        describe_preprocessing(folder.configuration),
+        describe_inference(folder.configuration.inference),
+        advice.argument("preset"),
+    )
 
 
 def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] | None) -> Configuration:
@@ -231,4 +192,38 @@ def _check_classes(configuration: Configuration, num_classes: int | None, *, ori
         raise InputError(
             f"{origin} has weights for {configuration.model.num_classes} classes, not for {num_classes}. "
             f"Leave {advice.argument('num_classes', num_classes)} out, or train a head for that many."
+        )
+
+
+def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bool) -> Path:
+    """The weights with Hugging Face's two documents, and ours beside them."""
+    check_target(target, overwrite=overwrite)
+    folder = open_checkpoint(source)
+    documents = {
+        CONFIG_FILE: huggingface_config(folder.configuration),
+        PREPROCESSOR_FILE: huggingface_preprocessor(folder.configuration),
+    }
+    tensors = write_dialect(own_tensors(folder), "huggingface")
+    _warn_of_eps(folder.configuration, "huggingface")
+    with atomic_folder(target) as in_progress:
+        write_tensors(tensors, in_progress / "model.safetensors")
+        for name, document in documents.items():
+            (in_progress / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        weights = WeightsConfig(source=None, file="model.safetensors", dialect="huggingface")
+        write_configuration(
+            msgspec.structs.replace(folder.configuration, weights=weights), in_progress / "configuration.json"
+        )
+        if overwrite:
+            remove_folder(target)
+    return target
+
+
+def _warn_of_eps(configuration: Configuration, dialect: str) -> None:
+    """Names say nothing of LayerNorm's eps, which that implementation has fixed."""
+    theirs = IMPLEMENTATIONS[dialect].norm_eps
+    ours = getattr(configuration.model.encoder, "norm_eps", None)
+    if theirs is not None and ours != theirs:
+        logger.warning(
+            "These weights were made for other LayerNorm eps than %s computes with: its logits will differ a little",
+            dialect,
         )

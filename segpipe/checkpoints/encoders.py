@@ -25,11 +25,11 @@ WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".ckpt")
 
 
 def encoder_tensors(source: str | Path | ModelFolder, network: SegpipeNetwork) -> dict[str, Tensor]:
-    """What a file or a model has for a network's encoder, in the network's own names, every tensor accounted for.
+    """Return what a file or a model has for a network's encoder, in the network's own names.
 
-    A ViT's table of positions is brought to the network's grid: bicubic from .npz files, as timm since 0.4.9, else as
-    the network's encoder says. What belongs to heads is left out, and so is a last norm that the encoder does not
-    have.
+    Every tensor is accounted for. A ViT's table of positions is brought to the network's grid: bicubic from .npz
+    files, as timm since 0.4.9, else as the network's encoder says. What belongs to heads is left out, and so is a last
+    norm that the encoder does not have.
 
     Args:
         source: .npz of the augreg series, a .pth of DeiT or timm, NVlabs' mit_b0.pth or another checkpoint whose
@@ -61,7 +61,7 @@ def convert_encoder(
     Args:
         source: a file of weights in any dialect, such as the augreg series' .npz.
         to: .safetensors, or .pth with the tensors under "model".
-        image_size: (height, width) of the pictures that a ViT's table of positions shall be for; None: as it is.
+        image_size: (height, width) of the images that a ViT's table of positions will be for. If None, it stays.
         prefix: before each name. `encoder_tensors` reads the file if it ends in "encoder.".
     """
     target = Path(to)
@@ -82,7 +82,7 @@ def convert_encoder(
 
 
 def _find_weights(source: str | Path | ModelFolder) -> Path:
-    """The file of weights that a path, a folder or a model's name stands for."""
+    """Return the file of weights that a path, a folder or a model's name stands for."""
     if not isinstance(source, ModelFolder) and (os.path.isfile(source) or Path(source).suffix in WEIGHTS_SUFFIXES):
         return Path(source)
     folder = open_folder(source)
@@ -92,7 +92,7 @@ def _find_weights(source: str | Path | ModelFolder) -> Path:
 
 
 def _read_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
-    """(the encoder's tensors without "encoder.", dialect of the file)."""
+    """Return the encoder's tensors without "encoder.", and the dialect of the file."""
     found = read_weights(path)
     encoder = {key.removeprefix(ENCODER): value for key, value in found.tensors.items() if key.startswith(ENCODER)}
     mistyped = mistyped_tensors(encoder)
@@ -120,7 +120,7 @@ def _with_image_size(
 
 
 def _with_grid(tensors: dict[str, Tensor], grid: Grid, mode: Resampling, path: Path) -> dict[str, Tensor]:
-    """The tensors with their table of positions for a grid."""
+    """Return the tensors with their table of positions for a grid."""
     if POSITIONS not in tensors:
         return tensors
     table = tensors[POSITIONS]
@@ -139,7 +139,7 @@ def _with_grid(tensors: dict[str, Tensor], grid: Grid, mode: Resampling, path: P
 
 
 def _without_unused_norm(tensors: dict[str, Tensor], encoder: VitTrunk) -> dict[str, Tensor]:
-    """A trunk whose blocks are read directly has no norm after the last."""
+    """Leave out the last norm for a trunk whose blocks are read directly, and which has none."""
     if hasattr(encoder, "norm"):
         return tensors
     return {key: tensor for key, tensor in tensors.items() if not key.startswith("norm.")}

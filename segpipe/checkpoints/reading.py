@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from segpipe.errors import CorruptWeightsError
-from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from .dialects import DIALECTS, detect_dialect, translate
-from .dialects.rules import Tensors
+from .detecting import IMPLEMENTATIONS, detect_dialect, find_dialect, translate
+from .key_map import Tensors
 from .weight_files import CheckpointMeta, Place, WeightFile, may_be_weight, ordinary_tensors, read_weight_file
 
 logger = get_logger(__name__)
@@ -57,14 +56,6 @@ class Weights:
     meta: CheckpointMeta
 
 
-@dataclass(frozen=True)
-class CheckpointFolder(ModelFolder):
-    """A model folder, or a file that stands for one, whose weights have been read."""
-
-    tensors: Tensors = field(default_factory=dict, repr=False, compare=False)
-    """In our names."""
-
-
 def read_weights(path: Path, dialect: str | None = None) -> Weights:
     """Read the weights of one network, and log in one line what was chosen where a file leaves a choice.
 
@@ -81,8 +72,8 @@ def read_weights(path: Path, dialect: str | None = None) -> Weights:
         CorruptWeightsError, WeightsError: see `read_weight_file` and `ordinary_tensors`.
     """
     file = read_weight_file(path)
-    searched = DIALECTS if dialect is None else {} if dialect == "segpipe" else {dialect: DIALECTS[dialect]}
-    choice = _choose(file, list(searched), path)
+    searched = list(IMPLEMENTATIONS) if dialect is None else [] if dialect == "segpipe" else [dialect]
+    choice = _choose(file, searched, path)
     taken = ordinary_tensors(choice.inside, path)
     _tell(path, file, choice)
     found = choice.dialect or dialect or detect_dialect(taken, origin=str(path))
@@ -105,13 +96,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def tensors_of(folder: ModelFolder) -> Tensors:
-    """Return a model folder's tensors in our names; ModelFolderError where it has none."""
-    if isinstance(folder, CheckpointFolder):
-        return folder.tensors
-    return read_weights(folder.require_weights(), folder.dialect).tensors
-
-
 @dataclass(frozen=True)
 class _Choice:
     """What is taken of a file: `inside` has the members behind the prefix, without it."""
@@ -123,7 +107,7 @@ class _Choice:
     outside: tuple[str, ...]
 
 
-def _choose(file: WeightFile, dialects: Iterable[str], path: Path) -> _Choice:
+def _choose(file: WeightFile, dialects: Collection[str], path: Path) -> _Choice:
     places = sorted(file.mappings, key=_rank)
     for place in places if dialects else ():
         members = _unwrapped(file.mappings[place], path)
@@ -159,7 +143,7 @@ def _unwrapped(members: Mapping[str, object], path: Path) -> dict[str, object]:
     return result
 
 
-def _fitting_prefix(keys: list[str], dialects: Iterable[str]) -> tuple[str, str] | None:
+def _fitting_prefix(keys: list[str], dialects: Collection[str]) -> tuple[str, str] | None:
     """(prefix, dialect): the shortest prefix behind which a key has a dialect's signature; None where there is none."""
     for count in range(PREFIX_PARTS + 1):
         behind: dict[str, list[str]] = {}
@@ -168,15 +152,10 @@ def _fitting_prefix(keys: list[str], dialects: Iterable[str]) -> tuple[str, str]
             if len(parts) > count:
                 behind.setdefault(key[: len(key) - len(parts[count])], []).append(parts[count])
         for prefix in sorted(behind, key=lambda prefix: _rank(tuple(prefix.split(".")[:-1]))):
-            dialect = _dialect_of(behind[prefix], dialects)
+            dialect = find_dialect(set(behind[prefix]), dialects)
             if dialect is not None:
                 return prefix, dialect
     return None
-
-
-def _dialect_of(keys: list[str], dialects: Iterable[str]) -> str | None:
-    signatures = ((dialect, re.compile(DIALECTS[dialect].signature)) for dialect in dialects)
-    return next((dialect for dialect, signature in signatures if any(map(signature.search, keys))), None)
 
 
 def _tell(path: Path, file: WeightFile, choice: _Choice) -> None:

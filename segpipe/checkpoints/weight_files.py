@@ -19,8 +19,7 @@ from segpipe.log import get_logger
 from segpipe.names import listing
 
 from .archives import check_archive, damaged, first_line, open_weights
-from .pickles import read_foreign_pickle
-from .stubs import Stub, first_with_tensor, owners_of_tensors
+from .pickles import Stub, first_with_tensor, owners_of_tensors, read_foreign_pickle
 
 logger = get_logger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from segpipe.checkpoints import VIT_SHAPES
 from segpipe.configuration import MitConfig, ModelConfig, SegformerConfig, SegmenterConfig, UneptConfig
 
 # Without the classifier. A test builds every preset's network and counts.
@@ -31,6 +30,8 @@ _MIT = {
     "b4": (60_842_688, 512),
     "b5": (81_443_008, 512),
 }
+_VIT = {"tiny": (192, 12), "small": (384, 12), "base": (768, 12), "large": (1024, 24)}
+"""Channels and blocks."""
 _UNEPT = {"deit-base": 94_803_776, "res50": 32_319_392}
 
 
@@ -61,7 +62,7 @@ def _count_mit_based(model: SegformerConfig | MitConfig) -> int | None:
 def _count_segmenter(model: SegmenterConfig) -> int:
     """Extra tokens, patches, positions, blocks and the last norm of the encoder, and the decoder."""
     encoder, head, classes = model.encoder, model.head, model.num_classes
-    usual_dim, usual_depth = next(shape[:2] for shape, variant in VIT_SHAPES.items() if variant == model.variant)
+    usual_dim, usual_depth = _VIT[model.variant]
     dim, depth = encoder.dim or usual_dim, encoder.depth or usual_depth
     extra = 2 if encoder.distilled else 1
     patches = math.prod(-(-side // encoder.patch_size) for side in encoder.image_size)

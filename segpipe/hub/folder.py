@@ -149,10 +149,10 @@ def _advice(folder: Path) -> str:
 
 
 def _read_configuration(folder: Path) -> tuple[Configuration, Dialect]:
-    from segpipe.checkpoints import read_foreign_configuration
+    from segpipe.checkpoints import read_foreign_settings
     from segpipe.configuration import read_configuration
 
-    foreign = read_foreign_configuration(folder)
+    foreign = read_foreign_settings(folder)
     if foreign is not None:
         return foreign.configuration, foreign.dialect
     if not os.path.isfile(folder / CONFIGURATION_NAME):

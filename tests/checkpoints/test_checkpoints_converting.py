@@ -5,7 +5,7 @@ import torch
 from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 
 from segpipe import ModelFolder, convert, load_model
-from segpipe.checkpoints.dialects.writing import write_dialect
+from segpipe.checkpoints import write_dialect
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import HeadConfig, MitConfig, SegformerConfig, ShortSideResize
 from segpipe.errors import InputError, UnknownNameError

@@ -7,12 +7,17 @@ import torch
 from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 from msgspec.structs import replace
 
-from segpipe.checkpoints.converting import convert, open_checkpoint
-from segpipe.checkpoints.dialects import detect_dialect, translate
-from segpipe.checkpoints.dialects.writing import WRITTEN_DIALECTS, write_dialect
-from segpipe.checkpoints.foreign_files import convert_back, own_tensors
-from segpipe.checkpoints.huggingface_documents import huggingface_config, huggingface_preprocessor
-from segpipe.checkpoints.huggingface_settings import configuration_from_huggingface
+from segpipe.checkpoints import (
+    WRITTEN_DIALECTS,
+    convert,
+    convert_back,
+    detect_dialect,
+    open_checkpoint,
+    own_tensors,
+    translate,
+    write_dialect,
+)
+from segpipe.checkpoints.huggingface import configuration_from_huggingface, huggingface_config, huggingface_preprocessor
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import (
     DeitConfig,
@@ -295,7 +300,7 @@ def test_libais_own_configuration_describes_the_file_beside_it(tmp_path):
 
 @pytest.mark.peer
 def test_libais_configuration_is_read_as_pyyaml_writes_it(tmp_path):
-    from segpipe.checkpoints.libai_settings import read_libai_configuration
+    from segpipe.checkpoints.libai import read_libai_configuration
 
     yaml = pytest.importorskip("yaml")
     cfg = {"embed_dims": [32, 64, 160, 256], "depths": [2, 2, 2, 2], "num_classes": 1000, "loss_func": None}
@@ -317,7 +322,7 @@ def test_libais_configuration_is_read_as_pyyaml_writes_it(tmp_path):
     ],
 )
 def test_what_libai_could_say_and_segpipe_has_not_is_named(tmp_path, old, new, message):
-    from segpipe.checkpoints.libai_settings import read_libai_configuration
+    from segpipe.checkpoints.libai import read_libai_configuration
     from segpipe.errors import ConfigurationError
 
     (tmp_path / "config.yaml").write_text(LIBAI_CONFIG.replace(old, new))

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from segpipe.checkpoints.encoders import encoder_tensors
+from segpipe.checkpoints import encoder_tensors
 from segpipe.configuration import EncoderConfig, MitConfig, SegformerConfig
 from segpipe.errors import InputError, WeightMismatchError, WeightsError
 from segpipe.models import build_model

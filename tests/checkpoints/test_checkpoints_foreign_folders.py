@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segpipe.checkpoints.settings import read_foreign_configuration
+from segpipe.checkpoints import read_foreign_settings
 from segpipe.configuration import (
     Configuration,
     ExactResize,
@@ -98,7 +98,7 @@ def read(folder: Path, name: str, document: Any, preprocessor: Any = None) -> Co
     (folder / name).write_text(json.dumps(document), encoding="utf-8")
     if preprocessor is not None:
         (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor), encoding="utf-8")
-    foreign = read_foreign_configuration(folder)
+    foreign = read_foreign_settings(folder)
     assert foreign is not None
     assert foreign.dialect == ("easycv" if name == "configuration.json" else "huggingface")
     return foreign.configuration
@@ -200,9 +200,9 @@ def test_other_modelscope_model_is_refused_by_its_type(tmp_path: Path) -> None:
 
 
 def test_own_folder_and_empty_folder_are_not_foreign(tmp_path: Path) -> None:
-    assert read_foreign_configuration(tmp_path) is None
+    assert read_foreign_settings(tmp_path) is None
     write_configuration(load_preset("segformer-b0-camvid"), tmp_path / "configuration.json")
-    assert read_foreign_configuration(tmp_path) is None
+    assert read_foreign_settings(tmp_path) is None
 
 
 def test_modelscope_mirror_of_a_hugging_face_model_is_read_from_config_json(tmp_path: Path) -> None:
@@ -343,14 +343,14 @@ def test_hugging_face_preprocessor_that_is_not_supported_is_refused(
 def test_index_given_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "segformer", "id2label": {"0": "a", "0": "b"}}')
     with pytest.raises(ConfigurationError, match=r"id2label\.0: this key is given twice"):
-        read_foreign_configuration(tmp_path)
+        read_foreign_settings(tmp_path)
 
 
 @pytest.mark.shared
 def test_real_hugging_face_folder_equals_the_camvid_preset() -> None:
     if not HF_B0.is_dir():
         pytest.skip("needs ../shared")
-    foreign = read_foreign_configuration(HF_B0)
+    foreign = read_foreign_settings(HF_B0)
     preset = load_preset("segformer-b0-camvid")
     assert foreign is not None
     assert foreign.dialect == "huggingface"

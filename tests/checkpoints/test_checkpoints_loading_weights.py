@@ -8,7 +8,7 @@ import struct
 import pytest
 import torch
 
-from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, SegformerConfig

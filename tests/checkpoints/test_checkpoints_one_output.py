@@ -9,9 +9,8 @@ from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 from torch.nn import functional
 
 from segpipe import pipeline
-from segpipe.checkpoints.converting import convert
-from segpipe.checkpoints.dialects import translate
-from segpipe.checkpoints.huggingface_settings import configuration_from_huggingface
+from segpipe.checkpoints import convert, translate
+from segpipe.checkpoints.huggingface import configuration_from_huggingface
 from segpipe.configuration import EncoderConfig, LabelSet, MitConfig, SegformerConfig, load_preset, override
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.models import apply_tensors, build_model
@@ -104,7 +103,7 @@ def test_training_on_one_class_is_refused():
 
 def test_other_implementations_with_one_output_are_refused(tmp_path):
     """NVlabs' code takes the largest of one output: the same class everywhere."""
-    from segpipe.checkpoints.dialects.writing import write_dialect
+    from segpipe.checkpoints import write_dialect
 
     torch.save(write_dialect(one_output().state_dict(), "nvlabs"), tmp_path / "nvlabs.pth")
     with pytest.raises((InputError, ConfigurationError), match="one output"):

@@ -19,10 +19,9 @@ import pytest
 import torch
 
 from segpipe import convert, load_model
-from segpipe.checkpoints.dialects.writing import write_dialect
-from segpipe.checkpoints.pickles import read_foreign_pickle, read_pickle
+from segpipe.checkpoints import write_dialect
+from segpipe.checkpoints.pickles import Stub, first_with_tensor, read_foreign_pickle, read_pickle
 from segpipe.checkpoints.reading import read_tensors, read_weights
-from segpipe.checkpoints.stubs import Stub, first_with_tensor
 from segpipe.configuration import HeadConfig, SegformerConfig
 from segpipe.errors import CorruptWeightsError, WeightsError
 from segpipe.models import build_model

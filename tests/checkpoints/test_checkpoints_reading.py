@@ -7,10 +7,7 @@ import torch
 from foreign_checkpoints import hugging_face_tensors
 
 from segpipe import convert, load_model
-from segpipe.checkpoints.converting import open_checkpoint
-from segpipe.checkpoints.dialects.writing import write_dialect
-from segpipe.checkpoints.encoders import encoder_tensors
-from segpipe.checkpoints.foreign_files import own_tensors
+from segpipe.checkpoints import encoder_tensors, open_checkpoint, own_tensors, write_dialect
 from segpipe.checkpoints.reading import USUAL, read_tensors, read_weights
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.cli.main import main

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segpipe import convert, load_model
-from segpipe.checkpoints.converting import ARCHITECTURES
+from segpipe.checkpoints import ARCHITECTURES
 from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig, VitConfig
 from segpipe.errors import ConfigurationError, InputError, UnknownNameError, WeightMismatchError
 from segpipe.models import build_model

@@ -238,7 +238,7 @@ def test_a_folder_with_a_checkpoint_alone_says_how_to_convert_it(tmp_path, names
 def test_the_cache_tells_other_shards_by_their_bytes(tmp_path, monkeypatch, network):
     """The index of a network that was trained further is the same; what was converted before must not be used."""
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
-    from segpipe.checkpoints.opening import open_folder
+    from segpipe.checkpoints import open_folder
     from segpipe.hub.manifest import build_manifest, write_manifest
 
     folder = Hub().cache.home / "downloaded"

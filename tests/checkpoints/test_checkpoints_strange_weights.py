@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.checkpoints.converting import convert
-from segpipe.checkpoints.encoders import encoder_tensors
-from segpipe.checkpoints.opening import load_model
+from segpipe.checkpoints import convert, encoder_tensors, load_model
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import Configuration, EncoderConfig, HeadConfig, SegformerConfig, write_configuration

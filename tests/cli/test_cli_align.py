@@ -12,7 +12,7 @@ MODEL = "segformer-b0-camvid"
 
 
 def write_changed_copy(path, key, change):
-    from segpipe.checkpoints.foreign_files import convert_back
+    from segpipe.checkpoints import convert_back
 
     whole = convert_back(MODEL, path.with_name("whole.safetensors"), dialect="libai")
     tensors = read_tensors(whole)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from segpipe import load_dataset
-from segpipe.checkpoints.converting import convert
+from segpipe.checkpoints import convert
 from segpipe.data.datasets.places import find_files
 from segpipe.data.sources import iterate_sources
 from segpipe.errors import SegpipeError

@@ -9,7 +9,7 @@ from exporter_material import Stripes, pictures, relative, stripes
 from test_families import build, every_family
 
 from segpipe import export
-from segpipe.checkpoints.opening import open_folder
+from segpipe.checkpoints import open_folder
 from segpipe.errors import InputError, MissingExtraError, NumericalError
 from segpipe.exporters import FORMATS, export_cache, keep_export
 from segpipe.exporters.exporting import export_network

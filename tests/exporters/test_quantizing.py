@@ -11,7 +11,7 @@ from exporter_material import TwoStripes, pictures
 from PIL import Image
 
 from segpipe import export, pipeline
-from segpipe.checkpoints.opening import open_folder
+from segpipe.checkpoints import open_folder
 from segpipe.configuration import InferenceConfig, PreprocessorConfig, ShortSideResize
 from segpipe.data import Pair, SegmentationDataset
 from segpipe.data.images import Reading

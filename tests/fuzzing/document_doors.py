@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segpipe import load_dataset
-from segpipe.checkpoints.settings import read_foreign_configuration
+from segpipe.checkpoints import read_foreign_settings
 from segpipe.configuration import decode_configuration, load_preset, override, to_document
 from segpipe.data.rle import compress_counts, decode_mask
 from segpipe.hub.manifest import check_folder, parse_manifest
@@ -66,7 +66,7 @@ def huggingface_configurations(folder: Path) -> Door:
     def read(texts: tuple[bytes, bytes]) -> None:
         (folder / "config.json").write_bytes(texts[0])
         (folder / "preprocessor_config.json").write_bytes(texts[1])
-        read_foreign_configuration(folder)
+        read_foreign_settings(folder)
 
     return Door(st.tuples(damaged_json([config]), damaged_json([preprocessor])), read)
 
@@ -101,7 +101,7 @@ def easycv_recipes(folder: Path) -> Door:
 @door
 def yaml_documents(folder: Path) -> Door:
     """Segmenter's variant.yml."""
-    from segpipe.checkpoints.segmenter_settings import read_segmenter_variant
+    from segpipe.checkpoints.segmenter_official import read_segmenter_variant
 
     text = (
         b"algorithm: {optimizer: sgd, lr: 0.01}\nversion: normal\n"

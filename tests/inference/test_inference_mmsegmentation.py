@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from segpipe import pipeline
-from segpipe.checkpoints.converting import convert
+from segpipe.checkpoints import convert
 
 pytest.importorskip("mmengine")
 pytest.importorskip("mmcv")

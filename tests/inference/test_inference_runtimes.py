@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.checkpoints.opening import load_model
+from segpipe.checkpoints import load_model
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError, MissingExtraError
 from segpipe.inference import label_map, predict

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, NormEps, SegformerConfig
 from segpipe.models import apply_tensors, build_model

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from segpipe.checkpoints.dialects import detect_dialect, translate
+from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig, VitConfig
 from segpipe.errors import ConfigurationError, InputError

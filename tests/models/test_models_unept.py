@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from segpipe import convert, load_model
-from segpipe.checkpoints.dialects import detect_dialect, translate
-from segpipe.checkpoints.encoders import encoder_tensors
+from segpipe.checkpoints import detect_dialect, encoder_tensors, translate
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import DeitConfig, ResNetConfig, UneptConfig, decode_configuration
 from segpipe.errors import ConfigurationError, InputError

@@ -8,8 +8,7 @@ import torch
 from torch.nn import functional
 from vit_checkpoints import flax_arrays, timm_tensors
 
-from segpipe.checkpoints.dialects import detect_dialect, translate
-from segpipe.checkpoints.encoders import convert_encoder, encoder_tensors
+from segpipe.checkpoints import convert_encoder, detect_dialect, encoder_tensors, translate
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import (
     DeitConfig,

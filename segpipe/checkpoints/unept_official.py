@@ -1,4 +1,4 @@
-"""What UN-EPT's checkpoints name their tensors, and open-mmlab's ResNet-V1c; what a checkpoint says of itself."""
+"""UN-EPT's official implementation: its tensor names, and what a checkpoint's shapes say."""
 
 from __future__ import annotations
 
@@ -20,77 +20,69 @@ from segpipe.errors import InputError
 from segpipe.models import VIT_VARIANTS
 from segpipe.names import Tasks
 
-from .families import Checkpoint, Family
-from .rules import DialectRules
-from .vit import TIMM_RENAMINGS
+from .implementation import Checkpoint, Implementation, Recognizer, with_meta
+from .key_map import KeyMap, Pointwise, Rename
+from .mmseg import RESNET_BACKBONE
+from .timm import BACKBONE, VIT_WEIGHT
 
 # The published number; the tensors say only heads times points.
 HEADS = 8
 STRIDE = 8
+_PYRAMID, _QUERIES = "context_branch.encoder.layers.{layer}", "context_branch.decoder.layers.{layer}"
+_OUR_PYRAMID, _OUR_QUERIES = "context.pyramid_layers.{layer}", "context.query_layers.{layer}"
 
-RESNET_RENAMINGS = (
-    # Convolution, norm and ReLU count alike in the stem: 0 1 2, 3 4 5, 6 7 8.
-    (r"^encoder\.stem\.(0|3|6)\.", r"encoder.stem.\1.conv."),
-    (r"^encoder\.stem\.1\.", "encoder.stem.0.norm."),
-    (r"^encoder\.stem\.4\.", "encoder.stem.2.norm."),
-    (r"^encoder\.stem\.7\.", "encoder.stem.4.norm."),
-    (r"^encoder\.stem\.3\.conv\.", "encoder.stem.2.conv."),
-    (r"^encoder\.stem\.6\.conv\.", "encoder.stem.4.conv."),
-    (r"^encoder\.layer<stage>\.(\d+)\.", r"encoder.stages.<stage>.\1."),
-    (r"^(encoder\.stages\.\d\.\d+)\.conv(\d)\.", r"\1.conv\2.conv."),
-    (r"^(encoder\.stages\.\d\.\d+)\.bn(\d)\.", r"\1.conv\2.norm."),
-    (r"\.downsample\.0\.", ".shortcut.conv."),
-    (r"\.downsample\.1\.", ".shortcut.norm."),
+UNEPT = Implementation(
+    key_map=KeyMap(
+        signature=("context_branch.level_embed",),
+        needs="context.level_embeddings",
+        rules=(
+            Rename("layers.*", "pyramid.*"),
+            Rename("spatial_branch.convblock{layer+1}.conv1.*", "spatial.layers.{layer}.conv.*"),
+            Rename("spatial_branch.convblock{layer+1}.bn.*", "spatial.layers.{layer}.norm.*"),
+            Rename("query_embed.weight", "queries"),
+            Rename("cls.*", "classifier.*"),
+            *(
+                rule
+                for theirs, ours in (("mask_head", "mask_head"), ("dir_head", "direction_head"))
+                for rule in (
+                    Rename(f"{theirs}.0.*", f"{ours}.0.conv.*"),
+                    Rename(f"{theirs}.1.*", f"{ours}.0.norm.*"),
+                    Rename(f"{theirs}.3.*", f"{ours}.2.*"),
+                )
+            ),
+            Rename("context_branch.level_embed", "context.level_embeddings"),
+            Rename(f"{_PYRAMID}.norm{{n}}.*", f"{_OUR_PYRAMID}.norm{{n}}.*"),
+            Rename(f"{_PYRAMID}.linear{{n}}.*", f"{_OUR_PYRAMID}.mlp.fc{{n}}.*"),
+            Rename(f"{_PYRAMID}.self_attn.*", f"{_OUR_PYRAMID}.attention.*"),
+            # Their norms are numbered as they were written, ours in the order of computation.
+            Rename(f"{_QUERIES}.norm2.*", f"{_OUR_QUERIES}.norm1.*"),
+            Rename(f"{_QUERIES}.norm1.*", f"{_OUR_QUERIES}.norm2.*"),
+            Rename(f"{_QUERIES}.norm3.*", f"{_OUR_QUERIES}.norm3.*"),
+            Rename(f"{_QUERIES}.linear{{n}}.*", f"{_OUR_QUERIES}.mlp.fc{{n}}.*"),
+            Rename(f"{_QUERIES}.self_attn.in_proj_*", f"{_OUR_QUERIES}.self_attention.qkv.*"),
+            Rename(f"{_QUERIES}.self_attn.out_proj.*", f"{_OUR_QUERIES}.self_attention.proj.*"),
+            Rename(f"{_QUERIES}.cross_attn.*", f"{_OUR_QUERIES}.cross_attention.*"),
+            Rename("context.*.sampling_offsets.*", "context.*.offsets.*"),
+            Rename("context.*.attention_weights.*", "context.*.weights.*"),
+            Rename("context.*.value_proj.*", "context.*.value.*"),
+            Rename(f"{_OUR_PYRAMID}.attention.output_proj.*", f"{_OUR_PYRAMID}.attention.proj.*"),
+            Rename(f"{_OUR_QUERIES}.cross_attention.output_proj.*", f"{_OUR_QUERIES}.cross_attention.proj.*"),
+            Pointwise("pyramid.{level}.weight"),
+            Pointwise("classifier.weight"),
+            Rename("backbone.*", "encoder.*"),
+            *RESNET_BACKBONE,
+            *BACKBONE,
+        ),
+    ),
+    pickled=with_meta,
 )
-
-CONTEXT_RENAMINGS = (
-    (r"^layers\.(\d)\.", r"pyramid.\1."),
-    (r"^spatial_branch\.convblock<stage>\.conv1\.", r"spatial.layers.<stage>.conv."),
-    (r"^spatial_branch\.convblock<stage>\.bn\.", r"spatial.layers.<stage>.norm."),
-    (r"^query_embed\.weight$", "queries"),
-    (r"^cls\.", "classifier."),
-    (r"^(mask|dir)_head\.0\.", r"\1_head.0.conv."),
-    (r"^(mask|dir)_head\.1\.", r"\1_head.0.norm."),
-    (r"^(mask|dir)_head\.3\.", r"\1_head.2."),
-    (r"^dir_head\.", "direction_head."),
-    (r"^context_branch\.level_embed$", "context.level_embeddings"),
-    (r"^context_branch\.encoder\.layers\.(\d+)\.self_attn\.", r"context.pyramid_layers.\1.attention."),
-    (r"^context_branch\.encoder\.layers\.", "context.pyramid_layers."),
-    # Theirs are numbered as they were written, ours in the order of computation.
-    (r"^context_branch\.decoder\.layers\.(\d+)\.norm2\.", r"context.query_layers.\1.norm1."),
-    (r"^context_branch\.decoder\.layers\.(\d+)\.norm1\.", r"context.query_layers.\1.norm2."),
-    (r"^context_branch\.decoder\.layers\.(\d+)\.self_attn\.in_proj_", r"context.query_layers.\1.self_attention.qkv."),
-    (
-        r"^context_branch\.decoder\.layers\.(\d+)\.self_attn\.out_proj\.",
-        r"context.query_layers.\1.self_attention.proj.",
-    ),
-    (r"^context_branch\.decoder\.layers\.(\d+)\.cross_attn\.", r"context.query_layers.\1.cross_attention."),
-    (r"^context_branch\.decoder\.layers\.", "context.query_layers."),
-    (r"attention\.sampling_offsets\.", "attention.offsets."),
-    (r"attention\.attention_weights\.", "attention.weights."),
-    (r"attention\.value_proj\.", "attention.value."),
-    (r"attention\.output_proj\.", "attention.proj."),
-    (r"^(context\..*)\.linear(\d)\.", r"\1.mlp.fc\2."),
-)
-
-UNEPT_DIALECTS: dict[str, DialectRules] = {
-    "unept": DialectRules(
-        signature=r"^context_branch\.level_embed$",
-        renamings=(*CONTEXT_RENAMINGS, (r"^backbone\.", "encoder."), *RESNET_RENAMINGS, *TIMM_RENAMINGS),
-    ),
-    "resnet": DialectRules(
-        signature=r"^stem\.0\.weight$",
-        renamings=((r"^", "encoder."), *RESNET_RENAMINGS),
-        ignored=r"^fc\.",
-    ),
-}
 
 
 def describe_unept(checkpoint: Checkpoint) -> Configuration:
-    """The configuration of an UN-EPT checkpoint.
+    """Return the configuration of an UN-EPT checkpoint.
 
     The tensors say all but the number of heads, which is taken for 8, and a ResNet's strides and dilations. Windows
-    are as large as the pictures of training, a third of that apart, as the recipes have them.
+    are as large as the images of training, a third of that apart, as the recipes have them.
     """
     if not checkpoint.length("context.level_embeddings"):
         raise checkpoint.encoder_alone("context branch of UN-EPT")
@@ -134,12 +126,8 @@ def _describe_model(checkpoint: Checkpoint) -> UneptConfig:
 
 
 def _describe_encoder(checkpoint: Checkpoint) -> DeitConfig | ResNetConfig:
-    found = "deit" if "encoder.embed.weight" in checkpoint.tensors else "res50"
-    if checkpoint.architecture not in (None, f"unept-{found}"):
-        raise InputError(
-            f"{checkpoint.path} holds weights of unept-{found}, not of {checkpoint.architecture}. "
-            "Leave architecture out, or name another file."
-        )
+    found = "deit" if VIT_WEIGHT in checkpoint.tensors else "res50"
+    checkpoint.check_architecture(f"unept-{found}")
     return _describe_deit(checkpoint) if found == "deit" else _describe_resnet(checkpoint)
 
 
@@ -167,7 +155,7 @@ def _describe_resnet(checkpoint: Checkpoint) -> ResNetConfig:
 
 
 def _square(checkpoint: Checkpoint, name: str, cells: int) -> tuple[int, int]:
-    """The sides of a table, which must be square: its shape says no more."""
+    """Return the sides of a table, which must be square: its shape says no more."""
     side = math.isqrt(max(cells, 0))
     if side * side != cells or not side:
         raise InputError(
@@ -177,8 +165,8 @@ def _square(checkpoint: Checkpoint, name: str, cells: int) -> tuple[int, int]:
     return side, side
 
 
-UNEPT_FAMILY = Family(
+UNEPT_SHAPES = Recognizer(
     architectures=("unept-deit", "unept-res50"),
-    signature=r"^context\.level_embeddings$",
+    signature="context.level_embeddings",
     describe=describe_unept,
 )

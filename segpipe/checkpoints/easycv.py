@@ -1,4 +1,4 @@
-"""The `configuration.json` of a ModelScope folder that EasyCV wrote, in our words."""
+"""EasyCV, which ModelScope's SegFormers come from: their `configuration.json`. Its tensors have mmseg's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from segpipe.configuration import (
     HeadConfig,
     InferenceConfig,
     LabelSet,
-    NormEps,
     PipelineConfig,
     PreprocessorConfig,
     SegformerConfig,
@@ -20,45 +19,43 @@ from segpipe.configuration import (
 from segpipe.errors import ConfigurationError
 from segpipe.names import PIPELINE_ALIASES, Tasks
 
-from .settings_fields import (
-    HEADS,
-    MLP_RATIO,
-    REDUCTIONS,
-    EncoderShape,
-    ForeignDocument,
-    distinct_names,
-    ignore_index_for,
-    known_labels,
-    numbered_names,
-)
+from .document import ForeignDocument, described, distinct_names, ignore_index_for, known_labels, numbered_names
+from .mmseg import MMSEG, NORM_EPS
+from .segformer_shapes import HEADS, MLP_RATIO, REDUCTIONS, EncoderShape
 
-NORM_EPS = NormEps(patch=1e-6, reduction=1e-6, block=1e-6, stage=1e-6)
+EASYCV = MMSEG
+"""The same network in a second framework: the same names, eps and pickles, and a document of its own."""
 SHORT_SIDE, LONG_SIDE = 512, 2048
 Rgb = tuple[float, float, float]
 _NAME_PLACES = ("CLASSES", "dataset.train.data_source.classes", "dataset.val.data_source.classes")
 
 
+def is_easycv(document: Any) -> bool:
+    """Return whether a parsed `configuration.json` is one of EasyCV's."""
+    model = document.get("model") if isinstance(document, dict) else None
+    return isinstance(model, dict) and ("decode_head" in model or model.get("type") == "Segformer")
+
+
 def configuration_from_easycv(document: Any, *, origin: str) -> Configuration:
-    """The configuration that the document describes; what asks for plugins or remote code is ignored."""
+    """Return the configuration that the document describes; what asks for plugins or remote code is ignored."""
+    return described(lambda: _build_configuration(document, origin), origin=origin)
+
+
+def _build_configuration(document: Any, origin: str) -> Configuration:
     source = ForeignDocument(_decode_tuples(document, origin=origin), origin)
     _check_architecture(source)
     model = _build_model(source)
-    try:
-        return Configuration(
-            model=model,
-            labels=_build_labels(source, num_classes=model.num_classes),
-            preprocessor=PreprocessorConfig(resize=_build_resize(source)),
-            inference=_build_inference(source),
-            pipeline=PipelineConfig(type=_pipeline_type(source)),
-        )
-    except ConfigurationError:
-        raise
-    except ValueError as error:  # what our own document would not allow either
-        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from None
+    return Configuration(
+        model=model,
+        labels=_build_labels(source, num_classes=model.num_classes),
+        preprocessor=PreprocessorConfig(resize=_build_resize(source)),
+        inference=_build_inference(source),
+        pipeline=PipelineConfig(type=_pipeline_type(source)),
+    )
 
 
 def _pipeline_type(source: ForeignDocument) -> str:
-    """Our name for EasyCV's pipeline; one that it does not have itself keeps its name, for a plugin may have it."""
+    """Return our name for EasyCV's pipeline; one of another name keeps it, for a plugin may have it."""
     stated = source.get("pipeline.type")
     if not isinstance(stated, str) or not stated:
         return Tasks.image_segmentation
@@ -66,7 +63,7 @@ def _pipeline_type(source: ForeignDocument) -> str:
 
 
 def _decode_tuples(value: Any, *, origin: str) -> Any:
-    """Lists for jsonplus tuples, `{"__class__": "tuple", "__value__": […]}`; no other class is made."""
+    """Return lists for jsonplus tuples, `{"__class__": "tuple", "__value__": […]}`; no other class is made."""
     if isinstance(value, list):
         return [_decode_tuples(item, origin=origin) for item in value]
     if not isinstance(value, dict):
@@ -140,7 +137,7 @@ def _build_labels(source: ForeignDocument, *, num_classes: int) -> LabelSet:
 
 
 def _class_names(source: ForeignDocument, *, num_classes: int) -> tuple[str, ...]:
-    """The names, which may be fewer than the outputs: trailing outputs are void."""
+    """Return the names, which may be fewer than the outputs: trailing outputs are void."""
     for path in _NAME_PLACES:
         names = source.get(path)
         if names is None:
@@ -177,7 +174,7 @@ def _build_resize(source: ForeignDocument) -> ShortSideResize:
 
 
 def _size_divisor(source: ForeignDocument) -> int:
-    """What a step of the validation pipeline pads to; 1 without one, since neither network nor head pads."""
+    """Return what a step of the validation pipeline pads to; 1 without one, since neither network nor head pads."""
     step = next((step for step in _test_steps(source) if step.get("size_divisor")), {})
     return ForeignDocument(step, f"{source.origin}: dataset.val.pipeline").integer("size_divisor", 1)
 
@@ -193,7 +190,7 @@ def _pixel_statistics(source: ForeignDocument) -> tuple[Rgb, Rgb]:
 
 
 def _test_steps(source: ForeignDocument) -> list[dict[str, Any]]:
-    """The steps of the validation pipeline, those inside MMMultiScaleFlipAug after it."""
+    """Return the steps of the validation pipeline, those inside MMMultiScaleFlipAug after it."""
     steps = source.get("dataset.val.pipeline", [])
     flat: list[dict[str, Any]] = []
     for step in steps if isinstance(steps, list) else []:

@@ -1,11 +1,10 @@
-"""The `config.yaml` that LiBai leaves beside a SegFormer's checkpoint, in our words."""
+"""LiBai's SegFormer in OneFlow: its tensor names, and the `config.yaml` that training leaves beside a checkpoint."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from segpipe.configuration import (
     Configuration,
@@ -18,15 +17,17 @@ from segpipe.configuration import (
     PipelineConfig,
     PreprocessorConfig,
     SegformerConfig,
-    build_configuration,
     parse_yaml,
     read_text,
-    to_document,
 )
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 
-from .settings_fields import HEADS, MLP_RATIO, REDUCTIONS, EncoderShape, ForeignDocument, check_heads
+from .document import ForeignDocument, described
+from .implementation import Document, Implementation, Procedure
+from .key_map import Absent, KeyMap, Prefix, Rename
+from .nvlabs import BLOCK
+from .segformer_shapes import HEADS, MIT_WEIGHT, OTHER_HEAD, REDUCTIONS, EncoderShape, equal_mlp_ratio
 
 LIBAI_FILE = "config.yaml"
 NORM_EPS = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)
@@ -35,7 +36,7 @@ _SEGMENTATION = ("SegformerForSemanticSegmentation", "SegformerSegmentationLoadI
 
 
 def is_libai_file(path: Path) -> bool:
-    """Whether a file is a configuration of LiBai whose model is a SegFormer."""
+    """Return whether a file is a configuration of LiBai whose model is a SegFormer."""
     if not os.path.isfile(path) or path.stat().st_size > limit("yaml_bytes"):
         return False
     section = _model_section(read_text(path))
@@ -43,7 +44,10 @@ def is_libai_file(path: Path) -> bool:
 
 
 def read_libai_configuration(path: Path) -> Configuration:
-    """The configuration that a LiBai run had; of the document only the section `model` is read.
+    """Return the configuration that a LiBai run had; of the document only the section `model` is read.
+
+    Images are normalised with ImageNet's numbers. Those to be segmented are not resized, and logits go straight to the
+    image's size; those to be classified are resized to 256 and cropped to 224, as its recipe does.
 
     `depths` says how many blocks there are. Files of B1 to B5 may also have `deptps`, a misspelling that LiBai never
     looked at: those networks were trained with the blocks of B0, and are built like that here.
@@ -52,39 +56,27 @@ def read_libai_configuration(path: Path) -> Configuration:
         ConfigurationError: names the key that asks for something that segpipe does not have.
     """
     section = parse_yaml(_model_section(read_text(path)), origin=str(path))
-    found = str(ForeignDocument(section, str(path)).get("model._target_")).rpartition(".")[2]
+    fields = ForeignDocument(section, str(path))
+    found = str(fields.get("model._target_")).rpartition(".")[2]
     if found not in (_CLASSIFICATION, *_SEGMENTATION):
         raise ConfigurationError(
             f"{path}: model._target_ is none of LiBai's classes of SegFormer. Name the configuration of one."
         )
-    configuration = configuration_from_libai(section, class_name=found, origin=str(path))
-    return build_configuration(to_document(configuration), origin=f"{path} in segpipe's words")
+    return described(lambda: _build_configuration(fields, is_classification=found == _CLASSIFICATION), origin=str(path))
 
 
-def configuration_from_libai(document: Any, *, class_name: str, origin: str) -> Configuration:
-    """The configuration of a parsed {"model": {"cfg": …}}.
-
-    Pictures are normalised with ImageNet's numbers. Those to be segmented are not resized, and logits go straight to
-    the picture's size; those to be classified are resized to 256 and cropped to 224, as its recipe does.
-    """
-    fields = ForeignDocument(document, origin)
-    is_classification = class_name == _CLASSIFICATION
-    try:
-        return Configuration(
-            task="image-classification" if is_classification else "image-segmentation",
-            model=_build_model(fields, is_classification=is_classification),
-            preprocessor=PreprocessorConfig(resize=CropResize() if is_classification else None),
-            inference=InferenceConfig(upsampling="one-step"),
-            pipeline=PipelineConfig(type="image-classification" if is_classification else "image-segmentation"),
-        )
-    except ConfigurationError:
-        raise
-    except ValueError as error:  # what our own document would not allow either
-        raise ConfigurationError(f"{origin}: {error}. Correct one of the two.") from None
+def _build_configuration(fields: ForeignDocument, *, is_classification: bool) -> Configuration:
+    return Configuration(
+        task="image-classification" if is_classification else "image-segmentation",
+        model=_build_model(fields, is_classification=is_classification),
+        preprocessor=PreprocessorConfig(resize=CropResize() if is_classification else None),
+        inference=InferenceConfig(upsampling="one-step"),
+        pipeline=PipelineConfig(type="image-classification" if is_classification else "image-segmentation"),
+    )
 
 
 def _model_section(text: str) -> str:
-    """The lines of `model`. The rest names Python objects, which are nobody's to make."""
+    """Return the lines of `model`. The rest names Python objects, which are never made."""
     lines = text.splitlines()
     start = next((index for index, line in enumerate(lines) if re.match(r"model:(\s|$)", line)), len(lines))
     following = (index for index in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[index]))
@@ -120,17 +112,41 @@ def _check_fixed_fields(fields: ForeignDocument) -> None:
 
 
 def _encoder_shape(fields: ForeignDocument) -> EncoderShape:
-    ratios = fields.four("model.cfg.mlp_ratios", (MLP_RATIO,) * 4)
-    if len(set(ratios)) > 1:
-        raise fields.error(
-            "model.cfg.mlp_ratios", f"{list(ratios)} differ; one ratio for all stages is supported", "Use another model"
-        )
     shape = EncoderShape(
         dims=fields.four("model.cfg.embed_dims"),
         depths=fields.four("model.cfg.depths", (2, 2, 2, 2)),
         heads=fields.four("model.cfg.num_heads", HEADS),
         reductions=fields.four("model.cfg.sr_ratios", REDUCTIONS),
-        mlp_ratio=ratios[0],
+        mlp_ratio=equal_mlp_ratio(fields, "model.cfg.mlp_ratios"),
     )
-    check_heads(shape, fields, "model.cfg.num_heads")
+    shape.check_heads(fields, "model.cfg.num_heads")
     return shape
+
+
+LIBAI = Implementation(
+    key_map=KeyMap(
+        signature=("segformer.patch_embeds.0.proj.weight", "patch_embeds.0.proj.weight"),
+        needs=MIT_WEIGHT,
+        excluded=OTHER_HEAD,
+        rules=(
+            Prefix("segformer.", ("patch_embeds.", "blocks.", "layer_norms.")),
+            Rename("patch_embeds.{stage}.*", "encoder.stages.{stage}.embed.*"),
+            Rename("blocks.{stage}.{block}.*", "encoder.stages.{stage}.blocks.{block}.*"),
+            Rename("layer_norms.{stage}.*", "encoder.stages.{stage}.norm.*"),
+            *BLOCK,
+            Rename("*.mlp.dense_h_to_4h.*", "*.mlp.fc1.*"),
+            Rename("*.mlp.dense_4h_to_h.*", "*.mlp.fc2.*"),
+            Rename("head.weight", "classifier.weight"),
+            Rename("head.bias", "classifier.bias"),
+            Rename("head.linear_c.{level}.proj.*", "head.levels.{level}.*"),
+            Rename("head.linear_fuse.*", "head.fuse.*"),
+            Rename("head.batch_norm.*", "head.norm.*"),
+            Rename("head.linear_pred.*", "head.classifier.*"),
+            # OneFlow's BatchNorm does not count its batches.
+            Absent("*.num_batches_tracked"),
+        ),
+    ),
+    document=Document(LIBAI_FILE, read_libai_configuration, is_libai_file),
+    procedure=Procedure(InferenceConfig(upsampling="one-step")),
+    norm_eps=NORM_EPS,
+)

@@ -1,0 +1,377 @@
+"""Hugging Face's SegFormer: its tensor names, its `config.json` and its `preprocessor_config.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segpipe.configuration import (
+    MAX_CLASSES,
+    Configuration,
+    CropResize,
+    EncoderConfig,
+    ExactResize,
+    HeadConfig,
+    InferenceConfig,
+    LabelSet,
+    MitConfig,
+    ModelConfig,
+    NormEps,
+    PipelineConfig,
+    PreprocessorConfig,
+    SegformerConfig,
+    ShortSideResize,
+)
+from segpipe.errors import InputError
+from segpipe.models import VARIANTS
+
+from .document import (
+    ForeignDocument,
+    described,
+    distinct_names,
+    ignore_index_for,
+    known_labels,
+    numbered_names,
+    with_nothing,
+)
+from .implementation import Implementation, Procedure
+from .key_map import KeyMap, OneOutput, Pack, Prefix, Rename, Spelling
+from .segformer_shapes import HEADS, MIT_WEIGHT, OTHER_HEAD, REDUCTIONS, EncoderShape, equal_mlp_ratio
+
+CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
+# Every LayerNorm of that implementation has PyTorch's own eps; its `layer_norm_eps` is written but not used.
+NORM_EPS = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)
+
+HUGGINGFACE = Implementation(
+    key_map=KeyMap(
+        signature=(
+            "segformer.encoder.patch_embeddings.0.proj.weight",
+            "segformer.patch_embeddings.0.proj.weight",
+            "encoder.patch_embeddings.0.proj.weight",
+            "patch_embeddings.0.proj.weight",
+            "segformer.stages.0.patch_embeddings.proj.weight",
+            "stages.0.patch_embeddings.proj.weight",
+        ),
+        needs=MIT_WEIGHT,
+        excluded=OTHER_HEAD,
+        rules=(
+            Prefix("segformer.encoder.", ("patch_embeddings.", "block.", "layer_norm.")),
+            Spelling("segformer.*", "*"),
+            Spelling("encoder.patch_embeddings.*", "patch_embeddings.*"),
+            Spelling("encoder.block.*", "block.*"),
+            Spelling("encoder.layer_norm.*", "layer_norm.*"),
+            # transformers 5 keeps these names in memory.
+            Spelling("stages.{stage}.patch_embeddings.*", "patch_embeddings.{stage}.*"),
+            Spelling("stages.{stage}.blocks.*", "block.{stage}.*"),
+            Spelling("stages.{stage}.layer_norm.*", "layer_norm.{stage}.*"),
+            Spelling("*.layernorm_before.*", "*.layer_norm_1.*"),
+            Spelling("*.layernorm_after.*", "*.layer_norm_2.*"),
+            Spelling("*.attention.q_proj.*", "*.attention.self.query.*"),
+            Spelling("*.attention.k_proj.*", "*.attention.self.key.*"),
+            Spelling("*.attention.v_proj.*", "*.attention.self.value.*"),
+            Spelling("*.attention.o_proj.*", "*.attention.output.dense.*"),
+            Spelling("*.attention.sequence_reduction.sequence_reduction.*", "*.attention.self.sr.*"),
+            Spelling("*.attention.sequence_reduction.layer_norm.*", "*.attention.self.layer_norm.*"),
+            Spelling("decode_head.linear_projections.*", "decode_head.linear_c.*"),
+            Rename("patch_embeddings.{stage}.proj.*", "encoder.stages.{stage}.embed.proj.*"),
+            Rename("patch_embeddings.{stage}.layer_norm.*", "encoder.stages.{stage}.embed.norm.*"),
+            Rename("block.{stage}.{block}.*", "encoder.stages.{stage}.blocks.{block}.*"),
+            Rename("layer_norm.{stage}.*", "encoder.stages.{stage}.norm.*"),
+            Rename("*.layer_norm_{n}.*", "*.norm{n}.*"),
+            Rename("*.attention.self.query.*", "*.attention.q.*"),
+            Rename("*.attention.self.key.*", "*.attention.k.*"),
+            Rename("*.attention.self.value.*", "*.attention.v.*"),
+            Pack(("*.attention.k.*", "*.attention.v.*"), "*.attention.kv.*"),
+            Rename("*.attention.output.dense.*", "*.attention.proj.*"),
+            Rename("*.attention.self.sr.*", "*.attention.reduction.proj.*"),
+            Rename("*.attention.self.layer_norm.*", "*.attention.reduction.norm.*"),
+            Rename("*.mlp.dense{n}.*", "*.mlp.fc{n}.*"),
+            Rename("*.mlp.dwconv.dwconv.*", "*.mlp.depthwise.*"),
+            Rename("decode_head.linear_c.{level}.proj.*", "head.levels.{level}.*"),
+            Rename("decode_head.linear_fuse.*", "head.fuse.*"),
+            Rename("decode_head.batch_norm.*", "head.norm.*"),
+            Rename("decode_head.classifier.*", "head.classifier.*"),
+            # Its loss for one label is a binary cross-entropy.
+            OneOutput(0.5),
+        ),
+    ),
+    procedure=Procedure(InferenceConfig(upsampling="one-step")),
+    norm_eps=NORM_EPS,
+)
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+DEFAULT_SIZE = (512, 512)
+BILINEAR = 2
+Rgb = tuple[float, float, float]
+_CLASSIFICATION = "SegformerForImageClassification"
+_SEGMENTATION = "SegformerForSemanticSegmentation"
+
+
+def configuration_from_huggingface(
+    config: Any, preprocessor: Any, *, origin: str, preprocessor_origin: str
+) -> Configuration:
+    """Return the configuration that the two documents describe.
+
+    An empty preprocessor document means that library's defaults. Logits go straight to the image's size (one-step), as
+    `post_process_semantic_segmentation` does. With one label, that library trains a sigmoid: here it becomes the
+    second of two classes, see `key_map.OneOutput`.
+    """
+    model, images = ForeignDocument(config, origin), ForeignDocument(preprocessor, preprocessor_origin)
+    return described(lambda: _build_configuration(model, images), origin=origin)
+
+
+def huggingface_config(configuration: Configuration) -> dict[str, Any]:
+    """Return the content of `config.json`.
+
+    Outputs beyond the labels are named by their number. LayerNorm's eps is no part of it: that implementation always
+    computes with 1e-5.
+
+    Raises:
+        InputError: another network than SegFormer with the all-MLP head, or MiT with its classifier.
+    """
+    model = configuration.model
+    if not isinstance(model, SegformerConfig | MitConfig) or (
+        isinstance(model, SegformerConfig) and model.head.type != "mlp"
+    ):
+        raise InputError(
+            "Hugging Face's SegFormer has the all-MLP head or a classifier, and this network neither. "
+            "Choose the dialect of an implementation that has the same network."
+        )
+    task: dict[str, Any] = {"architectures": [_CLASSIFICATION]}
+    if isinstance(model, SegformerConfig):
+        task = {
+            "architectures": [_SEGMENTATION],
+            "classifier_dropout_prob": model.head.dropout,
+            "decoder_hidden_size": model.head.channels or (256 if model.variant in ("b0", "b1") else 768),
+        }
+    names = _written_names(configuration.labels, model.num_classes)
+    return {
+        **task,
+        "model_type": "segformer",
+        **_encoder_fields(model.variant, model.encoder),
+        "semantic_loss_ignore_index": configuration.labels.ignore_index if configuration.labels else 255,
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+
+
+def huggingface_preprocessor(configuration: Configuration) -> dict[str, Any]:
+    """Return the content of `preprocessor_config.json`, values of pixels in units of 1.
+
+    A resize by the short side is written as well, and read again by segpipe; `SegformerImageProcessor` itself takes
+    heights and widths alone. A crop, which it does not have, becomes a resize to the crop's size.
+    """
+    model, labels = configuration.model, configuration.labels
+    resize = configuration.preprocessor.resize
+    return {
+        "image_processor_type": "SegformerImageProcessor",
+        "do_resize": resize is not None,
+        **_size_fields(resize),
+        "resample": BILINEAR,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [float(f"{value / 255:.9g}") for value in model.pixel_mean],
+        "image_std": [float(f"{value / 255:.9g}") for value in model.pixel_std],
+        "do_reduce_labels": labels is not None and labels.raw_ids == tuple(range(1, len(labels.names) + 1)),
+    }
+
+
+def _build_configuration(model: ForeignDocument, images: ForeignDocument) -> Configuration:
+    model.require("model_type", ("segformer",), default=None)
+    _check_architecture(model)
+    names, is_classification = _class_names(model), _architecture(model) == _CLASSIFICATION
+    if len(names) == 1 and is_classification:
+        raise model.error("id2label", "one label makes the classifier a regression of one number", "Use another model")
+    if len(names) == 1:
+        names = with_nothing(names[0])
+    return Configuration(
+        task="image-classification" if is_classification else "image-segmentation",
+        model=_build_model(model, images, num_classes=len(names)),
+        labels=_build_labels(model, images, names),
+        preprocessor=PreprocessorConfig(resize=_build_resize(images)),
+        inference=InferenceConfig(upsampling="one-step"),
+        pipeline=PipelineConfig(type="image-classification" if is_classification else "image-segmentation"),
+    )
+
+
+def _architecture(model: ForeignDocument) -> str:
+    architectures = model.get("architectures", [_SEGMENTATION])
+    name = architectures[0] if isinstance(architectures, list) and architectures else None
+    if name not in (_SEGMENTATION, _CLASSIFICATION):
+        raise model.error(
+            "architectures",
+            f"{name!r} is not supported; supported is {_SEGMENTATION} or {_CLASSIFICATION}",
+            "Use another model",
+        )
+    return name
+
+
+def _check_architecture(model: ForeignDocument) -> None:
+    model.require("num_channels", (3,), default=3)
+    model.require("num_encoder_blocks", (4,), default=4)
+    model.require("patch_sizes", ((7, 3, 3, 3),), default=(7, 3, 3, 3))
+    model.require("strides", ((4, 2, 2, 2),), default=(4, 2, 2, 2))
+    model.require("hidden_act", ("gelu",), default="gelu")
+
+
+def _build_model(model: ForeignDocument, images: ForeignDocument, *, num_classes: int) -> ModelConfig:
+    shape = _encoder_shape(model)
+    mean, std = _pixel_statistics(images)
+    encoder = shape.encoder(drop_path_rate=model.share("drop_path_rate", 0.1), norm_eps=NORM_EPS)
+    if _architecture(model) == _CLASSIFICATION:
+        return MitConfig(
+            variant=shape.variant, num_classes=num_classes, encoder=encoder, pixel_mean=mean, pixel_std=std
+        )
+    head = HeadConfig(
+        type="mlp",
+        channels=model.integer("decoder_hidden_size", 256),
+        dropout=model.share("classifier_dropout_prob", 0.1),
+    )
+    return SegformerConfig(
+        variant=shape.variant, num_classes=num_classes, head=head, encoder=encoder, pixel_mean=mean, pixel_std=std
+    )
+
+
+def _encoder_shape(model: ForeignDocument) -> EncoderShape:
+    shape = EncoderShape(
+        dims=model.four("hidden_sizes", (32, 64, 160, 256)),
+        depths=model.four("depths", (2, 2, 2, 2)),
+        heads=model.four("num_attention_heads", HEADS),
+        reductions=model.four("sr_ratios", REDUCTIONS),
+        mlp_ratio=equal_mlp_ratio(model, "mlp_ratios"),
+    )
+    shape.check_heads(model, "num_attention_heads")
+    return shape
+
+
+def _class_names(model: ForeignDocument) -> tuple[str, ...]:
+    table = model.get("id2label")
+    if table is None:
+        count = _num_labels(model, default=2)
+        return numbered_names(count)
+    if not isinstance(table, dict) or not table:
+        raise model.error("id2label", "an object of class index → name is needed", "Correct it, or remove it")
+    count = _num_labels(model, default=len(table))
+    if count != len(table):
+        raise model.error(
+            "id2label", f"{len(table)} names, and num_labels is {count}; they must agree", "Correct one of the two"
+        )
+    for index in range(count):
+        if str(index) not in table:
+            raise model.error("id2label", _gap(table, index), f"Number the classes from 0 to {count - 1}")
+    names = [table[str(index)] for index in range(count)]
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise model.error(f"id2label.{index}", f"{name!r} is not a text", "Give the class's name")
+    return distinct_names(names)
+
+
+def _num_labels(model: ForeignDocument, *, default: int) -> int:
+    count = model.integer("num_labels", default)
+    if count > MAX_CLASSES:
+        raise model.error("num_labels", f"{count} classes; at most {MAX_CLASSES} are supported", "Check the file")
+    return count
+
+
+def _gap(table: dict[str, Any], index: int) -> str:
+    odd = next((key for key in table if not (key.isascii() and key.isdecimal() and str(int(key)) == key)), None)
+    found = f"{odd!r} is no class index" if odd is not None else f"the largest index is {max(map(int, table))}"
+    return f"class {index} of {len(table)} has no name: {found}"
+
+
+def _build_labels(model: ForeignDocument, images: ForeignDocument, names: tuple[str, ...]) -> LabelSet:
+    reduces = images.switch("do_reduce_labels", False) or images.switch("reduce_labels", False)
+    known = known_labels(names)
+    raw_ids = known.raw_ids if known else None
+    ignore_index = model.get("semantic_loss_ignore_index", 255)
+    if not isinstance(ignore_index, int) or not 0 <= ignore_index <= 65535:
+        ignore_index = 255  # -100 and the like: no value that a label file could hold
+    return LabelSet(
+        names=names,
+        palette=known.palette if known else None,
+        ignore_index=ignore_index_for(len(names), ignore_index),
+        # Reduced labels: 0 is unlabelled, the files hold class + 1.
+        raw_ids=tuple(range(1, len(names) + 1)) if reduces else raw_ids,
+    )
+
+
+def _build_resize(images: ForeignDocument) -> ShortSideResize | ExactResize | None:
+    images.require("do_center_crop", (False,), default=False)
+    images.require("do_pad", (False,), default=False)
+    if not images.switch("do_resize", True):
+        return None
+    images.require("resample", (BILINEAR,), default=BILINEAR)
+    size = images.get("size")
+    if size is None:
+        return ExactResize(size=DEFAULT_SIZE, library="pillow")
+    if isinstance(size, int):
+        side = _side(images, "size")
+        return ExactResize(size=(side, side), library="pillow")
+    if isinstance(size, dict) and {"height", "width"} <= size.keys():
+        return ExactResize(size=(_side(images, "size.height"), _side(images, "size.width")), library="pillow")
+    if isinstance(size, dict) and "shortest_edge" in size:
+        longest = _side(images, "size.longest_edge") if size.get("longest_edge") is not None else None
+        shortest = _side(images, "size.shortest_edge")
+        return ShortSideResize(size=shortest, max_long_side=longest, rounding="down", library="pillow")
+    raise images.error(
+        "size", f"{size!r} is not supported; an integer, height and width, or shortest_edge is", "Correct it"
+    )
+
+
+def _side(images: ForeignDocument, path: str) -> int:
+    side = images.integer(path)
+    if side > 65536:
+        raise images.error(path, f"{side} pixels; at most 65536 are supported", "Correct it")
+    return side
+
+
+def _pixel_statistics(images: ForeignDocument) -> tuple[Rgb, Rgb]:
+    """Return mean and standard deviation in units of 0–255, whatever the rescale factor."""
+    normalizes = images.switch("do_normalize", True)
+    mean = images.three("image_mean", MEAN) if normalizes else (0.0, 0.0, 0.0)
+    std = images.three("image_std", STD) if normalizes else (1.0, 1.0, 1.0)
+    factor = images.number("rescale_factor", 1 / 255) if images.switch("do_rescale", True) else 1.0
+    if factor <= 0 or min(std) <= 0:
+        path = "rescale_factor" if factor <= 0 else "image_std"
+        raise images.error(path, "a value above 0 is needed", "Correct it")
+    # (x · factor - mean) / std = (x - mean / factor) / (std / factor); nine digits are more than float32 holds.
+    return _divide(mean, factor), _divide(std, factor)
+
+
+def _divide(color: Rgb, factor: float) -> Rgb:
+    red, green, blue = (float(f"{value / factor:.9g}") for value in color)
+    return red, green, blue
+
+
+def _encoder_fields(variant: str, encoder: EncoderConfig) -> dict[str, Any]:
+    shape = VARIANTS[variant]
+    return {
+        "num_channels": 3,
+        "num_encoder_blocks": 4,
+        "patch_sizes": [7, 3, 3, 3],
+        "strides": [4, 2, 2, 2],
+        "hidden_act": "gelu",
+        "hidden_sizes": list(encoder.dims or shape.dims),
+        "depths": list(encoder.depths or shape.depths),
+        "num_attention_heads": list(encoder.heads or HEADS),
+        "sr_ratios": list(encoder.reductions or REDUCTIONS),
+        "mlp_ratios": [encoder.mlp_ratio] * 4,
+        "drop_path_rate": encoder.drop_path_rate,
+    }
+
+
+def _written_names(labels: LabelSet | None, num_classes: int) -> list[str]:
+    known = list(labels.names) if labels is not None else []
+    return known + [f"class {index}" for index in range(len(known), num_classes)]
+
+
+def _size_fields(resize: object) -> dict[str, Any]:
+    if isinstance(resize, ExactResize):
+        return {"size": {"height": resize.size[0], "width": resize.size[1]}}
+    if isinstance(resize, CropResize):
+        return {"size": {"height": resize.crop[0], "width": resize.crop[1]}}
+    if isinstance(resize, ShortSideResize):
+        longest = {"longest_edge": resize.max_long_side} if resize.max_long_side is not None else {}
+        return {"size": {"shortest_edge": resize.size, **longest}}
+    return {}

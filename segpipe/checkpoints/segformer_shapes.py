@@ -1,0 +1,176 @@
+"""SegFormer's checkpoints by their shapes: which variant, which head, and whose way of bringing images to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import cast
+
+from msgspec.structs import replace
+
+from segpipe.configuration import (
+    LEVEL_STRIDE,
+    Configuration,
+    CropResize,
+    EncoderConfig,
+    HeadConfig,
+    InferenceConfig,
+    MitConfig,
+    NormEps,
+    PipelineConfig,
+    PreprocessorConfig,
+    SegformerConfig,
+    Variant,
+)
+from segpipe.errors import InputError
+from segpipe.models import VARIANTS
+from segpipe.names import Tasks
+
+from .document import ForeignDocument, shown
+from .implementation import Checkpoint, Procedure, Recognizer
+
+HEADS = (1, 2, 5, 8)
+REDUCTIONS = (8, 4, 2, 1)
+MLP_RATIO = 4
+MIT_WEIGHT = "encoder.stages.0.embed.proj.weight"
+"""A tensor that every Mix Transformer of ours has."""
+OTHER_HEAD = ("head.level_norms.*",)
+"""What the convolutional head has and the all-MLP head does not."""
+OWN_PROCEDURE = Procedure(InferenceConfig(upsampling="one-step"), size_multiple=LEVEL_STRIDE)
+"""For weights in our own names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderShape:
+    """The numbers that tell one Mix Transformer from another."""
+
+    dims: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    heads: tuple[int, int, int, int]
+    reductions: tuple[int, int, int, int]
+    mlp_ratio: int
+
+    @property
+    def variant(self) -> Variant:
+        """The variant with these channels and blocks; b0 where there is none (every number is then written out)."""
+        return find_variant(self.dims, self.depths) or "b0"
+
+    def encoder(self, *, drop_path_rate: float, norm_eps: NormEps) -> EncoderConfig:
+        """Return the encoder section; what follows from the variant stays null."""
+        known = find_variant(self.dims, self.depths) is not None
+        return EncoderConfig(
+            drop_path_rate=drop_path_rate,
+            norm_eps=norm_eps,
+            dims=None if known else self.dims,
+            depths=None if known else self.depths,
+            heads=None if self.heads == HEADS else self.heads,
+            reductions=None if self.reductions == REDUCTIONS else self.reductions,
+            mlp_ratio=self.mlp_ratio,
+        )
+
+    def check_heads(self, document: ForeignDocument, path: str) -> None:
+        """Refuse channels that the attention heads cannot share evenly."""
+        if any(dim % heads for dim, heads in zip(self.dims, self.heads, strict=True)):
+            raise document.error(
+                path,
+                f"{shown(self.heads)} heads cannot share {shown(self.dims)} channels evenly",
+                "Correct one of the two",
+            )
+
+
+def find_variant(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant | None:
+    """Return the variant with these channels and blocks, if there is one (Xie et al. 2021, table 6)."""
+    found = (name for name, shape in VARIANTS.items() if (shape.dims, shape.depths) == (dims, depths))
+    return cast("Variant | None", next(found, None))
+
+
+def equal_mlp_ratio(document: ForeignDocument, path: str) -> int:
+    """Return the MLP ratio of a document that says one for each stage."""
+    ratios = document.four(path, (MLP_RATIO,) * 4)
+    if len(set(ratios)) > 1:
+        raise document.error(path, f"{list(ratios)} differ; one ratio for all stages is supported", "Use another model")
+    return ratios[0]
+
+
+def describe_segformer(checkpoint: Checkpoint) -> Configuration:
+    """Return the configuration of a SegFormer, or of a MiT with its classifier, by its document, else by its shapes."""
+    document = checkpoint.implementation.document
+    path = document.find(checkpoint.path.parent) if document else None
+    if document and path:
+        return _described_beside(checkpoint, document.read(path), path)
+    if checkpoint.architecture:
+        family, variant = checkpoint.architecture.split("-")
+    else:
+        family, variant = _recognize(checkpoint)
+    encoder = EncoderConfig(norm_eps=checkpoint.implementation.norm_eps or NormEps())
+    describe = _describe_classifier if family == "mit" else _describe_dense
+    return describe(checkpoint, cast(Variant, variant), encoder)
+
+
+def _described_beside(checkpoint: Checkpoint, configuration: Configuration, path: Path) -> Configuration:
+    """Return what the implementation's own document beside the file says."""
+    model = configuration.model
+    found = f"{model.__struct_config__.tag}-{model.variant}"
+    if checkpoint.architecture not in (None, found):
+        raise InputError(
+            f"{path} says that {checkpoint.path.name} is a {found}, not a {checkpoint.architecture}. "
+            "Leave architecture out, or move one of the two files."
+        )
+    return replace(configuration, labels=checkpoint.labels(model.num_classes))
+
+
+def _describe_classifier(checkpoint: Checkpoint, variant: Variant, encoder: EncoderConfig) -> Configuration:
+    num_classes = checkpoint.length("classifier.bias")
+    if not num_classes:
+        raise checkpoint.encoder_alone(f"classifier of mit-{variant}")
+    return Configuration(
+        task="image-classification",
+        model=MitConfig(variant=variant, num_classes=num_classes, encoder=encoder),
+        labels=checkpoint.labels(num_classes),
+        preprocessor=PreprocessorConfig(resize=CropResize()),
+        pipeline=PipelineConfig(type=Tasks.image_classification),
+    )
+
+
+def _describe_dense(checkpoint: Checkpoint, variant: Variant, encoder: EncoderConfig) -> Configuration:
+    num_classes = checkpoint.length("head.classifier.bias")
+    if not num_classes:
+        raise checkpoint.encoder_alone(f"decode head of segformer-{variant}")
+    procedure = checkpoint.implementation.procedure or OWN_PROCEDURE
+    return Configuration(
+        model=SegformerConfig(
+            variant=variant,
+            num_classes=num_classes,
+            head=HeadConfig(
+                type="conv" if "head.level_norms.0.weight" in checkpoint.tensors else "mlp",
+                channels=checkpoint.length("head.fuse.weight") or None,
+            ),
+            encoder=encoder,
+            size_multiple=procedure.size_multiple,
+        ),
+        labels=checkpoint.labels(num_classes),
+        preprocessor=PreprocessorConfig(resize=procedure.resize),
+        inference=procedure.inference,
+        pipeline=PipelineConfig(type=Tasks.image_segmentation),
+    )
+
+
+def _recognize(checkpoint: Checkpoint) -> tuple[str, str]:
+    """Return family and variant by the channels and depths that the tensors have."""
+    family = "segformer" if "head.classifier.bias" in checkpoint.tensors else "mit"
+    dims = tuple(checkpoint.length(f"encoder.stages.{stage}.norm.weight") for stage in range(4))
+    depths = tuple(checkpoint.count(rf"encoder\.stages\.{stage}\.blocks\.(\d+)\.") for stage in range(4))
+    variant = find_variant(dims, depths)
+    if variant is None:
+        raise InputError(
+            f"The tensors have the channels {dims} and depths {depths}, which is none of b0 to b5. "
+            "Convert a folder whose configuration.json says what it is."
+        )
+    return family, variant
+
+
+SEGFORMER_SHAPES = Recognizer(
+    architectures=tuple(f"{family}-{variant}" for family in ("segformer", "mit") for variant in VARIANTS),
+    signature=MIT_WEIGHT,
+    describe=describe_segformer,
+)
