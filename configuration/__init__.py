@@ -73,7 +73,15 @@ if TYPE_CHECKING:
         WeightsConfig as WeightsConfig,
     )
     from .schema_document import json_schema as json_schema
-    from .strict_json import parse_json as parse_json, read_json as read_json
+    from .strict_json import (
+        Count as Count,
+        Document as Document,
+        Sha256 as Sha256,
+        Text as Text,
+        decode_document as decode_document,
+        parse_json as parse_json,
+        read_json as read_json,
+    )
     from .strict_yaml import parse_yaml as parse_yaml, read_text as read_text, read_yaml as read_yaml
     from .training import (
         AdamW as AdamW,
@@ -165,7 +173,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "PreprocessorConfig PublishedScores Rounding ShortSideResize WeightsConfig"
         ),
         "schema_document": "json_schema",
-        "strict_json": "parse_json read_json",
+        "strict_json": "Count Document Sha256 Text decode_document parse_json read_json",
         "strict_yaml": "parse_yaml read_text read_yaml",
         "training": (
             "AdamW BoundaryLoss BoundaryMapSource CheckpointConfig ConstantSchedule CosineSchedule CrossEntropyLoss "

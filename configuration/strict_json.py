@@ -1,4 +1,8 @@
-"""JSON that cannot surprise: one value per key, finite numbers, bounded size and depth."""
+"""JSON: ours without surprises (one value per key, finite numbers, bounded size and depth), others' by what is needed.
+
+`read_json` and `parse_json` are for configurations and what people write; `decode_document` is for the answers of
+servers, annotations and records, of which other keys are passed over.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,37 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from segpipe.errors import ConfigurationError
 from segpipe.files import read_file, utf8_of
 from segpipe.limits import limit
+
+Document = TypeVar("Document")
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Text = Annotated[str, Meta(max_length=4096)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+def decode_document(data: bytes, kind: type[Document], *, strict: bool = True) -> Document:
+    """Decode JSON into a type. Keys that `kind` does not name are passed over.
+
+    Args:
+        data: the text, perhaps behind a byte-order mark.
+        kind: what it should be.
+        strict: whether 1.0 and "1" are refused where a whole number is needed.
+
+    Raises:
+        ValueError: says where it is not what `kind` needs.
+    """
+    try:
+        return msgspec.json.decode(utf8_of(data), type=kind, strict=strict)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def read_json(path: Path) -> Any:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from segpipe.configuration import decode_document
 from segpipe.data import ClassificationDataset, SegmentationDataset
 from segpipe.errors import CorruptWeightsError
-from segpipe.hub import decode_document
 from segpipe.names import listing
 
 MOST_NAMES = 50_000

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from segpipe import __version__, advice
+from segpipe.configuration import decode_document
 from segpipe.errors import ConfigurationError, CorruptWeightsError
-from segpipe.hub import decode_document
 
 MOST_STEPS = 2**53
 """No count of a run is greater: up to here, every whole number is a float as well."""

@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from segpipe import advice, distributed
+from segpipe.configuration import decode_document
 from segpipe.errors import InputError
 from segpipe.files import read_file
-from segpipe.hub import RUN_LOG, decode_document
+from segpipe.hub import RUN_LOG
 from segpipe.limits import limit
 from segpipe.log import get_logger
 

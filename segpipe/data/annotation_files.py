@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import TypeVar
 
+from segpipe.configuration import decode_document
 from segpipe.errors import InputError
 from segpipe.files import read_file
-from segpipe.hub import decode_document
 from segpipe.limits import limit
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from .cache import Cache as Cache, CachedModel as CachedModel, Checked as Checked, Pruned as Pruned
     from .card import card_text as card_text, place_in_card as place_in_card
     from .client import BUNDLED as BUNDLED, Hub as Hub, download as download, publish as publish
-    from .documents import decode_document as decode_document
     from .fetching import Fetcher as Fetcher
     from .folder import ModelFolder as ModelFolder, is_model_folder as is_model_folder
     from .manifest import (
@@ -66,7 +65,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "cache": "Cache CachedModel Checked Pruned",
         "card": "card_text place_in_card",
         "client": "BUNDLED Hub download publish",
-        "documents": "decode_document",
         "fetching": "Fetcher",
         "folder": "ModelFolder is_model_folder",
         "manifest": (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from .documents import Count, RevisionText, Sha256
+from segpipe.configuration import Count, Sha256
+
+from .notes import RevisionText
 from .sources import Listing, RemoteFile
 from .transport import Credentials, Transport
 

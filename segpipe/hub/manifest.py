@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segpipe.atomic import MANIFEST_NAME, write_atomically
+from segpipe.configuration import Count, Sha256, Text, decode_document
 from segpipe.errors import ModelFolderError, UnsafePathError
 from segpipe.files import open_regular, read_file
 from segpipe.limits import limit
 
-from .documents import Count, Sha256, Text, decode_document
 from .paths import check_relative_paths
 
 MANIFEST_VERSION = 1

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
+from segpipe.configuration import Count
 from segpipe.errors import DownloadError, ModelNotFoundError
 from segpipe.limits import limit
 
-from .documents import Count
 from .sources import Listing, RemoteFile
 from .transport import Credentials, Transport
 

@@ -17,10 +17,11 @@ from typing import Annotated, BinaryIO
 from msgspec import Meta
 
 from segpipe.atomic import open_new, write_atomically
+from segpipe.configuration import Count, Text
 from segpipe.files import open_regular
 from segpipe.log import get_logger
 
-from .documents import Count, Text, read_note
+from .notes import read_note
 from .paths import file_key
 
 logger = get_logger(__name__)

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from segpipe.configuration import Text, decode_document
 from segpipe.errors import ModelFolderError
 from segpipe.files import read_file
 from segpipe.limits import limit
 
-from .documents import Text, decode_document
 from .paths import check_relative_paths
 
 INDEX_SUFFIX = ".index.json"

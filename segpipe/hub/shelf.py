@@ -14,8 +14,8 @@ from segpipe.atomic import atomic_folder, is_finished, remove_folder, storage_er
 from segpipe.errors import CacheError, ModelFolderError, UnsafePathError
 from segpipe.log import get_logger
 
-from .documents import RevisionText, SnapshotName, read_note
 from .manifest import Manifest, find_missing, find_problems, read_manifest, write_manifest
+from .notes import RevisionText, SnapshotName, read_note
 from .paths import file_key
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from segpipe.configuration import Document, decode_document
 from segpipe.errors import AccessDeniedError, DownloadError, ModelNotFoundError, OfflineError
 from segpipe.limits import limit
 
 from .bodies import Answer, body_length
-from .documents import Document, decode_document
 from .retries import (
     Backoff,
     Limits,
