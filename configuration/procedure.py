@@ -32,7 +32,7 @@ def describe_scores(scores: PublishedScores) -> str:
     own = [("mIoU", scores.miou), ("pixel accuracy", scores.pixel_accuracy)]
     figures = [f"{name} {figure:.1f} %" for name, figure in own if figure is not None]
     if scores.miou_multiscale is not None:
-        settings = describe_multiscale(scores) or "several scales and mirrored views"
+        settings = describe_multiscale(scores.multiscale) if scores.multiscale else "several scales and mirrored views"
         figures.append(f"mIoU {scores.miou_multiscale:.1f} % with {settings}")
     said = f"On {scores.dataset}: {', '.join(figures)}" if figures else ""
     if said and scores.reported_by:
@@ -40,11 +40,9 @@ def describe_scores(scores: PublishedScores) -> str:
     return " ".join(part for part in (f"{said}." if said else "", scores.how or "") if part)
 
 
-def describe_multiscale(scores: PublishedScores) -> str:
-    """Return the settings that `miou_multiscale` was measured with; empty if they are not known."""
-    if scores.multiscale is None:
-        return ""
-    return f"inference.scales=[{_join(scores.multiscale)}] and inference.flip=true"
+def describe_multiscale(scales: tuple[float, ...]) -> str:
+    """Return the settings of a score that was measured with several scales and mirrored views."""
+    return f"inference.scales=[{_join(scales)}] and inference.flip=true"
 
 
 def keep_scores(before: Configuration, after: Configuration) -> Configuration:

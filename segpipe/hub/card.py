@@ -50,6 +50,7 @@ def _front_matter(configuration: Configuration) -> str:
     lines = [
         f"pipeline_tag: {configuration.task}",
         "library_name: segpipe",
+        f"frameworks: [{configuration.framework}]",
         f"tags: [{_TAGS.get(configuration.task, configuration.task)}, segpipe]",
     ]
     licence = configuration.weights.licence if configuration.weights else None
@@ -114,7 +115,7 @@ def _how_measured(configuration: Configuration, scores: PublishedScores) -> str:
 
     if scores.reported_by is None:
         return scores.how or ""
-    several = describe_multiscale(scores)
+    several = describe_multiscale(scores.multiscale) if scores.multiscale else ""
     sentences = [
         f"As reported by {scores.reported_by}.",
         f"Preprocessing: {describe_preprocessing(configuration)}.",

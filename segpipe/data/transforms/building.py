@@ -69,10 +69,10 @@ def _sometimes(sample: Sample, rng: np.random.Generator, *, transform: Transform
     return transform(sample, rng) if rng.random() < probability else sample
 
 
-def _padding(config: Any, border: Padding) -> Padding:
-    """What the step says, else the border of the chain."""
-    label = getattr(config, "label_value", None)
-    fill = border.fill if config.value is None else (config.value,) * 3
+def _padding(config: TransformConfig, border: Padding) -> Padding:
+    """Return what the step says, else the border of the chain."""
+    value, label = getattr(config, "value", None), getattr(config, "label_value", None)
+    fill = border.fill if value is None else (value,) * 3
     return Padding(fill, border.label if label is None else label)
 
 
