@@ -128,7 +128,8 @@ def train_family(name: str, data: Path, work_dir: Path, *, steps: int | None = N
 def shrink(configuration: Configuration, *, family: Family, steps: int) -> Configuration:
     """The preset with a family's changes, all lengths scaled, and a schedule of so many steps."""
     from segpipe.configuration import override
-    from segpipe.configuration.codec import build_configuration, json_values
+    from segpipe.configuration.codec import build_configuration
+    from segpipe.configuration.values import json_values
 
     run = {
         "train.max_steps": steps,
@@ -196,7 +197,7 @@ def _rounded(value: Any, scale: Fraction) -> Any:
 
 
 def _document(configuration: Configuration) -> dict[str, Any]:
-    from segpipe.configuration.codec import json_values
+    from segpipe.configuration.values import json_values
 
     return {key: value for key, value in json_values(configuration).items() if key not in _WITHOUT}
 

@@ -17,6 +17,7 @@ from .schema import Configuration
 from .sizes import oversized
 from .strict_json import check_values, parse_json, read_json
 from .upgrades import upgrade
+from .values import json_values
 
 LINE_LENGTH = 100
 
@@ -81,15 +82,6 @@ def to_document(configuration: Configuration) -> dict[str, Any]:
     """The configuration as JSON values; top-level sections that are null are left out."""
     document = json_values(configuration)
     return {key: value for key, value in document.items() if value is not None}
-
-
-def json_values(value: Any) -> Any:
-    """A struct, a path, an array or what else JSON can say, as dicts, lists and texts; TypeError for the rest."""
-    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_plain_value))
-
-
-def _plain_value(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
 
 
 def _format(value: Any, *, indent: int, used: int) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import inspect
 
 from segpipe import advice
 from segpipe.errors import ConfigurationError
 from segpipe.names import nearest_name
 
-from .codec import check_document, json_values
+from .codec import check_document
 from .explain import Key, chosen_struct, find_path, format_path, keys_of, parse_path, structs_of, type_at, value_at
-from .procedure import keep_scores
 from .schema import Configuration
 from .strict_json import check_values
-from .values import parse_hex_color, parse_value, split_words
+from .values import json_values, parse_hex_color, parse_value, split_words
 
 ORIGIN = "override"
 _KINDS = {type(None): "null", dict: "an object", list: "a list"}
@@ -39,7 +39,7 @@ def override(configuration: Configuration, changes: Iterable[str] | Mapping[str,
     document = json_values(configuration)
     for path, value in _pairs(changes):
         _apply_change(document, _parse(path), value)
-    return keep_scores(configuration, check_document(document, origin=ORIGIN))
+    return _without_other_scores(configuration, check_document(document, origin=ORIGIN))
 
 
 def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -164,3 +164,17 @@ def _apply_type(document: dict[str, Any], path: tuple[Key, ...], tag: Any) -> No
         return  # the check of the whole document lists the known types
     for key in set(section) - set(keys_of(struct)):
         del section[key]
+
+
+def _without_other_scores(before: Configuration, after: Configuration) -> Configuration:
+    """Take the published figures off a configuration that no longer runs what they were measured with."""
+    scores = after.weights.scores if after.weights else None
+    if after.weights is None or scores is None or _procedure(before) == _procedure(after):
+        return after
+    if before.weights is None or before.weights.scores != scores:
+        return after  # they were changed as well
+    return msgspec.structs.replace(after, weights=msgspec.structs.replace(after.weights, scores=None))
+
+
+def _procedure(configuration: Configuration) -> tuple[object, ...]:
+    return configuration.preprocessor, configuration.inference, configuration.model

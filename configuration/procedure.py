@@ -1,8 +1,6 @@
-"""What a configuration does to an image, in words, and the scores that were measured so."""
+"""A configuration in words: what it does to an image, and the scores that were measured so."""
 
 from __future__ import annotations
-
-import msgspec
 
 from .schema import Configuration, CropResize, ExactResize, InferenceConfig, PublishedScores, ShortSideResize
 
@@ -45,16 +43,6 @@ def describe_multiscale(scales: tuple[float, ...]) -> str:
     return f"inference.scales=[{_join(scales)}] and inference.flip=true"
 
 
-def keep_scores(before: Configuration, after: Configuration) -> Configuration:
-    """Take the published figures off a configuration that no longer runs what they were measured with."""
-    scores = after.weights.scores if after.weights else None
-    if after.weights is None or scores is None or _procedure(before) == _procedure(after):
-        return after
-    if before.weights is None or before.weights.scores != scores:
-        return after  # they were changed as well
-    return msgspec.structs.replace(after, weights=msgspec.structs.replace(after.weights, scores=None))
-
-
 def _describe_resize(configuration: Configuration) -> str:
     match configuration.preprocessor.resize:
         case ShortSideResize(size=size, max_long_side=longest, multiple=multiple, library=library):
@@ -70,7 +58,3 @@ def _describe_resize(configuration: Configuration) -> str:
 
 def _join(scales: tuple[float, ...]) -> str:
     return ",".join(f"{scale:g}" for scale in scales)
-
-
-def _procedure(configuration: Configuration) -> tuple[object, ...]:
-    return configuration.preprocessor, configuration.inference, configuration.model

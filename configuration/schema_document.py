@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from . import models, schema, training, transforms
-from .codec import json_values
 from .schema import Configuration
+from .values import json_values
 
 
 def json_schema() -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import warnings
 from typing import Any
+
+import msgspec
 
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
@@ -26,6 +29,11 @@ def parse_value(text: str) -> Any:
         return _parse_literal(text.strip()) if _is_literal(text.strip()) else text
 
 
+def json_values(value: Any) -> Any:
+    """A struct, a path, an array or what else JSON can say, as dicts, lists and texts; TypeError for the rest."""
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_plain_value))
+
+
 def split_words(text: str) -> list[str]:
     """Return the members of a list that is written with commas, with or without brackets: `road,sky` or `[road, sky]`.
 
@@ -44,6 +52,10 @@ def parse_hex_color(text: str) -> list[int] | None:
         return [17 * int(channel, 16) for channel in match.groups()]
     match = _HEX_COLOR.fullmatch(text)
     return [int(channel, 16) for channel in match.groups()] if match else None
+
+
+def _plain_value(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
 
 
 def _unquoted(word: str) -> str:
