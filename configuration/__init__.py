@@ -13,15 +13,13 @@ if TYPE_CHECKING:
         to_document as to_document,
         write_configuration as write_configuration,
     )
-    from .explain import find_path as find_path, parse_path as parse_path
-    from .label_values import (
-        decode_label_set as decode_label_set,
-        read_class_names as read_class_names,
-        read_colors as read_colors,
-        read_labels as read_labels,
-        read_named_values as read_named_values,
-        read_values as read_values,
+    from .description import (
+        describe_inference as describe_inference,
+        describe_multiscale as describe_multiscale,
+        describe_preprocessing as describe_preprocessing,
+        describe_scores as describe_scores,
     )
+    from .explain import find_path as find_path, json_schema as json_schema, parse_path as parse_path
     from .models import (
         HALF_MEAN as HALF_MEAN,
         HALF_STD as HALF_STD,
@@ -52,12 +50,6 @@ if TYPE_CHECKING:
         preset_names as preset_names,
         unknown_preset_message as unknown_preset_message,
     )
-    from .procedure import (
-        describe_inference as describe_inference,
-        describe_multiscale as describe_multiscale,
-        describe_preprocessing as describe_preprocessing,
-        describe_scores as describe_scores,
-    )
     from .schema import (
         FORMAT_VERSION as FORMAT_VERSION,
         Configuration as Configuration,
@@ -72,7 +64,6 @@ if TYPE_CHECKING:
         ShortSideResize as ShortSideResize,
         WeightsConfig as WeightsConfig,
     )
-    from .schema_document import json_schema as json_schema
     from .strict_json import (
         Count as Count,
         Document as Document,
@@ -149,7 +140,16 @@ if TYPE_CHECKING:
         Transform as Transform,
         TransformConfig as TransformConfig,
     )
-    from .values import parse_hex_color as parse_hex_color, parse_value as parse_value
+    from .values import (
+        decode_label_set as decode_label_set,
+        parse_hex_color as parse_hex_color,
+        parse_value as parse_value,
+        read_class_names as read_class_names,
+        read_colors as read_colors,
+        read_labels as read_labels,
+        read_named_values as read_named_values,
+        read_values as read_values,
+    )
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -158,8 +158,8 @@ __getattr__, __dir__, __all__ = lazy_names(
             "build_configuration decode_configuration encode_configuration read_configuration to_document "
             "write_configuration"
         ),
-        "explain": "find_path parse_path",
-        "label_values": "decode_label_set read_class_names read_colors read_labels read_named_values read_values",
+        "description": "describe_inference describe_multiscale describe_preprocessing describe_scores",
+        "explain": "find_path json_schema parse_path",
         "models": (
             "HALF_MEAN HALF_STD IMAGENET_MEAN IMAGENET_STD LEVEL_STRIDE MAX_CLASSES DeitConfig Dialect EncoderConfig "
             "HeadConfig MitConfig ModelConfig NormEps ResNetConfig SegformerConfig SegmenterConfig "
@@ -167,12 +167,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         ),
         "overrides": "override",
         "presets": "load_preset preset_names unknown_preset_message",
-        "procedure": "describe_inference describe_multiscale describe_preprocessing describe_scores",
         "schema": (
             "FORMAT_VERSION Configuration CropResize ExactResize InferenceConfig LabelSet PipelineConfig "
             "PreprocessorConfig PublishedScores Rounding ShortSideResize WeightsConfig"
         ),
-        "schema_document": "json_schema",
         "strict_json": "Count Document Sha256 Text decode_document parse_json read_json",
         "strict_yaml": "parse_yaml read_text read_yaml",
         "training": (
@@ -188,6 +186,9 @@ __getattr__, __dir__, __all__ = lazy_names(
             "RandomFlip RandomResize RandomResizedCrop RandomRotation Rerange Resize ResizeBetween ResizeChoice "
             "ResizePad Sharpness Transform TransformConfig"
         ),
-        "values": "parse_hex_color parse_value",
+        "values": (
+            "decode_label_set parse_hex_color parse_value read_class_names read_colors read_labels read_named_values "
+            "read_values"
+        ),
     },
 )

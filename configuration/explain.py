@@ -1,10 +1,13 @@
-"""Messages for a document that does not fit the schema: the value, what would be right, the nearest name."""
+"""What the schema says, in words: messages for a document that does not fit, and the JSON Schema for editors."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
+import sys
 from collections.abc import Iterator
+from inspect import cleandoc, getsource
 from typing import Any
 
 import msgspec
@@ -12,10 +15,11 @@ from msgspec import inspect
 
 from segpipe.names import nearest_name
 
+from .fields import Section
 from .schema import Configuration
+from .values import json_values
 
 Key = str | int
-
 # Keys with which other libraries' documents make their reader run or fetch code.
 CODE_KEYS = frozenset({"plugins", "allow_remote", "trust_remote_code", "auto_map", "custom_import", "_target_"})
 
@@ -76,6 +80,27 @@ def find_path(key: str) -> str | None:
     return None if best is None else format_path(best)
 
 
+def chosen_struct(structs: list[inspect.StructType], value: Any) -> inspect.StructType | None:
+    """The section that a value's tag stands for."""
+    if not structs or structs[0].tag_field is None:
+        return structs[0] if structs else None
+    tag = value.get(structs[0].tag_field) if isinstance(value, dict) else None
+    return next((struct for struct in structs if struct.tag == tag), None)
+
+
+def keys_of(struct: inspect.StructType) -> list[str]:
+    """The keys of a section, its tag first."""
+    names = [field.encode_name for field in struct.fields]
+    return [struct.tag_field, *names] if struct.tag_field else names
+
+
+def structs_of(expected: inspect.Type | None) -> list[inspect.StructType]:
+    """The sections that may stand at a place: one, several told apart by their tag, or none."""
+    if isinstance(expected, inspect.UnionType):
+        return [member for member in expected.types if isinstance(member, inspect.StructType)]
+    return [expected] if isinstance(expected, inspect.StructType) else []
+
+
 def describe(expected: inspect.Type) -> str:
     """What would be right, as one noun phrase: `an integer from 1 to 65534`."""
     if isinstance(expected, inspect.UnionType):
@@ -98,17 +123,32 @@ def describe(expected: inspect.Type) -> str:
     return "true or false" if isinstance(expected, inspect.BoolType) else "null"
 
 
-def keys_of(struct: inspect.StructType) -> list[str]:
-    """The keys of a section, its tag first."""
-    names = [field.encode_name for field in struct.fields]
-    return [struct.tag_field, *names] if struct.tag_field else names
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema (2020-12) that editors understand."""
+    document = msgspec.json.schema(Configuration)
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "segpipe configuration.json"
+    for name, definition in document["$defs"].items():
+        for key, field in definition.get("properties", {}).items():
+            text = field_descriptions().get(name, {}).get(key)
+            if text:
+                definition["properties"][key] = {**field, "description": text}
+    return json_values(document)
 
 
-def structs_of(expected: inspect.Type | None) -> list[inspect.StructType]:
-    """The sections that may stand at a place: one, several told apart by their tag, or none."""
-    if isinstance(expected, inspect.UnionType):
-        return [member for member in expected.types if isinstance(member, inspect.StructType)]
-    return [expected] if isinstance(expected, inspect.StructType) else []
+@functools.lru_cache(maxsize=1)
+def field_descriptions() -> dict[str, dict[str, str]]:
+    """Return the text under each field of each section: class name → field → text, inherited fields included."""
+    lines = {section: _section_classes(section) for section in _sections(_document_type())}
+    modules = dict.fromkeys(sys.modules[each.__module__] for classes in lines.values() for each in classes)
+    own: dict[str, dict[str, str]] = {}
+    for node in (node for module in modules for node in ast.parse(getsource(module)).body):
+        if isinstance(node, ast.ClassDef):
+            own[node.name] = _literals_under_fields(node)
+    return {
+        section.__name__: {field: text for each in classes for field, text in own[each.__name__].items()}
+        for section, classes in lines.items()
+    }
 
 
 def _split(message: str) -> tuple[str, tuple[Key, ...]]:
@@ -153,14 +193,6 @@ def _item_type(expected: inspect.Type | None, index: int) -> inspect.Type | None
         if isinstance(member, inspect.TupleType) and index < len(member.item_types):
             return member.item_types[index]
     return None
-
-
-def chosen_struct(structs: list[inspect.StructType], value: Any) -> inspect.StructType | None:
-    """The section that a value's tag stands for."""
-    if not structs or structs[0].tag_field is None:
-        return structs[0] if structs else None
-    tag = value.get(structs[0].tag_field) if isinstance(value, dict) else None
-    return next((struct for struct in structs if struct.tag == tag), None)
 
 
 def _explain_unknown_key(key: str, path: tuple[Key, ...], document: Any) -> str:
@@ -238,3 +270,33 @@ def _describe_length(expected: inspect.StrType | inspect.VarTupleType, unit: str
     if expected.min_length is not None and expected.max_length is not None:
         return f" of {expected.min_length} to {expected.max_length} {unit}"
     return f" of at least {expected.min_length} {unit}" if expected.min_length is not None else ""
+
+
+def _section_classes(section: type) -> list[type]:
+    """Return a section and those that it inherits from, these first."""
+    return [each for each in reversed(section.__mro__) if issubclass(each, Section)]
+
+
+def _sections(expected: inspect.Type) -> set[type]:
+    """Return every section that a document may contain."""
+    found: set[type] = set()
+    waiting = [expected]
+    while waiting:
+        kind = waiting.pop()
+        waiting += [*getattr(kind, "types", ()), *getattr(kind, "item_types", ())]
+        if isinstance(kind, inspect.VarTupleType):
+            waiting.append(kind.item_type)
+        if isinstance(kind, inspect.StructType) and kind.cls not in found:
+            found.add(kind.cls)
+            waiting += [field.type for field in kind.fields]
+    return found
+
+
+def _literals_under_fields(node: ast.ClassDef) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for field, below in zip(node.body, node.body[1:], strict=False):
+        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            texts[field.target.id] = cleandoc(str(below.value.value))
+    return texts

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from segpipe import advice
 from segpipe.cli.parsing import parse_options
 from segpipe.configuration import load_preset, override
-from segpipe.configuration.label_values import read_class_names, read_colors
+from segpipe.configuration.values import read_class_names, read_colors
 
 TRAIN = ("--option", "--set", "--work-dir", "--skip-data-check", "--accept-changed-data")
 

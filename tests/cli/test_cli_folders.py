@@ -8,7 +8,7 @@ from segpipe import load_model
 from segpipe.cli.catalogue import num_parameters
 from segpipe.cli.main import main
 from segpipe.configuration import load_preset, preset_names
-from segpipe.configuration.label_values import read_labels
+from segpipe.configuration.values import read_labels
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.models import build_model
 

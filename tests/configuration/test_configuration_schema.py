@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from segpipe.configuration import Configuration, json_schema, load_preset, to_document
-from segpipe.configuration.explain import format_path, parse_path
-from segpipe.configuration.schema_document import field_descriptions
+from segpipe.configuration.explain import field_descriptions, format_path, parse_path
 
 
 def sections_of(expected: msgspec.inspect.Type, seen: set[type]) -> set[type]:

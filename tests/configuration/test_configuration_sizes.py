@@ -15,7 +15,7 @@ from segpipe.configuration import (
     override,
     preset_names,
 )
-from segpipe.configuration.sizes import oversized
+from segpipe.configuration.codec import oversized
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.inference import resize_image
 from segpipe.inference.looks import predict

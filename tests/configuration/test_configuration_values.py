@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from segpipe.configuration import load_preset, override
-from segpipe.configuration.label_values import read_class_names, read_colors, read_named_values
-from segpipe.configuration.values import parse_value
+from segpipe.configuration.values import parse_value, read_class_names, read_colors, read_named_values
 from segpipe.errors import ConfigurationError, InputError
 
 RED_BLUE = ((255, 0, 0), (0, 0, 255))

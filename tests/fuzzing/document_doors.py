@@ -263,7 +263,7 @@ def label_sets(folder: Path) -> Door:
 @door
 def lists_of_labels(folder: Path) -> Door:
     """What `convert --labels` reads."""
-    from segpipe.configuration.label_values import read_labels
+    from segpipe.configuration.values import read_labels
 
     documents = damaged_json([["a", "b"], {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]]}])
     return Door(documents, file_reader(folder / "labels.json", lambda path: read_labels(str(path))))
