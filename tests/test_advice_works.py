@@ -19,9 +19,9 @@ from training_material import CLASSES, CONFIGURATION, write_pictures
 
 from segpipe import build_trainer, convert, evaluate, export, load_dataset, pipeline
 from segpipe.cli.main import main
-from segpipe.data import eight_bits
+from segpipe.data import rgb
 from segpipe.data.images import read_image
-from segpipe.data.linter import check_dataset
+from segpipe.data.linting import check_dataset
 from segpipe.data.preparing import prepare_dataset
 
 MODEL = "segformer-b0-camvid"
@@ -259,7 +259,7 @@ def place(material, tmp_path, monkeypatch):
     shutil.copytree(material, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(eight_bits, "_said", set())
+    monkeypatch.setattr(rgb, "_said", set())
 
 
 @contextmanager

@@ -132,7 +132,7 @@ TOLD = (
     "segpipe.exporters",
     "segpipe.inference.runtimes",
     "segpipe.checkpoints.reading",
-    "segpipe.data.picture_folders",
+    "segpipe.data.image_folders",
     "segpipe.hub.run_folders",
 )
 """Loggers whose information people are told: what takes long, which weights of a file were taken, which folders."""

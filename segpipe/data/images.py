@@ -15,20 +15,26 @@ from segpipe.extras import import_opencv
 from segpipe.files import read_file
 from segpipe.limits import limit
 
-from .arrays import ChannelOrder, array_of_tensor, is_tensor, rgb_of_array
-from .decoding_work import check_size, check_tiff_scans, check_work
-from .eight_bits import BitDepth, alpha_to_8_bits, build_mapping, warn_once
-from .formats import open_encoded, picture_format
-from .reading import Alpha, Reading
+from .image_formats import check_size, check_tiff_scans, check_work, open_encoded, picture_format
 from .rgb import (
+    Alpha,
+    BitDepth,
+    ChannelOrder,
+    Reading,
+    alpha_to_8_bits,
+    array_of_tensor,
     band_takes_many_values,
+    build_mapping,
+    is_tensor,
     orientation_of,
+    rgb_of_array,
     rgb_of_bands,
     rgb_of_pillow,
     take_rows,
     takes_many_values,
     turn_upright,
     warn_of_dropped_alpha,
+    warn_once,
 )
 from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
 from .tiff_samples import read_samples

@@ -25,10 +25,10 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import InputError, SegpipeError
 from segpipe.log import get_logger
 
+from .loader_workers import dead_workers_explained, prepare_worker, signals_held, stop_workers, usable_workers
 from .order import Key, sample_key, sample_rng
 from .sample import Batch, Sample, collate
 from .transforms import Transform
-from .workers import dead_workers_explained, prepare_worker, signals_held, stop_workers, usable_workers
 
 logger = get_logger(__name__)
 

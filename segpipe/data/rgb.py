@@ -2,24 +2,120 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from segpipe import advice
-from segpipe.errors import ImageError
+from segpipe.errors import ImageDecodeError, ImageError, InputError
 from segpipe.extras import import_opencv
 from segpipe.log import get_logger
 
-from .eight_bits import Mapping8, alpha_to_8_bits, warn_once
 from .tiff import read_pages
+
+logger = get_logger(__name__)
+
+BitDepth = int | Literal["min-max"] | None
+Mapping8 = Callable[[np.ndarray], np.ndarray]
+
+_UNUSED_TOP_BIT = 2**15
+
+
+def check_bit_depth(value: object) -> None:
+    """Refuse what is not a bit depth with an InputError."""
+    is_depth = isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 16
+    if value is not None and value != "min-max" and not is_depth:
+        raise InputError(
+            f"bit_depth is {value!r}; it must be a whole number from 8 to 16, 'min-max', or None for the high byte."
+        )
+
+
+def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declared_bits: int = 16) -> Mapping8:
+    """Return the function from stored samples, or a part of them, to uint8.
+
+    Integers of 0–65535 become 8 bits by their high byte; with a bit depth of n, 2**n - 1 becomes 255 and larger values
+    too. Floats in 0–1 are scaled by 255 and rounded. "min-max" maps the range of the whole image to 0–255. Where the
+    high byte would leave the image dark because the data uses few of the 16 bits, a warning gives the range found.
+
+    Args:
+        values: all samples of the colours.
+        bit_depth: the user's word; it has no effect on uint8.
+        declared_bits: bits per sample that the file states.
+
+    Raises:
+        ImageDecodeError: integers beyond 16 bits or floats beyond 0–1, without "min-max".
+    """
+    if values.dtype == np.uint8:
+        return lambda part: part
+    low, high = values.min(), values.max()
+    if bit_depth == "min-max":
+        return _by_range(float(low), float(high), name)
+    if values.dtype.kind == "f":
+        if not (low >= 0.0 and high <= 1.0):
+            raise ImageDecodeError(
+                f"{name} holds floats from {low:g} to {high:g}; float pictures are in 0–1, before normalisation. "
+                f"Values in 0–255: convert to uint8. {advice.option('bit_depth', 'min-max')} maps the range of each "
+                "image to 0–255."
+            )
+        return lambda part: np.rint(part * 255.0).astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise ImageDecodeError(
+            f"{name} holds integers from {low} to {high}; at most 16 bits, 0 to 65535, are a picture. "
+            f"{advice.option('bit_depth', 'min-max')} maps the range of each image to 0–255."
+        )
+    if bit_depth is None:
+        bit_depth = declared_bits
+        if declared_bits == 16 and 0 < high < _UNUSED_TOP_BIT:
+            _warn_of_few_bits(int(high).bit_length(), f"{name} holds values from {low} to {high}")
+    if bit_depth == 16:
+        return lambda part: (part >> 8).astype(np.uint8)
+    shift, greatest = bit_depth - 8, 2**bit_depth - 1
+    return lambda part: (np.minimum(part, greatest) >> shift).astype(np.uint8)
+
+
+def alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
+    """Return alpha as uint8: of integers the highest 8 of their `bits`, of floats in 0–1 the nearest value."""
+    if alpha.dtype == np.uint8:
+        return alpha
+    if alpha.dtype.kind == "f":
+        return np.rint(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return (np.clip(alpha, 0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
+
+
+def _by_range(low: float, high: float, name: str) -> Mapping8:
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise ImageDecodeError(
+            f"{name} holds values from {low:g} to {high:g}; min-max needs finite ones. Replace them."
+        )
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return lambda part: np.rint((part.astype(np.float64) - low) * scale).astype(np.uint8)
+
+
+_said: set[object] = set()
+
+
+def warn_once(kind: object, text: str) -> None:
+    """Log a warning for the first image of a kind in this process; a data set may hold thousands of them."""
+    if kind not in _said:
+        _said.add(kind)
+        logger.warning("%s Other images like it are not named.", text)
+
+
+def _warn_of_few_bits(bits: int, found: str) -> None:
+    depth = max(bits, 8)
+    warn_once(
+        ("bits", bits),
+        f"{found}, {bits} of 16 bits. Read by the high byte the image is dark. If this is what the camera gives, give "
+        f"{advice.option('bit_depth', depth)}; {advice.option('bit_depth', 'min-max')} stretches each image.",
+    )
+
 
 cv2 = import_opencv()
 
-logger = get_logger(__name__)
 
 _AT_ONCE = 1 << 17
 """Pixels that stay in the caches while they are converted, and whose copies take no memory to speak of."""
@@ -176,3 +272,97 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def _parts(height: int, width: int) -> list[tuple[int, int]]:
     step = max(1, _AT_ONCE // max(width, 1))
     return [(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+Alpha = Literal["auto", "keep", "drop"]
+
+
+class Reading(NamedTuple):
+    """What the samples of an image mean, where its file leaves it open.
+
+    Attributes:
+        alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
+            values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
+            declares none; drop takes the colours alone.
+        bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
+            range of each image to 0–255; None takes the high byte.
+    """
+
+    alpha: Alpha = "auto"
+    bit_depth: BitDepth = None
+
+    def check(self) -> None:
+        """Refuse other values with an InputError."""
+        if self.alpha not in ("auto", "keep", "drop"):
+            raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
+        check_bit_depth(self.bit_depth)
+
+
+DEFAULT_READING = Reading()
+
+
+ChannelOrder = Literal["rgb", "bgr"]
+
+
+def rgb_of_array(array: np.ndarray, channel_order: ChannelOrder, name: str, reading: Reading) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB of an array; it may be the array itself. InputError where it is not an image."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
+        raise InputError(
+            f"{name} has shape {array.shape}; one picture is (H, W), (H, W, 3) or (H, W, 4). {_advice(array)}"
+        )
+    has_alpha = array.ndim == 3 and array.shape[2] == 4
+    colors = array[:, :, :3] if has_alpha else array
+    pixels = np.ascontiguousarray(_to_uint8(colors, name, reading))
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    if has_alpha and reading.alpha != "drop":
+        pixels = _composite_array(pixels, array[:, :, 3], name, reading)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
+
+
+def is_tensor(source: object) -> bool:
+    """Whether it is a torch tensor; never imports torch, since without torch there are no tensors."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.Tensor)
+
+
+def array_of_tensor(tensor: Any) -> np.ndarray:
+    """Return a tensor's values with channels last."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype.is_floating_point:
+        tensor = tensor.float()  # NumPy has no bfloat16
+    array: np.ndarray = tensor.numpy()
+    has_channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+    return np.moveaxis(array, 0, 2) if has_channels_first else array
+
+
+def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: Reading) -> np.ndarray:
+    bits = reading.bit_depth if isinstance(reading.bit_depth, int) else 16
+    mapping = partial(alpha_to_8_bits, bits=bits)
+    if reading.alpha == "auto" and band_takes_many_values(alpha):
+        warn_of_kept_alpha(name)
+    return rgb_of_bands((pixels, alpha), lambda part: part, mapping)
+
+
+def _advice(array: np.ndarray) -> str:
+    if array.size == 0:
+        return "This one is empty."
+    if array.ndim == 4:
+        return "For a batch, give its pictures one by one."
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        return "For channels first, give array.transpose(1, 2, 0)."
+    return "Reshape it."
+
+
+def _to_uint8(array: np.ndarray, name: str, reading: Reading) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype != np.uint16 and array.dtype.kind != "f":
+        raise InputError(
+            f"{name} has dtype {array.dtype}; pictures are uint8 in 0–255, uint16, or float in 0–1. "
+            "Scale the values and convert with .astype('uint8')."
+        )
+    try:
+        return build_mapping(array, reading.bit_depth, name)(array)
+    except ImageDecodeError as error:
+        raise InputError(str(error)) from None

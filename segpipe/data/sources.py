@@ -22,9 +22,9 @@ from segpipe.files import current_place, file_url_path
 from segpipe.limits import limit
 from segpipe.names import nearest_name
 
-from .formats import describe_unreadable, picture_format
+from .image_folders import files_of, list_formats, split_readable
+from .image_formats import describe_unreadable, picture_format
 from .images import Alpha, BitDepth, ChannelOrder, is_tensor, read_image
-from .picture_folders import files_of, list_formats, split_readable
 
 LONGEST_PATH = 4096
 
@@ -116,7 +116,7 @@ def read_source(
         max_bytes: limit of the encoded size. If None, `limit("url_image_bytes")` for URLs, else `read_image`'s.
         timeout: seconds to connect and between two pieces of an answer.
         deadline: seconds for a download; one timeout may come on top, see `segpipe.hub.fetch_bytes`.
-        alpha: see `segpipe.data.reading.Reading`.
+        alpha: see `segpipe.data.rgb.Reading`.
         bit_depth: the same.
 
     Raises:

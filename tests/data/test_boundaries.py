@@ -22,8 +22,7 @@ from torch.nn import functional
 
 from segpipe.configuration import RandomCrop, RandomFlip, RandomRotation, Resize
 from segpipe.data import collate, load_dataset, with_boundaries
-from segpipe.data.boundaries import compute_boundary_maps
-from segpipe.data.datasets.boundary_files import read_boundaries
+from segpipe.data.datasets.boundary_maps import compute_boundary_maps, read_boundaries
 from segpipe.data.matlab import read_matlab
 from segpipe.data.preparing import prepare_dataset
 from segpipe.data.transforms import build_transforms

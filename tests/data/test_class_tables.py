@@ -8,7 +8,7 @@ import pytest
 from dataset_material import put_image, put_label, put_text
 
 from segpipe.data import load_dataset
-from segpipe.data.class_tables import find_class_table, read_class_table
+from segpipe.data.label_sets import find_class_table, read_class_table
 from segpipe.errors import InputError
 
 

@@ -11,9 +11,8 @@ import pytest
 from dataset_material import put_image, put_label, put_text
 
 from segpipe.data import load_dataset
-from segpipe.data.annotation_files import read_annotations
+from segpipe.data.annotations import rasterise_polygon, read_annotations
 from segpipe.data.datasets.lists import read_names
-from segpipe.data.datasets.polygons import rasterise_polygon
 from segpipe.data.rle import encode_mask, mask_to_counts
 from segpipe.errors import ImageDecodeError, InputError
 

@@ -14,8 +14,8 @@ from dataset_material import put_image, put_label
 
 from segpipe.data import load_dataset
 from segpipe.data.datasets.coco_documents import Category, color_of
-from segpipe.data.datasets.named_files import NamedFiles
-from segpipe.data.split_checks import check_splits
+from segpipe.data.datasets.places import NamedFiles
+from segpipe.data.linting import check_splits
 from segpipe.errors import InputError
 
 SQUARE = [[1, 0, 3, 0, 3, 2, 1, 2]]
@@ -453,7 +453,7 @@ def test_polygons_in_shares_of_the_image_are_refused(tmp_path):
     ids=["closed", "points twice", "a bow", "a spike", "a hole by a seam", "beyond the image"],
 )
 def test_polygons_with_area_are_those_of_pycocotools(points):
-    from segpipe.data.datasets.polygons import has_area, rasterise_polygon
+    from segpipe.data.annotations import has_area, rasterise_polygon
 
     oracle = pytest.importorskip("pycocotools.mask")
     theirs = oracle.decode(oracle.merge(oracle.frPyObjects([list(map(float, points))], 90, 100)))

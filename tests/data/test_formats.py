@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from segpipe.data.formats import foreign_format, picture_format
+from segpipe.data.image_formats import foreign_format, picture_format
 from segpipe.data.images import read_image
 from segpipe.data.sources import iterate_sources, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError

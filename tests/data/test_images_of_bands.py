@@ -12,7 +12,7 @@ from dataset_material import LZW
 from PIL import Image
 
 from segpipe import load_dataset
-from segpipe.data import eight_bits
+from segpipe.data import rgb
 from segpipe.data.images import read_image
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.pipelines.options import PipelineOptions
@@ -27,7 +27,7 @@ DISC[20, 25:35] = 100
 
 @pytest.fixture(autouse=True)
 def forget_what_was_said(monkeypatch):
-    monkeypatch.setattr(eight_bits, "_said", set())
+    monkeypatch.setattr(rgb, "_said", set())
 
 
 def encode_tiff(samples, photometric="rgb", **options):

@@ -12,8 +12,7 @@ from PIL import Image
 from segpipe.configuration import LabelSet
 from segpipe.data.datasets import Pair
 from segpipe.data.images import read_image
-from segpipe.data.inspection import inspect_pair
-from segpipe.data.jpeg_ends import missing_share
+from segpipe.data.inspection import inspect_pair, missing_share
 
 CAMVID = Path(__file__).parents[3] / "shared/data/camvid/images"
 

@@ -14,7 +14,7 @@ from segpipe.configuration import LabelSet
 from segpipe.data import Pair, SegmentationDataset, concat, repeat, subset_classes
 from segpipe.data.findings import SEVERITIES, Finding, group_findings
 from segpipe.data.labels import dataset_labels
-from segpipe.data.linter import LOOKED_AT, LOOKED_AT_MOST, check_dataset, check_datasets, look_at
+from segpipe.data.linting import LOOKED_AT, LOOKED_AT_MOST, check_dataset, check_datasets, look_at
 
 CLASSES = LabelSet(names=("sky", "road", "car"))
 BASE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 1, 1]], np.uint8)  # 4 sky, 6 road, 2 car

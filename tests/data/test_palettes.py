@@ -11,8 +11,8 @@ from dataset_material import put_image
 from PIL import Image
 
 from segpipe.data import load_dataset
-from segpipe.data.linter import check_dataset, look_at
-from segpipe.data.palettes import _voc_color
+from segpipe.data.label_files import _voc_color
+from segpipe.data.linting import check_dataset, look_at
 from segpipe.errors import ImageDecodeError, InputError
 
 RED, BLACK, GREEN = (255, 0, 0), (0, 0, 0), (0, 255, 0)

@@ -23,8 +23,7 @@ from segpipe.data.preparing import (
     download_dataset,
     prepare_dataset,
 )
-from segpipe.data.preparing.archives import unpack
-from segpipe.data.preparing.downloading import FOLDER, fetch_archives
+from segpipe.data.preparing.published_archives import FOLDER, fetch_archives, unpack
 from segpipe.errors import InputError, IntegrityError, OfflineError, UnsafePathError
 from segpipe.hub import Limits
 
@@ -95,7 +94,7 @@ def test_an_archive_is_kept_on_request_and_a_file_that_is_none_is_put_in_place(w
 
 def test_a_broken_download_goes_on_in_the_next_call(web_server, tmp_path, monkeypatch):
     archive = serve(web_server, "toy.zip", make_zip(), size=len(make_zip()))
-    monkeypatch.setattr("segpipe.data.preparing.downloading.Limits", lambda: Limits(attempts=1))
+    monkeypatch.setattr("segpipe.data.preparing.published_archives.Limits", lambda: Limits(attempts=1))
     web_server.fail("toy.zip", faults.cut_after(30_000))
     with pytest.raises(IntegrityError, match="ended before"):
         fetch_archives(tmp_path, [archive])
@@ -303,7 +302,7 @@ def test_an_archive_that_is_a_pipe_is_refused(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes of POSIX")
 def test_a_pipe_in_the_place_of_a_prepared_file_is_not_whole(tmp_path):
-    from segpipe.data.preparing.running import is_whole
+    from segpipe.data.preparing.preparation import is_whole
 
     os.mkfifo(tmp_path / "a.png")
     assert not is_whole(tmp_path / "a.png")

@@ -10,8 +10,7 @@ from preparing_material import ROAD, SMOOTHED, labels_of, pixels, put_camvid, pu
 
 from segpipe.data import load_dataset
 from segpipe.data.preparing import prepare_dataset
-from segpipe.data.preparing.camvid import COLORS, group_colors, split_of
-from segpipe.data.preparing.street_scenes import mark_void
+from segpipe.data.preparing.camvid import COLORS, group_colors, mark_void, split_of
 from segpipe.errors import InputError
 from segpipe.scenes.street import draw_street_scene
 

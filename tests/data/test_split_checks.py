@@ -7,7 +7,7 @@ import pytest
 from dataset_material import NAMES, put_image, put_label, put_text
 
 from segpipe.cli.main import main
-from segpipe.data.split_checks import check_splits
+from segpipe.data.linting import check_splits
 from segpipe.errors import InputError, UnknownNameError
 
 CLASSES = np.kron([[0, 1], [1, 2]], np.ones((4, 4)))

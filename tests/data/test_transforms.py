@@ -13,9 +13,15 @@ from segpipe import configuration as documents
 from segpipe.configuration import TransformConfig
 from segpipe.data.sample import Sample
 from segpipe.data.transforms import Padding, build_transforms
-from segpipe.data.transforms.cropping import center_crop, random_resized_crop
-from segpipe.data.transforms.padding import pad, pad_to_multiple, resize_pad
-from segpipe.data.transforms.resizing import fit_size, resize_to
+from segpipe.data.transforms.resize_crop_pad import (
+    center_crop,
+    fit_size,
+    pad,
+    pad_to_multiple,
+    random_resized_crop,
+    resize_pad,
+    resize_to,
+)
 from segpipe.data.transforms.warping import flip_horizontal, flip_vertical, linear_map, warp
 from segpipe.errors import InputError
 

@@ -231,7 +231,7 @@ def panoptic_annotations(folder: Path) -> Door:
 
 @door
 def class_tables(folder: Path) -> Door:
-    from segpipe.data.class_tables import read_class_table
+    from segpipe.data.label_sets import read_class_table
 
     texts = [b"Pixel Value, Class\n0, a\n1, b\n", b"name;r;g;b\na;1;2;3\nb;4;5;6\n", "id\tname\n1\tä".encode("utf-16")]
     return Door(damaged_bytes(texts), file_reader(folder / "_classes.csv", read_class_table))
@@ -239,7 +239,7 @@ def class_tables(folder: Path) -> Door:
 
 @door
 def label_maps_of_cvat(folder: Path) -> Door:
-    from segpipe.data.class_tables import read_class_table
+    from segpipe.data.label_sets import read_class_table
 
     texts = [b"# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,0::\n"]
     return Door(damaged_bytes(texts), file_reader(folder / "labelmap.txt", read_class_table))
@@ -272,7 +272,7 @@ def lists_of_labels(folder: Path) -> Door:
 @door
 def lists_of_images(folder: Path) -> Door:
     """Lists of one and two columns, opened with and without faults collected."""
-    from segpipe.data.split_checks import check_splits
+    from segpipe.data.linting import check_splits
 
     for name in ("images/a b.png", "images/c.png", "labels/a b.png", "labels/c.png"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -293,7 +293,7 @@ def lists_of_images(folder: Path) -> Door:
 @door
 def names_of_files(folder: Path) -> Door:
     """What names of images and labels have in common."""
-    from segpipe.data.datasets.name_marks import find_marks, other_suffixes, tell_apart
+    from segpipe.data.datasets.pairing import find_marks, other_suffixes, tell_apart
 
     words = st.sampled_from(["a", "b_", "mask", "_mask", "image_", "-", ".", "1", "/", "Mask", "gt", "é", ""])
     keys = st.lists(st.lists(words | st.text(max_size=4), max_size=6).map("".join), max_size=6)

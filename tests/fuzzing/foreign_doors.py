@@ -13,7 +13,7 @@ from doors import Door, door, file_reader
 from hostile import damaged_bytes
 from hypothesis import strategies as st
 
-from segpipe.data.preparing.archives import unpack
+from segpipe.data.preparing.published_archives import unpack
 
 
 @door

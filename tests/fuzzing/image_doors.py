@@ -28,7 +28,7 @@ def labels(folder: Path) -> Door:
 @door
 def boundary_maps(folder: Path) -> Door:
     """The files of `segpipe data prepare boundaries`."""
-    from segpipe.data.datasets.boundary_files import read_boundaries
+    from segpipe.data.datasets.boundary_maps import read_boundaries
 
     maps = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31, 2), np.uint8), "LA")
     seeds = [encode(maps, "PNG"), encode(maps, "TIFF"), encode(maps.convert("L"), "PNG")]

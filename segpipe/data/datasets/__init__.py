@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 # Each of these registers its data sets.
-from . import (  # noqa: F401
-    ade20k,
-    camvid,
-    cityscapes,
-    coco_annotations,
-    coco_panoptic,
-    coco_stuff,
-    folder,
-    imagenet,
-    pascal,
+from . import ade20k, camvid, cityscapes, class_folders, coco, coco_stuff, mask_folders, pascal  # noqa: F401
+from .boundary_maps import with_boundaries
+from .combining import concat, hold_out, repeat, subset_classes
+from .dataset import (
+    ClassificationDataset,
+    ExtrasReader,
+    LabelReader,
+    Pair,
+    SegmentationDataset,
+    build_classification_dataset,
 )
-from .boundary_files import with_boundaries
-from .classification import ClassificationDataset, build_classification_dataset
-from .combining import concat, repeat, subset_classes
-from .dataset import ExtrasReader, LabelReader, Pair, SegmentationDataset
-from .holding_out import hold_out
 from .loading import DATASETS, has_own_split, load_configured, load_dataset
 
 __all__ = [

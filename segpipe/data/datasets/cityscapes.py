@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..labels import dataset_labels, without_raw_ids
 from .dataset import SegmentationDataset
+from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS
 from .places import AnyPath
-from .scanning import Layout, build_from_layouts, resolve_split
 
 _SPLITS = ("train", "val", "test", "train_extra")
 

@@ -15,9 +15,8 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 from segpipe.names import listing
 
-from ..annotation_files import check_size
-from ..faults import log_or_collect
-from ..findings import Finding
+from ..annotations import check_size
+from ..findings import Finding, log_or_collect
 from ..images import read_image
 from ..labels import Color, build_label_set
 

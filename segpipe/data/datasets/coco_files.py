@@ -11,12 +11,10 @@ from segpipe import advice
 from segpipe.errors import InputError, MissingSplitError
 from segpipe.names import listing
 
-from ..faults import Fault, log_or_collect, raise_or_collect
-from ..findings import Finding
-from ..picture_folders import PICTURE_SUFFIXES
+from ..findings import Fault, Finding, log_or_collect, raise_or_collect
+from ..image_folders import PICTURE_SUFFIXES
 from .coco_documents import Image, distinct, refuse_twice
-from .named_files import NamedFiles
-from .places import AnyPath, find_below, list_files
+from .places import AnyPath, NamedFiles, find_below, list_files
 from .splits import ALL, canonical, names_of
 
 _SPLITS = ("train", "val", "test")

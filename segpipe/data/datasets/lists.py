@@ -15,12 +15,10 @@ from segpipe.files import read_text
 from segpipe.limits import limit
 from segpipe.names import listing
 
-from ..faults import Fault
-from ..findings import Finding
+from ..findings import Fault, Finding
+from ..image_folders import PICTURE_SUFFIXES
 from ..label_files import LABEL_SUFFIXES
-from ..picture_folders import PICTURE_SUFFIXES
-from .named_files import NamedFiles
-from .places import list_files, normalize_name
+from .places import NamedFiles, list_files, normalize_name
 
 _ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))
 _ENDING = "|".join(re.escape(ending) for ending in sorted(_ENDINGS, key=len, reverse=True))

@@ -15,13 +15,10 @@ from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
-from ..eight_bits import BitDepth
-from ..faults import collect_faults
-from ..reading import Alpha, Reading
-from .classification import ClassificationDataset
-from .combining import concat, repeat, subset_classes
-from .dataset import SegmentationDataset
-from .holding_out import hold_out
+from ..findings import collect_faults
+from ..rgb import Alpha, BitDepth, Reading
+from .combining import concat, hold_out, repeat, subset_classes
+from .dataset import ClassificationDataset, SegmentationDataset
 from .splits import ALL, canonical, options_for
 
 logger = get_logger(__name__)
@@ -55,7 +52,7 @@ def load_dataset(
         root: its folder.
         split: train, val, …; training and validation are understood.
         classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
-        alpha: how images are read, see `segpipe.data.reading.Reading`; a pipeline takes the same option.
+        alpha: how images are read, see `segpipe.data.rgb.Reading`; a pipeline takes the same option.
         bit_depth: the same.
         val_share: share of the training data that is the split "val", held out by the samples' names, where there is no
             such split, see `hold_out`; the split "train" is the rest. Other splits are as they are.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..labels import dataset_labels
 from .dataset import SegmentationDataset
+from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS
 from .places import AnyPath
-from .scanning import Layout, build_from_layouts, resolve_split
 
 _SPLITS = ("train", "val", "trainval")
 

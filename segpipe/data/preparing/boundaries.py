@@ -13,9 +13,8 @@ from segpipe import advice
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 
-from ..boundaries import Metric, compute_boundary_maps
 from ..datasets import Pair, SegmentationDataset, load_dataset
-from ..datasets.boundary_files import boundary_file, pack_boundaries
+from ..datasets.boundary_maps import Metric, boundary_file, compute_boundary_maps, pack_boundaries
 from ..labels import encode_label
 from .plans import Plan, Task
 

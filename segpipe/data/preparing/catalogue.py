@@ -12,14 +12,13 @@ from pathlib import Path
 from segpipe.registry import Registry
 
 from ..datasets import load_dataset
-from .archives import Archive
 from .boundaries import plan_boundaries
-from .camvid import plan_camvid
+from .camvid import plan_camvid, plan_street_scenes
 from .cityscapes import plan_cityscapes
 from .coco_stuff import plan_coco_stuff
 from .pascal_context import plan_pascal_context
 from .plans import Plan
-from .street_scenes import plan_street_scenes
+from .published_archives import Archive
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,11 @@ from PIL import Image, ImageDraw
 
 from segpipe.errors import InputError
 
-from ..annotation_files import DrawingBudget, check_size, read_annotations
+from ..annotations import FARTHEST, DrawingBudget, check_size, read_annotations
 from ..datasets.places import find_files
-from ..datasets.polygons import FARTHEST
 from ..label_files import read_label
 from ..labels import dataset_labels, encode_label
-from .finding import shown_content
-from .plans import Plan, Task
+from .plans import Plan, Task, shown_content
 
 NAMES = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",

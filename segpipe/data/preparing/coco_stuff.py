@@ -15,8 +15,7 @@ from ..datasets.coco_stuff import LABEL_FOLDERS
 from ..datasets.places import find_files
 from ..label_files import read_label
 from ..labels import dataset_labels, encode_label
-from .finding import shown_content
-from .plans import Plan, Task
+from .plans import Plan, Task, shown_content
 
 _CONVERTED = "_labelTrainIds"
 _NOTE = (

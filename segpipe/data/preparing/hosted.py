@@ -42,8 +42,8 @@ from segpipe.hub import (
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from ..picture_folders import PICTURE_SUFFIXES
-from .archives import unpack
+from ..image_folders import PICTURE_SUFFIXES
+from .published_archives import unpack
 
 logger = get_logger(__name__)
 

@@ -18,11 +18,10 @@ import numpy as np
 from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 
-from ..annotation_files import DrawingBudget, check_size, read_annotations
+from ..annotations import DrawingBudget, check_size, read_annotations
 from ..labels import dataset_labels, encode_label
 from ..rle import counts_to_mask, decode_mask
-from .finding import first_folder
-from .plans import Plan, Task
+from .plans import Plan, Task, first_folder
 
 RAW_IDS = (
     0, 2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,

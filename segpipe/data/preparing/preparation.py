@@ -3,21 +3,156 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
+import signal
+import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from segpipe import advice
 from segpipe.errors import InputError
+from segpipe.extras import import_opencv
+from segpipe.files import copy_regular, open_regular
 from segpipe.names import unknown_name_message
 
 from ..datasets.places import existing_folder
 from .catalogue import PREPARERS
-from .downloading import fetch_archives
-from .plans import Plan, Prepared
-from .running import Progress, run_tasks
+from .plans import Content, Plan, Prepared, Task
+from .published_archives import fetch_archives
+
+Progress = Callable[[int, int], object]
+"""Told how many files are done, and of how many."""
+
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_CHUNK = 4
+"""Tasks that a process takes at once; a stop waits for them."""
+
+
+def run_tasks(tasks: Sequence[Task], *, jobs: int = 1, progress: Progress | None = None) -> tuple[Path, ...]:
+    """Make the files that are not there and whole; their paths come back. The others are left as they are.
+
+    Args:
+        tasks: in any order; they do not depend on each other.
+        jobs: processes; 1: this one.
+        progress: called after every few files.
+
+    Raises:
+        InputError: a task refused its input, or the disk refused a file. What other tasks wrote stays, and is not
+            made again.
+    """
+    if jobs < 1:
+        raise InputError(
+            f"The number of jobs is {jobs}; it is the number of processes, 1 or more. Give "
+            f"{advice.argument('jobs', 1)}."
+        )
+    files = [path for task in tasks for path in task.files]
+    missing = {path: None for path in files if not is_whole(path)}
+    rest = [task for task in tasks if any(path in missing for path in task.files)]
+    done = len(files) - sum(len(task.files) for task in rest)
+    _tell(progress, done, len(files))
+    for count in _run_here(rest) if jobs == 1 else _run_apart(rest, jobs):
+        done += count
+        _tell(progress, done, len(files))
+    return tuple(missing)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and not cut off: a PNG has its first and last bytes, another file is not empty."""
+    try:
+        with open_regular(path, error=OSError) as file:
+            start = file.read(len(_PNG_START))
+            if path.suffix.lower() != ".png":
+                return bool(start)
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return start == _PNG_START and file.read() == _PNG_END
+    except OSError:
+        return False
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+def _run_here(tasks: Sequence[Task]) -> Iterator[int]:
+    for task in tasks:
+        yield _run_all([task])
+
+
+def _run_apart(tasks: Sequence[Task], jobs: int) -> Iterator[int]:
+    """Numbers of files as they are written. The first error ends it."""
+    size = max(1, min(_CHUNK, len(tasks) // (8 * jobs)))
+    chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+    # Not forked: OpenCV and the caller may have threads, whose locks a forked process would inherit held.
+    with ProcessPoolExecutor(min(jobs, len(chunks)) or 1, get_context("spawn"), _prepare_worker, advice.form()) as pool:
+        running = {pool.submit(_run_all, chunk) for chunk in chunks}
+        try:
+            while running:
+                finished, running = wait(running, timeout=1.0, return_when=FIRST_EXCEPTION)
+                yield _sum(finished)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _sum(finished: Iterable[Future[int]]) -> int:
+    try:
+        return sum(future.result() for future in finished)
+    except BrokenProcessPool:
+        raise InputError(
+            "A worker process ended too early; all must live to the end. Most often memory ran out: give "
+            f"{advice.argument('jobs', 1)}. "
+            + advice.either(python='In a script, let the call stand below `if __name__ == "__main__":`. ', command="")
+            + "What was written is kept."
+        ) from None
+
+
+def _prepare_worker(*form: Any) -> None:
+    """Ctrl-C is for the process that waits; several workers need no threads of their own."""
+    advice.take_form(*form)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import_opencv().setNumThreads(1)
+
+
+def _run_all(tasks: Sequence[Task]) -> int:
+    for task in tasks:
+        for path, content in zip(task.files, task.make(), strict=True):
+            if not is_whole(path):
+                _write(path, content)
+    return sum(len(task.files) for task in tasks)
+
+
+def _write(path: Path, content: Content) -> None:
+    """The file appears whole or not at all. After a power cut it may be cut off, which `is_whole` sees."""
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")  # short, whatever the name is
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            copy_regular(content, partial, error=InputError)
+        else:
+            partial.write_bytes(content if isinstance(content, bytes) else _encode_png(content))
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}. Preparing needs a folder that you may write to, and "
+            "space in it. Free some space or change its permissions; what was written is kept."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _encode_png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def prepare_dataset(

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .building import Chain, Transform, build_transforms
-from .padding import Padding
+from .resize_crop_pad import Padding
 
 __all__ = ["Chain", "Padding", "Transform", "build_transforms"]

@@ -14,8 +14,16 @@ from segpipe.configuration import TransformConfig
 from segpipe.errors import InputError
 
 from ..sample import Sample
-from . import area_crops, augmenting, coloring, cropping, filtering, histograms, padding, resizing, warping
-from .padding import Padding
+from . import (
+    augmenting,
+    augmenting as area_crops,
+    color,
+    resize_crop_pad,
+    resize_crop_pad as cropping,
+    resize_crop_pad as padding,
+    warping,
+)
+from .resize_crop_pad import Padding
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 """Gives a new sample and leaves the arrays of the given one as they are. All chance comes from the generator."""
@@ -140,11 +148,11 @@ def _forward_padded(function: Callable[..., Sample], *fields: str) -> Callable[[
 
 
 _BUILDERS: dict[type, Callable[[Any, Padding], Transform]] = {
-    documents.Resize: _forward(resizing.resize, "size"),
-    documents.RandomResize: _forward(resizing.random_resize, "size", "ratio"),
-    documents.ResizeBetween: _forward(resizing.resize_between, "least", "greatest"),
-    documents.ResizeChoice: _forward(resizing.resize_choice, "sizes"),
-    documents.AlignedResize: _forward(resizing.aligned_resize, "size", "multiple"),
+    documents.Resize: _forward(resize_crop_pad.resize, "size"),
+    documents.RandomResize: _forward(resize_crop_pad.random_resize, "size", "ratio"),
+    documents.ResizeBetween: _forward(resize_crop_pad.resize_between, "least", "greatest"),
+    documents.ResizeChoice: _forward(resize_crop_pad.resize_choice, "sizes"),
+    documents.AlignedResize: _forward(resize_crop_pad.aligned_resize, "size", "multiple"),
     documents.ResizePad: _forward_padded(padding.resize_pad, "size"),
     documents.RandomCrop: _build_random_crop,
     documents.RandomResizedCrop: _forward_padded(cropping.random_resized_crop, "size", "ratio"),
@@ -156,18 +164,18 @@ _BUILDERS: dict[type, Callable[[Any, Padding], Transform]] = {
     documents.RandomRotation: _build_rotation,
     documents.Affine: _build_affine,
     documents.PhotometricDistortion: _forward(
-        coloring.photometric_distortion, "brightness", "contrast", "saturation", "hue"
+        color.photometric_distortion, "brightness", "contrast", "saturation", "hue"
     ),
-    documents.ColorJitter: _forward(coloring.color_jitter, "brightness", "contrast", "saturation", "hue"),
-    documents.Gamma: _forward(coloring.gamma_curve, "gamma", "gain"),
-    documents.Sharpness: _forward(filtering.sharpness, "factor"),
-    documents.AutoContrast: _forward(histograms.auto_contrast),
-    documents.Rerange: _forward(histograms.rerange, "least", "greatest"),
-    documents.Equalize: _forward(histograms.equalize),
-    documents.Clahe: _forward(histograms.clahe, "clip_limit", "tiles"),
-    documents.Posterize: _forward(histograms.posterize, "bits"),
-    documents.GaussianBlur: _forward(filtering.gaussian_blur, "kernel", "sigma"),
-    documents.Grayscale: _forward(coloring.grayscale),
+    documents.ColorJitter: _forward(color.color_jitter, "brightness", "contrast", "saturation", "hue"),
+    documents.Gamma: _forward(color.gamma_curve, "gamma", "gain"),
+    documents.Sharpness: _forward(color.sharpness, "factor"),
+    documents.AutoContrast: _forward(color.auto_contrast),
+    documents.Rerange: _forward(color.rerange, "least", "greatest"),
+    documents.Equalize: _forward(color.equalize),
+    documents.Clahe: _forward(color.clahe, "clip_limit", "tiles"),
+    documents.Posterize: _forward(color.posterize, "bits"),
+    documents.GaussianBlur: _forward(color.gaussian_blur, "kernel", "sigma"),
+    documents.Grayscale: _forward(color.grayscale),
     documents.RandAugment: _build_rand_augment,
     documents.RandomErasing: _build_erasing,
 }

@@ -10,9 +10,7 @@ import numpy as np
 from segpipe.extras import import_opencv
 
 from ..sample import Sample
-from .moving import Move, move, size_of, turn_angles
-from .padding import Padding
-from .resizing import Size
+from .resize_crop_pad import Move, Padding, Size, move, size_of, turn_angles
 
 cv2 = import_opencv()
 

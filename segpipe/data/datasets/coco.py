@@ -1,4 +1,4 @@
-"""COCO's panoptic form: PNGs whose colours are segment ids, and a JSON that says each segment's category."""
+"""COCO's instances and stuff: a JSON with a polygon or a run-length mask for each object."""
 
 from __future__ import annotations
 
@@ -8,22 +8,123 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from segpipe.errors import InputError
+from segpipe.errors import ImageDecodeError, InputError
+from segpipe.log import get_logger
 from segpipe.names import listing
 
-from ..annotation_files import read_annotations
-from ..faults import log_or_collect
-from ..findings import Finding, Kind
+from ..annotations import read_annotations
+from ..findings import Finding, Kind, log_or_collect
 from ..label_files import read_color_label
 from ..labels import ColorTable
 from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, refuse_twice
 from .coco_files import find_document, locate_images, locate_labels, place_below
+from .coco_objects import IGNORED, Annotation, Objects, draw_objects, sort_out
 from .dataset import Pair, SegmentationDataset
+from .layouts import resolve_split
 from .loading import DATASETS
 from .places import AnyPath, existing_folder
-from .scanning import resolve_split
 
-_PATTERNS = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json", "panoptic_{}.json")
+logger = get_logger(__name__)
+
+_PATTERNS = (
+    "annotations/instances_{}2017.json",
+    "annotations/{}.json",
+    "{}/_annotations.coco.json",
+    "annotations/stuff_{}2017.json",
+    "annotations/instances_{}.json",
+    "{}.json",
+)
+
+
+class Document(msgspec.Struct):
+    """An instances or stuff JSON file, as far as it is needed."""
+
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationReader:
+    """Reads "file.json#image id" as numbers of categories (H, W) int32.
+
+    Attributes:
+        document: the path of the JSON.
+        objects: image id → its `Objects` as JSON; compact where there are 100 000 images.
+        background: the value of pixels in no object.
+    """
+
+    document: str
+    objects: Mapping[str, bytes]
+    background: int
+
+    def __call__(self, label: str) -> np.ndarray:
+        objects = msgspec.json.decode(self.objects[label.removeprefix(f"{self.document}#")], type=Objects)
+        try:
+            return draw_objects(objects, self.background)
+        except InputError as error:
+            raise ImageDecodeError(f"{label}: {error}") from None
+
+
+@DATASETS.register("coco-annotations")
+def build_coco_annotations(
+    root: AnyPath,
+    split: str = "train",
+    *,
+    annotations: AnyPath | None = None,
+    images: AnyPath | None = None,
+    background: str | None = None,
+) -> SegmentationDataset:
+    """Open images with objects; the objects of one category become one class.
+
+    Of an object that has only a box, the box is ignored, since it does not say which of its pixels are the object.
+    Where there is not even a box, the object may be anywhere, and all pixels of its image that no other object has
+    are ignored. Polygons without area are passed over.
+
+    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root, the split's folder or
+    the current folder.
+
+    Args:
+        root: the folder with the images and the JSON, such as an export of COCO, Roboflow, CVAT or Label Studio.
+        split: train, val, test, or all.
+        annotations: the JSON below the root. If None, annotations/instances_<split>2017.json, annotations/<split>.json,
+            <split>/_annotations.coco.json, annotations/stuff_<split>2017.json, or the only other JSON that can be
+            meant, see `find_document`; valid and validation are spellings of val, and so on.
+        images: folder of the images below the root. If None, images/<split>2017, <split>2017, images/<split>, <split>,
+            images, the JSON's folder, or the root.
+        background: name of a class for pixels in no object. If None, these pixels are ignored, and images without the
+            mask of any object are left out.
+    """
+    folder = existing_folder(root)
+    split = resolve_split("coco-annotations", split, ("train", "val", "test", "all"))
+    path = find_document(folder, split, _PATTERNS, "COCO's JSON", given=annotations)
+    document = read_annotations(path, Document, "COCO's JSON")
+    used = {key_of(identity) for identity in {annotation.category_id for annotation in document.annotations}}
+    classes = read_classes(document.categories, used, path, background=background)
+    paths = locate_images(document.images, folder, split, document=path, folder=images)
+    found = [image for image in document.images if image.key in paths]
+    fill_sizes(found, paths, path)
+    objects, odd = sort_out(document.images, document.annotations, classes.numbers, path)
+    without_masks = [
+        image
+        for image in found
+        if background is None and not any(shape.mask is not None for shape in objects[image.key].shapes)
+    ]
+    left_out = {image.key for image in without_masks}
+    value = IGNORED if classes.background is None else classes.background
+    reader = AnnotationReader(str(path), {key: msgspec.json.encode(found) for key, found in objects.items()}, value)
+    pairs = [Pair(paths[image.key], f"{path}#{image.key}", reader) for image in found if image.key not in left_out]
+    logger.info("%s: %d of %d images are used", path, len(pairs), len(document.images))
+    return SegmentationDataset(
+        "coco-annotations",
+        split,
+        classes.labels,
+        tuple(sorted(pairs, key=lambda pair: pair.image)),
+        notes=log_or_collect([*classes.notes, *odd.findings([image.file_name for image in without_masks])], path),
+    )
+
+
+_PANOPTIC_PATTERNS = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json", "panoptic_{}.json")
 
 
 class Segment(msgspec.Struct):
@@ -33,7 +134,7 @@ class Segment(msgspec.Struct):
     category_id: Id
 
 
-class Annotation(msgspec.Struct):
+class PanopticAnnotation(msgspec.Struct):
     """What is in one image."""
 
     image_id: Id
@@ -46,11 +147,11 @@ class Annotation(msgspec.Struct):
         return key_of(self.image_id)
 
 
-class Document(msgspec.Struct):
+class PanopticDocument(msgspec.Struct):
     """A panoptic JSON file, as far as it is needed."""
 
     images: list[Image]
-    annotations: list[Annotation]
+    annotations: list[PanopticAnnotation]
     categories: list[Category]
 
 
@@ -93,8 +194,8 @@ def build_coco_panoptic(
     """
     folder = existing_folder(root)
     split = resolve_split("coco-panoptic", split, ("train", "val"))
-    path = find_document(folder, split, _PATTERNS, "the panoptic JSON", given=annotations)
-    document = read_annotations(path, Document, "COCO's panoptic JSON")
+    path = find_document(folder, split, _PANOPTIC_PATTERNS, "the panoptic JSON", given=annotations)
+    document = read_annotations(path, PanopticDocument, "COCO's panoptic JSON")
     used = {key_of(segment.category_id) for each in document.annotations for segment in each.segments_info}
     classes = read_classes(document.categories, used, path)
     pictures = locate_images(document.images, folder, split, document=path, folder=images)
@@ -112,7 +213,7 @@ def build_coco_panoptic(
     return SegmentationDataset("coco-panoptic", split, classes.labels, by_image, notes=notes)
 
 
-def _findings(document: Document, numbers: Mapping[str, int], path: str) -> Sequence[Finding]:
+def _findings(document: PanopticDocument, numbers: Mapping[str, int], path: str) -> Sequence[Finding]:
     """What is dropped, by kind."""
     labelled = {annotation.key for annotation in document.annotations}
     listed = {image.key for image in document.images}
@@ -133,7 +234,7 @@ def _findings(document: Document, numbers: Mapping[str, int], path: str) -> Sequ
     ]
 
 
-def _pack(annotation: Annotation, numbers: Mapping[str, int]) -> bytes:
+def _pack(annotation: PanopticAnnotation, numbers: Mapping[str, int]) -> bytes:
     """Return segment ids and the numbers of their categories, -1 for a category that is not listed."""
     rows = [(each.id, numbers.get(key_of(each.category_id), -1)) for each in annotation.segments_info]
     ids = {identity for identity, _ in rows}

@@ -15,9 +15,9 @@ from segpipe.errors import InputError, MissingSplitError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
+from ..image_folders import PICTURE_SUFFIXES
 from ..labels import build_label_set
-from ..picture_folders import PICTURE_SUFFIXES
-from .classification import ClassificationDataset, build_classification_dataset
+from .dataset import ClassificationDataset, build_classification_dataset
 from .lists import read_names
 from .loading import DATASETS
 from .places import AnyPath, existing_folder, find_below

@@ -13,7 +13,7 @@ from segpipe.files import open_regular
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from .formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, foreign_format, picture_format
+from .image_formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, foreign_format, picture_format
 
 logger = get_logger(__name__)
 

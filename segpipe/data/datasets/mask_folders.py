@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +18,99 @@ from segpipe.configuration import LabelSet, read_colors
 from segpipe.errors import ImageDecodeError, InputError, MissingSplitError, SegpipeError
 from segpipe.log import get_logger
 
-from ..class_tables import find_class_table, read_class_table
-from ..faults import is_collecting, log_or_collect
-from ..findings import Finding
+from ..findings import Finding, is_collecting, log_or_collect
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
+from ..label_sets import find_class_table, read_class_table
 from ..labels import UNNAMED, Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
 from .dataset import LabelReader, SegmentationDataset
-from .folder_layouts import find_inner, find_layouts
+from .layouts import Layout, build_from_layouts, is_there
 from .loading import DATASETS
 from .places import AnyPath, existing_folder, find_below
-from .scanning import Layout, build_from_layouts, is_there
-from .splits import ALL, KNOWN
+from .splits import ALL, KNOWN, names_of
+
+_LISTS = ("{}.txt", "splits/{}.txt", "{}.csv", "{}.lst", "{}.tsv", "lists/{}.txt", "ImageSets/Segmentation/{}.txt")
+
+
+def find_inner(root: Path) -> Path:
+    """Return the folder that a root consists of, as unpacked archives have one; the root where it holds more.
+
+    A folder for images or of a split is never taken for the whole.
+    """
+    folder = root
+    while True:
+        entries = [name for name in sorted(os.listdir(folder)) if name[0] != "." and name != "__MACOSX"]
+        inner = folder / entries[0] if len(entries) == 1 else folder
+        if inner == folder or not os.path.isdir(inner) or not _folders_in(inner) or names_of(entries[0])[1:]:
+            break
+        folder = inner
+    return folder
+
+
+def find_layouts(
+    root: Path, split: str, *, usual: Layout, images: Sequence[str], labels: Sequence[str]
+) -> list[Layout]:
+    """Return the layouts to look for, the usual one first.
+
+    Args:
+        root: the folder.
+        split: train, val, …, or all.
+        usual: all that does not depend on where the files lie.
+        images: names of folders for images, below the root or the split's folder.
+        labels: the same for masks.
+    """
+    here = [name for name in (*names_of(split), ".") if split != ALL or name == "."]
+    pictures = _present(root, here, images) or list(images[:1])
+    masks = _present(root, here, labels) or list(labels[:1])
+    lists = tuple(name.format(split) for name in _LISTS)
+    mixed = replace(usual, lists=lists, needs_list=split != ALL)
+    pairs = [(picture, mask) for picture in pictures for mask in masks]
+    in_splits = [
+        place
+        for picture, mask in pairs
+        for place in ((f"{picture}/{split}", f"{mask}/{split}"), (f"{split}/{picture}", f"{split}/{mask}"))
+    ]
+    in_splits += _composed(root, split, images, labels)
+    in_splits += [(split, f"{split}/{mask}") for mask in masks]
+    in_splits += [(place, place) for place in (split, *(f"{picture}/{split}" for picture in pictures))]
+    in_all = [*pairs, *((".", mask) for mask in masks), *((picture, picture) for picture in pictures), (".", ".")]
+    return [
+        *(replace(usual, images=picture, labels=mask) for picture, mask in in_splits if split != ALL),
+        *(replace(mixed, images=picture, labels=mask) for picture, mask in in_all),
+    ]
+
+
+def _present(root: Path, above: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the names of folders that are there, below the root or a split's folder."""
+    tops = {find_below(root, name) for name in above}
+    present = {name.lower() for top in tops for name in _folders_in(top)}
+    return [name for name in names if name.lower() in present]
+
+
+def _folders_in(folder: Path) -> list[str]:
+    if not os.path.isdir(folder):
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _composed(root: Path, split: str, images: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return pairs of folders whose names hold the split: train and train_labels, trainannot, or images_train."""
+    image_words, label_words = {"", *map(_plain, images)}, set(map(_plain, labels))
+    said = {name: _without_split(name, split) for name in _folders_in(root)}
+    pictures = [name for name, rests in said.items() if rests & image_words]
+    masks = [name for name, rests in said.items() if rests & label_words]
+    return [(picture, mask) for picture in pictures for mask in masks]
+
+
+def _without_split(name: str, split: str) -> set[str]:
+    """Return what a folder's name may say besides the split, without signs: nothing where it does not name it."""
+    low, spellings = name.lower(), [spelling.lower() for spelling in names_of(split)]
+    rests = {rest for each in spellings for rest in (low.removeprefix(each), low.removesuffix(each))}
+    return {_plain(rest) for rest in rests - {low}}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
 
 logger = get_logger(__name__)
 
@@ -73,7 +156,7 @@ def build_folder(
         root: the folder.
         split: train, val, …, or all.
         label_set: the classes, the name of a data set that has them, or a JSON or CSV file with them. If None, `names`,
-            labels.json in the root, or a table of another tool, see `segpipe.data.class_tables`.
+            labels.json in the root, or a table of another tool, see `segpipe.data.label_sets`.
         names: of the classes, instead of a label set: a list, a text with commas between them, a file with one a line,
             or a mapping of the values in the masks to names, such as {1: "road", 2: "sky"}.
         raw_ids: the value of each class in the masks, where they are not 0, 1, …

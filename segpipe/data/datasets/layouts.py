@@ -16,13 +16,12 @@ from segpipe.errors import MissingSplitError, UnknownNameError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
-from ..faults import Fault, log_or_collect, raise_or_collect
-from ..findings import Finding
+from ..findings import Fault, Finding, log_or_collect, raise_or_collect
+from ..image_folders import PICTURE_SUFFIXES, list_formats, split_readable
 from ..label_files import LABEL_SUFFIXES, read_label
-from ..picture_folders import PICTURE_SUFFIXES, list_formats, split_readable
 from .dataset import LabelReader, Pair, SegmentationDataset
 from .lists import Row, find_listed, has_labels, once_each, read_rows, select
-from .name_marks import Mark, apply_mark, find_marks, other_suffixes, tell_apart
+from .pairing import Mark, apply_mark, find_marks, other_suffixes, tell_apart
 from .places import AnyPath, existing_folder, find_below, group_files, has_files, same_name, walk
 from .splits import canonical
 
