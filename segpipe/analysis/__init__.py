@@ -6,14 +6,14 @@ from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .aligning import (
-        NOISE_SIZE as NOISE_SIZE,
+        SCENE_SIZE as SCENE_SIZE,
         Alignment as Alignment,
+        Difference as Difference,
+        ModelAlignment as ModelAlignment,
+        WeightsComparison as WeightsComparison,
         align as align,
-        differing_label_share as differing_label_share,
-        differing_settings as differing_settings,
-        load_unfolded as load_unfolded,
-        noise_input as noise_input,
-        picture_input as picture_input,
+        align_models as align_models,
+        compare_weights as compare_weights,
     )
     from .attention import AttentionQuery as AttentionQuery, Token as Token, see_attention as see_attention
     from .counting import (
@@ -23,23 +23,21 @@ if TYPE_CHECKING:
         count_parameters as count_parameters,
         saved_bytes as saved_bytes,
     )
-    from .profiling import Speed as Speed, measure_speed as measure_speed
-    from .tensor_comparison import (
-        Difference as Difference,
-        WeightsComparison as WeightsComparison,
-        compare_tensors as compare_tensors,
+    from .profiling import (
+        Profile as Profile,
+        Speed as Speed,
+        measure_speed as measure_speed,
+        profile_model as profile_model,
     )
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "aligning": (
-            "NOISE_SIZE Alignment align differing_label_share differing_settings load_unfolded noise_input "
-            "picture_input"
+            "SCENE_SIZE Alignment Difference ModelAlignment WeightsComparison align align_models compare_weights"
         ),
         "attention": "AttentionQuery Token see_attention",
         "counting": "MacCount ParameterCount count_macs count_parameters saved_bytes",
-        "profiling": "Speed measure_speed",
-        "tensor_comparison": "Difference WeightsComparison compare_tensors",
+        "profiling": "Profile Speed measure_speed profile_model",
     },
 )

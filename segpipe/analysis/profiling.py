@@ -1,4 +1,4 @@
-"""How fast a network is on a device: latency and throughput of its forward pass, and the memory that it takes."""
+"""What a model costs: its numbers and multiplications, and latency, throughput and memory of its forward pass."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from segpipe.configuration import ModelConfig
 from segpipe.errors import InputError
 from segpipe.inference import Network
+from segpipe.models import SegmentationModel, SegpipeNetwork, build_model
+
+from .counting import MacCount, ParameterCount, count_macs, count_parameters, saved_bytes
 
 WARM_UP_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a network's forward pass takes, without reading and resizing pictures and without label maps.
+    """What a network's forward pass takes, without reading and resizing images and without label maps.
 
     Attributes:
         latency: median seconds of one call.
         fastest: seconds of the fastest call.
-        throughput: pictures per second at the median.
-        peak_memory: bytes that a GPU had in use at most, weights included; None on a CPU, where nobody counts.
-        batch_size: pictures in a call.
+        throughput: images per second at the median.
+        peak_memory: bytes that a GPU had in use at most, weights included; None on a CPU, where they are not counted.
+        batch_size: images in a call.
         rounds: calls that were timed.
     """
 
@@ -36,18 +40,65 @@ class Speed:
     rounds: int
 
 
+@dataclass(frozen=True)
+class Profile:
+    """What a model costs.
+
+    Attributes:
+        parameters: numbers that it has.
+        num_bytes: of its weights in a file, in float32.
+        macs: multiply-accumulates of one image.
+        speed: of its forward pass; None if it was not timed.
+        device: where it was timed.
+    """
+
+    parameters: ParameterCount
+    num_bytes: int
+    macs: MacCount
+    speed: Speed | None
+    device: str
+
+
+def profile_model(
+    config: ModelConfig,
+    size: tuple[int, int],
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    batch_size: int = 1,
+    rounds: int | None = 20,
+) -> Profile:
+    """Count what a model costs, and time it with freshly made weights: speed does not depend on their values.
+
+    Args:
+        config: the `model` section of a configuration.
+        size: (height, width) of the images.
+        device: where it is timed. If None, a GPU if there is one.
+        dtype: that it is timed in.
+        batch_size: images in a call.
+        rounds: timed calls at most. If None, nothing is timed.
+    """
+    network = build_model(config).eval()
+    parameters, num_bytes, macs = count_parameters(network), saved_bytes(network), count_macs(config, size)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    speed = None
+    if rounds is not None:
+        speed = measure_speed(_ready(network, device, dtype), size, batch_size=batch_size, rounds=rounds)
+    return Profile(parameters, num_bytes, macs, speed, device)
+
+
 @torch.inference_mode()
 def measure_speed(
     network: Network, size: tuple[int, int], *, batch_size: int = 1, rounds: int = 20, seconds: float = 20.0
 ) -> Speed:
-    """Time a network, which stands in evaluation mode on its device, on pictures of noise.
+    """Time a network in evaluation mode on images of noise.
 
     Args:
-        network: as `load_model` gives it, in the type that it shall compute in.
-        size: (height, width) of the pictures.
-        batch_size: pictures in a call.
+        network: as `load_model` gives it, on the device and in the type that it is timed in.
+        size: (height, width) of the images.
+        batch_size: images in a call.
         rounds: timed calls at most; three more before them do not count.
-        seconds: no new call begins after so long, once one was timed.
+        seconds: after this time no further call begins, once one was timed.
     """
     if not (1 <= batch_size < 2**31 and 1 <= rounds < 2**31):
         raise InputError(f"batch_size={batch_size} and rounds={rounds}: both must be at least 1 and below 2**31.")
@@ -67,8 +118,15 @@ def measure_speed(
     return Speed(median(times), min(times), batch_size / median(times), peak, batch_size, len(times))
 
 
+def _ready(network: SegpipeNetwork, device: str, dtype: str) -> SegpipeNetwork:
+    network = network.to(device, getattr(torch, dtype))
+    if isinstance(network, SegmentationModel):
+        network.apply_folding()
+    return network
+
+
 def _time_call(network: Network, images: Tensor) -> float:
-    """Seconds of one call, on a GPU until it is done."""
+    """Return the seconds of one call, on a GPU until it is done."""
     _wait(images.device)
     start = time.perf_counter()
     network(images)

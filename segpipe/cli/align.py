@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
 from segpipe.text import format_table
@@ -13,17 +12,9 @@ from .parsing import add_json, finite_number, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from segpipe.analysis import Alignment, Difference, WeightsComparison
-    from segpipe.configuration import Configuration
-    from segpipe.models import SegpipeNetwork
-
-    Loaded = tuple[SegpipeNetwork, Configuration]
+    from segpipe.analysis import Alignment, Difference, ModelAlignment, WeightsComparison
 
 LISTED = 12
-SCENE_SIZE = (358, 501)
-"""Of the drawn street: no multiple of anything, so that a difference in resizing or padding shows."""
 EXAMPLES = """  segpipe align iter_160000.pth my-model
   segpipe align hf:owner/name my-model --picture street.jpg --tolerance 1e-4
   segpipe align first.safetensors second.safetensors --weights"""
@@ -64,61 +55,41 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare_outputs(options: argparse.Namespace) -> int:
-    from segpipe.analysis import align
+    from segpipe.analysis import align_models
 
-    (first, ours), (second, theirs) = (_load(source, options) for source in (options.first, options.second))
-    alignment = align(first, second, _read_input(options, first))
-    procedures = _compare_procedures((first, ours), (second, theirs), options)
-    is_apart = _is_apart(alignment.logits.absolute, options.tolerance)
+    aligned = align_models(
+        options.first,
+        options.second,
+        image=options.picture,
+        alpha=options.alpha,
+        bit_depth=options.bit_depth,
+        size=tuple(options.size) if options.size else None,
+        seed=options.seed,
+        preset=options.preset,
+        device=options.device,
+        dtype="float64" if options.double else "float32",
+    )
+    is_apart = _is_apart(aligned.networks.logits.absolute, options.tolerance)
     if options.json:
-        print_json({**_alignment_document(alignment, options, is_apart), **procedures})
+        print_json(_alignment_document(aligned, options, is_apart))
     else:
-        print(_alignment_text(alignment, options, is_apart))
-        print(_procedures_text(procedures, options))
+        print(_alignment_text(aligned.networks, options, is_apart))
+        print(_pipelines_text(aligned, options))
     return int(is_apart)
 
 
-def _load(source: str, options: argparse.Namespace) -> Loaded:
-    from segpipe.analysis import load_unfolded
-    from segpipe.checkpoints import open_checkpoint
+def _pipelines_text(aligned: ModelAlignment, options: argparse.Namespace) -> str:
+    from segpipe.analysis import SCENE_SIZE
 
-    folder = open_checkpoint(source, preset=_preset_for(source, options.preset))
-    network = load_unfolded(folder, device=options.device)
-    return network.double() if options.double else network, folder.configuration
-
-
-def _compare_procedures(first: Loaded, second: Loaded, options: argparse.Namespace) -> dict[str, Any]:
-    """What differs between the two as pipelines: settings, and label maps of the picture or of a drawn street."""
-    from segpipe.analysis import differing_label_share, differing_settings
-
-    share = None
-    if first[1].task == second[1].task == "image-segmentation":
-        share = differing_label_share(first, second, _example_image(options))
-    settings = differing_settings(first[1], second[1])
-    return {
-        "settings": [{"key": key, "first": one, "second": other} for key, one, other in settings],
-        "pipelines_differing_pixels": share,
-    }
-
-
-def _example_image(options: argparse.Namespace) -> Any:
-    if options.picture is not None:
-        return _read_picture(options)
-    from segpipe.scenes import draw_street_scene
-
-    return draw_street_scene(0, SCENE_SIZE).image
-
-
-def _procedures_text(procedures: dict[str, Any], options: argparse.Namespace) -> str:
-    settings, share = procedures["settings"], procedures["pipelines_differing_pixels"]
     lines = []
-    if settings:
-        rows = [(each["key"], _short(each["first"]), _short(each["second"])) for each in settings]
+    if aligned.settings:
+        rows = [(key, _short(one), _short(other)) for key, one, other in aligned.settings]
         lines += ["", format_table([("setting", options.first, options.second), *rows], ("left", "left", "left"))]
-    if share is not None:
+    if aligned.differing_pixels is not None:
         what = options.picture or f"a drawn street of {SCENE_SIZE[0]} × {SCENE_SIZE[1]}"
-        how = "each with its own settings" if settings else "with the same settings"
-        lines += ["", f"As pipelines, {how}, their label maps of {what} differ in {share:.4%} of the pixels."]
+        how = "each with its own settings" if aligned.settings else "with the same settings"
+        share = f"{aligned.differing_pixels:.4%}"
+        lines += ["", f"As pipelines, {how}, their label maps of {what} differ in {share} of the pixels."]
     return "\n".join(lines)
 
 
@@ -127,44 +98,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _preset_for(source: str, preset: str | None) -> str | None:
-    """A preset describes a file; a folder and a model on a hub describe themselves."""
-    return preset if os.path.isfile(source) else None
-
-
-def _read_input(options: argparse.Namespace, network: SegpipeNetwork) -> Any:
-    from segpipe.analysis import NOISE_SIZE, noise_input, picture_input
-
-    if options.picture is None:
-        return noise_input(network, tuple(options.size or NOISE_SIZE), seed=options.seed)
-    from segpipe.configuration import ExactResize, PreprocessorConfig
-    from segpipe.inference import resize_image
-
-    image = _read_picture(options)
-    if options.size:
-        image = resize_image(image, PreprocessorConfig(resize=ExactResize(size=tuple(options.size))))
-    return picture_input(image)
-
-
-def _read_picture(options: argparse.Namespace) -> np.ndarray:
-    from segpipe.data import read_source
-
-    return read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth)
-
-
 def _is_apart(largest: float, tolerance: float | None) -> bool:
     return tolerance is not None and not largest <= tolerance
 
 
-def _alignment_document(alignment: Alignment, options: argparse.Namespace, is_apart: bool) -> dict[str, Any]:
+def _alignment_document(aligned: ModelAlignment, options: argparse.Namespace, is_apart: bool) -> dict[str, Any]:
+    networks = aligned.networks
     return {
         "first": options.first,
         "second": options.second,
-        "stages": [_difference_document(stage) for stage in alignment.stages],
-        "differing_pixels": alignment.differing_pixels,
-        "sums": list(alignment.sums),
+        "stages": [_difference_document(stage) for stage in networks.stages],
+        "differing_pixels": networks.differing_pixels,
+        "sums": list(networks.sums),
         "tolerance": options.tolerance,
         "aligned": not is_apart,
+        "settings": [{"key": key, "first": one, "second": other} for key, one, other in aligned.settings],
+        "pipelines_differing_pixels": aligned.differing_pixels,
     }
 
 
@@ -183,14 +132,9 @@ def _alignment_text(alignment: Alignment, options: argparse.Namespace, is_apart:
 
 
 def _compare_weights(options: argparse.Namespace) -> int:
-    from segpipe.analysis import compare_tensors
-    from segpipe.checkpoints import open_checkpoint, own_tensors
+    from segpipe.analysis import compare_weights
 
-    tensors = [
-        own_tensors(open_checkpoint(source, preset=_preset_for(source, options.preset)))
-        for source in (options.first, options.second)
-    ]
-    comparison = compare_tensors(*tensors)
+    comparison = compare_weights(options.first, options.second, preset=options.preset)
     is_apart = _is_apart(comparison.largest, options.tolerance)
     if options.json:
         print_json(_weights_document(comparison, options, is_apart))

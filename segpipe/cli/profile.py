@@ -12,9 +12,8 @@ from .parsing import add_json, whole_number
 from .printing import print_json
 
 if TYPE_CHECKING:
-    from segpipe.analysis import MacCount, ParameterCount, Speed
+    from segpipe.analysis import MacCount, ParameterCount, Profile
     from segpipe.configuration import ModelConfig
-    from segpipe.models import SegpipeNetwork
 
 EXAMPLES = """  segpipe profile segformer-b0-ade20k
   segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
@@ -40,42 +39,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from segpipe.analysis import count_macs, count_parameters, saved_bytes
-    from segpipe.models import build_model
+    from segpipe.analysis import profile_model
 
     config = find_configuration(options.model).model
-    size = (options.size[0], options.size[1])
-    network = build_model(config).eval()
-    parameters, num_bytes, macs = count_parameters(network), saved_bytes(network), count_macs(config, size)
-    speed = None if options.no_timing else _measure(network, size, options)
+    profile = profile_model(
+        config,
+        (options.size[0], options.size[1]),
+        device=options.device,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+        rounds=None if options.no_timing else options.rounds,
+    )
     if options.json:
-        print_json(_document(options, parameters, num_bytes, macs, speed))
+        print_json(_document(options, profile))
     else:
-        print(_text(options, config, parameters, num_bytes, macs, speed))
+        print(_text(options, config, profile))
     return 0
 
 
-def _measure(network: SegpipeNetwork, size: tuple[int, int], options: argparse.Namespace) -> Speed:
-    """Speed does not depend on what the weights are, so freshly made ones do."""
-    import torch
-
-    from segpipe.analysis import measure_speed
-    from segpipe.models import SegmentationModel
-
-    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(options.device, getattr(torch, options.dtype))
-    if isinstance(network, SegmentationModel):
-        network.apply_folding()
-    return measure_speed(network, size, batch_size=options.batch_size, rounds=options.rounds)
-
-
-def _document(
-    options: argparse.Namespace, parameters: ParameterCount, num_bytes: int, macs: MacCount, speed: Speed | None
-) -> dict[str, Any]:
+def _document(options: argparse.Namespace, profile: Profile) -> dict[str, Any]:
+    parameters, macs, speed = profile.parameters, profile.macs, profile.speed
     timing = None
     if speed is not None:
         timing = {
-            "device": options.device,
+            "device": profile.device,
             "dtype": options.dtype,
             "batch_size": speed.batch_size,
             "rounds": speed.rounds,
@@ -92,25 +79,19 @@ def _document(
             "trainable": parameters.trainable,
             "by_part": dict(parameters.by_part),
         },
-        "bytes": num_bytes,
+        "bytes": profile.num_bytes,
         "macs": {"total": macs.total, "published": macs.published, "by_part": dict(macs.by_part)},
         "flops": 2 * macs.total,
         "speed": timing,
     }
 
 
-def _text(
-    options: argparse.Namespace,
-    config: ModelConfig,
-    parameters: ParameterCount,
-    num_bytes: int,
-    macs: MacCount,
-    speed: Speed | None,
-) -> str:
+def _text(options: argparse.Namespace, config: ModelConfig, profile: Profile) -> str:
+    parameters, macs = profile.parameters, profile.macs
     head = f"{options.model}: {type(config).__struct_config__.tag} {config.variant}, {config.num_classes} classes"
     fields = [
         ("parameters", f"{parameters.total:,}, of which {parameters.trainable:,} are trainable"),
-        ("saved weights", f"{format_bytes(num_bytes)} in float32"),
+        ("saved weights", f"{format_bytes(profile.num_bytes)} in float32"),
         (
             "computed",
             f"{_giga(macs.total)} G multiply-accumulates for a picture of {options.size[0]} × {options.size[1]}",
@@ -120,14 +101,15 @@ def _text(
         fields.append(
             ("as published", f"{_giga(macs.published)} G, which papers call FLOPs: the levels fused at stride 4")
         )
-    return "\n\n".join([head, format_fields(fields + _speed_fields(options, speed)), _parts(parameters, macs)])
+    return "\n\n".join([head, format_fields(fields + _speed_fields(options, profile)), _parts(parameters, macs)])
 
 
-def _speed_fields(options: argparse.Namespace, speed: Speed | None) -> list[tuple[str, str]]:
+def _speed_fields(options: argparse.Namespace, profile: Profile) -> list[tuple[str, str]]:
+    speed = profile.speed
     if speed is None:
         return []
     call = "one picture" if speed.batch_size == 1 else f"{speed.batch_size} pictures"
-    where = f"{options.device}, {options.dtype}, median of {speed.rounds}"
+    where = f"{profile.device}, {options.dtype}, median of {speed.rounds}"
     fields = [
         ("latency", f"{format_seconds(speed.latency)} for {call} ({where}; fastest {format_seconds(speed.fastest)})"),
         ("throughput", f"{speed.throughput:.1f} pictures per second"),

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.analysis.aligning import align, noise_input, picture_input
-from segpipe.analysis.tensor_comparison import compare_tensors, measure_difference
+from segpipe.analysis.aligning import align, compare_tensors, image_input, measure_difference, noise_input
 from segpipe.configuration import DeitConfig, MitConfig, SegformerConfig, SegmenterConfig, UneptConfig, VitConfig
 from segpipe.errors import InputError
 from segpipe.models import build_model
@@ -62,9 +61,9 @@ def test_the_noise_is_numpys_once_the_network_has_normalised_it():
     assert torch.allclose(network.normalise(noise_input(network, (32, 64))), expected, atol=1e-5)
 
 
-def test_a_picture_is_taken_as_it_is():
+def test_an_image_is_taken_as_it_is():
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    pixels = picture_input(image)
+    pixels = image_input(image)
     assert pixels.shape == (1, 3, 2, 3)
     assert pixels[0, 2, 1, 0] == image[1, 0, 2]
 
