@@ -280,10 +280,10 @@ def _smooth_logits(batch: int, side: int) -> Tensor:
 
 
 def _placement(size: int) -> Any:
-    from segpipe.inference import place_picture
+    from segpipe.inference import place_image
 
     sizes = (size, size)
-    return place_picture(sizes, sizes, sizes, (size // STRIDE, size // STRIDE), upsampling="one-step")
+    return place_image(sizes, sizes, sizes, (size // STRIDE, size // STRIDE), upsampling="one-step")
 
 
 if __name__ == "__main__":

@@ -126,22 +126,22 @@ def boundary_share_of(logits: Tensor) -> float:
 @torch.inference_mode()
 def _part_calls(pair: Pair, picture: Image.Image) -> dict[str, dict[str, Callable[[], object]]]:
     """For each part, each library's call on what its own previous part made."""
-    from segpipe.inference import label_map, predict_images, prepare_image
+    from segpipe.inference import label_map, predict, prepare_image
 
     ours, theirs = pair.ours.pipeline, pair.theirs
     pixels, target = np.asarray(picture), (picture.height, picture.width)
     config = ours.configuration
-    prepared = prepare_image(pixels, config.preprocessor)
-    [prediction] = predict_images(ours.model, [prepared], config.inference)
+    prepared = prepare_image(pixels, config)
+    [prediction] = predict(ours.model, [prepared], config)
     inputs = theirs.processor(images=[picture], return_tensors="pt")
     outputs = SimpleNamespace(logits=theirs.model(**inputs).logits)
     return {
         "preprocess": {
-            "segpipe": lambda: prepare_image(pixels, config.preprocessor),
+            "segpipe": lambda: prepare_image(pixels, config),
             "transformers": lambda: theirs.processor(images=[picture], return_tensors="pt"),
         },
         "network": {
-            "segpipe": lambda: predict_images(ours.model, [prepared], config.inference),
+            "segpipe": lambda: predict(ours.model, [prepared], config),
             "transformers": torch.inference_mode()(lambda: theirs.model(**inputs)),
         },
         "label map": {

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segpipe.configuration import BoundaryLoss, CrossEntropyLoss
-from segpipe.inference import place_picture
+from segpipe.inference import place_image
 from segpipe.models import BoundaryOutput
 
 from .losses import LossSum, SegmentationLoss, build_loss
@@ -184,7 +184,7 @@ def _upsampling(logits: Tensor, labels: Tensor, padded: Size | None) -> Upsampli
     grid, size = (logits.shape[2], logits.shape[3]), (labels.shape[1], labels.shape[2])
     if padded in (None, size):
         return Upsampling.bilinear(grid, size, computing_dtype(logits))
-    placement = place_picture(size, size, padded, grid, upsampling="one-step")
+    placement = place_image(size, size, padded, grid, upsampling="one-step")
     return Upsampling.placed(placement, computing_dtype(logits))
 
 

@@ -15,7 +15,7 @@ from segpipe import advice
 from segpipe.configuration import CrossEntropyLoss, LossConfig, SoftCrossEntropyLoss
 from segpipe.data import Batch
 from segpipe.errors import ConfigurationError
-from segpipe.inference import Placement, place_picture
+from segpipe.inference import Placement, place_image
 from segpipe.models import BoundaryOutput, SegmentationModel
 
 from .losses import LossSum, SegmentationLoss
@@ -58,7 +58,7 @@ class SegmentationObjective:
         """Where the labels lie on the logits' grid, which covers the padded picture; None: they cover it."""
         size, grid = (images.shape[-2], images.shape[-1]), (logits.shape[-2], logits.shape[-1])
         padded = self.model.input_size(size)
-        return None if padded == size else place_picture(size, size, padded, grid, upsampling="one-step")
+        return None if padded == size else place_image(size, size, padded, grid, upsampling="one-step")
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from segpipe.configuration import Configuration, ExactResize, PreprocessorConfig
 from segpipe.data import Alpha, BitDepth, read_source
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Prediction, View, label_map, place_picture, predict, resize_image
+from segpipe.inference import Prediction, View, label_map, place_image, predict_views, resize_image
 from segpipe.models import SegpipeNetwork, build_loaded
 from segpipe.scenes import draw_street_scene
 
@@ -255,7 +255,7 @@ def _differing_label_share(models: Sequence[tuple[SegpipeNetwork, Configuration]
     if any(configuration.task != "image-segmentation" for _, configuration in models):
         return None
     maps = [
-        label_map(predict(network, image, configuration.preprocessor, configuration.inference)).labels
+        label_map(predict_views(network, image, configuration.preprocessor, configuration.inference)).labels
         for network, configuration in models
     ]
     return float((maps[0] != maps[1]).double().mean())
@@ -298,7 +298,7 @@ def _differing_share(network: SegpipeNetwork, logits: list[Tensor], images: Tens
     maps = []
     for each in logits:
         grid = (each.shape[2], each.shape[3])
-        placement = place_picture(size, size, network.input_size(size), grid, upsampling="one-step")
+        placement = place_image(size, size, network.input_size(size), grid, upsampling="one-step")
         maps.append(label_map(Prediction((View(each[0], placement),), "logits")).labels)
     return float((maps[0] != maps[1]).double().mean())
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .measuring import evaluate as evaluate
     from .reports import mmseg_tables as mmseg_tables, segmenter_yaml as segmenter_yaml
     from .scores import Scores as Scores
-    from .sharing import EvaluationStopped as EvaluationStopped, in_evaluation_mode as in_evaluation_mode
+    from .sharing import EvaluationStopped as EvaluationStopped
     from .submissions import (
         check_submission_names as check_submission_names,
         submission_values as submission_values,
@@ -31,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "measuring": "evaluate",
         "reports": "mmseg_tables segmenter_yaml",
         "scores": "Scores",
-        "sharing": "EvaluationStopped in_evaluation_mode",
+        "sharing": "EvaluationStopped",
         "submissions": "check_submission_names submission_values write_submission",
     },
 )

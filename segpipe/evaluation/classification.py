@@ -16,7 +16,7 @@ from segpipe import advice, distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Network, resize_image
+from segpipe.inference import Network, in_evaluation_mode, resize_image
 from segpipe.log import get_logger
 from segpipe.names import Tasks
 from segpipe.text import html_table
@@ -28,7 +28,6 @@ from .sharing import (
     EvaluationStopped,
     check_countable,
     count_together,
-    in_evaluation_mode,
     open_network,
     with_bar,
 )

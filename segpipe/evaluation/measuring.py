@@ -14,7 +14,7 @@ from segpipe import advice, distributed
 from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Network, Prediction, is_whole, label_map, predict, predict_images, prepare_image
+from segpipe.inference import Network, in_evaluation_mode, segment
 from segpipe.log import get_logger
 from segpipe.names import Tasks
 
@@ -27,7 +27,6 @@ from .sharing import (
     EvaluationStopped,
     check_countable,
     count_together,
-    in_evaluation_mode,
     open_network,
     with_bar,
 )
@@ -209,23 +208,11 @@ def _check_labelled(batch: list[LabelledPicture]) -> None:
             )
 
 
-@torch.inference_mode()
 def _label_maps(network: Network, batch: list[LabelledPicture], plan: Plan) -> list[np.ndarray]:
-    """(H, W) label maps in the order of the batch."""
-    if not is_whole(plan.inference):
-        predictions = [predict(network, one.image, plan.preprocessor, plan.inference) for one in batch]
-        return [_numpy_labels(*pair) for pair in zip(predictions, batch, strict=True)]
-    prepared = [prepare_image(one.image, plan.preprocessor) for one in batch]
-    maps: dict[int, np.ndarray] = {}
-    for size in dict.fromkeys(image.input_size for image in prepared):  # one input size, one batch
-        members = [index for index, image in enumerate(prepared) if image.input_size == size]
-        found = predict_images(network, [prepared[index] for index in members], plan.inference)
-        maps |= {index: _numpy_labels(one, batch[index]) for index, one in zip(members, found, strict=True)}
-    return [maps[index] for index in range(len(batch))]
-
-
-def _numpy_labels(prediction: Prediction, sample: LabelledPicture) -> np.ndarray:
-    try:
-        return label_map(prediction).labels.cpu().numpy()
-    except NumericalError as error:
-        raise NumericalError(f"{sample.name}: {error}") from None
+    """Return (H, W) label maps in the order of the batch."""
+    maps = []
+    for sample, found in zip(batch, segment(network, [sample.image for sample in batch], plan), strict=True):
+        if isinstance(found, NumericalError):
+            raise NumericalError(f"{sample.name}: {found}")
+        maps.append(found.numpy())
+    return maps

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from segpipe import distributed
 from segpipe.checkpoints import load_model, open_folder
@@ -104,21 +102,3 @@ def _counted(samples: Iterable[Item], total: int) -> Iterator[Item]:
         for sample in samples:
             yield sample
             bar.update()
-
-
-@contextmanager
-def in_evaluation_mode(network: Network) -> Iterator[None]:
-    """For the time of the block; then each module is in its own mode again, frozen ones too.
-
-    What another runtime executes has no modes.
-    """
-    if not isinstance(network, nn.Module):
-        yield
-        return
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, is_training in modes:
-            module.training = is_training

@@ -25,7 +25,7 @@ from segpipe.configuration import Configuration
 from segpipe.data import SegmentationDataset, is_many, iterate_sources, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError, NumericalError
 from segpipe.files import read_file
-from segpipe.inference import ExportedNetwork, Network, open_session, pixel_array, predict, resize_image
+from segpipe.inference import ExportedNetwork, Network, open_session, pixel_array, predict_views, resize_image
 from segpipe.limits import limit
 from segpipe.models import SegmentationModel, SegpipeNetwork
 
@@ -159,7 +159,7 @@ def record_views(
     """
     recorder = _Recorder(network)
     if isinstance(network, SegmentationModel):
-        predict(recorder, pixels, configuration.preprocessor, configuration.inference)
+        predict_views(recorder, pixels, configuration.preprocessor, configuration.inference)
     else:
         recorder(torch.tensor(resize_image(pixels, configuration.preprocessor)).permute(2, 0, 1)[None])
     return recorder.views

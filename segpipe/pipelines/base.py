@@ -49,8 +49,12 @@ class Pipeline(Generic[Result]):
         """A batch of prepared pictures of one input size → one prediction each."""
         raise NotImplementedError
 
-    def postprocess(self, prediction: Any, picture: Picture) -> Result:
-        """One prediction → one result."""
+    def decode(self, predictions: list[Any], images: list[Picture]) -> list[Any]:
+        """Return what `postprocess` takes, for a batch at once; meanwhile the network may run for the next batch."""
+        return predictions
+
+    def postprocess(self, prediction: Any, image: Picture) -> Result:
+        """Make one result of what `decode` gave for one image."""
         raise NotImplementedError
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
@@ -101,8 +105,8 @@ class Pipeline(Generic[Result]):
         """One picture alone, by the calling thread."""
         if isinstance(picture, Failure):
             return picture
-        [prediction] = self.predict_pictures([picture])
-        return self.postprocess(prediction, picture)
+        [found] = self.decode(self.predict_pictures([picture]), [picture])
+        return self.postprocess(found, picture)
 
     def _begin_reading(
         self, readers: ThreadPoolExecutor, source: Any, index: int, options: PipelineOptions

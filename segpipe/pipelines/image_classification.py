@@ -69,14 +69,14 @@ class ImageClassificationPipeline(Pipeline[Classification]):
         logits = self.model(batch.to(self.model.pixel_mean.device))  # (B, K)
         return list(logits.float().softmax(dim=1).cpu().numpy())
 
-    def postprocess(self, prediction: np.ndarray, picture: Picture) -> Classification:
+    def postprocess(self, prediction: np.ndarray, image: Picture) -> Classification:
         """Probabilities → result; NumericalError where one is no number."""
         if not np.isfinite(prediction).all():
             raise NumericalError(
-                f"{picture.source}: a probability is no number. Run in float32, or check the weights of "
+                f"{image.source}: a probability is no number. Run in float32, or check the weights of "
                 f"{self.folder.name}."
             )
-        return Classification(prediction, self.labels.names, source=picture.source, timings=picture.timings)
+        return Classification(prediction, self.labels.names, source=image.source, timings=image.timings)
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
         return plan_stream(self.model, options, count)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from segpipe.configuration import LabelSet
-from segpipe.errors import ModelFolderError
+from segpipe.errors import ModelFolderError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Prediction, PreparedImage, is_whole, label_map, predict, predict_images, prepare_image
+from segpipe.inference import LabelMap, Prediction, PreparedImage, label_predictions, predict, prepare_image
 from segpipe.models import SegmentationModel
 
 from .base import Picture, Pipeline
@@ -58,35 +58,41 @@ class ImageSegmentationPipeline(Pipeline[Segmentation]):
         self._place = describe_place(self.model.pixel_mean.device, dtype, runtime)
 
     def preprocess(self, pixels: np.ndarray) -> PreparedImage:
-        """(H, W, 3) uint8 RGB → resized as the model wants it; as it is where several looks resize it themselves."""
-        if is_whole(self.configuration.inference):
-            return prepare_image(pixels, self.configuration.preprocessor)
-        return PreparedImage(pixels, pixels.shape[:2])
+        """Resize (H, W, 3) uint8 RGB as the model wants it; several views resize it themselves."""
+        return prepare_image(pixels, self.configuration)
 
     def input_size(self, prepared: PreparedImage) -> tuple[int, int]:
         return prepared.input_size
 
     def forward(self, prepared: list[PreparedImage]) -> list[Prediction]:
-        """Pictures of one input size → logits on the network's grid, each with its placement."""
-        preprocessor, inference = self.configuration.preprocessor, self.configuration.inference
-        if is_whole(inference):
-            return predict_images(self.model, prepared, inference)
-        return [predict(self.model, image.pixels, preprocessor, inference) for image in prepared]
+        """Run the network: logits on its own grid, with where each image lies on it."""
+        return predict(self.model, prepared, self.configuration)
 
-    def postprocess(self, prediction: Prediction, picture: Picture) -> Segmentation:
-        """Logits → label map and scores at the picture's own size."""
+    @torch.inference_mode()
+    def decode(self, predictions: list[Prediction], images: list[Picture]) -> list[LabelMap | NumericalError]:
+        """Return the label map of each prediction, or what is wrong with its logits."""
         start = perf_counter()
-        with torch.inference_mode():
-            result = label_map(prediction)
-        labels = result.labels.cpu().numpy()
+        found = label_predictions(predictions)
+        share = (perf_counter() - start) / len(images)
+        for image in images:
+            image.timings["label map"] = share
+        return found
+
+    def postprocess(self, prediction: LabelMap | NumericalError, image: Picture) -> Segmentation:
+        """Make the result, at the image's own size."""
+        if isinstance(prediction, NumericalError):
+            raise prediction
+        start = perf_counter()
+        labels, scores = prediction.numpy(), prediction.scores.cpu().numpy()
+        image.timings["label map"] += perf_counter() - start
         return Segmentation(
-            labels if labels.dtype == np.uint8 else labels.astype(np.uint16),
-            result.scores.cpu().numpy(),
+            labels,
+            scores,
             self.labels.names,
             palette=self.labels.palette,
-            image=picture.pixels if picture.is_kept else None,
-            source=picture.source,
-            timings={**picture.timings, "label map": perf_counter() - start},
+            image=image.pixels if image.is_kept else None,
+            source=image.source,
+            timings=image.timings,
         )
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:

@@ -31,7 +31,9 @@ class Steps(Protocol[ResultOut]):
 
     def predict_pictures(self, pictures: list[Picture]) -> list[Any]: ...
 
-    def postprocess(self, prediction: Any, picture: Picture) -> ResultOut: ...
+    def decode(self, predictions: list[Any], images: list[Picture]) -> list[Any]: ...
+
+    def postprocess(self, prediction: Any, image: Picture) -> ResultOut: ...
 
 
 @dataclass(eq=False)
@@ -188,7 +190,7 @@ class Stream(Generic[Result]):
             apply_thread_count(threads)
             with self._network:
                 predictions = self._steps.predict_pictures(pictures)
-            pairs = list(zip(pictures, predictions, strict=True))
+            pairs = list(zip(pictures, self._steps.decode(predictions, pictures), strict=True))
         except BaseException as error:
             for place in places:
                 place.outcome.set_exception(error)

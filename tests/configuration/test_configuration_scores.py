@@ -23,7 +23,7 @@ from segpipe.configuration import (
 )
 from segpipe.hub.card import card_text
 from segpipe.inference import resized_size
-from segpipe.inference.windows import WindowGrid
+from segpipe.inference.sliding_window import WindowGrid
 
 MMSEG = InferenceConfig(scale_rounding="down", upsampling="two-step")
 """All publishers bring logits to the network's input first, average probabilities over scales and flips, and cut scaled

@@ -18,8 +18,8 @@ from segpipe.configuration import (
 from segpipe.configuration.codec import oversized
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.inference import resize_image
-from segpipe.inference.looks import predict
-from segpipe.inference.windows import count_windows, window_starts
+from segpipe.inference.sliding_window import count_windows, window_starts
+from segpipe.inference.tta import predict_views
 
 CAMVID = load_preset("segformer-b0-camvid")
 
@@ -103,7 +103,7 @@ class Counting:
 def test_windows_and_scales_beyond_the_limits_are_refused_before_the_network_is_asked(config):
     image = np.zeros((2048, 4096, 3), np.uint8)
     with pytest.raises(InputError, match=r"would be (seen in|enlarged).*limit"):
-        predict(Counting(), image, PreprocessorConfig(), config)
+        predict_views(Counting(), image, PreprocessorConfig(), config)
 
 
 @pytest.mark.parametrize(("length", "window", "stride"), [(10, 3, 2), (10, 10, 1), (3, 10, 4), (100, 7, 7), (8, 3, 1)])
@@ -116,4 +116,4 @@ def test_usual_looks_are_within(monkeypatch):
     image = np.zeros((300, 400, 3), np.uint8)
     config = InferenceConfig(mode="slide", window=(128, 128), stride=(64, 64), scales=(0.5, 1.0, 1.75), flip=True)
     exact = PreprocessorConfig(resize=ExactResize(size=(256, 256)))
-    assert predict(Counting(), image, exact, config).size == (300, 400)
+    assert predict_views(Counting(), image, exact, config).size == (300, 400)

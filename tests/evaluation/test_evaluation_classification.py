@@ -11,7 +11,7 @@ from segpipe.errors import InputError, NumericalError
 from segpipe.evaluation import evaluate_classifier
 from segpipe.evaluation.classification import rank_of, scores_of
 from segpipe.evaluation.sharing import EvaluationStopped
-from segpipe.inference.resizing import resize_image, resized_size
+from segpipe.inference.preprocessing import resize_image, resized_size
 from segpipe.models import SegpipeNetwork
 
 NAMES = tuple("abcdefg")

@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from segpipe.inference import place_picture
+from segpipe.inference import place_image
 from segpipe.inference.label_maps.fused import fused_label_map
 from segpipe.models.fast.triton_deformable import fused_sample_levels
 from segpipe.models.fast.triton_probe import LENGTH, is_right
@@ -57,7 +57,7 @@ def compile_for_gpu(kernel: JITFunction, *arguments: Any, grid: Any, warmup: boo
 def call_everything(num_classes: int, dtype: torch.dtype, grid: tuple[int, int]) -> None:
     """Each operation once, forwards and backwards; the label map of a batch as well."""
     size = (grid[0] * 4, grid[1] * 4)
-    placement = place_picture(size, size, size, grid, upsampling="one-step")
+    placement = place_image(size, size, size, grid, upsampling="one-step")
     fused_label_map(torch.randn(2, *grid, num_classes, dtype=dtype), placement)
     logits = torch.randn(2, num_classes, *grid, dtype=dtype, requires_grad=True)
     pixel_losses(logits, torch.zeros((2, *size), dtype=torch.int64), placement, ignore_index=255).sum().backward()

@@ -6,9 +6,8 @@ from fused_material import DEVICE, import_kernels, needs_gpu
 from torch.nn.functional import interpolate
 
 from segpipe.errors import NumericalError
-from segpipe.inference import Prediction, View, label_map, place_picture
-from segpipe.inference.label_maps import exact
-from segpipe.inference.views import views_of_batch
+from segpipe.inference import Prediction, View, label_map, label_predictions, place_image
+from segpipe.inference.label_maps import labelling
 
 pytestmark = pytest.mark.peer
 
@@ -21,7 +20,7 @@ def fused(cells, placement):
 def placed(grid, size, *, pad=0, upsampling="one-step"):
     padded = (grid[0] * 4, grid[1] * 4)
     resized = tuple(length - pad for length in padded)
-    return place_picture(size, resized, padded, grid, upsampling=upsampling)
+    return place_image(size, resized, padded, grid, upsampling=upsampling)
 
 
 def noise(*shape, dtype=torch.float32):
@@ -53,22 +52,26 @@ def test_equals_the_label_map_in_plain_torch_after_two_steps_and_a_pad(monkeypat
     cells, placement = noise(3, 4, 9), placed((3, 4), (10, 17), pad=3, upsampling="two-step")
     assert max(placement.rows.taps, placement.columns.taps) == 3
     prediction = Prediction((View(cells.permute(2, 0, 1).to(DEVICE), placement),))
-    monkeypatch.setattr(exact, "can_fuse", lambda _: False)
+    monkeypatch.setattr(labelling, "can_fuse", lambda _: False)
     plain = label_map(prediction)
     assert torch.equal(fused(cells, placement), plain.labels.cpu())
-    monkeypatch.setattr(exact, "can_fuse", lambda _: True)
-    monkeypatch.setattr(exact, "split_axis", None)
+    monkeypatch.setattr(labelling, "can_fuse", lambda _: True)
+    monkeypatch.setattr(labelling, "label_exactly", None)
     assert torch.equal(label_map(prediction).labels, plain.labels)
+
+
+def predictions_of(cells, placements):
+    batch = cells.permute(0, 3, 1, 2).to(DEVICE)
+    return [Prediction((View(batch[index], place, batch, index),)) for index, place in enumerate(placements)]
 
 
 def label_in_batch(cells, placements, monkeypatch):
     """The label maps of a batch, in an order that is not its own, and how many pictures each kernel call had."""
     module = import_kernels("segpipe.inference.label_maps.fused")
-    monkeypatch.setattr(exact, "can_fuse", lambda _: True)
+    monkeypatch.setattr(labelling, "can_fuse", lambda _: True)
     fused_label_map, counts = module.fused_label_map, []
     monkeypatch.setattr(module, "fused_label_map", lambda *a: counts.append(len(a[0])) or fused_label_map(*a))
-    views = views_of_batch(cells.permute(0, 3, 1, 2).to(DEVICE), placements)
-    return [label_map(Prediction((view,))) for view in views[::-1]][::-1], counts
+    return label_predictions(predictions_of(cells, placements)[::-1])[::-1], counts
 
 
 def test_a_batch_equals_its_pictures_one_by_one(monkeypatch):
@@ -85,14 +88,13 @@ def test_a_batch_equals_its_pictures_one_by_one(monkeypatch):
 
 def test_in_a_batch_only_the_picture_that_is_not_finite_fails(monkeypatch):
     import_kernels("segpipe.inference.label_maps.fused")
-    monkeypatch.setattr(exact, "can_fuse", lambda _: True)
+    monkeypatch.setattr(labelling, "can_fuse", lambda _: True)
     cells = noise(3, 3, 4, 9)
     cells[1, 0, 0] = torch.nan
-    views = views_of_batch(cells.permute(0, 3, 1, 2).to(DEVICE), [placed((3, 4), (10, 17))] * 3)
-    assert label_map(Prediction(views[:1])).labels.shape == (10, 17)
-    with pytest.raises(NumericalError):
-        label_map(Prediction(views[1:2]))
-    assert label_map(Prediction(views[2:])).labels.shape == (10, 17)
+    first, second, third = label_predictions(predictions_of(cells, [placed((3, 4), (10, 17))] * 3))
+    assert first.labels.shape == (10, 17)
+    assert isinstance(second, NumericalError)
+    assert third.labels.shape == (10, 17)
 
 
 def test_mirrored_pictures_are_mirrored():

@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from segpipe.errors import NumericalError
-from segpipe.inference import LabelMap, Placement, Prediction, View, label_map, place_picture
-from segpipe.inference.placement import Axis
+from segpipe.inference import LabelMap, Placement, Prediction, View, label_map, place_image
+from segpipe.inference.geometry import Axis
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -57,7 +57,7 @@ SIZES = [((33, 47), (97, 131)), ((32, 32), (480, 640)), ((20, 31), (19, 30)), ((
 def test_one_step_equals_dense_argmax(logits, num_classes, grid, size):
     values = logits(num_classes, grid, seed=num_classes)
     padded = (grid[0] * 4, grid[1] * 4)
-    placement = place_picture(size, padded, padded, grid, upsampling="one-step")
+    placement = place_image(size, padded, padded, grid, upsampling="one-step")
     result = label_map(Prediction((View(values, placement),)))
     assert_same_labels(result, dense(values, size, padded, padded, "one-step"))
 
@@ -70,7 +70,7 @@ def test_two_steps_with_a_pad_equal_dense_argmax(logits, num_classes, grid, size
     values = logits(num_classes, grid, seed=pad)
     padded = (grid[0] * 4, grid[1] * 4)
     resized = (max(1, padded[0] - pad), max(1, padded[1] - pad // 2))
-    placement = place_picture(size, resized, padded, grid, upsampling="two-step")
+    placement = place_image(size, resized, padded, grid, upsampling="two-step")
     result = label_map(Prediction((View(values, placement),)))
     assert_same_labels(result, dense(values, size, resized, padded, "two-step"))
 
@@ -84,7 +84,7 @@ def test_an_axis_has_the_weights_of_torch(cells):
 
 
 def test_one_step_with_a_pad_reads_no_cell_behind_the_picture():
-    axis = place_picture((50, 50), (40, 40), (64, 64), (16, 16), upsampling="one-step").rows
+    axis = place_image((50, 50), (40, 40), (64, 64), (16, 16), upsampling="one-step").rows
     assert axis.matrix.sum(dim=1).tolist() == pytest.approx([1.0] * 50)
     centre = (axis.matrix * torch.arange(16)).sum(dim=1)[25].item()
     assert centre == pytest.approx(25.5 * (16 / 64) * (40 / 50) - 0.5)
@@ -116,7 +116,7 @@ def test_ties_between_cells_go_to_the_lowest_class_even_if_it_wins_no_cell():
 @pytest.mark.parametrize("logits", [blobs, noise])
 def test_tiles_of_any_size_equal_dense_argmax_in_float64(size, logits):
     values = logits(7, (9, 12), seed=4)
-    placement = place_picture(size, (9, 12), (9, 12), (9, 12), upsampling="one-step")
+    placement = place_image(size, (9, 12), (9, 12), (9, 12), upsampling="one-step")
     result = label_map(Prediction((View(values, placement),)))
     # Our positions are float32's, so a weight of either axis is off by half an eps of up to 12 cells.
     assert_same_labels(result, dense(values.double(), size, None, None, "one-step"), roundings=32 + 4 * 12)
@@ -124,7 +124,7 @@ def test_tiles_of_any_size_equal_dense_argmax_in_float64(size, logits):
 
 def test_half_precision_is_read_as_it_is():
     values = blobs(30, (40, 50), seed=5).bfloat16()
-    placement = place_picture((150, 190), (40, 50), (40, 50), (40, 50), upsampling="one-step")
+    placement = place_image((150, 190), (40, 50), (40, 50), (40, 50), upsampling="one-step")
     half = label_map(Prediction((View(values, placement),)))
     single = label_map(Prediction((View(values.float(), placement),)))
     assert torch.equal(half.labels, single.labels)
@@ -133,7 +133,7 @@ def test_half_precision_is_read_as_it_is():
 
 def test_layout_and_gradients_of_the_logits_do_not_matter():
     values = blobs(6, (20, 30), seed=6)
-    placement = place_picture((70, 90), (20, 30), (20, 30), (20, 30), upsampling="one-step")
+    placement = place_image((70, 90), (20, 30), (20, 30), (20, 30), upsampling="one-step")
     plain = label_map(Prediction((View(values, placement),)))
     other = values.permute(1, 2, 0).contiguous().permute(2, 0, 1).requires_grad_()
     result = label_map(Prediction((View(other, placement),)))
@@ -143,7 +143,7 @@ def test_layout_and_gradients_of_the_logits_do_not_matter():
 
 def test_a_mirrored_view_gives_the_mirrored_label_map():
     values = blobs(5, (12, 15), seed=0)
-    placement = place_picture((40, 61), (48, 60), (48, 60), (12, 15), upsampling="one-step")
+    placement = place_image((40, 61), (48, 60), (48, 60), (12, 15), upsampling="one-step")
     straight = label_map(Prediction((View(values, placement),))).labels
     mirrored = label_map(Prediction((View(values.flip(2), placement.flip()),))).labels
     assert (straight != mirrored).float().mean() < 1e-3
@@ -153,7 +153,7 @@ def test_a_mirrored_view_gives_the_mirrored_label_map():
 def test_views_are_averaged_as_the_dense_way_does(combine):
     size, first, second = (40, 50), blobs(6, (10, 12), seed=1), blobs(6, (14, 18), seed=2)
     views = [
-        View(values, place_picture(size, grid, grid, grid, upsampling="one-step"))
+        View(values, place_image(size, grid, grid, grid, upsampling="one-step"))
         for values, grid in ((first, (10, 12)), (second, (14, 18)))
     ]
     full = [dense(values, size, None, None, "one-step") for values in (first, second)]
@@ -168,7 +168,7 @@ def test_windows_are_averaged_where_they_overlap():
     total, count = torch.zeros(4, *size), torch.zeros(size)
     views = []
     for logits, left in zip(values, (0, 10), strict=True):
-        window = place_picture((20, 20), (20, 20), (20, 20), (5, 5), upsampling="one-step").window((0, left), size)
+        window = place_image((20, 20), (20, 20), (20, 20), (5, 5), upsampling="one-step").window((0, left), size)
         views.append(View(logits, window))
         total[:, :, left : left + 20] += dense(logits, (20, 20), None, None, "one-step")
         count[:, left : left + 20] += 1
@@ -177,7 +177,7 @@ def test_windows_are_averaged_where_they_overlap():
 
 def test_scores_are_mean_probabilities_on_the_grid():
     values = torch.tensor([[[2.0, 0.0]], [[0.0, 3.0]], [[0.0, 0.0]]])  # K 3, grid 1 × 2
-    placement = place_picture((4, 8), (4, 8), (4, 8), (1, 2), upsampling="one-step")
+    placement = place_image((4, 8), (4, 8), (4, 8), (1, 2), upsampling="one-step")
     scores = label_map(Prediction((View(values, placement),))).scores
     expected = values.softmax(dim=0)
     assert scores[0].item() == pytest.approx(expected[0, 0, 0].item())
@@ -189,7 +189,7 @@ def test_cells_of_the_pad_do_not_count_in_scores():
     values = torch.zeros(2, 4, 4)
     values[0] = 1.0
     values[0, :, 2:] = 50.0  # only the pad is that sure
-    placement = place_picture((8, 4), (16, 6), (16, 16), (4, 4), upsampling="two-step")
+    placement = place_image((8, 4), (16, 6), (16, 16), (4, 4), upsampling="two-step")
     assert label_map(Prediction((View(values, placement),))).scores[0].item() == pytest.approx(0.7310586, abs=0.1)
 
 
@@ -197,7 +197,7 @@ def test_cells_of_the_pad_do_not_count_in_scores():
 def test_logits_that_are_no_numbers_are_refused(value):
     values = torch.zeros(5, 20, 20)
     values[2, 7, 7] = value
-    placement = place_picture((80, 80), (80, 80), (80, 80), (20, 20), upsampling="one-step")
+    placement = place_image((80, 80), (80, 80), (80, 80), (20, 20), upsampling="one-step")
     with pytest.raises(NumericalError, match="not all finite"):
         label_map(Prediction((View(values, placement),)))
 
@@ -227,7 +227,7 @@ def test_no_tensor_is_as_large_as_the_dense_logits(logits):
             return result
 
     values = logits(60, (64, 64), seed=0)
-    placement = place_picture((1024, 1024), (256, 256), (256, 256), (64, 64), upsampling="one-step")
+    placement = place_image((1024, 1024), (256, 256), (256, 256), (64, 64), upsampling="one-step")
     with Watch():
         label_map(Prediction((View(values, placement),)))
     assert largest <= 1024 * 1024 * 2  # two numbers a pixel; dense logits have 60
@@ -238,7 +238,7 @@ def test_minus_infinity_is_a_logit_that_never_wins(logits):
     values = logits(3, (40, 40), seed=1)
     values[0, :, 20:] = -math.inf
     large = torch.where(values == -math.inf, -1e9, values)
-    placement = place_picture((120, 160), (160, 160), (160, 160), (40, 40), upsampling="one-step")
+    placement = place_image((120, 160), (160, 160), (160, 160), (40, 40), upsampling="one-step")
     maps = [label_map(Prediction((View(each, placement),))) for each in (values, large)]
     assert torch.equal(maps[0].labels, maps[1].labels)
     torch.testing.assert_close(maps[0].scores, maps[1].scores, equal_nan=True)
@@ -247,6 +247,6 @@ def test_minus_infinity_is_a_logit_that_never_wins(logits):
 def test_scores_of_large_pictures_are_added_up_exactly():
     cells = torch.zeros(2, 1000, 1000)
     cells[0] = math.log(9.0)  # a probability of 0.9
-    placement = place_picture((1000, 1000), (1000, 1000), (1000, 1000), (1000, 1000), upsampling="one-step")
+    placement = place_image((1000, 1000), (1000, 1000), (1000, 1000), (1000, 1000), upsampling="one-step")
     scores = label_map(Prediction((View(cells, placement),))).scores
     assert scores[0].item() == pytest.approx(0.9, abs=1e-6)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.configuration import InferenceConfig, PreprocessorConfig, SegformerConfig, SegmenterConfig, VitConfig
-from segpipe.inference import is_whole, predict, predict_images, prepare_image
+from segpipe.configuration import Configuration, InferenceConfig, SegformerConfig, SegmenterConfig, VitConfig
+from segpipe.inference import predict, prepare_image
 from segpipe.models import build_model
 
 WHOLE = InferenceConfig()
@@ -21,14 +21,12 @@ def segformer(size_multiple):
 
 
 def see(network, size, inference=WHOLE):
-    image = np.zeros((*size, 3), np.uint8)
-    if is_whole(inference):
-        return predict_images(network, [prepare_image(image, PreprocessorConfig())], inference)
-    return predict(network, image, PreprocessorConfig(), inference)
+    options = Configuration(model=network.config, inference=inference)
+    return predict(network, [prepare_image(np.zeros((*size, 3), np.uint8), options)], options)
 
 
 def lines(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "segpipe.inference.padding"]
+    return [record.getMessage() for record in caplog.records if record.name == "segpipe.inference.network"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import ExactResize, PreprocessorConfig, ShortSideResize
-from segpipe.inference import pillow_resizing
-from segpipe.inference.resizing import resize_image, resized_size, scale_preprocessor
+from segpipe.inference import preprocessing
+from segpipe.inference.preprocessing import resize_image, resized_size, scale_preprocessor
 
 SHORT = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048))
 ALIGNED = PreprocessorConfig(resize=ShortSideResize(size=512, max_long_side=2048, multiple=32))
@@ -89,14 +89,14 @@ RESIZES = [
 @pytest.mark.parametrize("resampling", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
 @pytest.mark.parametrize(("before", "after", "has_bands"), RESIZES)
 def test_bands_give_what_pillow_gives_in_one(monkeypatch, before, after, has_bands, resampling, threads):
-    monkeypatch.setattr(pillow_resizing, "LARGE_PIXELS", 1)
-    monkeypatch.setattr(pillow_resizing, "BAND_PIXELS", 700)
+    monkeypatch.setattr(preprocessing, "LARGE_PIXELS", 1)
+    monkeypatch.setattr(preprocessing, "BAND_PIXELS", 700)
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
-    parts, resize = [], pillow_resizing._resize
-    monkeypatch.setattr(pillow_resizing, "_resize", lambda *arguments: parts.append(1) or resize(*arguments))
+    parts, resize = [], preprocessing._resize
+    monkeypatch.setattr(preprocessing, "_resize", lambda *arguments: parts.append(1) or resize(*arguments))
     image = np.random.default_rng(0).integers(0, 256, (*before, 3), dtype=np.uint8)[:, ::-1]
     expected = np.asarray(Image.fromarray(image).resize((after[1], after[0]), resampling))
-    assert np.array_equal(pillow_resizing.resize_with_pillow(image, after, resampling), expected)
+    assert np.array_equal(preprocessing._resize_with_pillow(image, after, resampling), expected)
     assert (len(parts) > 1) == has_bands
 
 

@@ -9,7 +9,7 @@ import torch
 from segpipe.checkpoints import load_model
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError, MissingExtraError
-from segpipe.inference import label_map, predict
+from segpipe.inference import label_map, predict_views
 from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
 
 MODEL = "segformer-b0-camvid"
@@ -53,7 +53,7 @@ def test_an_exported_network_is_used_like_the_network(network, inference):
     config, preprocessor = InferenceConfig(**inference), PreprocessorConfig(resize=None)
     for size in [(90, 70), (40, 50)]:
         ours, theirs = (
-            label_map(predict(each, picture(size), preprocessor, config)).labels for each in (exported, network)
+            label_map(predict_views(each, picture(size), preprocessor, config)).labels for each in (exported, network)
         )
         assert torch.equal(ours, theirs)
     assert set(session.calls) == {(np.dtype(np.float32), True)}

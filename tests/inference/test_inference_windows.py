@@ -15,9 +15,9 @@ from segpipe.configuration import (
     ShortSideResize,
 )
 from segpipe.errors import NumericalError
-from segpipe.inference import Mosaic, Prediction, View, label_map, predict, share_windows, window_starts
+from segpipe.inference import Mosaic, Prediction, View, label_map, predict_views, share_windows, window_starts
+from segpipe.inference.geometry import Axis, Placement
 from segpipe.inference.label_maps.dense import STRIP_FLOATS
-from segpipe.inference.placement import Axis, Placement
 from segpipe.models import build_model
 
 NO_RESIZE = PreprocessorConfig()
@@ -124,7 +124,7 @@ def test_windows_are_mmsegmentations(size, original, size_multiple, upsampling):
     config = InferenceConfig(mode="slide", window=(64, 56), stride=(48, 40), upsampling=upsampling)
     resized = cv2.resize(image, expected_size(original, preprocessor)[::-1], interpolation=cv2.INTER_LINEAR)
     reference = bilinear(mmsegmentation_slide(model, tensor(resized), (64, 56), (48, 40)), original)[0]
-    assert_same_labels(predict(model, image, preprocessor, config), reference)
+    assert_same_labels(predict_views(model, image, preprocessor, config), reference)
 
 
 def expected_size(size, preprocessor):
@@ -141,7 +141,7 @@ def test_enlarged_pictures_are_segmenters(size):
     model, image = tiny_network(), picture(size)
     config = InferenceConfig(mode="slide", window=(48, 48), stride=(32, 32), small_picture="enlarge")
     reference = bilinear(segmenter_slide(model, tensor(image), 48, 32), size)[0]
-    assert_same_labels(predict(model, image, NO_RESIZE, config), reference)
+    assert_same_labels(predict_views(model, image, NO_RESIZE, config), reference)
 
 
 @pytest.mark.parametrize("size", [(30, 47), (100, 31), (70, 80)])
@@ -157,7 +157,7 @@ def test_padded_pictures_have_zeros_after_normalisation(size):
             part = (..., slice(top, top + 64), slice(left, left + 64))
             total[part] += bilinear(model.head(model.encoder(normal[part])), (64, 64))
             count[part] += 1
-    assert_same_labels(predict(model, image, NO_RESIZE, config), (total / count)[0, :, : size[0], : size[1]])
+    assert_same_labels(predict_views(model, image, NO_RESIZE, config), (total / count)[0, :, : size[0], : size[1]])
 
 
 # (width, height) by hand, mmsegmentation 1.x: 50.5 × 37.5 is rounded to 51 × 38, into which 101 × 75 fits as 51 × 37.9;
@@ -186,13 +186,13 @@ def test_scales_and_mirrored_pictures_are_averaged_as_mmsegmentation_does(mode, 
             values = bilinear(logits, size)[0]
             values = values.softmax(dim=0) if combine == "probabilities" else values
             total += values.flip(-1) if mirrored else values
-    assert_same_labels(predict(model, image, NO_RESIZE, config), total / 6)
+    assert_same_labels(predict_views(model, image, NO_RESIZE, config), total / 6)
 
 
 @torch.inference_mode()
 def test_scores_of_several_views_are_mean_probabilities_over_the_mask():
     model, image = tiny_network(), picture((40, 56))
-    prediction = predict(model, image, NO_RESIZE, InferenceConfig(flip=True, upsampling="two-step"))
+    prediction = predict_views(model, image, NO_RESIZE, InferenceConfig(flip=True, upsampling="two-step"))
     straight = at_input_size(model, tensor(image))[0].softmax(0)
     mirrored = at_input_size(model, tensor(image[:, ::-1].copy()))[0].softmax(0).flip(-1)
     best = ((straight + mirrored) / 2).max(dim=0)
@@ -231,7 +231,7 @@ def shared_by_hand(start):
 
 def test_one_window_that_holds_the_picture_is_a_plain_view():
     config = InferenceConfig(mode="slide", window=(64, 64), stride=(48, 48))
-    [view] = predict(tiny_network(), picture((50, 60)), NO_RESIZE, config).views
+    [view] = predict_views(tiny_network(), picture((50, 60)), NO_RESIZE, config).views
     assert isinstance(view, View)
 
 
@@ -264,5 +264,5 @@ def test_no_tensor_is_as_large_as_the_dense_logits():
     model, image = tiny_network(num_classes=64), picture((512, 640))
     config = InferenceConfig(mode="slide", window=(192, 192), stride=(160, 160), scales=(0.75, 1.0), flip=True)
     with Watch():
-        label_map(predict(model, image, NO_RESIZE, config))
+        label_map(predict_views(model, image, NO_RESIZE, config))
     assert largest <= max(STRIP_FLOATS, 3 * 512 * 640)  # dense logits have 20 times as many

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
 from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, OhemLoss, PixelLossConfig
-from segpipe.inference.placement import Axis, Placement, place_picture
+from segpipe.inference.geometry import Axis, Placement, place_image
 from segpipe.trainers import losses
 from segpipe.trainers.losses import build_loss
 
@@ -86,7 +86,7 @@ def _total(config: PixelLossConfig, logits: Tensor, labels: Tensor, placement: P
 def test_every_loss_equals_the_one_in_tiles(config: PixelLossConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     import_kernels("segpipe.trainers.fused_loss")
     logits, labels = _case(CLASSES, GRID, SIZE)
-    placement = place_picture(SIZE, SIZE, (8, 12), GRID, upsampling="one-step")
+    placement = place_image(SIZE, SIZE, (8, 12), GRID, upsampling="one-step")
     monkeypatch.setenv("SEGPIPE_FUSED", "0")
     expected = _total(config, logits, labels, placement)
     monkeypatch.setattr(losses, "can_fuse", lambda _: True)
@@ -98,7 +98,7 @@ def test_dice_and_composed_resizes_are_left_to_the_tiles(monkeypatch: pytest.Mon
     monkeypatch.setattr(losses, "can_fuse", lambda _: True)
     monkeypatch.setattr(losses.SegmentationLoss, "_pixel_losses", None)
     logits, labels = _case(CLASSES, (3, 4), (7, 10))
-    placement = place_picture((7, 10), (11, 14), (12, 16), (3, 4), upsampling="two-step")
+    placement = place_image((7, 10), (11, 14), (12, 16), (3, 4), upsampling="two-step")
     assert placement.rows.taps > 2
     assert _total(DiceLoss(), logits, labels, None)[0] > 0
     assert _total(CrossEntropyLoss(), logits, labels, placement)[0] > 0

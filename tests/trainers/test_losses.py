@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from segpipe.configuration.training import CrossEntropyLoss, DiceLoss, FocalLoss, LossConfig, OhemLoss
 from segpipe.errors import InputError
-from segpipe.inference.placement import place_picture
+from segpipe.inference.geometry import place_image
 from segpipe.trainers import strip_loss
 from segpipe.trainers.losses import LossSum, build_loss
 from segpipe.trainers.strip_loss import LogitGrid, Tile, Upsampling
@@ -304,7 +304,7 @@ def test_no_gradient_is_computed_where_none_is_wanted() -> None:
 
 def test_labels_are_compared_where_the_picture_lies_on_a_padded_grid() -> None:
     logits, labels = _case((8, 8), (27, 21), torch.float32)
-    placement = place_picture((27, 21), (27, 21), (32, 32), (8, 8), upsampling="two-step")
+    placement = place_image((27, 21), (27, 21), (32, 32), (8, 8), upsampling="two-step")
     loss = build_loss(CrossEntropyLoss(), num_classes=CLASSES, ignore_index=IGNORED)
 
     def padded(logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cell_winners import CellWinners, chunk_size
+from .cells import CellWinners, chunk_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Candidates:
 
     Attributes:
         first: (b,) where a block's classes begin in the list.
-        count: (b,) how many it has, at least one.
+        count: (b,) the number of its classes, at least one.
         classes: (c,) all blocks' classes, ascending within a block.
     """
 
@@ -32,7 +32,7 @@ class Candidates:
 
 
 def find_candidates(cells: Tensor, winners: CellWinners, blocks: Tensor, offsets: Tensor) -> Candidates:
-    """Candidates of some blocks of a grid.
+    """Return the candidates of some blocks of a grid.
 
     Args:
         cells: (h w, K) logits.
@@ -47,14 +47,14 @@ def find_candidates(cells: Tensor, winners: CellWinners, blocks: Tensor, offsets
 
 
 def true_places(mask: Tensor) -> Tensor:
-    """Where a mask is true, as ascending places in the flat mask."""
+    """Return where a mask is true, as ascending places in the flat mask."""
     if mask.device.type == "cpu":  # numpy's is several times faster
         return torch.from_numpy(np.flatnonzero(mask.numpy()))
     return mask.flatten().nonzero()[:, 0]
 
 
 def _find_in_chunk(cells: Tensor, winners: CellWinners, blocks: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Count (b,) and classes (c,) of the blocks' candidates."""
+    """Return the count (b,) and the classes (c,) of the blocks' candidates."""
     num_classes = cells.shape[1]
     places = blocks + offsets[:, None]  # (T, b)
     can_win, positions = _cells_candidates(cells, places, _bounds(cells, winners, places))
@@ -67,7 +67,7 @@ def _find_in_chunk(cells: Tensor, winners: CellWinners, blocks: Tensor, offsets:
 
 
 def _bounds(cells: Tensor, winners: CellWinners, places: Tensor) -> Tensor:
-    """(T, b) the mean M of the winners' logits in the blocks' cells (T, b)."""
+    """Return (T, b) the mean M of the winners' logits in the blocks' cells (T, b)."""
     num_classes = cells.shape[1]
     best = winners.logits.flatten().index_select(0, places.flatten()).view_as(places)
     total = torch.zeros_like(best)
@@ -78,7 +78,7 @@ def _bounds(cells: Tensor, winners: CellWinners, places: Tensor) -> Tensor:
 
 
 def _cells_candidates(cells: Tensor, places: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
-    """Which classes reach the lowest bound of a cell's blocks: a mask (u, K), and its rows for the places (T, b)."""
+    """Return which classes reach the lowest bound of a cell's blocks: a mask (u, K), its rows for the places (T, b)."""
     start = places[0, 0]
     near = places - start  # the places in the part of the grid from the first block to the last
     lowest = torch.full((int(near[-1, -1]) + 1,), torch.inf, device=cells.device)
@@ -93,5 +93,5 @@ def _cells_candidates(cells: Tensor, places: Tensor, bounds: Tensor) -> tuple[Te
 
 
 def _reaches(logits: Tensor, bound: Tensor) -> Tensor:
-    """Whether logits reach the bound; overwrites them."""
+    """Return whether logits reach the bound; overwrites them."""
     return torch.ge(logits, bound, out=logits).bool()  # on a CPU a comparison into bools takes twice as long

@@ -1,4 +1,7 @@
-"""The dense way, in bounded memory: a prediction's values at the picture's size, a strip of rows at a time."""
+"""The label map of any prediction, with all its views combined densely, a strip of rows at a time.
+
+Memory is bounded by the strip: several views, or too many mixed pixels, take this way.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,31 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..placement import Axis
-from ..views import Mosaic, Prediction, View
+from ..geometry import Axis, Mosaic, Prediction, View
+from .cells import check_finite, count_classes, label_dtype
 
 STRIP_FLOATS = 1 << 20
-"""How many floats a strip may have, unless one row has more."""
+"""A strip has at most this many floats, unless one row has more."""
 
 
-def combined_strips(prediction: Prediction) -> Iterator[tuple[slice, Tensor]]:
-    """Strips of rows of a prediction, top to bottom.
+def label_densely(prediction: Prediction) -> tuple[Tensor, Tensor]:
+    """Return the labels (H, W) of a prediction and the scores (K,) of its classes, see `LabelMap`."""
+    height, width = prediction.size
+    device = prediction.views[0].device
+    labels = torch.empty(height, width, dtype=label_dtype(prediction.num_classes), device=device)
+    sums = torch.zeros(prediction.num_classes, dtype=torch.float64, device=device)
+    for rows, strip in _combined_strips(prediction):  # (r, W, K)
+        best, winners = strip.max(dim=-1)
+        check_finite(best)
+        labels[rows] = winners.to(labels.dtype)
+        if prediction.combine == "logits":
+            best = 1.0 / (strip - best[..., None]).exp_().sum(dim=-1)
+        sums += torch.bincount(winners.flatten(), best.flatten().double(), prediction.num_classes)
+    return labels, (sums / count_classes(labels, prediction.num_classes)).float()
+
+
+def _combined_strips(prediction: Prediction) -> Iterator[tuple[slice, Tensor]]:
+    """Yield strips of rows of a prediction, top to bottom.
 
     Yields:
         Rows and their (r, W, K) values: averaged probabilities, or averaged logits.
@@ -28,7 +47,16 @@ def combined_strips(prediction: Prediction) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _combine(prediction: Prediction, rows: slice) -> Tensor:
-    total = cover = None
+    parts = _covering_parts(prediction, rows)
+    total, cover = next(parts)  # every pixel lies in some view
+    for values, weight in parts:
+        total.add_(values)
+        cover = cover + weight
+    return total if (cover == 1).all() else total.div_(cover.to(total.device)[..., None])
+
+
+def _covering_parts(prediction: Prediction, rows: slice) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (r, W, K) values and (r, W) coverage of each view that covers any of the pixels."""
     for view in prediction.views:
         weight = _coverage(view, rows)
         if not weight.any():
@@ -38,15 +66,11 @@ def _combine(prediction: Prediction, rows: slice) -> Tensor:
             values = torch.softmax(values, dim=-1)
         if not weight.all():
             values *= weight.to(values.device)[..., None]
-        total = values if total is None else total.add_(values)
-        cover = weight if cover is None else cover + weight
-    assert total is not None, "every pixel lies in some view"
-    assert cover is not None
-    return total if (cover == 1).all() else total.div_(cover.to(total.device)[..., None])
+        yield values, weight
 
 
 def _coverage(view: View | Mosaic, rows: slice) -> Tensor:
-    """(r, W) float: 1 where the view covers the pixel, else 0."""
+    """Return (r, W) float: 1 where the view covers the pixel, else 0."""
     if isinstance(view, Mosaic):
         return torch.ones(rows.stop - rows.start, view.size[1])
     inside_rows = torch.from_numpy(view.placement.rows.weights[rows].any(axis=1))
@@ -55,7 +79,7 @@ def _coverage(view: View | Mosaic, rows: slice) -> Tensor:
 
 
 def _rows_of(view: View | Mosaic, rows: slice) -> Tensor:
-    """(r, W, K) logits of some rows of the picture."""
+    """Return (r, W, K) logits of some rows of the image."""
     if isinstance(view, View):
         return _upsample(view, rows, slice(0, view.size[1]))
     total = torch.zeros(rows.stop - rows.start, view.size[1], view.num_classes, device=view.device)
@@ -69,7 +93,7 @@ def _rows_of(view: View | Mosaic, rows: slice) -> Tensor:
 
 
 def _upsample(view: View, rows: slice, columns: slice) -> Tensor:
-    """(r, c, K) logits of a rectangle of the picture."""
+    """Return (r, c, K) logits of a rectangle of the image."""
     down = view.placement.rows.crop(rows.start, rows.stop - rows.start)
     first, last = int(down.starts.min()), int(down.starts.max()) + down.taps
     across = view.placement.columns.crop(columns.start, columns.stop - columns.start)
@@ -82,7 +106,7 @@ def _upsample(view: View, rows: slice, columns: slice) -> Tensor:
 
 
 def _stretch(cells: Tensor, axis: Axis) -> Tensor:
-    """(h, w, K) → (h, n, K): each pixel's weighted sum of cells."""
+    """Stretch (h, w, K) to (h, n, K): each pixel's weighted sum of cells."""
     starts = torch.from_numpy(axis.starts).to(cells.device)
     weights = torch.from_numpy(axis.weights).to(cells.device)[..., None]
     total = cells.index_select(1, starts).mul_(weights[:, 0])

@@ -1,6 +1,6 @@
-"""Upsampling and argmax as one Triton kernel: of a picture's logits only the label map is written.
+"""Upsampling and argmax as one Triton kernel, which writes nothing of an image's logits but the label map.
 
-Importing this imports Triton; `label_maps.py` has the same in plain torch.
+Importing this imports Triton; `exact.py` has the same in plain torch.
 """
 
 from __future__ import annotations
@@ -12,20 +12,29 @@ from torch import Tensor
 
 from segpipe.models import launching_on
 
-from ..placement import Placement
-from .cell_winners import check_finite, label_dtype
+from ..geometry import Placement
+from .cells import check_finite, class_scores, count_classes, find_winners, label_dtype
 from .fused_upsampling import class_block, read_logits, send_axis
 
 PIXELS = 16
 """Neighbouring pixels of a row that a program labels."""
 
 
+def label_fused(logits: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
+    """Return the labels (B, H, W) of (B, K, h, w) logits and the scores (B, K) of their classes, see `LabelMap`."""
+    cells = logits.detach().permute(0, 2, 3, 1).contiguous()  # (B, h, w, K), which is how networks lay them out
+    winners = find_winners(cells.flatten(0, 1))
+    labels = fused_label_map(cells, placement)
+    present = torch.stack([count_classes(one, cells.shape[-1]) for one in labels]) > 0
+    return labels, class_scores(cells, winners, placement, present)
+
+
 def fused_label_map(cells: Tensor, placement: Placement) -> Tensor:
-    """The winning class at each pixel; the lowest class index where several are equal.
+    """Return the winning class at each pixel; the lowest class index where several are equal.
 
     Args:
         cells: (h, w, K) or (B, h, w, K) logits, in float32, float16 or bfloat16; computed in float32.
-        placement: where the picture lies on the grid; of a batch, where all its pictures do.
+        placement: where the image lies on the grid; of a batch, where all its images do.
 
     Returns:
         (H, W) or (B, H, W) uint8, or int32 with more than 256 classes.

@@ -1,4 +1,4 @@
-"""Logits at a picture's pixels inside a Triton kernel, and the arrays that tell it what each pixel reads.
+"""Logits at an image's pixels inside a Triton kernel, and the arrays that tell it what each pixel reads.
 
 Importing this imports Triton.
 """
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..placement import Axis
+from ..geometry import Axis
 
 MAX_CLASS_BLOCK = 64
 """Classes that a program holds at once; with fewer classes, the next power of two."""
@@ -31,38 +31,38 @@ class AxisArrays(NamedTuple):
 
 
 def send_axis(axis: Axis, device: torch.device) -> AxisArrays:
-    """The arrays of an axis on a device."""
+    """Return the arrays of an axis on a device."""
     starts, weights = torch.from_numpy(axis.starts).to(torch.int32), torch.from_numpy(axis.weights)
     return AxisArrays(starts.to(device), weights.contiguous().to(device))
 
 
 def class_block(num_classes: int) -> int:
-    """How many classes a program takes at once."""
+    """Return how many classes a program takes at once."""
     return min(MAX_CLASS_BLOCK, max(16, triton.next_power_of_2(num_classes)))
 
 
 @triton.jit
 def read_logits(
-    cells,  # pointer to the (h, w, K) of one picture
+    cells,  # pointer to the (h, w, K) of one image
     row_start,  # first row that the pixels read
     row_weights,  # pointer to its T weights
     column_starts,  # (P,) first columns
     column_weights,  # (P,) pointers to T weights each
-    inside,  # (P,) which pixels are any
+    inside,  # (P,) which of them are pixels
     classes,  # (C,)
     grid_width,
     NUM_CLASSES: tl.constexpr,
     ROW_TAPS: tl.constexpr,
     COLUMN_TAPS: tl.constexpr,
 ):
-    """(P, C) float32: interpolated logits; 0 for what is no pixel or no class."""
+    """Return (P, C) float32 interpolated logits; 0 outside of the pixels and the classes."""
     logits = tl.zeros([column_starts.shape[0], classes.shape[0]], dtype=tl.float32)
     for row_tap in tl.static_range(ROW_TAPS):
         row_weight = tl.load(row_weights + row_tap)
         line = tl.zeros([column_starts.shape[0], classes.shape[0]], dtype=tl.float32)
         for column_tap in tl.static_range(COLUMN_TAPS):
             weight = tl.load(column_weights + column_tap, mask=inside, other=0.0)
-            # Cells without weight are not read: what is infinite there is nobody's logit.
+            # Cells without weight are not read: what is infinite there belongs to no pixel.
             is_read = row_weight * weight != 0.0
             place = ((row_start + row_tap) * grid_width + column_starts + column_tap).to(tl.int64)
             pointers = cells + place[:, None] * NUM_CLASSES + classes[None, :]

@@ -1,9 +1,9 @@
-"""Where a picture's pixels lie on the grid of logits.
+"""Where an image's pixels lie on the grid of logits, and the logits that lie there.
 
-Bilinear resizing is linear and separable, and so are padding, cropping and mirroring. However many
-of them lie between the logits and the picture, each pixel's logits are a weighted sum of a few
-neighbouring cells, with weights that are a product of one factor per axis. An `Axis` holds those
-factors, a `Placement` one axis for the rows and one for the columns.
+Bilinear resizing is linear and separable, and so are padding, cropping and mirroring. However many of them lie between
+the logits and the image, each pixel's logits are a weighted sum of a few neighbouring cells, with weights that are a
+product of one factor per axis. An `Axis` holds those factors, a `Placement` one axis for the rows and one for the
+columns. A `View` is logits with their placement, a `Prediction` all views of an image.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segpipe.errors import InputError
 from segpipe.models import bilinear_weights
 
 Size = tuple[int, int]
@@ -38,7 +39,7 @@ class Axis:
 
     @classmethod
     def resize(cls, cells: int, length: int, *, scale: float | None = None) -> Axis:
-        """Bilinear resize without corner alignment, with the very weights of torch's `interpolate`.
+        """Return a bilinear resize without corner alignment, with exactly the weights of torch's `interpolate`.
 
         Args:
             cells: length before.
@@ -52,7 +53,7 @@ class Axis:
 
     @property
     def taps(self) -> int:
-        """T, how many cells a pixel reads at most."""
+        """T, the cells that a pixel reads at most."""
         return self.weights.shape[1]
 
     def crop(self, start: int, length: int) -> Axis:
@@ -61,11 +62,11 @@ class Axis:
         return Axis(self.cells, self.starts[kept], self.weights[kept])
 
     def flip(self) -> Axis:
-        """For a picture that was mirrored before the network saw it."""
+        """Return the axis of an image that was mirrored before the network saw it."""
         return Axis(self.cells, self.starts[::-1].copy(), self.weights[::-1].copy())
 
     def shift(self, offset: int, length: int) -> Axis:
-        """For a window at `offset` of `length` pixels: zero weights outside of it."""
+        """Return the axis of a window at `offset` along `length` pixels, with zero weights outside of it."""
         # Outside, the nearest pixel's cells: starts that jump would make `then` read all cells between.
         starts = self.starts[np.clip(np.arange(length) - offset, 0, len(self) - 1)]
         weights = np.zeros((length, self.taps), dtype=np.float32)
@@ -73,11 +74,11 @@ class Axis:
         return Axis(self.cells, starts, weights)
 
     def scale(self, factors: np.ndarray) -> Axis:
-        """Multiply each pixel's weights by its factor (n,), as its share among overlapping windows."""
+        """Multiply each pixel's weights by its factor (n,), as its part among overlapping windows."""
         return Axis(self.cells, self.starts, self.weights * factors[:, None].astype(np.float32))
 
     def then(self, other: Axis) -> Axis:
-        """One axis for two steps: `other` reads the pixels of this one."""
+        """Join two steps into one axis: `other` reads the pixels of this one."""
         first, last = self.starts[other.starts], self.starts[other.starts + other.taps - 1]
         taps = min(int((last - first).max()) + self.taps, self.cells)
         starts = np.minimum(first, self.cells - taps)
@@ -116,14 +117,14 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Both axes: pixel (y, x) of the picture reads rows[y] × columns[x] of the grid."""
+    """Both axes: pixel (y, x) of the image reads rows[y] × columns[x] of the grid."""
 
     rows: Axis
     columns: Axis
 
     @property
     def size(self) -> Size:
-        """(H, W) of the picture."""
+        """(H, W) of the image."""
         return len(self.rows), len(self.columns)
 
     @property
@@ -132,24 +133,119 @@ class Placement:
         return self.rows.cells, self.columns.cells
 
     def flip(self) -> Placement:
-        """For a picture that was mirrored left to right before the network saw it."""
+        """Return the same for an image that was mirrored left to right before the network saw it."""
         return Placement(self.rows, self.columns.flip())
 
     def window(self, corner: Size, size: Size) -> Placement:
-        """For a window whose top left corner lies at `corner` of a picture of `size`."""
+        """Return the placement of a window whose top left corner lies at `corner` of an image of `size`."""
         return Placement(self.rows.shift(corner[0], size[0]), self.columns.shift(corner[1], size[1]))
 
 
-def place_picture(size: Size, resized: Size, padded: Size, grid: Size, *, upsampling: Upsampling) -> Placement:
-    """The placement of a whole picture.
+@dataclass(frozen=True, eq=False)
+class View:
+    """Logits (K, h, w) on the network's grid and where the image lies on it.
+
+    Attributes:
+        logits: of the image.
+        placement: where it lies.
+        batch: (B, K, h, w) of which the logits are a slice, so that a GPU can label the batch at once. If None, there
+            is none.
+        index: of the slice.
+    """
+
+    logits: Tensor
+    placement: Placement
+    batch: Tensor | None = None
+    index: int = 0
+
+    def __post_init__(self) -> None:
+        if tuple(self.logits.shape[1:]) != self.placement.grid:
+            raise InputError(
+                f"The logits have the shape {tuple(self.logits.shape)} and the placement is for a grid of "
+                f"{self.placement.grid}. Make the placement from the logits' own height and width."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.logits.shape[0]
+
+    @property
+    def size(self) -> Size:
+        """(H, W) of the image."""
+        return self.placement.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the logits are."""
+        return self.logits.device
+
+    def flip(self) -> View:
+        """Return the same for an image that was mirrored left to right before the network saw it."""
+        return View(self.logits, self.placement.flip())
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Windows over an image that together are like one view of it: a pixel's logits are the sum over the windows.
+
+    The placements hold the weights of overlapping windows, see `share_windows`, so the sum is an average.
+    """
+
+    windows: tuple[View, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.windows[0].num_classes
+
+    @property
+    def size(self) -> Size:
+        """(H, W) of the image."""
+        return self.windows[0].size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the logits are."""
+        return self.windows[0].device
+
+    def flip(self) -> Mosaic:
+        """Return the same for an image that was mirrored left to right before the network saw it."""
+        return Mosaic(tuple(window.flip() for window in self.windows))
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """All views of one image and how they combine: several scales and mirrored ones, each whole or in windows.
+
+    Where several views cover a pixel, their logits or their probabilities are averaged. The windows
+    of a mosaic always average their logits: that is one view.
+    """
+
+    views: tuple[View | Mosaic, ...]
+    combine: Literal["logits", "probabilities"] = "probabilities"
+
+    @property
+    def size(self) -> Size:
+        """(H, W) of the image."""
+        return self.views[0].size
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.views[0].num_classes
+
+
+def place_image(size: Size, resized: Size, padded: Size, grid: Size, *, upsampling: Upsampling) -> Placement:
+    """Return the placement of an image that the network sees as a whole.
 
     Args:
-        size: (H, W) of the picture.
+        size: (H, W) of the image.
         resized: what preprocessing made of it.
         padded: what the network's zero pad (right, bottom) made of that.
         grid: (h, w) of the logits.
-        upsampling: one-step, from the logits to the picture (Hugging Face); or two-step, from the
-            logits to the network's input and from there to the picture (mmsegmentation, EasyCV).
+        upsampling: one-step, from the logits to the image (Hugging Face); or two-step, from the
+            logits to the network's input and from there to the image (mmsegmentation, EasyCV).
     """
     place = _place_in_one_step if upsampling == "one-step" else _place_in_two_steps
     rows, columns = (place(*lengths) for lengths in zip(size, resized, padded, grid, strict=True))

@@ -1,0 +1,81 @@
+"""Test-time augmentation: one image at several scales, mirrored too, whole or through windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segpipe.configuration import InferenceConfig, PreprocessorConfig
+from segpipe.errors import InputError
+from segpipe.limits import LIMITS, limit
+
+from .geometry import Mosaic, Prediction, Size, View, place_image
+from .network import Network, padded_size
+from .preprocessing import check_enlarged, resize_image, resized_size, scale_preprocessor
+from .sliding_window import count_windows, frame_size, predict_windows, windows_of
+
+
+@torch.inference_mode()
+def predict_views(
+    network: Network, image: np.ndarray, preprocessor: PreprocessorConfig, inference: InferenceConfig
+) -> Prediction:
+    """Return the prediction of an image (H, W, 3) uint8, in as many views as the inference asks for.
+
+    All views are kept on the network's grid: scales and flips multiply those, never the image's own pixels.
+
+    Raises:
+        InputError: there are more windows, or more pixels in all views together, than `segpipe.limits` allows.
+    """
+    _check_work(network, image.shape[:2], preprocessor, inference)
+    views = []
+    for pixels in _scaled(image, preprocessor, inference):
+        pixels = pixels.to(network.pixel_mean.device)
+        views.append(_predict_view(network, pixels, image.shape[:2], inference))
+        if inference.flip:
+            views.append(_predict_view(network, pixels.flip(-1), image.shape[:2], inference).flip())
+    return Prediction(tuple(views), inference.combine)
+
+
+def _check_work(network: Network, size: Size, preprocessor: PreprocessorConfig, inference: InferenceConfig) -> None:
+    """Refuse more windows, or more pixels in all views together, than `segpipe.limits` allows."""
+    laid, windows, seen = windows_of(inference), 0, 0
+    for scale in inference.scales:
+        resized = resized_size(size, scale_preprocessor(preprocessor, scale, size))
+        check_enlarged(size, resized)
+        number, part = 1, resized
+        if laid is not None:
+            frame = frame_size(resized, laid.size, laid.small_image)
+            rows, columns = (count_windows(*lengths) for lengths in zip(frame, laid.size, laid.stride, strict=True))
+            number, part = rows * columns, laid.size
+        height, width = network.input_size(part)
+        windows += number * (1 + inference.flip)
+        seen += number * height * width * (1 + inference.flip)
+    for name, found in (("windows", windows), ("seen_pixels", seen)):
+        if found > limit(name):
+            raise InputError(
+                f"An image of {size[0]} × {size[1]} pixels would be seen in {windows:,} views and windows with "
+                f"{seen:,} pixels; at most {limit(name):,} {LIMITS[name].unit} are allowed. Choose a larger stride, or "
+                f"fewer or smaller scales, or set {LIMITS[name].variable} to a higher limit."
+            )
+
+
+def _scaled(image: np.ndarray, preprocessor: PreprocessorConfig, inference: InferenceConfig) -> Iterator[Tensor]:
+    """Yield (3, h, w) uint8 at each scale, resized from the image itself."""
+    for scale in inference.scales:
+        size, rounding = image.shape[:2], inference.scale_rounding
+        resized = resize_image(image, scale_preprocessor(preprocessor, scale, size, rounding=rounding))
+        yield torch.tensor(resized).permute(2, 0, 1)
+
+
+def _predict_view(network: Network, pixels: Tensor, size: Size, inference: InferenceConfig) -> Mosaic | View:
+    """Return the view of (3, h, w) pixels of an image that was (H, W)."""
+    windows, upsampling = windows_of(inference), inference.upsampling
+    if windows is not None:
+        return predict_windows(network, pixels, size, windows, upsampling=upsampling)
+    resized = (pixels.shape[1], pixels.shape[2])
+    logits = network(pixels[None])[0]
+    grid = (logits.shape[1], logits.shape[2])
+    return View(logits, place_image(size, resized, padded_size(network, resized), grid, upsampling=upsampling))
