@@ -9,15 +9,17 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from segpipe.log import call_before_messages, get_logger
 from segpipe.text import printable
 
 logger = get_logger(__name__)
+Item = TypeVar("Item")
 
 SHORTEST, LONGEST = 10.0, 300.0
 """Seconds between two lines: at least, and at most. Between, a tenth of the time that has passed."""
@@ -105,6 +107,14 @@ class ProgressBar:
         if self._total is None or done <= 0:
             return ""
         return f", {_duration(elapsed / done * (self._total - self.done))} left"
+
+
+def track(items: Iterable[Item], title: str, total: int | None, unit: str, *, is_shown: bool = True) -> Iterator[Item]:
+    """Yield the items and show how many were taken; see `ProgressBar`."""
+    with ProgressBar(title, total, unit, is_shown=is_shown) as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
 def is_watched() -> bool:

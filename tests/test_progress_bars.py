@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from segpipe import progress_bars
-from segpipe.cli.interruption import note_interruption
+from segpipe.cli.main import note_interruption
 from segpipe.log import get_logger
 from segpipe.progress_bars import ProgressBar, tell
 

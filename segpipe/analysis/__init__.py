@@ -15,7 +15,14 @@ if TYPE_CHECKING:
         align_models as align_models,
         compare_weights as compare_weights,
     )
-    from .attention import AttentionQuery as AttentionQuery, Token as Token, see_attention as see_attention
+    from .attention import (
+        AttentionQuery as AttentionQuery,
+        Token as Token,
+        draw_attention as draw_attention,
+        read_token as read_token,
+        see_attention as see_attention,
+        usual_token as usual_token,
+    )
     from .counting import (
         MacCount as MacCount,
         ParameterCount as ParameterCount,
@@ -23,6 +30,15 @@ if TYPE_CHECKING:
         count_parameters as count_parameters,
         saved_bytes as saved_bytes,
     )
+    from .installation import (
+        REQUIRED as REQUIRED,
+        Finding as Finding,
+        Section as Section,
+        examine as examine,
+        examine_opencv as examine_opencv,
+        examine_versions as examine_versions,
+    )
+    from .parameter_counts import known_parameters as known_parameters, num_parameters as num_parameters
     from .profiling import (
         Profile as Profile,
         Speed as Speed,
@@ -36,8 +52,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "aligning": (
             "SCENE_SIZE Alignment Difference ModelAlignment WeightsComparison align align_models compare_weights"
         ),
-        "attention": "AttentionQuery Token see_attention",
+        "attention": "AttentionQuery Token draw_attention read_token see_attention usual_token",
         "counting": "MacCount ParameterCount count_macs count_parameters saved_bytes",
+        "installation": "REQUIRED Finding Section examine examine_opencv examine_versions",
+        "parameter_counts": "known_parameters num_parameters",
         "profiling": "Profile Speed measure_speed profile_model",
     },
 )

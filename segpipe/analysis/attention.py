@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,10 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from segpipe import advice
-from segpipe.configuration import PreprocessorConfig
+from segpipe.checkpoints import load_model, open_folder
+from segpipe.configuration import Configuration, MitConfig, PreprocessorConfig, SegformerConfig
+from segpipe.drawing import draw_heat_page, write_picture
 from segpipe.errors import InputError
+from segpipe.hub import ModelFolder
 from segpipe.inference import resize_image
 from segpipe.models import MixTransformer, Segmenter, SegpipeNetwork, VitTrunk
+from segpipe.names import unknown_name_message
 
 Size = tuple[int, int]
 Token = Literal["cls"] | tuple[int, int] | int
@@ -34,6 +40,81 @@ class AttentionQuery:
     layer: int
     part: Literal["encoder", "decoder"] = "encoder"
     token: Token = "cls"
+
+
+@dataclass(frozen=True)
+class AttentionDrawings:
+    """What `draw_attention` wrote.
+
+    Attributes:
+        token: whose attention it is, as `read_token` reads it.
+        num_heads: of the block.
+        files: head-0, head-1, … and mean → their image.
+    """
+
+    token: str
+    num_heads: int
+    files: dict[str, Path]
+
+
+def draw_attention(
+    model: str | Path | ModelFolder,
+    image: np.ndarray,
+    output: str | Path,
+    *,
+    layer: int = 0,
+    part: Literal["encoder", "decoder"] = "encoder",
+    token: str | None = None,
+    device: str | torch.device = "cpu",
+    **style: Any,
+) -> AttentionDrawings:
+    """Draw where in an image a token of a model looks: a heat map for each head of a block, and their mean.
+
+    Args:
+        model: of a family with attention.
+        image: (H, W, 3) uint8 RGB.
+        output: the folder for head-0.png, head-1.png, … and mean.png; it is made.
+        layer: number of the block, from 0.
+        part: the encoder, or Segmenter's mask transformer.
+        token: see `read_token`. If None, see `usual_token`.
+        device: where the network runs.
+        style: see `draw_heat_page`: color_map, opacity.
+
+    Raises:
+        InputError: the network has no such layer, part or token.
+    """
+    folder = open_folder(model)
+    text = token or usual_token(folder.configuration, part, image)
+    query = AttentionQuery(layer, part, read_token(text, folder.configuration))
+    heat = see_attention(load_model(folder, device=device), image, folder.configuration.preprocessor, query)
+    place = query.token if isinstance(query.token, tuple) else None
+    maps = {**{f"head-{index}": head for index, head in enumerate(heat)}, "mean": heat.mean(axis=0)}
+    files = {
+        name: write_picture(Path(output) / f"{name}.png", draw_heat_page(image, one, place=place, **style))
+        for name, one in maps.items()
+    }
+    return AttentionDrawings(text, len(heat), files)
+
+
+def usual_token(configuration: Configuration, part: str, image: np.ndarray) -> str:
+    """Return cls for a Vision Transformer's encoder, and the pixel in the middle for all without a class token."""
+    has_class_token = part == "encoder" and not isinstance(configuration.model, MitConfig | SegformerConfig)
+    return "cls" if has_class_token else f"{image.shape[1] // 2},{image.shape[0] // 2}"
+
+
+def read_token(text: str, configuration: Configuration) -> Token:
+    """Return the word cls, a place (x, y), or the index of a class, of which the text may be the name."""
+    found = re.fullmatch(r"(\d{1,9})\s*,\s*(\d{1,9})", text)
+    if found:
+        return int(found[1]), int(found[2])
+    names = configuration.labels.names if configuration.labels is not None else ()
+    if text in names:
+        return names.index(text)
+    if text == "cls":
+        return "cls"
+    if re.fullmatch(r"\d{1,9}", text):
+        return int(text)
+    raise InputError(unknown_name_message("token", text, ("cls", *names)))
 
 
 @torch.inference_mode()

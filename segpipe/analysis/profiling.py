@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from segpipe.configuration import ModelConfig
+from segpipe.devices import find_device
 from segpipe.errors import InputError
 from segpipe.inference import Network
 from segpipe.models import SegmentationModel, SegpipeNetwork, build_model
@@ -63,7 +64,7 @@ def profile_model(
     config: ModelConfig,
     size: tuple[int, int],
     *,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     dtype: str = "float32",
     batch_size: int = 1,
     rounds: int | None = 20,
@@ -80,7 +81,7 @@ def profile_model(
     """
     network = build_model(config).eval()
     parameters, num_bytes, macs = count_parameters(network), saved_bytes(network), count_macs(config, size)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(find_device(device))
     speed = None
     if rounds is not None:
         speed = measure_speed(_ready(network, device, dtype), size, batch_size=batch_size, rounds=rounds)

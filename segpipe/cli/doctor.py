@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from segpipe.analysis import Finding, Section, examine
 from segpipe.text import format_fields
 
-from .examination import Finding, Section, examine
-from .parsing import add_json
+from .options import add_json
+from .parsing import Command
 from .printing import print_json
 
 EXAMPLES = """  segpipe doctor
@@ -45,3 +46,6 @@ def _document(sections: Sequence[Section], findings: Sequence[Finding], is_broke
         "findings": [{"severity": finding.severity, "sentence": finding.sentence} for finding in findings],
         **{section.title: dict(section.facts) for section in sections},
     }
+
+
+COMMANDS = {"doctor": Command(add_arguments, run, EXAMPLES)}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from segpipe.text import format_bytes, format_fields
 
-from .opening import add_reading_arguments
-from .parsing import add_json, add_overwrite, parse_options, whole_number
+from .options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
+from .parsing import Command, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=whole_number, metavar="N", help="pictures of FOLDER to calibrate with; default: 64"
     )
-    add_reading_arguments(parser)
+    add_reading(parser)
     parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled pictures: what int8 costs in mIoU")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
-    )
+    add_dataset_option(parser)
     parser.add_argument("--split", default="val", metavar="NAME", help="of the data set; default: val")
     add_json(parser)
 
@@ -51,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     from segpipe import export
     from segpipe.exporters import SAMPLES, format_for
+    from segpipe.pipelines import score_export
 
     format = options.format or format_for(options.path)
     dataset = None if options.data is None else _load_dataset(options)  # a mistake shows before the export
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         bit_depth=options.bit_depth,
         overwrite=options.overwrite,
     )
-    scores = None if dataset is None else _evaluate(options, report, dataset)
+    scores = None if dataset is None else score_export(report, options.model, dataset)
     if options.json:
         print_json(_document(report, scores))
     else:
@@ -77,18 +76,6 @@ def _load_dataset(options: argparse.Namespace) -> SegmentationDataset:
 
     name, root = options.data
     return load_dataset(name, root, options.split, **parse_options(options.option))
-
-
-def _evaluate(options: argparse.Namespace, report: ExportReport, dataset: SegmentationDataset) -> tuple[Scores, Scores]:
-    """The scores of the network on the processor, and those of the file."""
-    from segpipe.checkpoints import open_folder
-    from segpipe.evaluation import evaluate
-    from segpipe.pipelines import open_exported
-
-    folder = open_folder(options.model)
-    exported = open_exported(report.path, folder, format=report.format, dtype="int8")
-    before = evaluate(folder, dataset, device="cpu")
-    return before, evaluate(exported, dataset, configuration=folder.configuration)
 
 
 def _document(report: ExportReport, scores: tuple[Scores, Scores] | None) -> dict[str, object]:
@@ -135,3 +122,6 @@ def _agreement_text(agreement: Agreement) -> str:
     if agreement.share_of_others is None:
         return text
     return f"{text}, {agreement.share_of_others:.1%} on {agreement.num_others} others"
+
+
+COMMANDS = {"export": Command(add_arguments, run, EXAMPLES)}

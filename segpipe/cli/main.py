@@ -7,51 +7,112 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import ModuleType
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 from segpipe import __version__, advice
 from segpipe.errors import InputError, SegpipeError
 from segpipe.files import current_folder
 from segpipe.names import did_you_mean
+from segpipe.progress_bars import clear_bars
 
-from .interruption import imports_end_at_once, note_interruption
-from .parsing import Parser, add_verbose, flags_of, new_parser
-from .printing import print_message, print_note
-from .streams import printable_streams
+from .parsing import Command, Parser, add_verbose, new_parser
+from .printing import print_message, print_note, printable_streams
 
 VERBS = {
-    "demo": "segment a drawn street scene, or a picture of yours; needs no network",
-    "predict": "segment pictures, folders, patterns and URLs",
-    "train": "train a model on a data set, and go on where a run stopped",
-    "eval": "measure a model's scores on a data set",
-    "models": "list the models that segpipe knows, or describe one",
-    "download": "fetch a model into the cache",
-    "convert": "make a model folder from any known checkpoint, or a checkpoint for others",
-    "export": "write a model as an ONNX, OpenVINO or torch.export file, checked against the model",
-    "align": "compare two sets of weights of one network, stage by stage",
-    "profile": "count a model's parameters and multiplications, and time it",
-    "curves": "draw the losses and scores of several runs in one picture",
-    "attention": "draw where in a picture a token of a network looks",
-    "publish": "copy a model folder to a hub",
-    "cache": "list, verify, prune or empty the cache",
-    "config": "show, check and explain a configuration.json",
-    "data": "check a data set before training, or draw it with its labels",
-    "doctor": "examine the installation and say how to mend it",
+    "demo": ("predict", "segment a drawn street scene, or a picture of yours; needs no network"),
+    "predict": ("predict", "segment pictures, folders, patterns and URLs"),
+    "train": ("train", "train a model on a data set, and go on where a run stopped"),
+    "eval": ("eval", "measure a model's scores on a data set"),
+    "models": ("models", "list the models that segpipe knows, or describe one"),
+    "download": ("folders", "fetch a model into the cache"),
+    "convert": ("folders", "make a model folder from any known checkpoint, or a checkpoint for others"),
+    "export": ("export", "write a model as an ONNX, OpenVINO or torch.export file, checked against the model"),
+    "align": ("align", "compare two sets of weights of one network, stage by stage"),
+    "profile": ("analysis", "count a model's parameters and multiplications, and time it"),
+    "curves": ("train", "draw the losses and scores of several runs in one picture"),
+    "attention": ("analysis", "draw where in a picture a token of a network looks"),
+    "publish": ("folders", "copy a model folder to a hub"),
+    "cache": ("folders", "list, verify, prune or empty the cache"),
+    "config": ("models", "show, check and explain a configuration.json"),
+    "data": ("data", "check a data set before training, or draw it with its labels"),
+    "doctor": ("doctor", "examine the installation and say how to mend it"),
 }
-"""Verb → what it does. The module of the same name beside this one has `add_arguments`, `run` and `EXAMPLES`."""
+"""Verb → the module beside this one whose `COMMANDS` have it, and what it does."""
 
 HELP = "help"
-OK, ERROR, USAGE = 0, 1, 2
+OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes; that of an interruption is as shells have it."""
+TOLD = (
+    "segpipe.exporters",
+    "segpipe.inference.runtimes",
+    "segpipe.checkpoints.reading",
+    "segpipe.data.image_folders",
+    "segpipe.hub.run_folders",
+)
+"""Loggers whose information people are told: what takes long, which weights of a file were taken, which folders."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code: 0 fine, 1 error, 2 wrong usage, 75 stopped and can go on, 130 Ctrl-C."""
+    """Run one command and return its exit code.
+
+    0 is fine, 1 an error, 2 wrong usage, 75 training that was told to stop and can go on, 130 Ctrl-C.
+    """
     with printable_streams():
         return _guarded(list(sys.argv[1:] if argv is None else argv))
+
+
+def command_of(verb: str) -> Command:
+    """Return what a verb is made of."""
+    command: Command = importlib.import_module(f".{VERBS[verb][0]}", __package__).COMMANDS[verb]
+    return command
+
+
+def note_interruption() -> int:
+    """Say that the command was interrupted, and return the exit code."""
+    clear_bars()
+    print_message("interrupted.")
+    return INTERRUPTED
+
+
+@contextmanager
+def imports_end_at_once() -> Iterator[None]:
+    """Inside, Ctrl-C during an import ends the process; elsewhere it stays a KeyboardInterrupt.
+
+    Some packages turn one that is raised in an import into an ImportError, and torch's libraries abort. What stays on
+    the disk is what a kill leaves. Where Ctrl-C does something else than usual, or in a thread, nothing changes.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _end_or_raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_or_raise(_: int, frame: FrameType | None) -> None:
+    if not _is_importing(frame):
+        raise KeyboardInterrupt
+    with suppress(OSError):  # the reader may have gone
+        note_interruption()
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -86,25 +147,20 @@ def _run(arguments: list[str]) -> int:
     if verb not in VERBS:
         print_message(f"There is no verb {verb!r}.{did_you_mean(verb, VERBS)} segpipe --help lists them.")
         return USAGE
-    module, parser = _parser_of(verb)
+    command = command_of(verb)
+    parser = new_parser(f"segpipe {verb}", VERBS[verb][1], command.examples)
+    command.add_arguments(parser)
     options = parser.parse_args(rest)
     if current_folder() is None:  # MKL, which torch loads, would end the process
         raise InputError("The current folder was deleted; a command needs one to work in. Change to another folder.")
-    flags = flags_of(parser, options)
+    flags = parser.flags_of(options)
     caller = advice.on_command_line(flags, [verb, *rest])
     with _log_on_stderr(verbosity + options.verbose), caller, _full_memory_explained(flags):
-        return int(module.run(options))
-
-
-def _parser_of(verb: str) -> tuple[ModuleType, argparse.ArgumentParser]:
-    module = importlib.import_module(f"segpipe.cli.{verb}")
-    parser = new_parser(f"segpipe {verb}", VERBS[verb], module.EXAMPLES)
-    module.add_arguments(parser)
-    return module, parser
+        return command.run(options)
 
 
 def _help(rest: list[str], top: argparse.ArgumentParser) -> int:
-    """The help of a verb, or of an action among its own verbs; of all where none is named."""
+    """Print the help of a verb, or of an action among its own verbs; of all if none is named."""
     if not rest:
         top.print_help()
         return OK
@@ -113,7 +169,7 @@ def _help(rest: list[str], top: argparse.ArgumentParser) -> int:
 
 def _top_parser() -> argparse.ArgumentParser:
     width = max(map(len, VERBS))
-    listing = "\n".join(f"  {verb:{width}}  {summary}" for verb, summary in VERBS.items())
+    listing = "\n".join(f"  {verb:{width}}  {summary}" for verb, (_, summary) in VERBS.items())
     parser = Parser(
         prog="segpipe",
         usage="segpipe [-v] VERB …",
@@ -128,16 +184,6 @@ def _top_parser() -> argparse.ArgumentParser:
     return parser
 
 
-TOLD = (
-    "segpipe.exporters",
-    "segpipe.inference.runtimes",
-    "segpipe.checkpoints.reading",
-    "segpipe.data.image_folders",
-    "segpipe.hub.run_folders",
-)
-"""Loggers whose information people are told: what takes long, which weights of a file were taken, which folders."""
-
-
 class _StderrHandler(logging.Handler):
     """Writes to the stderr of the moment."""
 
@@ -148,7 +194,7 @@ class _StderrHandler(logging.Handler):
 
 @contextmanager
 def _log_on_stderr(verbosity: int) -> Iterator[None]:
-    """Warnings, and what `TOLD` logs; with -v what happens; with -vv everything."""
+    """Show warnings and what `TOLD` logs; with -v what happens; with -vv everything."""
     logger, handler = logging.getLogger("segpipe"), _StderrHandler()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     levels = {logger: level} | {logging.getLogger(name): min(level, logging.INFO) for name in TOLD}
@@ -170,7 +216,7 @@ _SAVERS = ("--batch-size 1", "--dtype bfloat16", "--set train.batch_size=1", "--
 
 @contextmanager
 def _full_memory_explained(flags: frozenset[str]) -> Iterator[None]:
-    """Name the options of this verb that take less memory where the device has no more."""
+    """Name the options of this verb that take less memory if the device has no more."""
     try:
         yield
     except Exception as error:
@@ -216,7 +262,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _close_stdout() -> None:
-    """Who reads has gone; let Python's last flush go nowhere instead of failing."""
+    """Let Python's last flush go nowhere instead of failing, since the reader has gone."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, io.UnsupportedOperation):

@@ -1,33 +1,52 @@
-"""`segpipe models`: the presets as a table, and one model in detail."""
+"""`segpipe models`, the presets as a table and one model in detail, and `segpipe config`, configuration.json."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from segpipe.analysis import num_parameters
 from segpipe.configuration import (
     Configuration,
     TrainConfig,
     describe_inference,
     describe_preprocessing,
     describe_scores,
+    encode_configuration,
+    json_schema,
     load_preset,
+    override,
     preset_names,
+    read_configuration,
     to_document,
 )
-from segpipe.hub import Hub
+from segpipe.hub import (
+    Hub,
+    find_configuration,
+    find_folder,
+    has_weights,
+    is_bundled,
+    is_preset,
+    locate_weights,
+    trained_model,
+)
 from segpipe.names import Tasks
 from segpipe.text import Align, format_columns, format_fields, format_table
 
-from .catalogue import find_configuration, find_folder, has_weights, is_bundled, is_preset, locate, num_parameters
-from .parsing import add_action, add_actions, add_json
-from .printing import print_json
+from .options import add_json
+from .parsing import Command, add_action, add_actions, run_action
+from .printing import print_json, print_json_text
 
-EXAMPLES = """  segpipe models list
+MODELS_EXAMPLES = """  segpipe models list
   segpipe models info segformer-b0-cocostuff
   segpipe models info ./my-model --json"""
+CONFIG_EXAMPLES = """  segpipe config schema > segpipe.schema.json
+  segpipe config show segformer-b0-camvid --set train.batch_size=4 > my.json
+  segpipe config check my.json"""
 _ALIGNS: tuple[Align, ...] = ("left", "right", "right", "right", "left", "left")
 _HEADER = ("", "size", "mIoU", "mIoU+", "licence", "from")
 _SOURCES = {"modelscope": "MS", "hf": "HF", "package": "own", "file": "disk"}
@@ -37,7 +56,7 @@ from: HF Hugging Face, MS ModelScope, web an address, +: on this disk;
 own: comes with segpipe; none: no public weights, it is trained from scratch"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_models_arguments(parser: argparse.ArgumentParser) -> None:
     actions = add_actions(parser)
     add_json(add_action(actions, "list", "all models that segpipe knows by name", list_models))
     info = add_action(actions, "info", "what a model is: network, classes, licence, scores", show_model)
@@ -45,14 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(info)
 
 
-def run(options: argparse.Namespace) -> int:
-    return int(options.action(options))
-
-
 def list_models(options: argparse.Namespace) -> int:
     """The presets by family, data set and published score."""
     cached = Hub().cached()
-    rows = [(name, load_preset(name), locate(load_preset(name), cached)) for name in preset_names()]
+    rows = [(name, load_preset(name), locate_weights(load_preset(name), cached)) for name in preset_names()]
     if options.json:
         print_json([_row_document(*row) for row in rows])
         return 0
@@ -72,7 +87,7 @@ def show_model(options: argparse.Namespace) -> int:
     """One model in detail."""
     name = options.name
     configuration = find_configuration(name)
-    place = locate(configuration, Hub().cached()) if is_preset(name) else find_folder(name).path
+    place = locate_weights(configuration, Hub().cached()) if is_preset(name) else find_folder(name).path
     if options.json:
         print_json(_info_document(name, configuration, place))
         return 0
@@ -225,3 +240,51 @@ def _class_cells(configuration: Configuration) -> list[str]:
     if not colors:
         return [f"{index:3} {name}" for index, name in enumerate(labels.names)]
     return [f"{index:3} {color} {name}" for index, (color, name) in enumerate(zip(colors, labels.names, strict=True))]
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = add_actions(parser)
+    add_action(actions, "schema", "the JSON Schema, for editors", print_schema)
+    show = add_action(actions, "show", "a model's whole configuration", show_configuration)
+    show.add_argument("name", metavar="NAME", help="a preset, a folder, or a model in the cache")
+    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value; may be repeated")
+    check = add_action(actions, "check", "read a file strictly and say what is wrong", check_file)
+    check.add_argument("file", metavar="FILE", type=Path, help="a configuration.json, or its folder")
+    add_json(check)
+
+
+def print_schema(options: argparse.Namespace) -> int:
+    """The JSON Schema of configuration.json."""
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def show_configuration(options: argparse.Namespace) -> int:
+    """A whole document, with changes."""
+    configuration = override(find_configuration(options.name), options.set)
+    print_json_text(encode_configuration(configuration).decode().rstrip("\n"))
+    return 0
+
+
+def check_file(options: argparse.Namespace) -> int:
+    """Read a file; what is wrong is the error's sentence."""
+    path = trained_model(options.file) / "configuration.json" if os.path.isdir(options.file) else options.file
+    configuration = read_configuration(path)
+    if options.json:
+        print_json({"path": str(path), "sections": sorted(to_document(configuration))})
+        return 0
+    print(f"{path} is right: {_description(configuration)}.")
+    return 0
+
+
+def _description(configuration: Configuration) -> str:
+    model = configuration.model
+    names = f", {len(configuration.labels.names)} names" if configuration.labels else ""
+    recipe = ", with a training recipe" if configuration.train else ""
+    return f"{type(model).__struct_config__.tag} {model.variant}, {model.num_classes} classes{names}{recipe}"
+
+
+COMMANDS = {
+    "models": Command(add_models_arguments, run_action, MODELS_EXAMPLES),
+    "config": Command(add_config_arguments, run_action, CONFIG_EXAMPLES),
+}

@@ -1,4 +1,4 @@
-"""What the verbs' argument parsers have in common: short usage errors with "did you mean", and values of options."""
+"""Parsing a command line: short usage errors with "did you mean", verbs of verbs, and values of options."""
 
 from __future__ import annotations
 
@@ -6,17 +6,29 @@ import argparse
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from segpipe import advice
-from segpipe.errors import InputError
 from segpipe.names import did_you_mean
-
-from .unknown_options import describe_unknown_option
 
 MOST_DAYS = 36525
 """A hundred years."""
-Action = Callable[[argparse.Namespace], int]
+Run = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a verb is made of.
+
+    Attributes:
+        add_arguments: adds its options to a parser.
+        run: does the work of parsed options and returns the exit code.
+        examples: stand below its help.
+    """
+
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Run
+    examples: str
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +59,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {self._rephrase(message)}\n  {self.prog} --help says more.\n")
 
+    def flags_of(self, options: argparse.Namespace) -> frozenset[str]:
+        """Return the options of the verb, or of the action that was chosen among its own verbs."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                chosen: Parser = action.choices[getattr(options, action.dest)]
+                return chosen.flags_of(options)
+        return frozenset(self._option_string_actions)
+
     def _check_options(self, arguments: Sequence[str]) -> None:
         """Refuse an option that does not exist before anything else is missed."""
         if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
@@ -56,10 +76,10 @@ class Parser(argparse.ArgumentParser):
                 return
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
-                self.error(describe_unknown_option(name, list(self._option_string_actions)))
+                self.error(_describe_unknown_option(name, list(self._option_string_actions)))
 
     def _how(self) -> str:
-        """The command with what it cannot do without."""
+        """Return the command with what it cannot do without."""
         required = [action for action in self._actions if action.required and action.option_strings]
         given = [f"{action.option_strings[0]} {self._values_of(action)}" for action in required]
         places = [self._values_of(action) for action in self._actions if not action.option_strings]
@@ -86,16 +106,8 @@ class Parser(argparse.ArgumentParser):
         return self._get_formatter()._format_args(action, action.dest.upper())
 
 
-def flags_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> frozenset[str]:
-    """Return the options of a verb, or of the action that was chosen among its own verbs."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return flags_of(action.choices[getattr(options, action.dest)], options)
-    return frozenset(parser._option_string_actions)
-
-
-def new_parser(prog: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    """A parser of one verb, with -v; the examples stand below the help."""
+def new_parser(prog: str, summary: str, examples: str) -> Parser:
+    """Return the parser of one verb, with -v. The examples stand below its help."""
     parser = Parser(
         prog=prog,
         description=f"{summary[0].upper()}{summary[1:]}.",
@@ -107,38 +119,32 @@ def new_parser(prog: str, summary: str, examples: str) -> argparse.ArgumentParse
     return parser
 
 
+def add_actions(parser: argparse.ArgumentParser) -> Any:
+    """Make room for a verb's own verbs, see `add_action`."""
+    return parser.add_subparsers(metavar="ACTION", required=True, dest="action_name", title="actions")
+
+
+def add_action(actions: Any, name: str, summary: str, action: Run) -> argparse.ArgumentParser:
+    """Add one of a verb's own verbs, for which `run_action` calls the function."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    # Suppressed, or it would overwrite a -v that stands before the action.
+    add_verbose(parser, argparse.SUPPRESS)
+    parser.set_defaults(action=action)
+    return parser
+
+
+def run_action(options: argparse.Namespace) -> int:
+    """Run the one of a verb's own verbs that was chosen, and return its exit code."""
+    return int(options.action(options))
+
+
 def add_verbose(parser: argparse.ArgumentParser, default: Any = 0) -> None:
-    """-v: the log on stderr."""
+    """Add -v, the log on stderr."""
     parser.add_argument(
         "-v", "--verbose", action="count", default=default, help="show what happens, on stderr; twice for more"
     )
-
-
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the options of a data set from KEY=VALUE, the last of each key; for values see `parse_value`."""
-    from segpipe.configuration import parse_value
-
-    parsed: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals or not key:
-            raise InputError(
-                f"--option is {pair!r}; KEY=VALUE is needed. Write e.g. {advice.option('names', ['road', 'sky'])}."
-            )
-        parsed[key] = parse_value(text)
-    return parsed
-
-
-def days(text: str) -> float:
-    """A number of days: the `type` of an option."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 0 to {MOST_DAYS:,}")
-    return number
 
 
 def whole_number(text: str) -> int:
@@ -148,49 +154,62 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def positive_number(text: str) -> int:
+    """Return 1, 2, 3, …: the `type` of an option."""
+    if whole_number(text) == 0:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return int(text)
+
+
 def finite_number(text: str) -> float:
     """Return a number that is neither infinite nor NaN: the `type` of an option."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _float(text)
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a finite number")
     return number
 
 
+def days(text: str) -> float:
+    """Return a number of days: the `type` of an option."""
+    number = _float(text)
+    if not 0 <= number <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 0 to {MOST_DAYS:,}")
+    return number
+
+
 def share(text: str) -> float:
-    """Return a number between 0 and 1: the `type` of an option."""
+    """Return a number above 0 and below 1: the `type` of an option."""
     number = finite_number(text)
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a share above 0 and below 1, such as 0.1")
     return number
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """--json: one JSON document on stdout, and nothing else there."""
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """--overwrite: what is there already is replaced."""
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there; default: refuse")
+def _describe_unknown_option(name: str, known: Sequence[str]) -> str:
+    """Return a sentence on an option that a verb does not have, with what comes nearest.
 
+    Args:
+        name: with its hyphens, such as --batchsize.
+        known: the options of the verb.
+    """
+    from segpipe.configuration import find_path
+    from segpipe.data import all_options
 
-def add_actions(parser: argparse.ArgumentParser) -> Any:
-    """Room for a verb's own verbs; see `add_action`."""
-    return parser.add_subparsers(metavar="ACTION", required=True, dest="action_name", title="actions")
-
-
-def add_action(actions: Any, name: str, summary: str, action: Action) -> argparse.ArgumentParser:
-    """One of a verb's own verbs; `options.action` will be the function to run."""
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
-    )
-    # Suppressed, or it would overwrite a -v that stands before the action.
-    add_verbose(parser, argparse.SUPPRESS)
-    parser.set_defaults(action=action)
-    return parser
+    key = name.lstrip("-").replace("-", "_")
+    if "--option" in known and key in all_options():
+        hint = f" Did you mean --option {key}=VALUE?"
+    elif "--set" in known and (path := find_path(key)):
+        hint = f" Did you mean --set {path}=VALUE?"
+    else:
+        hint = did_you_mean(name, [flag for flag in known if flag.startswith("--")]).replace("'", "")
+    return f"There is no option {name}.{hint}"
 
 
 def _last(names: str) -> str:

@@ -1,4 +1,4 @@
-"""`segpipe predict`: many pictures through one model, their overlays, label maps and JSON lines."""
+"""`segpipe predict`, many images through one model, and `segpipe demo`, one image with all that is made of it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,43 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
+from segpipe.configuration import load_preset
 from segpipe.errors import InputError, SegpipeError
-from segpipe.hub import Hub
+from segpipe.hub import BUNDLED_MODEL, Hub, ModelFolder
 from segpipe.names import Tasks, listing
+from segpipe.progress_bars import track
+from segpipe.text import format_fields, format_seconds, format_table
 
-from .drawing import add_style_arguments, style_of
-from .opening import BUNDLED_MODEL, add_execution_arguments, open_pipeline
-from .parsing import add_json
+from .options import add_execution, add_json, add_style, pipeline_options, style_of
+from .parsing import Command
 from .printing import print_json, print_message, print_note
-from .summary import Summary
 
 if TYPE_CHECKING:
-    from segpipe.pipelines import Failure, ImageSegmentationPipeline, Segmentation
+    from segpipe.evaluation import Scores
+    from segpipe.pipelines import Classification, Demo, Failure, OutputFolder, Summary
 
-    from .outputs import Outputs
-
-EXAMPLES = """  segpipe predict street.jpg
+REPORT = "report"
+"""What is done at a bad image where --on-error says nothing: like skip, but the command has failed in the end."""
+SHOWN_CLASSES = 3
+"""Classes of an image in the table; JSON has five."""
+PREDICT_EXAMPLES = """  segpipe predict street.jpg
   segpipe predict photos/ 'more/**/*.png' --model segformer-b2-ade20k --label-maps
   segpipe predict photos/ --recursive --names --legend --opacity 0.6 --output overlays
   segpipe predict photos/ --model segformer-b0-camvid --runtime openvino --dtype int8 --calibration photos/
   segpipe predict https://example.org/street.jpg --model segformer-b0-cocostuff
   find . -name '*.jpg' | segpipe predict - --model ./my-model --jsonl -"""
+DEMO_EXAMPLES = """  segpipe demo
+  segpipe demo holiday.jpg
+  segpipe demo holiday.jpg --model segformer-b0-ade20k   (downloads the model once)"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="files, folders, patterns, URLs; - reads a list of them from stdin"
     )
@@ -45,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"see segpipe models list; or a folder; default: {BUNDLED_MODEL}, which comes with segpipe",
     )
     parser.add_argument("--revision", help="branch, tag or commit of the model")
-    _add_output_arguments(parser)
+    _add_outputs(parser)
     parser.add_argument("--recursive", action="store_true", help="read the sub-folders of folders, too")
-    add_execution_arguments(parser)
+    add_execution(parser)
     parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
@@ -57,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
@@ -71,48 +78,31 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="write NAME-overlay.png (default, unless there are JSON lines)",
     )
-    add_style_arguments(parser)
+    add_style(parser)
     parser.add_argument("--label-maps", action="store_true", help="write NAME-label-map.png: palette, class indices")
     parser.add_argument("--jsonl", metavar="FILE", help="write one JSON document a line; - is stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table; errors only")
 
 
-def run(options: argparse.Namespace) -> int:
+def run_predict(options: argparse.Namespace) -> int:
     clash = _clash(options)
     if clash is not None:
         print_note(f"segpipe predict: {clash}")
         return 2
-    from .gathering import REPORT, exit_code, gather_sources, is_one_image
-    from .outputs import Outputs
+    from segpipe.data import gather_sources, names_one_image
 
     sources = gather_sources(options.inputs, sys.stdin, recursive=options.recursive, output=options.output)
-    options.on_error = options.on_error or ("raise" if is_one_image(options.inputs) else REPORT)
-    outputs = Outputs(sources, options)
+    options.on_error = options.on_error or ("raise" if names_one_image(options.inputs) else REPORT)
+    outputs = _open_outputs(sources, options)
     options.model = options.model or _bundled_model(options.quiet)
     folder = Hub().resolve(options.model, options.revision)
     if folder.configuration.task == Tasks.image_classification:
-        from .classifying import classify_pictures
-
-        with _opened(options.jsonl) as lines:
-            return classify_pictures(folder, sources, options, lines)
-    segment = cast("ImageSegmentationPipeline", open_pipeline(Tasks.image_segmentation, folder, options))
-    summary = Summary(options.model, str(segment.model.pixel_mean.device))
-    with _opened(options.jsonl) as lines, outputs:
-        summary.index = outputs.index
-        try:
-            error = _predict_all(segment.outcomes(sources), outputs, options, summary=summary, lines=lines)
-        except KeyboardInterrupt:
-            summary.stopped_at = sources[summary.num_pictures + len(summary.skipped)], "interrupted"
-            _print(summary, options)
-            raise
-    _print(summary, options)
-    if error is not None:
-        raise error
-    return exit_code(summary.num_pictures, len(summary.skipped), options.on_error)
+        return _classify(folder, sources, options)
+    return _segment(folder, sources, outputs, options)
 
 
 def _clash(options: argparse.Namespace) -> str | None:
-    """What is wrong with options that cannot be together."""
+    """Return what is wrong with options that cannot be together."""
     if options.json and options.jsonl == "-":
         return "--json and --jsonl - both want stdout. Choose one, or give --jsonl a file."
     style = style_of(options)
@@ -121,10 +111,17 @@ def _clash(options: argparse.Namespace) -> str | None:
     return None
 
 
+def _open_outputs(sources: Sequence[str], options: argparse.Namespace) -> OutputFolder:
+    from segpipe.pipelines import OutputFolder
+
+    style = style_of(options)
+    has_overlays = options.jsonl is None or bool(style) if options.overlay is None else options.overlay
+    kinds = [*(["overlay"] if has_overlays else []), *(["label_map"] if options.label_maps else [])]
+    return OutputFolder(options.output, sources, kinds, style=style, keeps_failures=options.on_error != "raise")
+
+
 def _bundled_model(is_quiet: bool) -> str:
     """Return the model that is there without a download, and say so."""
-    from segpipe.configuration import load_preset
-
     labels = load_preset(BUNDLED_MODEL).labels
     names = labels.names if labels is not None else ()
     if not is_quiet:
@@ -135,53 +132,102 @@ def _bundled_model(is_quiet: bool) -> str:
     return BUNDLED_MODEL
 
 
-def _predict_all(
-    outcomes: Iterable[Segmentation | Failure],
-    outputs: Outputs,
-    options: argparse.Namespace,
-    *,
-    summary: Summary,
-    lines: IO[str] | None,
-) -> SegpipeError | None:
-    """Write image by image what was asked for; the error at which it had to stop, if any."""
-    from segpipe.pipelines import Failure
-    from segpipe.progress_bars import ProgressBar
+def _segment(folder: ModelFolder, sources: Sequence[str], outputs: OutputFolder, options: argparse.Namespace) -> int:
+    from segpipe.pipelines import Failure, Summary, pipeline
 
-    start = perf_counter()
-    with ProgressBar("predict", len(outputs.names), "images", is_shown=not options.quiet) as bar:
-        for name, outcome in zip(outputs.names, outcomes, strict=True):
-            bar.update()
-            written = outputs.write(outcome, name)
-            if not isinstance(written, Failure):
-                if lines is not None:
-                    _print_line({**written.result.to_dict(), "files": written.files}, lines)
-                summary.add(written.result, written.files)
-                summary.seconds = perf_counter() - start
-            elif options.on_error == "raise":
-                summary.stopped_at = written.source, str(written.error)
-                return written.error
-            else:
-                summary.skipped.append((written.source, str(written.error)))
-    return None
-
-
-def _print_line(document: dict[str, Any], lines: IO[str]) -> None:
-    print(json.dumps(document, ensure_ascii=lines is sys.stdout), file=lines, flush=True)
+    segment: Any = pipeline(Tasks.image_segmentation, folder, **pipeline_options(options))
+    summary = Summary(options.model, str(segment.model.pixel_mean.device))
+    error = None
+    with _opened(options.jsonl) as lines, outputs:
+        summary.index = outputs.index
+        written = outputs.write_all(segment.outcomes(sources))
+        try:
+            for each in track(written, "predict", len(sources), "images", is_shown=not options.quiet):
+                if not isinstance(each, Failure):
+                    _print_line(each.to_dict(), lines)
+                    summary.add(each)
+                elif options.on_error == "raise":
+                    error = summary.stop(each)
+                    break
+                else:
+                    summary.skip(each)
+        except KeyboardInterrupt:
+            summary.stopped_at = sources[summary.num_done], "interrupted"
+            _print_summary(summary, options)
+            raise
+    _print_summary(summary, options)
+    if error is not None:
+        raise error
+    return _exit_code(summary.num_pictures, len(summary.skipped), options.on_error)
 
 
-def _print(summary: Summary, options: argparse.Namespace) -> None:
+def _print_summary(summary: Summary, options: argparse.Namespace) -> None:
     if options.json:
-        print_json(summary.document())
+        print_json(summary.to_dict())
     elif options.quiet:
         for _, reason in summary.skipped:
             print_note(f"segpipe: skipped: {reason}")
     elif summary.num_pictures or summary.skipped:
-        print(summary.text(), file=sys.stderr if options.jsonl == "-" else sys.stdout)
+        print(summary, file=sys.stderr if options.jsonl == "-" else sys.stdout)
+
+
+def _classify(folder: ModelFolder, sources: Sequence[str], options: argparse.Namespace) -> int:
+    if options.overlay or style_of(options) or options.label_maps:
+        print_note(
+            f"segpipe predict: {options.model} is a classifier. Leave out what is about overlays and label maps."
+        )
+        return 2
+    from segpipe.pipelines import Failure, pipeline
+
+    classify = pipeline(Tasks.image_classification, folder, **pipeline_options(options))
+    results, skipped, error = [], [], None
+    with _opened(options.jsonl) as lines:
+        for outcome in classify.outcomes(sources):
+            if not isinstance(outcome, Failure):
+                _print_line(outcome.to_dict(), lines)
+                results.append(outcome)
+            elif options.on_error == "raise":
+                error = outcome.error
+                break
+            else:
+                skipped.append(outcome)
+    _print_classes(results, skipped, options)
+    if error is not None:
+        raise error
+    return _exit_code(len(results), len(skipped), options.on_error)
+
+
+def _print_classes(results: Sequence[Classification], skipped: Sequence[Failure], options: argparse.Namespace) -> None:
+    if options.json:
+        failures = [{"source": failure.source, "reason": str(failure.error)} for failure in skipped]
+        print_json({"model": options.model, "pictures": [one.to_dict() for one in results], "skipped": failures})
+        return
+    if results and not options.quiet:
+        rows = [(one.source, *_class_cells(one)) for one in results]
+        text = format_table([("picture", "class", "score", "then"), *rows], ("left", "left", "right", "left"))
+        print(text, file=sys.stderr if options.jsonl == "-" else sys.stdout)
+    for failure in skipped:
+        print_note(f"segpipe: skipped: {failure.error}")
+
+
+def _class_cells(result: Classification) -> tuple[str, str, str]:
+    (label, score), *others = result.top(SHOWN_CLASSES)
+    return label, f"{score:.3f}", ", ".join(f"{name} {share:.3f}" for name, share in others)
+
+
+def _exit_code(num_done: int, num_skipped: int, on_error: str) -> int:
+    """Return 0 where all images were done, or those that were not may be skipped; nothing done is an error, too."""
+    return 0 if num_done and (on_error == "skip" or not num_skipped) else 1
+
+
+def _print_line(document: dict[str, Any], lines: IO[str] | None) -> None:
+    if lines is not None:
+        print(json.dumps(document, ensure_ascii=lines is sys.stdout), file=lines, flush=True)
 
 
 @contextmanager
 def _opened(name: str | None) -> Iterator[IO[str] | None]:
-    """The file for JSON lines; they are written as they come, so that nothing is lost when a later picture fails."""
+    """Open the file for JSON lines, which are written as they come: nothing is lost when a later image fails."""
     if name is None:
         yield None
     elif name == "-":
@@ -198,3 +244,83 @@ def _opened(name: str | None) -> Iterator[IO[str] | None]:
             if isinstance(error, SegpipeError | BrokenPipeError) or error.filename is not None:
                 raise
             raise InputError(f"{path} cannot be written: {error.strerror or error}. Free some space there.") from None
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("picture", nargs="?", metavar="PICTURE", help="a file or a URL; without it a street is drawn")
+    parser.add_argument(
+        "--model", default=BUNDLED_MODEL, metavar="NAME", help=f"default: {BUNDLED_MODEL}, which comes with segpipe"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("segpipe-demo"), metavar="DIR", help="default: segpipe-demo"
+    )
+    add_json(parser)
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    if sys.stderr.isatty():
+        print_note("Starting PyTorch …")
+    start = perf_counter()
+    from segpipe.pipelines import show_demo
+
+    seconds = {"start PyTorch": perf_counter() - start}
+    demo = show_demo(options.picture, options.model, options.output)
+    seconds |= demo.seconds
+    if options.json:
+        print_json(_demo_document(demo, seconds, options.model))
+    else:
+        _print_demo(demo, seconds, options.model)
+    return 0
+
+
+def _print_demo(demo: Demo, seconds: dict[str, float], model: str) -> None:
+    print(f"{model} finds in {demo.result}\n")
+    if demo.truth is not None:
+        print(f"Against the truth, which is known because segpipe drew this street:\n{_truth_text(demo.truth)}\n")
+    before = [(step, format_seconds(time)) for step, time in seconds.items() if step not in demo.call_steps]
+    call = [(step, format_seconds(seconds[step])) for step in demo.call_steps]
+    total = sum(seconds[step] for step in demo.call_steps)
+    print(f"Once, at the start (the first call warms up):\n{format_fields(before)}\n")
+    print(f"Each further picture of this size, {format_seconds(total)}:\n{format_fields(call)}\n")
+    print(f"Written:\n{format_fields([(what, str(path)) for what, path in demo.files.items()])}\n")
+    print(f"The same in Python:\n{_python_lines(demo, model)}")
+
+
+def _truth_text(truth: Scores) -> str:
+    counted = sum(iou == iou for iou in truth.iou.values())
+    fields = [
+        ("pixel accuracy", f"{truth.pixel_accuracy:.1%}".replace("%", " %")),
+        ("mIoU", f"{truth.miou:.1%}".replace("%", " %") + f" over the {counted} classes present"),
+    ]
+    return format_fields(fields)
+
+
+def _python_lines(demo: Demo, model: str) -> str:
+    return f"""  from segpipe import pipeline
+
+  segment = pipeline("{Tasks.image_segmentation}", {json.dumps(model)})
+  print(segment({json.dumps(demo.result.source, ensure_ascii=False)}))"""
+
+
+def _demo_document(demo: Demo, seconds: dict[str, float], model: str) -> dict[str, Any]:
+    truth = demo.truth
+    scores = None
+    if truth is not None:
+        scores = {"pixel_accuracy": truth.pixel_accuracy, "miou": truth.miou, "iou": truth.iou}
+    segments = zip(demo.result.labels, demo.result.areas, demo.result.scores, strict=True)
+    pixels = demo.result.label_map.size
+    return {
+        "model": model,
+        "source": demo.result.source,
+        "size": list(demo.result.size),
+        "classes": [{"label": name, "share": area / pixels, "score": score} for name, area, score in segments],
+        "truth": scores,
+        "seconds": seconds,
+        "files": {what.replace(" ", "_"): str(path) for what, path in demo.files.items()},
+    }
+
+
+COMMANDS = {
+    "predict": Command(add_predict_arguments, run_predict, PREDICT_EXAMPLES),
+    "demo": Command(add_demo_arguments, run_demo, DEMO_EXAMPLES),
+}

@@ -1,12 +1,12 @@
-"""`segpipe train`: says what it will do, trains, and says what came out and how to use it."""
+"""`segpipe train`, which says what it will do, trains, and says how to use what came out; and `segpipe curves`."""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import json
+import math
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +17,24 @@ import msgspec
 from segpipe.configuration import (
     Configuration,
     DatasetConfig,
-    EvaluationConfig,
     MixedDataConfig,
     override,
     read_configuration,
 )
 from segpipe.errors import InputError
-from segpipe.hub import Hub, ModelFolder
-from segpipe.text import format_fields, format_seconds
+from segpipe.hub import ModelFolder, find_configuration, has_weights, is_preset
+from segpipe.text import format_fields, format_seconds, format_table
 
-from .catalogue import find_configuration, has_weights, is_preset
-from .parsing import parse_options, share, whole_number
-from .printing import print_note
-from .training_result import print_result
+from .options import add_dataset_option, add_device, add_json, add_launcher, add_set, apply_launcher, parse_options
+from .parsing import Command, share, whole_number
+from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
-    from segpipe.trainers import Callback, Trainer
+    from segpipe.trainers import Trainer
 
-DRY_STEPS, DRY_PICTURES = 2, 2
-EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
+DRY_STEPS, DRY_IMAGES = 2, 2
+TRAIN_EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
   segpipe train --model segformer-b0-camvid --data folder ./street --max-epochs 40 --set train.batch_size=4
   segpipe train --model segformer-b0-camvid --data folder ./street --option names=road,sky --dry-run
   torchrun --nproc-per-node 8 -m segpipe train --model segformer-b2-cityscapes --data cityscapes /data/cityscapes
@@ -47,9 +45,21 @@ to go on, and to train longer:
              has the learning rate that a run of the new length has there: one that had come down rises again.
   fine-tune  --model DIR and another --work-dir begin a new run at step 0, with the best weights of the run in DIR
              and the whole schedule; mostly with a lower rate, such as --set train.optimizer.lr=6e-6."""
+CURVES_EXAMPLES = """  segpipe curves work_dir
+  segpipe curves first second third --output curves.png --keys loss,miou,lr
+  segpipe curves runs/* --x time"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass(frozen=True)
+class Data:
+    """The data sets of a run and the folder that they lie in."""
+
+    train: SegmentationDataset
+    evaluation: SegmentationDataset
+    root: Path
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
@@ -63,9 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kind of data set and its folder; default: the configuration's. "
         "Its splits are dataset.train.split and dataset.eval.split",
     )
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the data set, e.g. names=sky,road"
-    )
+    add_dataset_option(parser)
     parser.add_argument(
         "--val-share",
         type=share,
@@ -90,9 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--max-steps", type=whole_number, metavar="N", help="length in optimiser steps")
     length.add_argument("--max-epochs", type=whole_number, metavar="N", help="length in passes over the data")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration; may be repeated"
-    )
+    add_set(parser)
     parser.add_argument("--from-scratch", action="store_true", help="begin with random weights instead of the model's")
     parser.add_argument(
         "--encoder-weights",
@@ -107,8 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on with a run in the work directory although its data has changed",
     )
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # of torch's old launcher
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
+    add_launcher(parser)
+    add_device(parser)
     parser.add_argument(
         "--tensorboard", action="store_true", help="also write curves for TensorBoard, to DIR/tensorboard"
     )
@@ -121,7 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
+def run_train(options: argparse.Namespace) -> int:
     if options.mix and not options.data:
         print_note("segpipe train: --mix goes with --data: what is it mixed into? Give --data NAME ROOT too.")
         return 2
@@ -130,59 +136,52 @@ def run(options: argparse.Namespace) -> int:
             "segpipe train: What shall be trained? Give --model NAME, see segpipe models list, or --config FILE."
         )
         return 2
-    from segpipe.distributed import is_main, read_ranks
+    from segpipe.distributed import is_main
+    from segpipe.trainers import try_out
 
-    if options.local_rank is not None:
-        os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
-    if read_ranks().rank != 0:  # what the first process says is said once
-        logging.getLogger("segpipe").setLevel(logging.ERROR)
+    apply_launcher(options)
     folder = _folder(options)
     data = _open_data(_configuration(options, folder), options)
     trainer = _build(options, folder, data)
     if is_main():
         print(f"Training\n{format_fields(_plan(trainer, data, options))}\n", flush=True)
     if options.dry_run:
-        return _try_out(trainer)
+        seconds = try_out(trainer)
+        if is_main():
+            took = f"{DRY_STEPS} steps, an evaluation and a model folder took {format_seconds(seconds)}"
+            print(f"It works: {took}; nothing was kept.")
+        return 0
     result = trainer.train()
     if is_main():
-        print_result(trainer, result, options, _example(data))
+        _print_result(trainer, result, options, _example(data))
     return 0
 
 
-@dataclass(frozen=True)
-class Data:
-    """The data sets of a run and the folder that they lie in."""
-
-    train: SegmentationDataset
-    evaluation: SegmentationDataset
-    root: Path
-
-
 def _folder(options: argparse.Namespace) -> ModelFolder | None:
-    """The model's folder; of a preset that starts from scratch only the recipe, so that nothing is downloaded."""
+    """Return the model's folder; of a preset that starts from scratch only the recipe, so nothing is downloaded."""
+    from segpipe.trainers import open_recipe
+
     if options.model is None:
         return None
-    if (options.from_scratch or options.encoder_weights) and is_preset(options.model):
-        return ModelFolder(Path(options.model), find_configuration(options.model), None, "segpipe", options.model)
-    return Hub().resolve(options.model)
+    return open_recipe(options.model, with_weights=not options.from_scratch and not options.encoder_weights)
 
 
 def _configuration(options: argparse.Namespace, folder: ModelFolder | None) -> Configuration:
-    """With the changes of `dataset` alone: a recipe to change may be added when the trainer is built."""
+    """Return it with the changes of `dataset` alone: a recipe to change may be added when the trainer is built."""
     configuration = read_configuration(options.config) if options.config else folder.configuration  # type: ignore[union-attr]
     return override(configuration, [change for change in _changes(options) if change.startswith("dataset")])
 
 
 def _changes(options: argparse.Namespace) -> list[str]:
-    """The command's changes of the configuration. The data's folder is not among them: it is this machine's."""
+    """Return the command's changes of the configuration. The data's folder, which is this machine's, is none."""
     data = [f"dataset={_dataset(options)}"] if options.data else []
     length = ["train.max_epochs=null", f"train.max_steps={DRY_STEPS}"] if options.dry_run else []
-    share = [] if options.val_share is None else [f"dataset.val_share={options.val_share}"]
-    return [*data, *share, *options.set, *length]
+    held_out = [] if options.val_share is None else [f"dataset.val_share={options.val_share}"]
+    return [*data, *held_out, *options.set, *length]
 
 
 def _dataset(options: argparse.Namespace) -> str:
-    """The section `dataset` for what the command names, without folders."""
+    """Return the section `dataset` for what the command names, without folders."""
     mixed = tuple(MixedDataConfig(type=name) for name, _ in options.mix)
     return msgspec.json.encode(DatasetConfig(type=options.data[0], mixed=mixed)).decode()
 
@@ -197,7 +196,7 @@ def _open_data(configuration: Configuration, options: argparse.Namespace) -> Dat
 
 
 def _with_roots(configuration: Configuration, options: argparse.Namespace) -> DatasetConfig | None:
-    """What the configuration names, with the folders that the command names."""
+    """Return what the configuration names, with the folders that the command names."""
     named = configuration.dataset
     if named is None or not options.data:
         return named
@@ -205,7 +204,7 @@ def _with_roots(configuration: Configuration, options: argparse.Namespace) -> Da
 
 
 def _mixed_with_roots(named: Sequence[MixedDataConfig], given: Sequence[Sequence[str]]) -> tuple[MixedDataConfig, ...]:
-    """What is mixed in, with the folders of --mix; as it is without."""
+    """Return what is mixed in, with the folders of --mix, or as it is without."""
     if not given:
         return tuple(named)
     if [each.type for each in named] != [name for name, _ in given]:
@@ -218,60 +217,47 @@ def _mixed_with_roots(named: Sequence[MixedDataConfig], given: Sequence[Sequence
 
 
 def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> Trainer:
-    from segpipe.trainers import build_trainer
+    from segpipe.trainers import TensorBoard, build_trainer
 
     dry = options.dry_run
-    trainer: Trainer = build_trainer(
+    return build_trainer(
         model=folder,
         cfg_file=options.config,
         cfg_options=_changes(options),
         train_dataset=data.train,
-        eval_dataset=data.evaluation[:DRY_PICTURES] if dry else data.evaluation,
+        eval_dataset=data.evaluation[:DRY_IMAGES] if dry else data.evaluation,
         work_dir=Path(f"{options.work_dir}-dry-run") if dry else options.work_dir,
         max_steps=None if dry else options.max_steps,
         max_epochs=None if dry else options.max_epochs,
         pretrained=not options.from_scratch,
         encoder_weights=options.encoder_weights,
         device=options.device,
-        callbacks=_callbacks(options),
+        callbacks=[TensorBoard()] if options.tensorboard else [],
         check_data=not options.skip_data_check,
         accept_changed_data=options.accept_changed_data,
         extend=options.extend and not dry,
         progress=not options.quiet,
     )
-    return trainer
-
-
-def _example(data: Data) -> str:
-    """Return an image that the model can be tried on."""
-    evaluation: Any = data.evaluation
-    return str(evaluation.pairs[0].image if hasattr(evaluation, "pairs") else os.fsdecode(evaluation.paths[0]))
-
-
-def _callbacks(options: argparse.Namespace) -> list[Callback]:
-    if not options.tensorboard:
-        return []
-    from segpipe.trainers import TensorBoard
-
-    return [TensorBoard()]
 
 
 def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
-    """What will be done, as names and values."""
-    parts, names = trainer.parts, data.train.labels.names
+    """Return what will be done, as names and values."""
+    from segpipe.trainers import describe_run
+
+    run, names = describe_run(trainer), data.train.labels.names
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-    start = _start_text(options)
+    work_dir = trainer.parts.work_dir
     return [
-        ("model", f"{_model_text(parts.configuration)}, from {start}"),
+        ("model", f"{run.model}, from {_start_text(options)}"),
         ("data", f"{data.train.name} in {data.root}"),
         ("", f"{data.train.split}: {len(data.train):,} pictures, {data.evaluation.split}: {len(data.evaluation):,}"),
         *_assumption_fields(data),
         ("classes", f"{len(names)}: {shown}"),
-        ("steps", _length_text(trainer)),
-        *_group_fields(trainer),
-        ("device", _device_text(trainer)),
-        ("work dir", str(parts.work_dir)),
-        *([("curves", f"tensorboard --logdir {shlex.quote(str(parts.work_dir))}")] if options.tensorboard else []),
+        ("steps", run.length),
+        *[("" if index else "optimiser", text) for index, text in enumerate(run.optimizer)],
+        ("device", run.device),
+        ("work dir", str(work_dir)),
+        *([("curves", f"tensorboard --logdir {shlex.quote(str(work_dir))}")] if options.tensorboard else []),
     ]
 
 
@@ -291,63 +277,78 @@ def _start_text(options: argparse.Namespace) -> str:
     return f"the weights of {options.model}"
 
 
-def _length_text(trainer: Trainer) -> str:
-    parts, config = trainer.parts, trainer.config
-    batch = f"{config.batch_size}" + (f" × {config.accumulate}" if config.accumulate > 1 else "")
-    passes = parts.max_steps * config.batch_size * config.accumulate / parts.num_samples
-    evaluation = parts.configuration.evaluation
-    when = f"every {_interval_text(evaluation)} and at the end" if evaluation else "at the end"
-    when = f"before the first step, {when}" if trainer.evaluates_first else when
-    if evaluation and evaluation.patience:
-        when += f"; over after {evaluation.patience} without a better one"
-    return f"{parts.max_steps:,} of {batch} pictures, {passes:.3g} passes over the data; scores {when}"
+def _example(data: Data) -> str:
+    """Return an image that the model can be tried on."""
+    evaluation: Any = data.evaluation
+    return str(evaluation.pairs[0].image if hasattr(evaluation, "pairs") else os.fsdecode(evaluation.paths[0]))
 
 
-def _interval_text(evaluation: EvaluationConfig) -> str:
-    if evaluation.every_epochs is None:
-        return f"{evaluation.every:,} steps"
-    return f"{evaluation.every_epochs} epochs" if evaluation.every_epochs > 1 else "epoch"
+def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namespace, image: str) -> None:
+    """Print the scores of a run and what can be done with its model, in commands and code to copy."""
+    table = _score_table(trainer)
+    if table:
+        print(f"\n{table}\n")
+    folder = shlex.quote(str(result.path))
+    print(f"The model is in {result.path}, the run's curves in {trainer.parts.work_dir / 'curves.png'}.\n")
+    reading = {key: value for key, value in parse_options(options.option).items() if key in ("alpha", "bit_depth")}
+    read = [part for key, value in reading.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    print(f"  {shlex.join(['segpipe', 'predict', image, '--model', str(result.path), *read])}")
+    if options.data:
+        held_out = [] if options.val_share is None else [f"val_share={options.val_share}"]
+        given = [part for pair in [*options.option, *held_out] for part in ("--option", pair)]
+        print(f"  segpipe eval {folder} --data {shlex.join([*options.data, *given])}")
+    print("\nor in Python:\n\n  from segpipe import pipeline")
+    named = "".join(f", {key}={json.dumps(value)}" for key, value in reading.items())
+    print(
+        f'  print(pipeline("{result.configuration.task}", {json.dumps(str(result.path))}{named})({json.dumps(image)}))'
+    )
 
 
-def _model_text(configuration: Configuration) -> str:
-    model: Any = configuration.model
-    variant = f"{model.variant} " if hasattr(model, "variant") else ""
-    return f"{type(model).__struct_config__.tag} {variant}with {model.num_classes} outputs"
+def _score_table(trainer: Trainer) -> str | None:
+    """Return the scores of the best step, whose weights the folder has; None without an evaluation."""
+    from segpipe.trainers import best_evaluation
+
+    best = best_evaluation(trainer)
+    if best is None:
+        return None
+    first = trainer.progress.first_score
+    began = "" if first is None else f"; training began at {_percent(first)}"
+    header = f"Step {best['step']:,}, on the evaluation data{began}"
+    if "iou" not in best:
+        rows = [(title, _percent(best.get(key, math.nan))) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
+        return f"{header}\n{format_table([('score', '%'), *rows], ('left', 'right'))}"
+    rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
+    mean = _percent(best.get("miou", math.nan))
+    return f"{header}\n{format_table([('class', 'IoU %'), *rows, ('mean', mean)], ('left', 'right'))}"
 
 
-def _group_fields(trainer: Trainer) -> list[tuple[str, str]]:
-    from segpipe.trainers import summarize_groups
-
-    config = trainer.config.optimizer
-    groups = summarize_groups(trainer.parts.engine.optimizer)
-    kind = f"{type(config).__struct_config__.tag}, learning rate {config.lr:g}; parameters by group:"
-    still = [parameter for parameter in trainer.model.parameters() if not parameter.requires_grad]
-    values = sum(parameter.numel() for parameter in still)
-    frozen = [f"frozen: {values:,} values in {len(still)} tensors"] if still else []
-    return [("optimiser", kind), *(("", text) for text in [*map(str, groups), *frozen])]
+def _percent(share: float) -> str:
+    return "–" if share != share else f"{100 * share:.2f}"
 
 
-def _device_text(trainer: Trainer) -> str:
-    from segpipe.distributed import world_size
+def add_curves_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="work directory, model folder or log.jsonl; at most 8")
+    parser.add_argument("--output", type=Path, default=Path("curves.png"), metavar="FILE", help="default: curves.png")
+    parser.add_argument("--keys", metavar="A,B,C", help="panels, e.g. loss,lr,miou; default: loss and the main score")
+    parser.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the axis; default: step")
+    add_json(parser)
 
-    processes = f", {world_size()} processes" if world_size() > 1 else ""
-    return f"{trainer.parts.engine.device}, {trainer.config.precision}{processes}"
 
+def run_curves(options: argparse.Namespace) -> int:
+    from segpipe.drawing import write_picture
+    from segpipe.trainers import compare_runs, read_runs
 
-def _try_out(trainer: Trainer) -> int:
-    """Two steps, an evaluation and a model folder in a place of its own, which is removed."""
-    from time import perf_counter
-
-    from segpipe.distributed import barrier, is_main
-
-    place, start = trainer.parts.work_dir, perf_counter()
-    try:
-        trainer.train()
-        barrier()
-    finally:
-        if is_main():
-            shutil.rmtree(place, ignore_errors=True)
-    if is_main():
-        seconds = format_seconds(perf_counter() - start)
-        print(f"It works: {DRY_STEPS} steps, an evaluation and a model folder took {seconds}; nothing was kept.")
+    runs = read_runs(options.runs)
+    keys = [key.strip() for key in options.keys.split(",")] if options.keys else None
+    path = write_picture(options.output, compare_runs(runs, keys, x=options.x))
+    if options.json:
+        print_json({"path": str(path), "runs": [{"name": run.name, "keys": list(run.keys)} for run in runs]})
+    else:
+        print(f"{path}  {', '.join(run.name for run in runs)}")
     return 0
+
+
+COMMANDS = {
+    "train": Command(add_train_arguments, run_train, TRAIN_EXAMPLES),
+    "curves": Command(add_curves_arguments, run_curves, CURVES_EXAMPLES),
+}

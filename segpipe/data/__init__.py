@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DATASETS as DATASETS,
         all_options as all_options,
         has_own_split as has_own_split,
+        held_out_share as held_out_share,
         load_configured as load_configured,
         load_dataset as load_dataset,
     )
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,
         describe_source as describe_source,
+        gather_sources as gather_sources,
         is_many as is_many,
         iterate_sources as iterate_sources,
+        names_one_image as names_one_image,
         parse_source as parse_source,
         read_source as read_source,
     )
@@ -56,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "datasets.boundary_maps": "ANGLE DISTANCE with_boundaries",
         "datasets.combining": "check_share concat hold_out repeat subset_classes",
         "datasets.dataset": "ClassificationDataset Pair SegmentationDataset require_dataset",
-        "datasets.loading": "DATASETS all_options has_own_split load_configured load_dataset",
+        "datasets.loading": "DATASETS all_options has_own_split held_out_share load_configured load_dataset",
         "datasets.places": "existing_folder",
         "findings": "TITLES FindingGroup Report",
         "label_files": "read_label",
@@ -70,7 +73,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "rgb": "Alpha BitDepth ChannelOrder Reading",
         "rle": "decode_mask encode_label_map",
         "sample": "Batch Sample collate",
-        "sources": "LONGEST_PATH Source describe_source is_many iterate_sources parse_source read_source",
+        "sources": (
+            "LONGEST_PATH Source describe_source gather_sources is_many iterate_sources names_one_image parse_source "
+            "read_source"
+        ),
         "transforms.building": "build_transforms",
     },
 )

@@ -7,7 +7,7 @@ import binascii
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from .images import Alpha, BitDepth, ChannelOrder, is_tensor, read_image
 
 LONGEST_PATH = 4096
 
+_LIST = "-"
 _ENCODED = "the encoded picture"
 
 Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64", "object", "collection"]
@@ -163,6 +164,36 @@ def iterate_sources(source: Any, *, recursive: bool = False) -> Iterator[Any]:
     yield from parse_source(source).parts(recursive=recursive)
 
 
+def gather_sources(
+    names: Iterable[str], list_file: Iterable[str] = (), *, recursive: bool = False, output: Path | None = None
+) -> list[str]:
+    """Return each image of files, folders, patterns and URLs, in order.
+
+    Args:
+        names: paths, patterns and URLs; "-" stands for the lines of `list_file`.
+        list_file: an image a line.
+        recursive: whether folders are read with their sub-folders.
+        output: a folder that is left out where it is one of those sub-folders.
+
+    Raises:
+        InputError: there is no image at all.
+    """
+    sources: list[str] = []
+    for name in names:
+        given = [line.strip() for line in list_file if line.strip()] if name == _LIST else [name]
+        for each in given:
+            found = iterate_sources(each, recursive=recursive)
+            sources.extend(_outside(output, each, found) if recursive and output is not None else found)
+    if not sources:
+        raise InputError("The list on stdin is empty; it needs one picture a line. Give at least one.")
+    return sources
+
+
+def names_one_image(names: Sequence[str]) -> bool:
+    """Return whether the names that `gather_sources` takes are a single image's, and not what may stand for many."""
+    return len(names) == 1 and names[0] != _LIST and not is_many(names[0])
+
+
 def _kind_of_text(text: str) -> Kind | None:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
@@ -284,3 +315,13 @@ def _decode_text(text: str, kind: Kind, max_bytes: int) -> bytes:
 
 def _path_of(text: str, kind: Kind) -> str:
     return file_url_path(text, error=InputError) if kind == "file-url" else text
+
+
+def _outside(output: Path, folder: str, found: Iterable[str]) -> list[str]:
+    """Return what was found in a folder, but not what an earlier command wrote below it."""
+    if not os.path.isdir(folder):
+        return [*found]
+    inside = os.path.join(os.path.realpath(output), "")
+    if os.path.join(os.path.realpath(folder), "").startswith(inside):
+        return [*found]
+    return [path for path in found if not os.path.realpath(path).startswith(inside)]

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
         evaluate_classifier as evaluate_classifier,
     )
     from .confusion import ConfusionMatrix as ConfusionMatrix
-    from .measuring import evaluate as evaluate
-    from .reports import mmseg_tables as mmseg_tables, segmenter_yaml as segmenter_yaml
+    from .measuring import OnPicture as OnPicture, evaluate as evaluate
+    from .reports import REPORTS as REPORTS, mmseg_tables as mmseg_tables, segmenter_yaml as segmenter_yaml
     from .scores import Scores as Scores
     from .sharing import EvaluationStopped as EvaluationStopped
     from .submissions import (
+        BENCHMARKS as BENCHMARKS,
         check_submission_names as check_submission_names,
         submission_values as submission_values,
+        submission_writer as submission_writer,
         write_submission as write_submission,
     )
 
@@ -28,10 +30,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "boundaries": "BoundaryCounts",
         "classification": "AnyScores ClassificationScores evaluate_classifier",
         "confusion": "ConfusionMatrix",
-        "measuring": "evaluate",
-        "reports": "mmseg_tables segmenter_yaml",
+        "measuring": "OnPicture evaluate",
+        "reports": "REPORTS mmseg_tables segmenter_yaml",
         "scores": "Scores",
         "sharing": "EvaluationStopped",
-        "submissions": "check_submission_names submission_values write_submission",
+        "submissions": "BENCHMARKS check_submission_names submission_values submission_writer write_submission",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from segpipe.text import printable_line
 
@@ -33,6 +33,10 @@ def segmenter_yaml(scores: Scores) -> str:
         *(f"  {json.dumps(name, ensure_ascii=False)}: {_yaml_number(value)}" for name, value in scores.iou.items()),
     ]
     return "\n".join(lines)
+
+
+REPORTS: dict[str, Callable[[Scores], str]] = {"mmseg": mmseg_tables, "yml": segmenter_yaml}
+"""Other implementations' forms of scores, by the names that people ask for them."""
 
 
 def _percent(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from segpipe.hub import ModelFolder
 from segpipe.inference import Network
 from segpipe.models import SegmentationModel
 from segpipe.names import Tasks
-from segpipe.progress_bars import ProgressBar
+from segpipe.progress_bars import track
 
 Item = TypeVar("Item")
 
@@ -94,11 +94,4 @@ def count_together(count: Callable[[], None], device: torch.device) -> None:
 
 def with_bar(samples: Iterable[Item], total: int, progress: bool) -> Iterable[Item]:
     """Return the samples; where progress is wished, the first process shows it as they are taken."""
-    return _counted(samples, total) if progress and distributed.is_main() else samples
-
-
-def _counted(samples: Iterable[Item], total: int) -> Iterator[Item]:
-    with ProgressBar("evaluate", total, "images") as bar:
-        for sample in samples:
-            yield sample
-            bar.update()
+    return track(samples, "evaluate", total, "images") if progress and distributed.is_main() else samples

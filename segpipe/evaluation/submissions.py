@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from segpipe.atomic import write_atomically
-from segpipe.configuration import LabelSet
-from segpipe.data import dataset_labels
+from segpipe.configuration import Configuration, LabelSet
+from segpipe.data import SegmentationDataset, dataset_labels
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
 
@@ -84,3 +84,20 @@ def submission_values(benchmark: str, labels: LabelSet | None, num_classes: int)
     values = np.zeros(max(num_classes, len(theirs.names) + 1), np.uint8)  # what is past the last class stays 0
     values[: len(theirs.names)] = theirs.raw_ids
     return values[classes]
+
+
+def submission_writer(
+    folder: str | os.PathLike[str], benchmark: str, configuration: Configuration, dataset: SegmentationDataset
+) -> Callable[[str, np.ndarray], None]:
+    """Return what `evaluate` calls with each image's name and label map to write its file of a submission.
+
+    Raises:
+        InputError: two images would be written to one file, or the network does not know the benchmark's classes.
+    """
+    check_submission_names(pair.image for pair in dataset.pairs)
+    values = submission_values(benchmark, configuration.labels, configuration.model.num_classes)
+
+    def write(name: str, label_map: np.ndarray) -> None:
+        write_submission(folder, name, label_map, values)
+
+    return write

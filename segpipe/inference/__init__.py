@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         resized_size as resized_size,
         scale_preprocessor as scale_preprocessor,
     )
-    from .runtimes.choices import RUNTIMES as RUNTIMES, check_runtime as check_runtime
+    from .runtimes.choices import DTYPES as DTYPES, RUNTIMES as RUNTIMES, check_runtime as check_runtime
     from .runtimes.compiled import CompiledNetwork as CompiledNetwork, require_compiler as require_compiler
     from .runtimes.exported import ExportedNetwork as ExportedNetwork, pixel_array as pixel_array
     from .runtimes.opening import open_session as open_session
@@ -51,7 +51,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "label_maps.labelling": "LabelMap label_map label_predictions",
         "network": "Network in_evaluation_mode",
         "preprocessing": "resize_image resized_size scale_preprocessor",
-        "runtimes.choices": "RUNTIMES check_runtime",
+        "runtimes.choices": "DTYPES RUNTIMES check_runtime",
         "runtimes.compiled": "CompiledNetwork require_compiler",
         "runtimes.exported": "ExportedNetwork pixel_array",
         "runtimes.opening": "open_session",

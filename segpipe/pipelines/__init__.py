@@ -8,13 +8,18 @@ if TYPE_CHECKING:
     from .base import Pipeline as Pipeline
     from .building import PIPELINES as PIPELINES, pipeline as pipeline
     from .classification import Classification as Classification
+    from .demonstrating import SCENE_SIZE as SCENE_SIZE, Demo as Demo, show_demo as show_demo
     from .image_classification import ImageClassificationPipeline as ImageClassificationPipeline
     from .image_segmentation import ImageSegmentationPipeline as ImageSegmentationPipeline
-    from .label_grid import draw_label_grid as draw_label_grid
-    from .networks import open_exported as open_exported
+    from .label_grid import SamplePage as SamplePage, draw_label_grid as draw_label_grid, draw_samples as draw_samples
+    from .networks import open_exported as open_exported, score_export as score_export
     from .options import PipelineOptions as PipelineOptions
+    from .output_folder import OutputFolder as OutputFolder, Written as Written, overlay_writer as overlay_writer
+    from .output_naming import output_names as output_names
     from .pictures import Failure as Failure
+    from .results_index import COLUMNS as COLUMNS, ResultsIndex as ResultsIndex
     from .segmentation import Segmentation as Segmentation
+    from .summary import Summary as Summary
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -22,12 +27,17 @@ __getattr__, __dir__, __all__ = lazy_names(
         "base": "Pipeline",
         "building": "PIPELINES pipeline",
         "classification": "Classification",
+        "demonstrating": "SCENE_SIZE Demo show_demo",
         "image_classification": "ImageClassificationPipeline",
         "image_segmentation": "ImageSegmentationPipeline",
-        "label_grid": "draw_label_grid",
-        "networks": "open_exported",
+        "label_grid": "SamplePage draw_label_grid draw_samples",
+        "networks": "open_exported score_export",
         "options": "PipelineOptions",
+        "output_folder": "OutputFolder Written overlay_writer",
+        "output_naming": "output_names",
         "pictures": "Failure",
+        "results_index": "COLUMNS ResultsIndex",
         "segmentation": "Segmentation",
+        "summary": "Summary",
     },
 )

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segpipe.configuration import LabelSet
-from segpipe.data import Sample
+from segpipe.configuration import Configuration, LabelSet, read_configuration
+from segpipe.data import (
+    ClassificationDataset,
+    Key,
+    Sample,
+    SegmentationDataset,
+    build_transforms,
+    load_dataset,
+    sample_rng,
+)
 from segpipe.drawing import (
     INK,
     OPACITY,
@@ -22,9 +32,11 @@ from segpipe.drawing import (
     draw_legend,
     draw_names,
     find_font,
+    write_picture,
 )
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
+from segpipe.hub import find_configuration
 
 cv2 = import_opencv()
 
@@ -61,6 +73,61 @@ def draw_label_grid(
     grid = _page(cells, captions=[PurePath(row[0].name).name for row in rows], headings=headings)
     top = _top(headings) + _LINE  # where the first image begins
     return _beside(grid, _legend([row[0] for row in rows], labels, palette, grid.shape[0] - top), top)
+
+
+@dataclass(frozen=True)
+class SamplePage:
+    """A page that `draw_samples` wrote.
+
+    Attributes:
+        path: of its file.
+        num_shown: images that are on it.
+        num_images: images that the split has.
+    """
+
+    path: Path
+    num_shown: int
+    num_images: int
+
+
+def draw_samples(
+    name: str,
+    root: str | Path,
+    path: str | Path,
+    *,
+    split: str = "train",
+    count: int = 6,
+    seed: int = 0,
+    recipe: str | None = None,
+    **options: Any,
+) -> SamplePage:
+    """Write a page of images of a data set, chosen by a seed, with their labels.
+
+    Args:
+        name: of the data set, see `load_dataset`.
+        root: its folder.
+        path: of the page: .png, .jpg or .webp.
+        split: that is shown.
+        count: images at most.
+        seed: chooses the images and what the transforms make of them.
+        recipe: a preset, a folder or a configuration.json whose transforms are shown beside each image, as in the first
+            epoch of a training with this seed. If None, the images are alone.
+        options: of the data set.
+
+    Raises:
+        InputError: the recipe has no transforms, or the data set no label maps.
+    """
+    train = None if recipe is None else _read_recipe(recipe)
+    dataset = load_dataset(name, root, split, **options)
+    if isinstance(dataset, ClassificationDataset):
+        raise InputError(
+            f"{dataset!r} has no label maps, which is what segpipe data looks at. Look at its folders themselves."
+        )
+    chosen = np.random.default_rng(seed).choice(len(dataset), min(count, len(dataset)), replace=False)
+    rows = [_row(dataset, index, train, seed) for index in sorted(map(int, chosen))]
+    headings = [f"{dataset.name} {dataset.split}", f"after the transforms of {recipe}, seed {seed}"]
+    page = draw_label_grid(rows, dataset.labels, headings=headings[: len(rows[0])])
+    return SamplePage(write_picture(path, page), len(rows), len(dataset))
 
 
 def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -> Iterator[np.ndarray]:
@@ -128,3 +195,22 @@ def _beside(grid: np.ndarray, legend: np.ndarray, top: int) -> np.ndarray:
     page[:, : grid.shape[1]] = grid
     page[top : top + legend.shape[0], grid.shape[1] : grid.shape[1] + legend.shape[1]] = legend
     return page
+
+
+def _read_recipe(name: str) -> Configuration:
+    configuration = read_configuration(Path(name)) if name.endswith(".json") else find_configuration(name)
+    if configuration.train is None or not configuration.train.transforms:
+        raise InputError(f"{name} has no train.transforms, which --recipe shows. Give one that has, or leave it out.")
+    return configuration
+
+
+def _row(dataset: SegmentationDataset, index: int, recipe: Configuration | None, seed: int) -> list[Sample]:
+    """Return a sample and, with a recipe, what the first epoch of a training with this seed makes of it."""
+    sample = dataset[index]
+    if recipe is None or recipe.train is None:
+        return [sample]
+    red, green, blue = (round(value) for value in recipe.model.pixel_mean)
+    transform = build_transforms(
+        recipe.train.transforms, ignore_index=dataset.labels.ignore_index, fill=(red, green, blue)
+    )
+    return [sample, transform(sample, sample_rng(seed, Key(0, index)))]

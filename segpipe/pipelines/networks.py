@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from segpipe import advice
-from segpipe.checkpoints import load_model
+from segpipe.checkpoints import load_model, open_folder
 from segpipe.errors import InputError
-from segpipe.exporters import choose_images, keep_export
+from segpipe.evaluation import Scores, evaluate
+from segpipe.exporters import ExportReport, choose_images, keep_export
 from segpipe.hub import ModelFolder
 from segpipe.inference import CompiledNetwork, ExportedNetwork, Network, check_runtime, open_session
 from segpipe.models import SegpipeNetwork, build_outline
@@ -74,6 +75,20 @@ def open_exported(
     """
     session = open_session(path, format=format, dtype=dtype)
     return ExportedNetwork(session, outline_of(folder), folder.configuration.model.pixel_mean, pixels=pixels)
+
+
+def score_export(report: ExportReport, model: str | Path | ModelFolder, dataset: Any) -> tuple[Scores, Scores]:
+    """Return the scores of a network on the processor, and those of its file in int8.
+
+    Args:
+        report: of the export.
+        model: that was exported.
+        dataset: labelled images.
+    """
+    folder = open_folder(model)
+    exported = open_exported(report.path, folder, format=report.format, dtype="int8")
+    before = evaluate(folder, dataset, device="cpu")
+    return before, evaluate(exported, dataset, configuration=folder.configuration)
 
 
 def check_calibration(dtype: torch.dtype, calibration: Any) -> None:

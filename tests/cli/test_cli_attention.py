@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.cli.attention import read_token, usual_token
+from segpipe.analysis import read_token, usual_token
 from segpipe.cli.main import main
 from segpipe.configuration import load_preset
 from segpipe.drawing.heat_maps import COLOR_MAPS, draw_heat, draw_heat_page, draw_scale, mark_place

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from segpipe import pipeline
-from segpipe.cli.demo import SCENE_SIZE, run_demo
 from segpipe.cli.main import main
-from segpipe.cli.opening import BUNDLED_MODEL
+from segpipe.hub import BUNDLED_MODEL
+from segpipe.pipelines import SCENE_SIZE, show_demo
 
 FILES = ["label-map.png", "legend.png", "overlay.png", "picture.png", "result.json", "side-by-side.png"]
 
@@ -19,7 +19,7 @@ FILES = ["label-map.png", "legend.png", "overlay.png", "picture.png", "result.js
 def drawn(tmp_path_factory):
     """The folder that the demo wrote."""
     folder = tmp_path_factory.mktemp("demo")
-    run_demo(None, BUNDLED_MODEL, folder)
+    show_demo(None, BUNDLED_MODEL, folder)
     return folder
 
 

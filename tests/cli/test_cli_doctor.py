@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from segpipe.cli.examination import REQUIRED, examine_opencv, examine_versions
+from segpipe.analysis import REQUIRED, examine_opencv, examine_versions
 from segpipe.cli.main import main
 from segpipe.extras import explain_opencv
 
@@ -116,7 +116,7 @@ def test_each_way_opencv_fails_has_its_command(reason, command):
 def test_the_import_and_the_doctor_say_the_same_sentence(tmp_path):
     (tmp_path / "cv2.py").write_text(f"raise ImportError({NO_LIBGL!r})")
     code = (
-        "import sys; from segpipe.cli.examination import examine_opencv; from segpipe.errors import SegpipeError\n"
+        "import sys; from segpipe.analysis import examine_opencv; from segpipe.errors import SegpipeError\n"
         "try: import segpipe.data.images\n"
         "except (SegpipeError, ImportError) as error: print(error)\n"
         "print(examine_opencv().findings[-1].sentence)"

@@ -10,10 +10,10 @@ from PIL import Image
 from training_material import data_root, recipe  # noqa: F401
 
 from segpipe import distributed, evaluate, load_dataset, pipeline
-from segpipe.cli.eval import _join
 from segpipe.cli.main import main
 from segpipe.configuration import LabelSet
 from segpipe.data import dataset_labels
+from segpipe.devices import join_processes
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.evaluation.submissions import submission_values, write_submission
 
@@ -169,9 +169,9 @@ def test_under_a_launcher_the_only_gpu_that_a_process_sees_is_its_own(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(distributed, "join", lambda device_type: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert _join(None) == "cuda:0"
+    assert join_processes(None) == torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert _join(None) == "cuda:1"
+    assert join_processes(None) == torch.device("cuda:1")
 
 
 def test_the_argument_of_torchs_old_launcher_is_taken(camvid, monkeypatch):

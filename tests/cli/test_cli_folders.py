@@ -5,7 +5,7 @@ import json
 import pytest
 
 from segpipe import load_model
-from segpipe.cli.catalogue import num_parameters
+from segpipe.analysis import num_parameters
 from segpipe.cli.main import main
 from segpipe.configuration import load_preset, preset_names
 from segpipe.configuration.values import read_labels

@@ -1,7 +1,6 @@
 """The frame of the command line: verbs, exit codes, one sentence per error, what an import costs."""
 
 import argparse
-import importlib
 import signal
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from segpipe import __version__
-from segpipe.cli.interruption import imports_end_at_once
-from segpipe.cli.main import VERBS, main
+from segpipe.cli.main import VERBS, command_of, imports_end_at_once, main
 from segpipe.cli.parsing import new_parser
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +57,8 @@ def test_no_verb_prints_the_verbs_and_is_wrong_usage(capsys):
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_number_of_the_command_line_is_bounded(verb):
     """int takes 10**30, and float takes NaN, which many a library answers with an error of its own."""
-    module = importlib.import_module(f"segpipe.cli.{verb}")
     parsers = [new_parser(verb, "x", "")]
-    module.add_arguments(parsers[0])
+    command_of(verb).add_arguments(parsers[0])
     for parser in parsers:
         for action in parser._actions:
             parsers.extend((getattr(action, "choices", None) or {}).values() if action.dest == "action_name" else ())
@@ -109,7 +106,7 @@ def test_ctrl_c_in_an_import_is_no_error_of_the_package(tmp_path, half):
     (tmp_path / "interrupted.py").write_text(text)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from segpipe.cli import main, models;"
-        "models.run = lambda options: __import__('interrupted') and 0; sys.exit(main.main(['models', 'list']))"
+        "models.locate_weights = lambda *_: __import__('interrupted') and None; sys.exit(main.main(['models', 'list']))"
     )
     finished = run_python("-c", code)
     assert (finished.returncode, finished.stderr) == (130, "segpipe: interrupted.\n")

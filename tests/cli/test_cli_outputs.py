@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from segpipe.cli.main import main
-from segpipe.cli.output_names import output_names
-from segpipe.cli.results_index import COLUMNS, ResultsIndex
 from segpipe.errors import InputError
+from segpipe.pipelines.output_naming import output_names
+from segpipe.pipelines.results_index import COLUMNS, ResultsIndex
 
 MODEL = "segformer-b0-camvid"
 ENDINGS = ["-overlay.png", "-label-map.png"]

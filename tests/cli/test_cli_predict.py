@@ -10,8 +10,8 @@ from PIL import Image
 
 from segpipe import pipeline
 from segpipe.cli.main import main
-from segpipe.cli.outputs import Outputs
 from segpipe.errors import ImageError
+from segpipe.pipelines import OutputFolder
 
 MODEL = "segformer-b0-camvid"
 
@@ -99,14 +99,14 @@ def test_skipping_leaves_bad_pictures_out_and_says_why(photos, capsys):
 
 
 def test_ctrl_c_still_says_what_was_written(photos, capsys, monkeypatch):
-    write = Outputs.write
+    write = OutputFolder.write
 
     def interrupted(self, outcome, name):
         if name == "wide":
             raise KeyboardInterrupt
         return write(self, outcome, name)
 
-    monkeypatch.setattr(Outputs, "write", interrupted)
+    monkeypatch.setattr(OutputFolder, "write", interrupted)
     arguments = ["predict", "b/street.png", "b/wide.png", "--model", MODEL]
     assert main(arguments) == 130
     assert "Written: 1 file in segpipe-results" in capsys.readouterr().out

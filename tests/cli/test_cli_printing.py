@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.cli.main import main
-from segpipe.cli.printing import print_json
-from segpipe.cli.streams import printable_streams
+from segpipe.cli.printing import print_json, printable_streams
 from segpipe.log import get_logger
 from segpipe.text import format_columns, format_fields, format_table
 

@@ -156,6 +156,28 @@ def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train:
             return True
 
 
+def held_out_share(
+    named: DatasetConfig | None, name: str, root: str | os.PathLike[str], split: str, **options: Any
+) -> float | None:
+    """Return the share of the training data that a run held out to evaluate on, if a split stands for it.
+
+    Args:
+        named: what the run's configuration says of its data.
+        name: of the data set that is opened now.
+        root: its folder.
+        split: that is opened now.
+        options: of the data set.
+
+    Returns:
+        None if nothing was held out of this data, the options say another share, or there is a split of its own.
+    """
+    if named is None or named.val_share is None or named.type != name or "val_share" in options:
+        return None
+    if split != named.eval.split or has_own_split(name, root, split, **options):
+        return None
+    return named.val_share
+
+
 def all_options() -> set[str]:
     """The options of all data sets that are registered."""
     return {option for name in DATASETS for option in options_of(name)}

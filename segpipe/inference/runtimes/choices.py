@@ -36,6 +36,9 @@ RUNTIMES = {
     )
 }
 
+DTYPES = tuple(dict.fromkeys(dtype for runtime in RUNTIMES.values() for dtype in runtime.dtypes))
+"""Names of the types that one runtime or another computes in."""
+
 
 def check_runtime(name: str, *, device: str, dtype: str) -> Runtime:
     """The runtime of a name, which can compute on this kind of device ("cpu", "cuda") and in this type.

@@ -1,23 +1,26 @@
-"""What many segmentations say together: classes over all pictures, what was skipped, how fast it went."""
+"""What many segmentations say together: classes over all images, what was skipped, how fast it went."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import Any
 
+from segpipe.drawing import format_share
+from segpipe.errors import SegpipeError
 from segpipe.text import format_seconds, format_table, printable_line
 
-if TYPE_CHECKING:
-    from segpipe.pipelines import Segmentation
+from .output_folder import Written
+from .pictures import Failure
 
 _LISTED = 20
 
 
 @dataclass
 class ClassTotal:
-    """One class over all pictures."""
+    """One class over all images."""
 
     pixels: int = 0
     pictures: int = 0
@@ -26,29 +29,32 @@ class ClassTotal:
 
 
 class Summary:
-    """Collects results; `text` and `document` say what they have in common.
+    """Collects what became of many images. As a text it is a few lines and tables for a terminal.
 
     Args:
         model: its name.
-        device: where it ran.
+        device: where it runs.
     """
 
     def __init__(self, model: str, device: str) -> None:
         self.model = model
         self.device = device
         self.seconds = 0.0
+        """From the beginning to the last result."""
         self.num_pictures = 0
         self.skipped: list[tuple[str, str]] = []
         self.index: str | None = None
-        """Where the files are listed, if they are."""
+        """The path of the file that lists the others, if there is one."""
         self.stopped_at: tuple[str, str] | None = None
-        """Source and reason of the picture at which the work ended early."""
+        """Source and reason of the image at which the work ended early."""
+        self._start = perf_counter()
         self._pixels = 0
         self._classes: dict[str, ClassTotal] = {}
         self._pictures: list[dict[str, Any]] = []
 
-    def add(self, result: Segmentation, files: dict[str, str]) -> None:
+    def add(self, written: Written) -> None:
         """Count one result and remember where its files are."""
+        result = written.result
         self.num_pictures += 1
         self._pixels += result.label_map.size
         for name, area, score in zip(result.labels, result.areas, result.scores, strict=True):
@@ -57,16 +63,30 @@ class Summary:
             total.pictures += 1
             total.score += score * area
         self._pictures.append(
-            {"source": result.source, "size": list(result.size), "shares": result.shares, "files": files}
+            {"source": result.source, "size": list(result.size), "shares": result.shares, "files": written.files}
         )
+        self.seconds = perf_counter() - self._start
+
+    def skip(self, failure: Failure) -> None:
+        """Remember an image that is left out, and why."""
+        self.skipped.append((failure.source, str(failure.error)))
+
+    def stop(self, failure: Failure) -> SegpipeError:
+        """Remember the image at which the work ends early, and return the error."""
+        self.stopped_at = failure.source, str(failure.error)
+        return failure.error
+
+    @property
+    def num_done(self) -> int:
+        """How many images were segmented or skipped."""
+        return self.num_pictures + len(self.skipped)
 
     @property
     def rate(self) -> float:
-        """Pictures per second; not a number where nothing was done."""
+        """Images per second; not a number if nothing was done."""
         return self.num_pictures / self.seconds if self.seconds else math.nan
 
-    def text(self) -> str:
-        """A few lines and tables for a terminal."""
+    def __str__(self) -> str:
         parts = [self._headline()]
         if self._classes:
             parts.append(self._table())
@@ -79,8 +99,8 @@ class Summary:
             parts.append(f"Written: {count} {_plural('file', count)} in {', '.join(folders)}{listed}")
         return "\n\n".join(parts)
 
-    def document(self) -> dict[str, Any]:
-        """The same for JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold: the text's figures, and each image."""
         classes = [
             {
                 "label": name,
@@ -113,8 +133,6 @@ class Summary:
         return "\n".join(f"  {line}" for line in [*lines, *([f"and {rest} more"] if rest else [])])
 
     def _table(self) -> str:
-        from segpipe.drawing import format_share
-
         rows = self._by_share()
         cells = [
             (name, format_share(total.pixels / self._pixels), str(total.pictures), f"{total.score / total.pixels:.3f}")

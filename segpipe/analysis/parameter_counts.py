@@ -35,6 +35,16 @@ _VIT = {"tiny": (192, 12), "small": (384, 12), "base": (768, 12), "large": (1024
 _UNEPT = {"deit-base": 94_803_776, "res50": 32_319_392}
 
 
+def num_parameters(model: ModelConfig) -> int:
+    """Return the learnable numbers of a network. torch is imported only for networks of unusual shape."""
+    known = known_parameters(model)
+    if known is not None:
+        return known
+    from segpipe.models import build_outline
+
+    return sum(parameter.numel() for parameter in build_outline(model).parameters())
+
+
 def known_parameters(model: ModelConfig) -> int | None:
     """Learnable numbers of a network; None for one of unusual shape, which has to be built to be counted."""
     match model:

@@ -1,4 +1,4 @@
-"""What `segpipe doctor` looks at: versions, devices, OpenCV, the cache, the network's settings."""
+"""Examining this installation: versions, devices, OpenCV, the cache, the network's settings."""
 
 from __future__ import annotations
 

@@ -1,0 +1,192 @@
+"""`segpipe profile`, what a model costs, and `segpipe attention`, where it looks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segpipe.hub import find_configuration
+from segpipe.text import format_bytes, format_fields, format_seconds, format_table
+
+from .options import add_device, add_json, add_reading
+from .parsing import Command, finite_number, whole_number
+from .printing import print_json
+
+if TYPE_CHECKING:
+    from segpipe.analysis import MacCount, ParameterCount, Profile, Speed
+    from segpipe.configuration import ModelConfig
+
+PROFILE_EXAMPLES = """  segpipe profile segformer-b0-ade20k
+  segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
+  segpipe profile my-model --device cuda --dtype bfloat16 --batch-size 8 --json"""
+ATTENTION_EXAMPLES = """  segpipe attention segformer-b0-camvid segpipe-demo/picture.png heat --layer 5 --token 300,230
+  segpipe attention my-segmenter street.jpg heat --layer 11
+  segpipe attention my-segmenter street.jpg heat --layer 1 --part decoder --token car"""
+
+
+def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
+    from segpipe.inference import RUNTIMES
+
+    parser.add_argument("model", metavar="MODEL", help="a preset, a folder or a model in the cache; nothing is fetched")
+    parser.add_argument(
+        "--size", type=whole_number, nargs=2, default=(512, 512), metavar=("H", "W"), help="default: 512 512"
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--dtype", choices=RUNTIMES["eager"].dtypes, default="float32", help="that the network computes in"
+    )
+    parser.add_argument(
+        "--batch-size", type=whole_number, default=1, metavar="N", help="pictures in a call; default: 1"
+    )
+    parser.add_argument(
+        "--rounds", type=whole_number, default=20, metavar="N", help="calls that are timed; default: 20"
+    )
+    parser.add_argument("--no-timing", action="store_true", help="count only: quick, whatever the size")
+    add_json(parser)
+
+
+def run_profile(options: argparse.Namespace) -> int:
+    from segpipe.analysis import profile_model
+
+    config = find_configuration(options.model).model
+    profile = profile_model(
+        config,
+        (options.size[0], options.size[1]),
+        device=options.device,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+        rounds=None if options.no_timing else options.rounds,
+    )
+    if options.json:
+        print_json(_profile_document(profile, options))
+    else:
+        print(_profile_text(config, profile, options))
+    return 0
+
+
+def _profile_document(profile: Profile, options: argparse.Namespace) -> dict[str, Any]:
+    parameters, macs = profile.parameters, profile.macs
+    return {
+        "model": options.model,
+        "size": list(options.size),
+        "parameters": {
+            "total": parameters.total,
+            "trainable": parameters.trainable,
+            "by_part": dict(parameters.by_part),
+        },
+        "bytes": profile.num_bytes,
+        "macs": {"total": macs.total, "published": macs.published, "by_part": dict(macs.by_part)},
+        "flops": 2 * macs.total,
+        "speed": None if profile.speed is None else _speed_document(profile.speed, profile.device, options.dtype),
+    }
+
+
+def _speed_document(speed: Speed, device: str, dtype: str) -> dict[str, Any]:
+    return {
+        "device": device,
+        "dtype": dtype,
+        "batch_size": speed.batch_size,
+        "rounds": speed.rounds,
+        "latency": speed.latency,
+        "fastest": speed.fastest,
+        "pictures_per_second": speed.throughput,
+        "peak_memory": speed.peak_memory,
+    }
+
+
+def _profile_text(config: ModelConfig, profile: Profile, options: argparse.Namespace) -> str:
+    parameters, macs = profile.parameters, profile.macs
+    head = f"{options.model}: {type(config).__struct_config__.tag} {config.variant}, {config.num_classes} classes"
+    fields = [
+        ("parameters", f"{parameters.total:,}, of which {parameters.trainable:,} are trainable"),
+        ("saved weights", f"{format_bytes(profile.num_bytes)} in float32"),
+        (
+            "computed",
+            f"{_giga(macs.total)} G multiply-accumulates for a picture of {options.size[0]} × {options.size[1]}",
+        ),
+    ]
+    if macs.published != macs.total:
+        fields.append(
+            ("as published", f"{_giga(macs.published)} G, which papers call FLOPs: the levels fused at stride 4")
+        )
+    if profile.speed is not None:
+        fields += _speed_fields(profile.speed, f"{profile.device}, {options.dtype}")
+    return "\n\n".join([head, format_fields(fields), _parts(parameters, macs)])
+
+
+def _speed_fields(speed: Speed, place: str) -> list[tuple[str, str]]:
+    call = "one picture" if speed.batch_size == 1 else f"{speed.batch_size} pictures"
+    where = f"{place}, median of {speed.rounds}"
+    fields = [
+        ("latency", f"{format_seconds(speed.latency)} for {call} ({where}; fastest {format_seconds(speed.fastest)})"),
+        ("throughput", f"{speed.throughput:.1f} pictures per second"),
+    ]
+    if speed.peak_memory is not None:
+        fields.append(("peak memory", format_bytes(speed.peak_memory)))
+    return fields
+
+
+def _parts(parameters: ParameterCount, macs: MacCount) -> str:
+    names = [*parameters.by_part, *(name for name in macs.by_part if name not in parameters.by_part)]
+    rows = [(name, f"{parameters.by_part.get(name, 0):,}", _giga(macs.by_part.get(name, 0))) for name in names]
+    return format_table([("part", "parameters", "G MACs"), *rows], ("left", "right", "right"))
+
+
+def _giga(count: int) -> str:
+    return f"{count / 1e9:.2f}"
+
+
+def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="a preset, a folder or a model's name, of a family with attention"
+    )
+    parser.add_argument("picture", metavar="PICTURE", help="a file or a URL")
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder for head-0.png, head-1.png, … and mean.png")
+    parser.add_argument(
+        "--layer", type=whole_number, default=0, metavar="N", help="number of the block, from 0; default: 0"
+    )
+    parser.add_argument("--part", choices=("encoder", "decoder"), default="encoder", help="default: encoder")
+    parser.add_argument(
+        "--token",
+        metavar="cls|X,Y|CLASS",
+        help="whose attention: the class token, the patch at pixel X,Y, or, in the decoder, a class; "
+        "default: the class token where there is one, else the middle of the picture",
+    )
+    parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
+    parser.add_argument(
+        "--opacity", type=finite_number, default=0.8, metavar="O", help="of the hottest colours; default: 0.8"
+    )
+    add_reading(parser)
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")
+    add_json(parser)
+
+
+def run_attention(options: argparse.Namespace) -> int:
+    from segpipe.analysis import draw_attention
+    from segpipe.data import read_source
+
+    drawn = draw_attention(
+        options.model,
+        read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth),
+        options.output,
+        layer=options.layer,
+        part=options.part,
+        token=options.token,
+        device=options.device,
+        color_map=options.color_map,
+        opacity=options.opacity,
+    )
+    files = {name: str(path) for name, path in drawn.files.items()}
+    if options.json:
+        print_json({"layer": options.layer, "part": options.part, "token": drawn.token, "files": files})
+    else:
+        heads = "1 head" if drawn.num_heads == 1 else f"{drawn.num_heads} heads and their mean"
+        print(f"{options.output}  {heads}, of the token {drawn.token}")
+    return 0
+
+
+COMMANDS = {
+    "profile": Command(add_profile_arguments, run_profile, PROFILE_EXAMPLES),
+    "attention": Command(add_attention_arguments, run_attention, ATTENTION_EXAMPLES),
+}
