@@ -51,7 +51,7 @@ setup(
     package_data={
         "segpipe": ["py.typed"],
         "segpipe.configuration": ["presets/*.json"],
-        "segpipe.data": ["label_sets/*.json"],
+        "segpipe.data.datasets": ["label_sets/*.json"],
         "segpipe.hub": ["bundled/*.safetensors"],
     },
     install_requires=CORE,

@@ -162,7 +162,7 @@ def tenth_of(values: Sequence[float]) -> int:
 def _prepare(preset: Configuration, data: Path) -> int:
     """Boundary maps where the recipe's loss wants them; how many there are."""
     from segpipe.configuration import BoundaryLoss
-    from segpipe.data.preparing import prepare_dataset
+    from segpipe.data import prepare_dataset
 
     if preset.train is None or not isinstance(preset.train.loss, BoundaryLoss):
         return 0

@@ -14,7 +14,7 @@ from .timing import time_in_turn
 from .training_steps import IGNORE_INDEX, read_preset, read_recipe
 
 if TYPE_CHECKING:
-    from segpipe.data.transforms import Chain
+    from segpipe.data.transforms.building import Chain
 
 SCENES = 16
 SCENE_SIZE = (512, 683)
@@ -44,7 +44,7 @@ def ade20k_values(label: np.ndarray) -> np.ndarray:
 
 def read_chain(size: int) -> Chain:
     """The ADE20K recipe's transforms, cropping to size × size."""
-    from segpipe.data.transforms import build_transforms
+    from segpipe.data.transforms.building import build_transforms
 
     red, green, blue = (round(value) for value in read_preset().model.pixel_mean)
     steps = [_resized(step, size) for step in read_recipe().transforms]

@@ -19,10 +19,8 @@ from training_material import CLASSES, CONFIGURATION, write_pictures
 
 from segpipe import build_trainer, convert, evaluate, export, load_dataset, pipeline
 from segpipe.cli.main import main
-from segpipe.data import rgb
+from segpipe.data import check_dataset, prepare_dataset, rgb
 from segpipe.data.images import read_image
-from segpipe.data.linting import check_dataset
-from segpipe.data.preparing import prepare_dataset
 
 MODEL = "segformer-b0-camvid"
 PREDICT = f"predict image.png --device cpu --model {MODEL}"

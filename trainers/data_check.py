@@ -48,7 +48,7 @@ def _look(train: Any, evaluation: Any, progress: bool) -> str:
             report = look_at(dataset, progress=bar.move_to)
         total = len(dataset.pairs) if isinstance(dataset, SegmentationDataset) else len(dataset)
         where = f"{report.name} {report.split}".strip()
-        looked = f"{report.num_pictures:,} of {total:,} labels"
+        looked = f"{report.num_images:,} of {total:,} labels"
         if not report.is_ok:
             return _text(report, looked, where)
         seen.append(f"{looked} of {where}")

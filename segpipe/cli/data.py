@@ -129,10 +129,10 @@ def _text(report: Report) -> str:
     labelled = sum(count.pixels for count in report.classes)
     total = max(1, labelled + report.ignored_pixels)
     rows = [("class", "pixels", "pictures")]
-    rows += [(count.name, _percent(count.pixels / total), str(count.pictures)) for count in report.classes]
+    rows += [(count.name, _percent(count.pixels / total), str(count.images)) for count in report.classes]
     rows.append(("(ignored)", _percent(report.ignored_pixels / total), ""))
-    lines = [f"{report.name} {report.split}: {_number(report.num_pictures, 'picture')}, {len(report.classes)} classes"]
-    lines += [format_table(rows, ("left", "right", "right"))] if report.num_pictures else []
+    lines = [f"{report.name} {report.split}: {_number(report.num_images, 'picture')}, {len(report.classes)} classes"]
+    lines += [format_table(rows, ("left", "right", "right"))] if report.num_images else []
     return "\n\n".join([*lines, *map(_group_text, report.groups)])
 
 
@@ -170,11 +170,9 @@ def _document(report: Report) -> dict[str, Any]:
         "dataset": report.name,
         "split": report.split,
         "ok": report.is_ok,
-        "pictures": report.num_pictures,
+        "pictures": report.num_images,
         "ignored_pixels": report.ignored_pixels,
-        "classes": [
-            {"name": count.name, "pixels": count.pixels, "pictures": count.pictures} for count in report.classes
-        ],
+        "classes": [{"name": count.name, "pixels": count.pixels, "pictures": count.images} for count in report.classes],
         "findings": [
             {
                 "kind": group.kind,

@@ -1,11 +1,11 @@
-"""Pixels in, samples out: pictures, labels, data sets and what is done to them before a network sees them."""
+"""Read images and labels, open and check data sets, transform their samples and load batches of them."""
 
 from typing import TYPE_CHECKING
 
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .datasets.boundary_maps import ANGLE as ANGLE, DISTANCE as DISTANCE, with_boundaries as with_boundaries
+    from .datasets.boundary_maps import DISTANCE as DISTANCE, with_boundaries as with_boundaries
     from .datasets.combining import (
         check_share as check_share,
         concat as concat,
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         SegmentationDataset as SegmentationDataset,
         require_dataset as require_dataset,
     )
+    from .datasets.layouts import Layout as Layout, build_from_layouts as build_from_layouts
     from .datasets.loading import (
         DATASETS as DATASETS,
+        PREPARERS as PREPARERS,
         all_options as all_options,
         has_own_split as has_own_split,
         held_out_share as held_out_share,
@@ -29,17 +31,25 @@ if TYPE_CHECKING:
     )
     from .datasets.places import existing_folder as existing_folder
     from .findings import TITLES as TITLES, FindingGroup as FindingGroup, Report as Report
+    from .images import read_image as read_image
     from .label_files import read_label as read_label
-    from .labels import dataset_labels as dataset_labels, encode_label as encode_label
-    from .linting import check_splits as check_splits, look_at as look_at
+    from .label_sets import build_label_set as build_label_set, dataset_labels as dataset_labels
+    from .labels import encode_label as encode_label
+    from .linting import check_dataset as check_dataset, check_splits as check_splits, look_at as look_at
     from .loader import Loader as Loader, build_loader as build_loader
     from .order import Key as Key, sample_rng as sample_rng
     from .preparing.hosted import modelscope_data as modelscope_data
-    from .preparing.plans import Prepared as Prepared
+    from .preparing.plans import (
+        Archive as Archive,
+        Plan as Plan,
+        Prepared as Prepared,
+        Preparer as Preparer,
+        Task as Task,
+    )
     from .preparing.preparation import download_dataset as download_dataset, prepare_dataset as prepare_dataset
     from .rgb import Alpha as Alpha, BitDepth as BitDepth, ChannelOrder as ChannelOrder, Reading as Reading
     from .rle import decode_mask as decode_mask, encode_label_map as encode_label_map
-    from .sample import Batch as Batch, Sample as Sample, collate as collate
+    from .sample import ANGLE as ANGLE, Batch as Batch, Sample as Sample, collate as collate
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,
@@ -56,23 +66,26 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "datasets.boundary_maps": "ANGLE DISTANCE with_boundaries",
+        "datasets.boundary_maps": "DISTANCE with_boundaries",
         "datasets.combining": "check_share concat hold_out repeat subset_classes",
         "datasets.dataset": "ClassificationDataset Pair SegmentationDataset require_dataset",
-        "datasets.loading": "DATASETS all_options has_own_split held_out_share load_configured load_dataset",
+        "datasets.layouts": "Layout build_from_layouts",
+        "datasets.loading": "DATASETS PREPARERS all_options has_own_split held_out_share load_configured load_dataset",
         "datasets.places": "existing_folder",
         "findings": "TITLES FindingGroup Report",
+        "images": "read_image",
         "label_files": "read_label",
-        "labels": "dataset_labels encode_label",
-        "linting": "check_splits look_at",
+        "label_sets": "build_label_set dataset_labels",
+        "labels": "encode_label",
+        "linting": "check_dataset check_splits look_at",
         "loader": "Loader build_loader",
         "order": "Key sample_rng",
         "preparing.hosted": "modelscope_data",
-        "preparing.plans": "Prepared",
+        "preparing.plans": "Archive Plan Prepared Preparer Task",
         "preparing.preparation": "download_dataset prepare_dataset",
         "rgb": "Alpha BitDepth ChannelOrder Reading",
         "rle": "decode_mask encode_label_map",
-        "sample": "Batch Sample collate",
+        "sample": "ANGLE Batch Sample collate",
         "sources": (
             "LONGEST_PATH Source describe_source gather_sources is_many iterate_sources names_one_image parse_source "
             "read_source"

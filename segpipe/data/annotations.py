@@ -1,7 +1,7 @@
-"""Polygons to masks, with COCO's coordinates: pixel (x, y) is the square from (x, y) to (x + 1, y + 1).
+"""Read the JSON annotations of other tools, and draw their polygons, within bounds.
 
-OpenCV's fillPoly takes coordinates as centres of pixels and fills the outline too: a square of 3 × 3 pixels becomes one
-of 4 × 4.
+Polygons have COCO's coordinates: pixel (x, y) is the square from (x, y) to (x + 1, y + 1). OpenCV's fillPoly takes
+coordinates as centres of pixels and fills the outline too: a square of 3 × 3 pixels becomes one of 4 × 4.
 """
 
 from __future__ import annotations
@@ -18,11 +18,39 @@ from segpipe.errors import InputError
 from segpipe.files import read_file
 from segpipe.limits import limit
 
+FARTHEST = 1e9
+"""Coordinates beyond it cannot be meant, and would overflow."""
 T = TypeVar("T")
-
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 """A string, which stays, or a number that is none."""
 _ADVICE = "docs/limits.md says how to raise the limit."
+_AT_ONCE = 1 << 18
+"""Crossings that are computed at a time."""
+
+
+class Window(NamedTuple):
+    """A part of a mask; pixels outside of it are 0."""
+
+    rows: slice
+    columns: slice
+    mask: np.ndarray
+    """(h, w) uint8 of 0 and 1, of the size of the part."""
+
+
+class DrawingBudget:
+    """What may still be drawn into one label, so that a small file cannot ask for hours of work."""
+
+    def __init__(self) -> None:
+        self._left = {name: limit(name) for name in ("drawn_pixels", "polygon_crossings")}
+
+    def spend(self, name: str, amount: int) -> None:
+        """Take an amount off; InputError if less than that is left."""
+        self._left[name] -= amount
+        if self._left[name] < 0:
+            raise InputError(
+                f"The objects of one label need more than {limit(name):,} {_UNITS[name]}. Simplify or remove some of "
+                f"them; {_ADVICE}"
+            )
 
 
 def read_annotations(path: Path, kind: type[T], what: str) -> T:
@@ -65,46 +93,8 @@ def check_size(height: int, width: int, *, origin: str) -> None:
         )
 
 
-class DrawingBudget:
-    """What may still be drawn into one label, so that a small file cannot ask for hours of work."""
-
-    def __init__(self) -> None:
-        self._left = {name: limit(name) for name in ("drawn_pixels", "polygon_crossings")}
-
-    def spend(self, name: str, amount: int) -> None:
-        """Take an amount off; InputError where it is more than what is left."""
-        self._left[name] -= amount
-        if self._left[name] < 0:
-            raise InputError(
-                f"The objects of one label need more than {limit(name):,} {_UNITS[name]}. Simplify or remove some of "
-                f"them; {_ADVICE}"
-            )
-
-
-_UNITS = {"drawn_pixels": "drawn pixels", "polygon_crossings": "crossings of polygon edges with rows of pixels"}
-
-
-def _null(match: re.Match[bytes]) -> bytes:
-    return match[0] if match[0].startswith(b'"') else b"null"
-
-
-FARTHEST = 1e9
-"""Coordinates beyond it cannot be meant, and would overflow."""
-_AT_ONCE = 1 << 18
-"""Crossings that are computed at a time."""
-
-
-class Window(NamedTuple):
-    """A part of a mask; pixels outside of it are 0."""
-
-    rows: slice
-    columns: slice
-    mask: np.ndarray
-    """(h, w) uint8 of 0 and 1, of the size of the part."""
-
-
 def has_area(points: Sequence[Any]) -> bool:
-    """Whether these are x and y of three points or more, of which some triangle with the first point has an area."""
+    """Return whether these are x and y of at least three points, some triangle of which has an area."""
     try:
         sum(points)
     except TypeError:  # something else than numbers
@@ -120,13 +110,8 @@ def has_area(points: Sequence[Any]) -> bool:
     return False
 
 
-def _differ(one: float, other: float) -> bool:
-    """Whether two products differ by more than rounding."""
-    return abs(one - other) > 1e-9 * (abs(one) + abs(other))
-
-
 def rasterise_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 of 0 and 1: the pixels whose centres are inside, by the even-odd rule.
+    """Return (H, W) uint8 of 0 and 1: the pixels whose centres are inside, by the even-odd rule.
 
     Args:
         points: x1, y1, x2, y2, …, at least three points; they may lie outside the image.
@@ -139,7 +124,7 @@ def rasterise_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndar
 
 
 def polygon_window(points: Sequence[float], size: tuple[int, int], budget: DrawingBudget) -> Window:
-    """`rasterise_polygon` without what lies outside of the polygon's bounding box.
+    """Return what `rasterise_polygon` does without what lies outside of the polygon's bounding box.
 
     Args:
         budget: pays for the pixels of the box and for the rows that edges cross.
@@ -175,6 +160,18 @@ def polygon_window(points: Sequence[float], size: tuple[int, int], budget: Drawi
     return Window(slice(top, bottom), slice(left, right), inside)
 
 
+_UNITS = {"drawn_pixels": "drawn pixels", "polygon_crossings": "crossings of polygon edges with rows of pixels"}
+
+
+def _null(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b'"') else b"null"
+
+
+def _differ(one: float, other: float) -> bool:
+    """Return whether two products differ by more than rounding."""
+    return abs(one - other) > 1e-9 * (abs(one) + abs(other))
+
+
 def _first_centre(places: np.ndarray, length: int) -> np.ndarray:
-    """The first pixels whose centres are not before these places, from 0 to `length`."""
+    """Return the first pixels whose centres are not before these places, from 0 to `length`."""
     return np.clip(np.ceil(places - 0.5), 0, length).astype(np.int64)

@@ -1,4 +1,8 @@
-"""What a check of a data set says: findings by kind, and how often each class occurs."""
+"""Findings about a data set: what a check reports, and what is raised, logged or collected when one is opened.
+
+A `Fault` is why a data set cannot be used as it is. It is raised where the data set is used; inside `collect_faults`
+its findings are kept instead, and opening goes on without the samples at fault.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Literal, NamedTuple
 from segpipe.errors import InputError
 from segpipe.log import get_logger
 
+logger = get_logger(__name__)
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout",
@@ -44,72 +49,43 @@ Kind = Literal[
     "left-out",
     "assumed",
 ]
-
-SEVERITIES: dict[Kind, Severity] = {
-    "layout": "error",
-    "classes": "error",
-    "empty": "error",
-    "one-class": "error",
-    "list": "error",
-    "same-name": "error",
-    "missing-label": "error",
-    "unreadable-picture": "error",
-    "unreadable-label": "error",
-    "size": "error",
-    "out-of-range": "error",
-    "encoding": "error",
-    "ignored-class": "error",
-    "all-ignored": "error",
-    "leak": "error",
-    "no-mask": "warning",
-    "dropped": "warning",
-    "unpaired-label": "warning",
-    "cut-picture": "warning",
-    "smoothed": "warning",
-    "ignored-label": "warning",
-    "orientation": "warning",
-    "duplicate": "warning",
-    "missing-class": "warning",
-    "shifted": "warning",
-    "instances": "warning",
-    "unlisted-value": "note",
-    "left-out": "note",
-    "assumed": "note",
+KINDS: dict[Kind, tuple[Severity, str]] = {
+    "layout": ("error", "a split that cannot be opened"),
+    "classes": ("error", "classes that are not known"),
+    "empty": ("error", "nothing to learn from"),
+    "one-class": ("error", "a single class"),
+    "list": ("error", "lists that do not fit the files"),
+    "same-name": ("error", "files of the same name"),
+    "missing-label": ("error", "images without a label"),
+    "unreadable-picture": ("error", "images that cannot be read"),
+    "unreadable-label": ("error", "labels that cannot be read"),
+    "size": ("error", "labels of another size than their image"),
+    "out-of-range": ("error", "labels with values that are not a class"),
+    "encoding": ("error", "labels that are encoded in another way"),
+    "ignored-class": ("error", "a class that is ignored"),
+    "all-ignored": ("error", "no labelled pixels"),
+    "leak": ("error", "images that are in two splits"),
+    "no-mask": ("warning", "objects without a mask"),
+    "dropped": ("warning", "parts of the annotations that are not used"),
+    "unpaired-label": ("warning", "labels without an image"),
+    "cut-picture": ("warning", "images that end early"),
+    "smoothed": ("warning", "labels that were smoothed or compressed"),
+    "ignored-label": ("warning", "labels with ignored pixels only"),
+    "orientation": ("warning", "images whose label may not be turned with them"),
+    "duplicate": ("warning", "images that are there twice"),
+    "missing-class": ("warning", "classes that never occur"),
+    "shifted": ("warning", "values that look shifted by one"),
+    "instances": ("warning", "labels that look like numbers of objects"),
+    "unlisted-value": ("note", "values that are not a class"),
+    "left-out": ("note", "files that are left out"),
+    "assumed": ("note", "what was assumed"),
 }
-"""How bad each kind is, in the order of reports. error: training would fail, or teach or score something wrong."""
+"""How bad each kind is, and what its findings are, in the order of reports.
 
-TITLES: dict[Kind, str] = {
-    "layout": "a split that cannot be opened",
-    "classes": "classes that are not known",
-    "empty": "nothing to learn from",
-    "one-class": "a single class",
-    "list": "lists that do not fit the files",
-    "same-name": "files of the same name",
-    "missing-label": "images without a label",
-    "unreadable-picture": "pictures that cannot be read",
-    "unreadable-label": "labels that cannot be read",
-    "size": "labels of another size than their picture",
-    "out-of-range": "labels with values that are no class",
-    "encoding": "labels that are encoded in another way",
-    "ignored-class": "a class that is ignored",
-    "all-ignored": "no labelled pixels",
-    "leak": "pictures that are in two splits",
-    "no-mask": "objects without a mask",
-    "dropped": "parts of the annotations that are not used",
-    "unpaired-label": "labels without an image",
-    "cut-picture": "pictures that end early",
-    "smoothed": "labels that were smoothed or compressed",
-    "ignored-label": "labels with ignored pixels only",
-    "orientation": "pictures whose label may not be turned with them",
-    "duplicate": "pictures that are there twice",
-    "missing-class": "classes that never occur",
-    "shifted": "values that look shifted by one",
-    "instances": "labels that look like numbers of objects",
-    "unlisted-value": "values that are no class",
-    "left-out": "files that are left out",
-    "assumed": "what was assumed",
-}
-"""What the findings of a kind are, for people."""
+error: training would fail, or teach or score something wrong.
+"""
+SEVERITIES: dict[Kind, Severity] = {kind: severity for kind, (severity, _) in KINDS.items()}
+TITLES: dict[Kind, str] = {kind: title for kind, (_, title) in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -118,7 +94,7 @@ class Finding:
 
     kind: Kind
     file: str | None
-    """Where it is; None: in the data set as a whole."""
+    """Where it is. If None, in the data set as a whole."""
     what: str
     """What is wrong, with its value."""
     fix: str
@@ -145,7 +121,7 @@ class ClassCount:
 
     name: str
     pixels: int
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -155,15 +131,15 @@ class Report:
     Attributes:
         name: of the data set.
         split: train, val, …
-        num_pictures: how many pairs were looked at.
+        num_images: how many pairs were looked at.
         groups: findings by kind, errors first.
         classes: by class index.
-        ignored_pixels: pixels of labels that are no class.
+        ignored_pixels: pixels of labels that are not a class.
     """
 
     name: str
     split: str
-    num_pictures: int
+    num_images: int
     groups: tuple[FindingGroup, ...]
     classes: tuple[ClassCount, ...]
     ignored_pixels: int
@@ -174,12 +150,12 @@ class Report:
         return self.count("error") == 0
 
     def count(self, severity: Severity) -> int:
-        """How many findings are this bad, those included that were not kept."""
+        """Count the findings of a severity, those included that were not kept."""
         return sum(group.total for group in self.groups if group.severity == severity)
 
 
 def group_findings(findings: Iterable[Finding], limit: int) -> tuple[FindingGroup, ...]:
-    """The findings by kind, at most `limit` of each, in the order of `SEVERITIES`."""
+    """Group findings by kind, at most `limit` of each, in the order of `SEVERITIES`."""
     found: dict[Kind, list[Finding]] = {kind: [] for kind in SEVERITIES}
     for finding in findings:
         found[finding.kind].append(finding)
@@ -188,11 +164,6 @@ def group_findings(findings: Iterable[Finding], limit: int) -> tuple[FindingGrou
         for kind, members in found.items()
         if members
     )
-
-
-logger = get_logger(__name__)
-
-_collected: ContextVar[list[Finding] | None] = ContextVar("segpipe_faults", default=None)
 
 
 class Fault(NamedTuple):
@@ -216,7 +187,7 @@ def collect_faults() -> Iterator[list[Finding]]:
 
 
 def is_collecting() -> bool:
-    """Whether faults are collected."""
+    """Return whether faults are collected."""
     return _collected.get() is not None
 
 
@@ -244,3 +215,6 @@ def log_or_collect(findings: Iterable[Finding], origin: object = None) -> tuple[
         text = " ".join(f"{part.rstrip('.')}." for part in (finding.what, finding.fix) if part)
         logger.log(level, "%s", text if origin is None else f"{origin}: {text}")
     return given
+
+
+_collected: ContextVar[list[Finding] | None] = ContextVar("segpipe_faults", default=None)

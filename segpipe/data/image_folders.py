@@ -1,4 +1,4 @@
-"""The image files of folders and patterns, and what is said of files and folders that are passed by."""
+"""List the image files of folders and patterns, and tell of files and folders that are passed by."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from segpipe.files import open_regular
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from .image_formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, foreign_format, picture_format
+from .image_formats import BYTES_LOOKED_AT, FOREIGN_SUFFIXES, foreign_format, image_format
 
 logger = get_logger(__name__)
-
-PICTURE_SUFFIXES = (
+IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
     *(".jp2", ".j2k", ".jpf", ".jpx", ".avif"),
 )
 """What is taken from folders and patterns, in lower or upper case."""
-
 _RAW_SUFFIXES = (".dng", ".cr2", ".nef", ".nrw", ".arw", ".pef", ".srw")
 """TIFFs, of which the first image is a thumbnail."""
 _MOST_FOLDERS = 1000
@@ -46,7 +44,7 @@ def files_of(text: str, recursive: bool) -> list[str]:
     if not files:
         others = f"; it holds {list_formats(passed_by)}, which is not read" if passed_by else ""
         raise InputError(
-            f"The folder {text} holds no picture ({', '.join(PICTURE_SUFFIXES)}){others}. "
+            f"The folder {text} holds no image ({', '.join(IMAGE_SUFFIXES)}){others}. "
             + ("Check the path." if recursive else f"For its sub-folders give {_way_down(text)}.")
         )
     if not recursive and "**" not in text:
@@ -55,14 +53,14 @@ def files_of(text: str, recursive: bool) -> list[str]:
 
 
 def split_readable(paths: Iterable[str]) -> tuple[list[str], Counter[str]]:
-    """Return the picture files, and how many others of each format hold images or films that are not read."""
+    """Return the image files, and how many others of each format hold images or films that are not read."""
     files: list[str] = []
     passed_by: Counter[str] = Counter()
     for path in paths:
         suffix = os.path.splitext(path)[1].lower()
         if os.path.basename(path).startswith(".") or not os.path.isfile(path):
             continue
-        if suffix in PICTURE_SUFFIXES:
+        if suffix in IMAGE_SUFFIXES:
             files.append(path)
         elif suffix in FOREIGN_SUFFIXES:
             found = _content_of(path, suffix)
@@ -83,7 +81,7 @@ def _content_of(path: str, suffix: str) -> str | None:
             start = file.read(BYTES_LOOKED_AT)
     except (ImageDecodeError, OSError):
         start = b""
-    if picture_format(start) is not None and suffix not in _RAW_SUFFIXES:
+    if image_format(start) is not None and suffix not in _RAW_SUFFIXES:
         return None
     foreign = foreign_format(start)
     name = suffix[1:].upper() if foreign is None else foreign[0]
@@ -122,22 +120,23 @@ def _warn_of_folder(error: OSError) -> None:
 
 def _tell_of_folders(text: str, folders: Iterable[str]) -> None:
     """Say which sub-folders hold images that are not read, and how they would be."""
-    names = [os.path.join(os.path.basename(folder), "") for folder in folders if _holds_picture(folder)]
+    names = [os.path.join(os.path.basename(folder), "") for folder in folders if _holds_image(folder)]
     if names:
         logger.info("%s: passed by its sub-folders %s. To read them, give %s.", text, listing(names), _way_down(text))
 
 
-def _holds_picture(folder: str) -> bool:
-    """Whether an image lies in a folder or below it; so it is taken, too, where that would be a long search."""
+def _holds_image(folder: str) -> bool:
+    """Return whether an image lies in a folder or below it; True, too, if that would be a long search."""
     for count, (_, folders, names) in enumerate(os.walk(folder)):
-        if count == _MOST_FOLDERS or any(_is_picture(name) for name in names):
+        if count == _MOST_FOLDERS or any(is_image_name(name) for name in names):
             return True
         folders[:] = [name for name in folders if not name.startswith(".")]
     return False
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name is taken for an image; hidden files are not."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def _way_down(folder: str) -> str:

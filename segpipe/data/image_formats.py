@@ -1,4 +1,8 @@
-"""What encoded images begin like: the formats that are read, and those that are only recognised and named."""
+"""Recognise and open encoded images, and bound what decoding one may cost before it begins.
+
+Formats that are not read are recognised by their first bytes, too, so that messages can name them. A decoder in C
+cannot be interrupted: its work is estimated first.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +29,13 @@ from segpipe.limits import limit
 from .tiff import LOSSY, Page
 
 BYTES_LOOKED_AT = 1024
-"""Enough of a file for `picture_format` and `foreign_format`."""
+"""Enough of a file for `image_format` and `foreign_format`."""
 FOREIGN_SUFFIXES = (
     *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".pdf", ".exr", ".hdr", ".tga", ".ppm", ".pgm", ".pnm", ".dcm"),
     *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"),
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".m2ts", ".3gp"),
 )
 """Files that people expect to be read beside images. Their content decides what they are called."""
-
 _TO_PNG = "Convert it to PNG or JPEG."
 _FRAMES = "Write its frames as images first: ffmpeg -i FILM frame-%05d.png."
 _HEIC = (
@@ -41,7 +44,6 @@ _HEIC = (
 )
 _RAW = "Develop it into TIFF, PNG or JPEG with a raw converter."
 _POINTER = "Fetch the file itself: git lfs pull."
-
 _PREFIXES: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\x0a", "a JPEG XL", _TO_PNG),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL", _TO_PNG),
@@ -71,9 +73,10 @@ _PREFIXES: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer", _POINTER),
 )
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
+_SCAN = b"\xff\xda"
 
 
-def picture_format(data: bytes) -> str | None:
+def image_format(data: bytes) -> str | None:
     """Return the format that encoded data begins like ("JPEG", "PNG", …), or None if it is not one that is read."""
     for name, prefixes, _ in _FORMATS:
         if data.startswith(prefixes):
@@ -109,7 +112,7 @@ def open_encoded(data: bytes, name: str) -> Image.Image:
     Raises:
         ImageDecodeError: it is of no such format, or this Pillow cannot decode it.
     """
-    found = picture_format(data)
+    found = image_format(data)
     if found == "AVIF":
         return _open_avif(data, name)
     if found == "JPEG2000" and not features.check("jpg_2000"):
@@ -128,12 +131,59 @@ def describe_unreadable(data: bytes, name: str) -> str:
     if foreign is not None:
         return f"{name} is {foreign[0]}, which is not read. {foreign[1]}"
     known = "JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000 or AVIF"
-    return f"{name} is not a picture: its content is of no known format. Give {known}."
+    return f"{name} is not an image: its content is of no known format. Give {known}."
 
 
-def _reader(data: bytes) -> io.BytesIO:
-    """A reader of which a bounded number of pieces are taken; so few bytes have no more of them."""
-    return CountingReader(data) if len(data) > limit("image_pieces") else io.BytesIO(data)
+def check_size(height: int, width: int, max_pixels: int, name: str) -> None:
+    """Refuse an image over the pixel limit or the side limit."""
+    if width * height > max_pixels:
+        raise ImageTooLargeError(
+            f"{name} is {height} × {width} (height × width), {width * height} pixels; at most {max_pixels} are "
+            "decoded. If the image is trusted, set "
+            + advice.either(
+                python=f"max_pixels={width * height}, or the variable SEGPIPE_MAX_IMAGE_PIXELS.",
+                command=f"SEGPIPE_MAX_IMAGE_PIXELS={width * height} before the command.",
+            )
+        )
+    if max(width, height) > limit("image_side"):
+        raise ImageTooLargeError(
+            f"{name} is {height} × {width} (height × width); a side may have {limit('image_side')} pixels. Cut it into "
+            "parts, or raise SEGPIPE_MAX_IMAGE_SIDE if the image is trusted."
+        )
+
+
+def check_work(data: bytes, image: Image.Image, name: str) -> None:
+    """Refuse an opened image whose decoder would need far more time or memory than its size says."""
+    pixels = image.width * image.height
+    if image.format in ("JPEG", "MPO"):
+        scans = _count_scans(data, image)
+        if scans > 1:
+            check_scans(scans * pixels, name)
+    is_heavy = image.format in ("AVIF", "JPEG2000") or (image.format == "WEBP" and getattr(image, "is_animated", False))
+    if is_heavy and pixels > limit("heavy_image_pixels"):
+        raise ImageTooLargeError(
+            f"{name} is {image.height} × {image.width} (height × width); of a {image.format} at most "
+            f"{limit('heavy_image_pixels')} pixels are decoded, since its decoder needs much memory. Save it as PNG or "
+            "JPEG, or raise SEGPIPE_MAX_HEAVY_IMAGE_PIXELS if the image is trusted."
+        )
+
+
+def check_tiff_scans(data: bytes, page: Page, name: str) -> None:
+    """Do for the JPEGs in a TIFF what `check_work` does for a JPEG."""
+    if page.compression not in LOSSY:
+        return
+    offsets, counts = page.blocks
+    scans = sum(data.count(_SCAN, start, start + size) for start, size in zip(offsets, counts, strict=False))
+    check_scans(scans * page.width * page.height // max(len(offsets), 1), name)
+
+
+def check_scans(scan_pixels: int, name: str) -> None:
+    """Refuse a JPEG whose scans cover more pixels than `jpeg_scan_pixels`."""
+    if scan_pixels > limit("jpeg_scan_pixels"):
+        raise ImageTooLargeError(
+            f"{name} is a JPEG whose scans cover {scan_pixels:,} pixels; at most {limit('jpeg_scan_pixels'):,} are "
+            "decoded. Save it again, or raise SEGPIPE_MAX_JPEG_SCAN_PIXELS if the image is trusted."
+        )
 
 
 class CountingReader(io.BytesIO):
@@ -167,6 +217,11 @@ _FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[io.BytesIO], Image.Image
     ("GIF", (b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
     ("JPEG2000", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile),
 )
+
+
+def _reader(data: bytes) -> io.BytesIO:
+    """Return a reader that gives a bounded number of pieces; data of few bytes cannot have more of them."""
+    return CountingReader(data) if len(data) > limit("image_pieces") else io.BytesIO(data)
 
 
 def _open_avif(data: bytes, name: str) -> Image.Image:
@@ -209,66 +264,9 @@ def _named_by_text(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-_SCAN = b"\xff\xda"
-
-
-def check_size(height: int, width: int, max_pixels: int, name: str) -> None:
-    """Refuse an image over the pixel limit or the side limit."""
-    if width * height > max_pixels:
-        raise ImageTooLargeError(
-            f"{name} is {height} × {width} (height × width), {width * height} pixels; at most {max_pixels} are "
-            "decoded. If the image is trusted, set "
-            + advice.either(
-                python=f"max_pixels={width * height}, or the variable SEGPIPE_MAX_IMAGE_PIXELS.",
-                command=f"SEGPIPE_MAX_IMAGE_PIXELS={width * height} before the command.",
-            )
-        )
-    if max(width, height) > limit("image_side"):
-        raise ImageTooLargeError(
-            f"{name} is {height} × {width} (height × width); a side may have {limit('image_side')} pixels. Cut it into "
-            "parts, or raise SEGPIPE_MAX_IMAGE_SIDE if the picture is trusted."
-        )
-
-
-def check_work(data: bytes, picture: Image.Image, name: str) -> None:
-    """Refuse an opened image whose decoder would need far more time or memory than its size says."""
-    pixels = picture.width * picture.height
-    if picture.format in ("JPEG", "MPO"):
-        scans = _count_scans(data, picture)
-        if scans > 1:
-            check_scans(scans * pixels, name)
-    is_heavy = picture.format in ("AVIF", "JPEG2000") or (
-        picture.format == "WEBP" and getattr(picture, "is_animated", False)
-    )
-    if is_heavy and pixels > limit("heavy_image_pixels"):
-        raise ImageTooLargeError(
-            f"{name} is {picture.height} × {picture.width} (height × width); of a {picture.format} at most "
-            f"{limit('heavy_image_pixels')} pixels are decoded, since its decoder needs much memory. Save it as PNG or "
-            "JPEG, or raise SEGPIPE_MAX_HEAVY_IMAGE_PIXELS if the picture is trusted."
-        )
-
-
-def check_tiff_scans(data: bytes, page: Page, name: str) -> None:
-    """Do for the JPEGs in a TIFF what `check_work` does for a JPEG."""
-    if page.compression not in LOSSY:
-        return
-    offsets, counts = page.blocks
-    scans = sum(data.count(_SCAN, start, start + size) for start, size in zip(offsets, counts, strict=False))
-    check_scans(scans * page.width * page.height // max(len(offsets), 1), name)
-
-
-def check_scans(scan_pixels: int, name: str) -> None:
-    """Refuse a JPEG whose scans cover more pixels than `jpeg_scan_pixels`."""
-    if scan_pixels > limit("jpeg_scan_pixels"):
-        raise ImageTooLargeError(
-            f"{name} is a JPEG whose scans cover {scan_pixels:,} pixels; at most {limit('jpeg_scan_pixels'):,} are "
-            "decoded. Save it again, or raise SEGPIPE_MAX_JPEG_SCAN_PIXELS if the picture is trusted."
-        )
-
-
-def _count_scans(data: bytes, picture: Image.Image) -> int:
+def _count_scans(data: bytes, image: Image.Image) -> int:
     """Return how often libjpeg goes over the pixels: once, unless the components come in several scans."""
-    if "progressive" not in picture.info and _components_of_first_scan(data) >= len(picture.getbands()):
+    if "progressive" not in image.info and _components_of_first_scan(data) >= len(image.getbands()):
         return 1
     return data.count(_SCAN)
 

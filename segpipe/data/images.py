@@ -1,4 +1,4 @@
-"""Reading one picture, from whatever holds it, into RGB pixels."""
+"""Read one image, from whatever holds it, into RGB pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from segpipe.extras import import_opencv
 from segpipe.files import read_file
 from segpipe.limits import limit
 
-from .image_formats import check_size, check_tiff_scans, check_work, open_encoded, picture_format
+from .image_formats import check_size, check_tiff_scans, check_work, image_format, open_encoded
+from .orientation import orientation_of, turn_upright
 from .rgb import (
     Alpha,
     BitDepth,
@@ -26,21 +27,18 @@ from .rgb import (
     band_takes_many_values,
     build_mapping,
     is_tensor,
-    orientation_of,
     rgb_of_array,
     rgb_of_bands,
     rgb_of_pillow,
     take_rows,
     takes_many_values,
-    turn_upright,
     warn_of_dropped_alpha,
     warn_once,
 )
 from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
 from .tiff_samples import read_samples
 
-__all__ = ["Alpha", "BitDepth", "ChannelOrder", "Reading", "is_tensor", "picture_format", "read_image"]
-
+__all__ = ["Alpha", "BitDepth", "ChannelOrder", "Reading", "image_format", "is_tensor", "read_image"]
 cv2 = import_opencv()
 
 
@@ -54,7 +52,7 @@ def read_image(
     alpha: Alpha = "auto",
     bit_depth: BitDepth = None,
 ) -> np.ndarray:
-    """Read one picture into RGB pixels, upright.
+    """Read one image into RGB pixels, upright.
 
     Files and bytes may be JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000 or AVIF; the content decides, not the suffix.
     Then:
@@ -77,7 +75,7 @@ def read_image(
         channel_order: of arrays and tensors; "bgr" is what OpenCV reads.
         max_pixels: limit of height × width. If None, `limit("image_pixels")`.
         max_bytes: limit of the encoded size. If None, `limit("image_bytes")`.
-        name: what messages call the picture. If None, its path or kind.
+        name: what messages call the image. If None, its path or kind.
         alpha: see `Reading`.
         bit_depth: see `Reading`.
 
@@ -85,9 +83,9 @@ def read_image(
         (H, W, 3) uint8, RGB, C-contiguous. It may be the very array that was given, or a view of it.
 
     Raises:
-        ImageDecodeError: missing, empty, truncated, or not a picture.
+        ImageDecodeError: missing, empty, truncated, or not an image.
         ImageTooLargeError: over one of the limits.
-        InputError: an object, a shape, a dtype or a range of values that is no picture.
+        InputError: an object, a shape, a dtype or a range of values that is not an image.
     """
     if channel_order not in ("rgb", "bgr"):
         raise InputError(f"channel_order is {channel_order!r}; it must be 'rgb' or, for OpenCV arrays, 'bgr'.")
@@ -123,7 +121,7 @@ def _read_bytes(source: Any, max_bytes: int, name: str) -> bytes:
         data = source.read(max_bytes + 1)
     else:
         raise InputError(
-            f"A picture cannot be read from {type(source).__name__}. "
+            f"An image cannot be read from {type(source).__name__}. "
             "Give a path, bytes, an open binary file, a Pillow image, a NumPy array or a torch tensor."
         )
     if not isinstance(data, bytes):
@@ -138,15 +136,15 @@ def _read_bytes(source: Any, max_bytes: int, name: str) -> bytes:
 
 def _decode(data: bytes, max_pixels: int, reading: Reading, name: str) -> np.ndarray:
     try:
-        if picture_format(data) == "TIFF":
+        if image_format(data) == "TIFF":
             return _decode_tiff(data, max_pixels, reading, name)
-        picture = open_encoded(data, name)
-        check_size(picture.height, picture.width, max_pixels, name)
-        check_work(data, picture, name)
-        pixels = _decode_jpeg(data, picture) if picture.format != "WEBP" else _decode_webp(data, picture, reading)
-        if pixels is None and _has_deep_colors(data, picture):
-            pixels = _decode_deep(data, picture, reading, name)
-        return _from_pillow(picture, reading, name) if pixels is None else _upright(pixels, picture)
+        image = open_encoded(data, name)
+        check_size(image.height, image.width, max_pixels, name)
+        check_work(data, image, name)
+        pixels = _decode_jpeg(data, image) if image.format != "WEBP" else _decode_webp(data, image, reading)
+        if pixels is None and _has_deep_colors(data, image):
+            pixels = _decode_deep(data, image, reading, name)
+        return _from_pillow(image, reading, name) if pixels is None else _upright(pixels, image)
     except (ImageError, MemoryError):
         raise
     except InputError as error:
@@ -161,57 +159,57 @@ def _decoding_failed(error: Exception, name: str) -> ImageError:
     return ImageDecodeError(f"{name} is truncated or damaged and cannot be decoded: {error}. Fetch or write it again.")
 
 
-def _decode_jpeg(data: bytes, picture: Image.Image) -> np.ndarray | None:
-    """(H, W, 3) by OpenCV, equal to Pillow's and at 12 megapixels two to three times as fast; None: not for it.
+def _decode_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
+    """Decode to (H, W, 3) by OpenCV, equal to Pillow and two to three times as fast; None if Pillow must do it.
 
     OpenCV fills what is missing of a truncated file with grey and reports nothing, so the end-of-image marker must be
     the last thing in the data. CMYK is Pillow's, which knows about inverted inks.
     """
-    is_plain = picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L")
+    is_plain = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
     if not is_plain or not data.endswith(b"\xff\xd9"):
         return None
     color = getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR)  # RGB at once since OpenCV 4.11
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), color | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or pixels.shape != (picture.height, picture.width, 3):
+    if pixels is None or pixels.shape != (image.height, image.width, 3):
         return None
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if color == cv2.IMREAD_COLOR else pixels
 
 
-def _decode_webp(data: bytes, picture: Image.Image, reading: Reading) -> np.ndarray | None:
-    """(H, W, 3) by OpenCV, which decodes a still into the result; Pillow's animation decoder takes five times that."""
-    if getattr(picture, "is_animated", False):
+def _decode_webp(data: bytes, image: Image.Image, reading: Reading) -> np.ndarray | None:
+    """Decode to (H, W, 3) by OpenCV; Pillow's animation decoder takes five times the memory of a still."""
+    if getattr(image, "is_animated", False):
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or pixels.dtype != np.uint8 or pixels.shape[:2] != (picture.height, picture.width):
+    if pixels is None or pixels.dtype != np.uint8 or pixels.shape[:2] != (image.height, image.width):
         return None
     return _rgb_of_opencv(pixels, reading, "WebP")
 
 
-def _has_deep_colors(data: bytes, picture: Image.Image) -> bool:
-    """Whether these are colours of 16 bits, of which Pillow keeps the high byte."""
-    if picture.mode.startswith("I"):
+def _has_deep_colors(data: bytes, image: Image.Image) -> bool:
+    """Return whether these are colours of 16 bits, of which Pillow keeps the high byte."""
+    if image.mode.startswith("I"):
         return False
-    if picture.format == "JPEG2000":
+    if image.format == "JPEG2000":
         sizes = data.find(_JPEG2000_SIZES)  # ISO/IEC 15444-1, A.5.1: 36 bytes on, each component has its bits less one
         return 0 <= sizes < len(data) - 42 and data[sizes + 42] == 15
-    return picture.format == "PNG" and data[24] == 16
+    return image.format == "PNG" and data[24] == 16
 
 
 _JPEG2000_SIZES = b"\xff\x4f\xff\x51"
 
 
-def _decode_deep(data: bytes, picture: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
-    """(H, W, 3) of colours of 16 bits; None: not for it."""
+def _decode_deep(data: bytes, image: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
+    """Decode colours of 16 bits to (H, W, 3); None if Pillow must do it."""
     open_encoded(data, name).load()  # OpenCV does not tell of damage; what Pillow decodes is let go at once
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (picture.height, picture.width)
-    if not is_usual or values.ndim != 3 or "transparency" in picture.info:
+    is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (image.height, image.width)
+    if not is_usual or values.ndim != 3 or "transparency" in image.info:
         return None
     return _rgb_of_opencv(values, reading, name)
 
 
 def _rgb_of_opencv(values: np.ndarray, reading: Reading, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of BGR or BGRA."""
+    """Return (H, W, 3) uint8 RGB of BGR or BGRA."""
     has_alpha = values.shape[2] == 4 and reading.alpha != "drop"
     bands = values[:, :, 2::-1], values[:, :, 3] if has_alpha else None
     mapping = build_mapping(values[:, :, :3], reading.bit_depth, name)
@@ -240,7 +238,7 @@ def _decode_tiff(data: bytes, max_pixels: int, reading: Reading, name: str) -> n
 
 
 def _rgb_of_tiff(data: bytes, page: Page, reading: Reading, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a TIFF with extra samples or more than 8 bits."""
+    """Return (H, W, 3) uint8 RGB of a TIFF with extra samples or more than 8 bits."""
     num_colors = 3 if page.photometric == RGB else 1
     place = _place_of_alpha(page.extra_samples, reading)
     samples = read_samples(data, page, name, bands=num_colors + (0 if place is None else place + 1))
@@ -259,51 +257,51 @@ def _rgb_of_tiff(data: bytes, page: Page, reading: Reading, name: str) -> np.nda
 
 
 def _place_of_alpha(kinds: tuple[int, ...], reading: Reading) -> int | None:
-    """The place of alpha among the extra samples."""
+    """Return the place of alpha among the extra samples."""
     if reading.alpha == "drop" or not kinds:
         return None
     declared = next((place for place, kind in enumerate(kinds) if kind in (1, 2)), None)
     return 0 if declared is None and reading.alpha == "keep" else declared
 
 
-def _from_pillow(picture: Image.Image, reading: Reading, name: str) -> np.ndarray:
-    """(H, W, 3) uint8, upright. A picture that was not loaded yet is loaded, else left as it is."""
+def _from_pillow(image: Image.Image, reading: Reading, name: str) -> np.ndarray:
+    """Return (H, W, 3) uint8, upright. An image that was not loaded yet is loaded, else left as it is."""
     try:
-        picture.load()
+        image.load()
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # see _decode
         raise _decoding_failed(error, name) from None
     try:
-        return _upright(_rgb_of(picture, reading, name), picture)
+        return _upright(_rgb_of(image, reading, name), image)
     except (ImageError, InputError):
         raise
     except ValueError as error:
-        raise ImageDecodeError(f"{name} has Pillow's mode {picture.mode}: {error}. Convert it to RGB.") from None
+        raise ImageDecodeError(f"{name} has Pillow's mode {image.mode}: {error}. Convert it to RGB.") from None
 
 
-def _rgb_of(picture: Image.Image, reading: Reading, name: str) -> np.ndarray:
-    if picture.mode[0] in "IF":
-        values = np.asarray(picture)[:, :, None]
+def _rgb_of(image: Image.Image, reading: Reading, name: str) -> np.ndarray:
+    if image.mode[0] in "IF":
+        values = np.asarray(image)[:, :, None]
         mapping = build_mapping(values, reading.bit_depth, name)
         return rgb_of_bands((values, None), mapping, mapping)
-    has_alpha = picture.has_transparency_data and _composites(picture, reading, name)
-    return rgb_of_pillow(picture, has_alpha=has_alpha)
+    has_alpha = image.has_transparency_data and _composites(image, reading, name)
+    return rgb_of_pillow(image, has_alpha=has_alpha)
 
 
-def _composites(picture: Image.Image, reading: Reading, name: str) -> bool:
-    """Whether what Pillow takes for alpha is."""
-    if picture.format != "TIFF" or picture.mode != "RGBA" or reading.alpha != "auto":
+def _composites(image: Image.Image, reading: Reading, name: str) -> bool:
+    """Return whether the band that Pillow takes for alpha is alpha."""
+    if image.format != "TIFF" or image.mode != "RGBA" or reading.alpha != "auto":
         return reading.alpha != "drop"
-    kinds = getattr(picture, "tag_v2", {}).get(338, (0,))
+    kinds = getattr(image, "tag_v2", {}).get(338, (0,))
     if not set(kinds) & {1, 2}:
         return False
-    alpha = picture.getchannel("A")
+    alpha = image.getchannel("A")
     if takes_many_values(alpha.height, alpha.width, lambda top, bottom: np.asarray(take_rows(alpha, top, bottom))):
         warn_of_dropped_alpha(name)
         return False
     return True
 
 
-def _upright(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
-    return turn_upright(pixels, orientation_of(picture))
+def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    return turn_upright(pixels, orientation_of(image))

@@ -1,4 +1,4 @@
-"""Reading label files: the values or colours that they store, whatever a viewer would make of them."""
+"""Read label files: the values or colours that they store, whatever a viewer would make of them."""
 
 from __future__ import annotations
 
@@ -15,81 +15,14 @@ from segpipe.errors import ImageDecodeError, ImageError, ImageTooLargeError
 from segpipe.files import read_file
 from segpipe.limits import limit
 
-from .image_formats import check_size, describe_unreadable, open_encoded, picture_format
+from .image_formats import check_size, describe_unreadable, image_format, open_encoded
 from .labels import ColorTable
 from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages
 from .tiff_samples import read_samples
 
 Color = tuple[int, int, int]
-
-
-def check_palette(picture: Image.Image, values: np.ndarray, classes: LabelSet, *, origin: str) -> None:
-    """Refuse a palette image that draws the value of one class in the colour of another.
-
-    Colours of no class contradict nothing, nor do a grey ramp and VOC's default palette, which programs write without
-    a thought of the classes. Each palette is compared once.
-
-    Args:
-        picture: in Pillow's mode P.
-        values: (H, W) uint8, its indices.
-        classes: whose `palette` and `raw_ids` count.
-        origin: the file's name, for the message.
-
-    Raises:
-        ImageDecodeError: one of the values is used.
-    """
-    contradictions = _contradictions(bytes(picture.im.getpalette("RGB", "RGB")), classes)
-    if not contradictions:
-        return
-    is_used = np.bincount(values.ravel(), minlength=256) > 0
-    found = next((each for each in contradictions if is_used[each.value]), None)
-    if found is not None:
-        raise ImageDecodeError(
-            f"{origin} draws the value {found.value} in {found.color}, the colour of {found.drawn!r}, and by its value "
-            f"it is {found.named!r}; a palette must agree with the label set's. Correct the palette of the label set "
-            f"or of the file. In a data set folder, {advice.option('read', 'colors')} reads it by its colours and "
-            f"{advice.option('read', 'indices')} by its values."
-        )
-
-
-class _Contradiction(NamedTuple):
-    value: int
-    color: Color
-    named: str
-    drawn: str
-
-
-@functools.lru_cache(maxsize=1024)
-def _contradictions(palette: bytes, classes: LabelSet) -> tuple[_Contradiction, ...]:
-    """The values of classes that the palette (R, G, B, R, …) draws in another class's colour."""
-    entries = [(red, green, blue) for red, green, blue in zip(palette[::3], palette[1::3], palette[2::3], strict=True)]
-    if classes.palette is None or _is_default(entries):
-        return ()
-    own = [tuple(color) for color in classes.palette]
-    values = classes.raw_ids or tuple(range(len(classes.names)))
-    return tuple(
-        _Contradiction(value, entries[value], name, classes.names[own.index(entries[value])])
-        for value, name, color in zip(values, classes.names, own, strict=True)
-        if value < len(entries) and entries[value] != color and entries[value] in own
-    )
-
-
-def _is_default(entries: list[Color]) -> bool:
-    """Whether this is a ramp of grey, of 2, 4 or 8 bits, or VOC's palette, perhaps filled up with black."""
-    count = max((place + 1 for place, color in enumerate(entries) if any(color)), default=0)
-    usual = [[(level * place,) * 3 for place in range(count)] for level in (1, 17, 85)]
-    return count >= 3 and entries[:count] in (*usual, [_voc_color(place) for place in range(count)])
-
-
-def _voc_color(index: int) -> Color:
-    """The colour of an index in PASCAL VOC's devkit: its bits, in turn, from the highest bit of red, green and blue."""
-    red, green, blue = (sum((index >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3))
-    return red, green, blue
-
-
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 """Formats that keep values exactly."""
-
 _FORMATS = ("PNG", "TIFF", "BMP")
 _MOST_COLORS = 12
 """Colours of a label that a message lists."""
@@ -98,7 +31,7 @@ _MOST_COLORS = 12
 def read_label(
     path: str | os.PathLike[str], *, colors: ColorTable | None = None, classes: LabelSet | None = None
 ) -> np.ndarray:
-    """The raw values (H, W) of a label file: uint8, uint16 or int32.
+    """Read the raw values (H, W) of a label file: uint8, uint16 or int32.
 
     Pillow's modes L, P (the indices, not the colours), I;16, I and 1 hold values. Colours (RGB) are refused unless
     `colors` says what they mean. Values are those that are stored, whatever a viewer would make of them: those of 2 and
@@ -112,66 +45,95 @@ def read_label(
         ImageDecodeError: missing, damaged, compressed with loss, of several pages, colours without a meaning, or a
             palette that contradicts the classes.
     """
-    picture, bits = _open_label(path)
-    if picture.mode in ("RGB", "RGBA") and colors is not None:
-        return colors.values_of(np.asarray(picture)[:, :, :3], origin=os.fsdecode(path))
-    if picture.mode not in ("L", "P", "1", "I") and not picture.mode.startswith("I;16"):
-        raise _no_values(picture, os.fsdecode(path))
-    values = np.asarray(picture)
-    if picture.mode == "P" and classes is not None:
-        check_palette(picture, values, classes, origin=os.fsdecode(path))
-    if picture.mode == "1":
+    image, bits = _open_label(path)
+    if image.mode in ("RGB", "RGBA") and colors is not None:
+        return colors.values_of(np.asarray(image)[:, :, :3], origin=os.fsdecode(path))
+    if image.mode not in ("L", "P", "1", "I") and not image.mode.startswith("I;16"):
+        raise _no_values(image, os.fsdecode(path))
+    values = np.asarray(image)
+    if image.mode == "P" and classes is not None:
+        check_palette(image, values, classes, origin=os.fsdecode(path))
+    if image.mode == "1":
         return values.astype(np.uint8)
-    if picture.mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         return values.astype(np.uint16)
-    if picture.mode == "L" and bits in (2, 4):
+    if image.mode == "L" and bits in (2, 4):
         return values // np.uint8(255 // (2**bits - 1))
     return values
 
 
 def read_color_label(path: str | os.PathLike[str], *, colors: ColorTable) -> np.ndarray:
-    """The raw values (H, W) int32 of a label file whose colours are what counts, in a palette PNG too."""
-    picture, _ = _open_label(path)
-    if picture.mode not in ("RGB", "RGBA", "P"):
+    """Read the raw values (H, W) int32 of a label file by its colours, those of a palette PNG too."""
+    image, _ = _open_label(path)
+    if image.mode not in ("RGB", "RGBA", "P"):
         raise ImageDecodeError(
-            f"{os.fsdecode(path)} has Pillow's mode {picture.mode}, which has no colours; a palette was given, so RGB "
+            f"{os.fsdecode(path)} has Pillow's mode {image.mode}, which has no colours; a palette was given, so RGB "
             "is needed. Leave the palette out: grey labels hold class indices."
         )
-    return colors.values_of(np.asarray(picture.convert("RGB")), origin=os.fsdecode(path))
+    return colors.values_of(np.asarray(image.convert("RGB")), origin=os.fsdecode(path))
+
+
+def check_palette(image: Image.Image, values: np.ndarray, classes: LabelSet, *, origin: str) -> None:
+    """Refuse a palette image that draws the value of one class in the colour of another.
+
+    Colours of no class contradict nothing, nor do a grey ramp and VOC's default palette, which programs write without
+    a thought of the classes. Each palette is compared once.
+
+    Args:
+        image: in Pillow's mode P.
+        values: (H, W) uint8, its indices.
+        classes: whose `palette` and `raw_ids` count.
+        origin: the file's name, for the message.
+
+    Raises:
+        ImageDecodeError: one of the values is used.
+    """
+    contradictions = _contradictions(bytes(image.im.getpalette("RGB", "RGB")), classes)
+    if not contradictions:
+        return
+    is_used = np.bincount(values.ravel(), minlength=256) > 0
+    found = next((each for each in contradictions if is_used[each.value]), None)
+    if found is not None:
+        raise ImageDecodeError(
+            f"{origin} draws the value {found.value} in {found.color}, the colour of {found.drawn!r}, and by its value "
+            f"it is {found.named!r}; a palette must agree with the label set's. Correct the palette of the label set "
+            f"or of the file. In a data set folder, {advice.option('read', 'colors')} reads it by its colours and "
+            f"{advice.option('read', 'indices')} by its values."
+        )
 
 
 def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
-    """The decoded file and, of a PNG, the bits per value; of other formats 0."""
+    """Return the decoded file and, of a PNG, the bits per value; of other formats 0."""
     name = os.fsdecode(path)
     data = read_file(path, max_bytes=limit("image_bytes"), error=ImageDecodeError, too_large=ImageTooLargeError)
-    found = picture_format(data)
+    found = image_format(data)
     if found not in _FORMATS:
         raise ImageDecodeError(_no_label(data, found, name))
     try:
         if found == "TIFF":
             return _open_tiff(data, name), 0
-        picture = open_encoded(_without_grey_ramp(data) if found == "BMP" else data, name)
-        check_size(picture.height, picture.width, limit("image_pixels"), name)
-        _check_frames(getattr(picture, "n_frames", 1), name)
-        picture.load()
+        image = open_encoded(_without_grey_ramp(data) if found == "BMP" else data, name)
+        check_size(image.height, image.width, limit("image_pixels"), name)
+        _check_frames(getattr(image, "n_frames", 1), name)
+        image.load()
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # on broken data Pillow's readers raise nearly anything
         raise ImageDecodeError(f"The label {name} is truncated or damaged: {error}. Write it again.") from None
-    if found == "PNG" and data[24] == 16 and picture.mode in ("RGB", "RGBA"):
+    if found == "PNG" and data[24] == 16 and image.mode in ("RGB", "RGBA"):
         raise _deep_colors(name)
-    return picture, data[24] if found == "PNG" else 0
+    return image, data[24] if found == "PNG" else 0
 
 
 def _without_grey_ramp(data: bytes) -> bytes:
-    """A BMP whose indices Pillow reads: it takes 4 bits with a palette of 0, 1, 2, … grey for 8 bits of grey."""
+    """Return a BMP whose indices Pillow reads: it takes 4 bits with a palette of 0, 1, 2, … grey for 8 bits of grey."""
     palette = 14 + int.from_bytes(data[14:18], "little")
     is_indexed = data[28:30] == b"\4\0" and len(data) > palette + 4
     return data[:palette] + b"\1\2\3" + data[palette + 3 :] if is_indexed else data
 
 
 def _open_tiff(data: bytes, name: str) -> Image.Image:
-    """A TIFF's stored values as a Pillow image of mode L, P, I;16, I or RGB."""
+    """Return a TIFF's stored values as a Pillow image of mode L, P, I;16, I or RGB."""
     pages = full_pages(data, name)
     _check_frames(len(pages), name)
     page = pages[0]
@@ -188,10 +150,10 @@ def _open_tiff(data: bytes, name: str) -> Image.Image:
     if page.photometric > PALETTE or page.bands > (4 if page.photometric == RGB else 2):
         raise ImageDecodeError(f"{name} is a TIFF of {page.describe()}; a label is one band of values or RGB.")
     samples = read_samples(data, page, name, bands=3 if page.photometric == RGB else min(page.bands, 2))
-    return _picture_of_samples(samples, page, name)
+    return _image_of_samples(samples, page, name)
 
 
-def _picture_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Image:
+def _image_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Image:
     if page.photometric == RGB:
         return Image.fromarray(samples)
     if samples.shape[2] == 2:
@@ -206,14 +168,14 @@ def _picture_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Ima
                 "Number its classes from 0 and save it as PNG."
             )
         values = values.astype(np.int32)
-    picture = Image.fromarray(np.ascontiguousarray(values))
-    if page.photometric == PALETTE and picture.mode == "L":
-        picture.putpalette(_palette_of(page), "RGB")
-    return picture
+    image = Image.fromarray(np.ascontiguousarray(values))
+    if page.photometric == PALETTE and image.mode == "L":
+        image.putpalette(_palette_of(page), "RGB")
+    return image
 
 
 def _palette_of(page: Page) -> bytes:
-    """RGB of a TIFF's colour map, whose numbers have 16 bits; some programs write 8."""
+    """Return the RGB of a TIFF's colour map, whose numbers have 16 bits; some programs write 8."""
     colors = np.array(page.tags.get(320, ()), np.uint16)
     colors = colors[: len(colors) // 3 * 3].reshape(3, -1)[:, :256]
     scaled = colors if colors.size and colors.max() < 256 else colors >> 8
@@ -240,16 +202,16 @@ def _no_label(data: bytes, found: str | None, name: str) -> str:
     )
 
 
-def _no_values(picture: Image.Image, name: str) -> ImageDecodeError:
-    pixels = np.asarray(picture)
-    is_grey = picture.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
+def _no_values(image: Image.Image, name: str) -> ImageDecodeError:
+    pixels = np.asarray(image)
+    is_grey = image.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
     advice = (
         "Its channels are equal: save one of them, Image.open(path).getchannel(0).save(path)."
-        if is_grey or picture.mode == "LA"
+        if is_grey or image.mode == "LA"
         else _color_advice(pixels)
     )
     return ImageDecodeError(
-        f"The label {name} has Pillow's mode {picture.mode}; one value per pixel is needed (mode L, P, I;16, I or 1). "
+        f"The label {name} has Pillow's mode {image.mode}; one value per pixel is needed (mode L, P, I;16, I or 1). "
         f"{advice}"
     )
 
@@ -263,3 +225,38 @@ def _color_advice(pixels: np.ndarray) -> str:
         return f"It has {len(colors):,} colours. If they are the classes, give one for each, such as {example}."
     listed = advice.option("palette", [tuple(map(int, color)) for color in colors])
     return f"If its colours are the classes, give {listed}, in the order of the names."
+
+
+class _Contradiction(NamedTuple):
+    value: int
+    color: Color
+    named: str
+    drawn: str
+
+
+@functools.lru_cache(maxsize=1024)
+def _contradictions(palette: bytes, classes: LabelSet) -> tuple[_Contradiction, ...]:
+    """Return the values of classes that the palette (R, G, B, R, …) draws in another class's colour."""
+    entries = [(red, green, blue) for red, green, blue in zip(palette[::3], palette[1::3], palette[2::3], strict=True)]
+    if classes.palette is None or _is_default(entries):
+        return ()
+    own = [tuple(color) for color in classes.palette]
+    values = classes.raw_ids or tuple(range(len(classes.names)))
+    return tuple(
+        _Contradiction(value, entries[value], name, classes.names[own.index(entries[value])])
+        for value, name, color in zip(values, classes.names, own, strict=True)
+        if value < len(entries) and entries[value] != color and entries[value] in own
+    )
+
+
+def _is_default(entries: list[Color]) -> bool:
+    """Return whether this is a ramp of grey, of 2, 4 or 8 bits, or VOC's palette, perhaps filled up with black."""
+    count = max((place + 1 for place, color in enumerate(entries) if any(color)), default=0)
+    usual = [[(level * place,) * 3 for place in range(count)] for level in (1, 17, 85)]
+    return count >= 3 and entries[:count] in (*usual, [_voc_color(place) for place in range(count)])
+
+
+def _voc_color(index: int) -> Color:
+    """Return the colour of an index in PASCAL VOC's devkit: its bits in turn, from the highest bit of each channel."""
+    red, green, blue = (sum((index >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3))
+    return red, green, blue

@@ -1,4 +1,4 @@
-"""What the values of many labels show together: values that are no class, classes without a pixel, another encoding."""
+"""Find what the values of many labels show together: values and classes that are wrong, missing or encoded oddly."""
 
 from __future__ import annotations
 
@@ -12,43 +12,31 @@ from segpipe.names import listing
 
 from .findings import ClassCount, Finding
 from .inspection import Inspection, Stray
-from .labels import dataset_labels
+from .label_sets import FileValues
 
 _MOST_LISTED = 12
 """Values that a fix lists."""
-_VOID_VALUES: dict[str, frozenset[int]] = {
-    "ade20k": frozenset({0}),
-    "camvid": frozenset({11}),
-    "cityscapes": frozenset({*range(7), 9, 10, 14, 15, 16, 18, 29, 30}),
-    "coco-stuff164k": frozenset(),
-    "pascal-context": frozenset(),
-    "pascal-context-59": frozenset({0}),
-    "pascal-voc": frozenset(),
-    "street-scenes": frozenset({11}),
-}
-"""Raw values that these data sets publish as no class: they are ignored as they should be. They have no others."""
 
 
-def odd_values(inspections: Sequence[Inspection], labels: LabelSet, name: str) -> list[Finding]:
-    """Return what is to be said of raw values that are not a class.
+def odd_values(
+    inspections: Sequence[Inspection], labels: LabelSet, name: str, values: FileValues | None
+) -> list[Finding]:
+    """Return findings of raw values that are not a class.
 
     With `raw_ids` that may be meant, so they are listed by value, as notes. A published data set has no unknown values.
+
+    Args:
+        name: of the data set.
+        values: what its files hold as they were published. If None, they may hold anything.
     """
     if labels.raw_ids is None:
         return [_out_of_range(seen, labels) for seen in inspections if seen.strays]
-    parts = name.split("+")
-    if not all(part in _VOID_VALUES for part in parts):
+    if values is None:
         return _unlisted_values(inspections, frozenset())
-    void = frozenset().union(*(_VOID_VALUES[part] for part in parts))
-    known = void.union(*(_published_ids(part) for part in parts))
+    known = values.classes | values.void
     foreign = [(seen, [stray for stray in seen.strays if stray.value not in known]) for seen in inspections]
     found = [_foreign(seen, strays, name) for seen, strays in foreign if strays and not seen.is_smoothed]
-    return found + [each for each in _unlisted_values(inspections, void) if not found]
-
-
-def _published_ids(name: str) -> tuple[int, ...]:
-    labels = dataset_labels("camvid" if name == "street-scenes" else name)
-    return labels.raw_ids or tuple(range(len(labels.names)))
+    return found or _unlisted_values(inspections, values.void)
 
 
 def _foreign(seen: Inspection, strays: Sequence[Stray], name: str) -> Finding:
@@ -83,8 +71,8 @@ def _unlisted(places: Sequence[tuple[str, Stray]]) -> Finding:
     file, first = places[0]
     pixels = sum(stray.pixels for _, stray in places)
     what = (
-        f"the value {first.value} is no class and is ignored: {pixels} pixels in {len(places)} labels, here first at "
-        f"row {first.row}, column {first.column}"
+        f"the value {first.value} is not a class and is ignored: {pixels} pixels in {len(places)} labels, here first "
+        f"at row {first.row}, column {first.column}"
     )
     return Finding(
         "unlisted-value", file, what, "If it should be one, add its name, and its value to the label set's raw_ids."
@@ -98,7 +86,7 @@ def _shown(stray: Stray) -> str:
 def missing_classes(
     inspections: Sequence[Inspection], classes: Sequence[ClassCount], labels: LabelSet, *, enough: int
 ) -> list[Finding]:
-    """Classes without a pixel, which only all labels together show, or many of them.
+    """Return findings of classes without a pixel, which only all labels together show, or many of them.
 
     Args:
         enough: 0 where these are all labels. Of a part, at least as many labels are needed to say that classes are
@@ -129,9 +117,9 @@ def _all_ignored(inspections: Sequence[Inspection], labels: LabelSet) -> Finding
 
 
 def odd_meanings(
-    inspections: Sequence[Inspection], counts: np.ndarray, labels: LabelSet, name: str
+    inspections: Sequence[Inspection], counts: np.ndarray, labels: LabelSet, values: FileValues | None
 ) -> Iterator[Finding]:
-    """Labels that are readable and hold classes, but not those that are meant."""
+    """Yield findings of labels that are readable and hold classes, but not the intended ones."""
     num_classes, raw_ids = len(labels.names), labels.raw_ids
     if raw_ids is not None:
         present = {raw_ids[index] for index in np.flatnonzero(counts.sum(0))}
@@ -139,11 +127,11 @@ def odd_meanings(
         above = [value for value in raw_ids if value >= num_classes]
         if strays and max(present | strays) < num_classes and 2 * len(above) >= num_classes:
             what = (
-                f"the labels hold values up to {max(present | strays)} alone, such as {min(strays)}, which is no "
+                f"the labels hold values up to {max(present | strays)} alone, such as {min(strays)}, which is not a "
                 f"class, and none of the {len(above)} classes whose values are {min(above)} or more"
             )
             yield Finding("encoding", None, what, _FIX_ENCODING)
-    if name == "ade20k" and any(seen.void for seen in inspections):
+    if values is not None and not values.has_ignored and any(seen.void for seen in inspections):
         what = f"there are pixels of {labels.ignore_index}, which the published labels, 0 to 150, do not have"
         yield Finding("shifted", None, what, _FIX_SHIFTED)
     if raw_ids is None and num_classes >= 10 and _are_numbered(counts):
@@ -163,7 +151,7 @@ _FIX_INSTANCES = "Take the labels of classes instead, e.g. SegmentationClass and
 
 
 def _are_numbered(counts: np.ndarray) -> bool:
-    """Whether the classes in each of eight labels or more are 1, 2, …, n without a gap, for n of 3 and more in one.
+    """Return whether the classes of at least eight labels are 1, 2, …, n without a gap, with n of 3 or more in one.
 
     Args:
         counts: (labels, K) pixels of each class.

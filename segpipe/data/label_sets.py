@@ -1,24 +1,104 @@
-"""Classes as other tools write them beside masks: Roboflow's and Kaggle's CSV files, CVAT's labelmap.txt."""
+"""Read and build label sets: those that segpipe knows, JSON files, and the tables that other tools write beside masks.
+
+Tables are Roboflow's and Kaggle's CSV files, and CVAT's labelmap.txt.
+"""
 
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from segpipe.configuration import LabelSet, parse_hex_color
-from segpipe.errors import InputError
+import msgspec
+
+from segpipe.configuration import (
+    LabelSet,
+    decode_label_set,
+    parse_hex_color,
+    read_class_names,
+    read_colors,
+    read_json,
+    read_named_values,
+    read_values,
+)
+from segpipe.errors import InputError, UnknownNameError
 from segpipe.files import read_text
 from segpipe.limits import limit
+from segpipe.names import unknown_name_message
 
-from .labels import Color, build_label_set
+from .labels import Color
 
+UNNAMED = LabelSet(names=tuple(f"value {value}" for value in range(255)))
+"""Stands for classes that nothing names: each value is one."""
+CLASS_TABLES = ("_classes.csv", "class_dict.csv", "labelmap.txt")
+"""Names of such files."""
+_FOLDER = Path(__file__).parent / "datasets" / "label_sets"
+_MAX_RAW = 65535
 _NAMES = ("class", "name", "label", "class name", "class_name")
 _VALUES = ("pixel value", "value", "id", "index", "class id", "class_id")
 _CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _COLORS = ("color", "colour", "rgb", "hex")
+
+
+def dataset_labels(name: str) -> LabelSet:
+    """Return names, colours and raw ids of a data set that segpipe knows; UnknownNameError has the list."""
+    if name not in dataset_label_names():
+        raise UnknownNameError(unknown_name_message("label set", name, dataset_label_names()))
+    return read_label_set(_FOLDER / f"{name}.json")
+
+
+@dataclass(frozen=True)
+class FileValues:
+    """The raw values that the published label files of a data set hold.
+
+    Attributes:
+        classes: those of all its classes.
+        void: those of pixels that belong to no class.
+        has_ignored: whether `ignore_index` is among them.
+    """
+
+    classes: frozenset[int]
+    void: frozenset[int] = frozenset()
+    has_ignored: bool = True
+
+    def __or__(self, other: FileValues) -> FileValues:
+        """Return the values of both."""
+        return FileValues(self.classes | other.classes, self.void | other.void, self.has_ignored or other.has_ignored)
+
+
+def published_values(name: str, void: Iterable[int] = (), *, has_ignored: bool = True) -> FileValues:
+    """Return the values in the label files of a data set that segpipe knows."""
+    labels = dataset_labels(name)
+    return FileValues(frozenset(labels.raw_ids or range(len(labels.names))), frozenset(void), has_ignored)
+
+
+@functools.lru_cache(maxsize=1)
+def dataset_label_names() -> tuple[str, ...]:
+    """Return the names that `dataset_labels` knows, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
+
+
+def open_label_set(value: Any) -> LabelSet:
+    """Return the label set that an argument names: one itself, its sections, a JSON or CSV file, or a data set's."""
+    if isinstance(value, LabelSet):
+        return value
+    if isinstance(value, str | os.PathLike) and os.fspath(value).lower().endswith(".csv"):
+        return read_class_table(Path(os.path.expanduser(value)))
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and value.lower().endswith(".json")):
+        return read_label_set(Path(os.path.expanduser(value)))
+    if isinstance(value, str):
+        return dataset_labels(value)
+    return parse_label_set(value, origin="label_set") if isinstance(value, dict) else build_label_set(value)
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """Read the label set in a JSON file: {"names": […], "palette": […], "ignore_index": 255, "raw_ids": […]}."""
+    return parse_label_set(read_json(path), origin=str(path))
 
 
 def read_class_table(path: Path) -> LabelSet:
@@ -43,17 +123,82 @@ def read_class_table(path: Path) -> LabelSet:
         ) from None
 
 
-CLASS_TABLES = ("_classes.csv", "class_dict.csv", "labelmap.txt")
-"""Names of such files."""
-
-
 def find_class_table(folders: Iterable[Path]) -> Path | None:
     """Return the first such file in these folders."""
     return next((path for folder in folders for name in CLASS_TABLES if os.path.isfile(path := folder / name)), None)
 
 
+def parse_label_set(document: Any, *, origin: str) -> LabelSet:
+    """Parse a JSON value as a label set: its sections, or the names alone in a form that `names` may have."""
+    is_numbered = isinstance(document, dict) and all(str(key).isdecimal() for key in document)
+    if isinstance(document, list) or is_numbered:
+        return build_label_set(document)
+    return decode_label_set(document, origin=origin)
+
+
+def build_label_set(names: Any, *, palette: Any = None, raw_ids: Any = None) -> LabelSet:
+    """Build a label set for these classes, with an `ignore_index` of 255, or of 65535 for more than 255 classes.
+
+    Args:
+        names: in any form that `read_named_values` takes. A mapping of values to names gives the raw ids as well.
+        palette: one colour per class, see `read_colors`.
+        raw_ids: the value of each class in label files. If None, they are the keys of a mapping, else class indices.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    by_value = read_named_values(names)
+    is_indexed = list(by_value) == list(range(len(by_value)))
+    ids = read_values(raw_ids) if raw_ids is not None else None if is_indexed else tuple(by_value)
+    if raw_ids is not None and not is_indexed:
+        raise InputError("names and raw_ids both say which values the classes have. Leave raw_ids out.")
+    try:
+        return LabelSet(
+            names=tuple(by_value.values()),
+            palette=None if palette is None else read_colors(palette),
+            ignore_index=255 if len(by_value) <= 255 else _MAX_RAW,
+            raw_ids=ids,
+        )
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"These classes are not a label set: {error}. Correct them.") from None
+
+
+def subset_labels(labels: LabelSet, classes: Any) -> LabelSet:
+    """Return only these classes, numbered in this order; the values of all others are ignored."""
+    names = read_class_names(classes, "classes")
+    if len(set(names)) != len(names):
+        raise InputError(f"The classes are {', '.join(names)}; each can be there once. Name each one once.")
+    unknown = next((name for name in names if name not in labels.names), None)
+    if unknown is not None:
+        raise UnknownNameError(unknown_name_message("class", unknown, labels.names))
+    chosen = [labels.names.index(name) for name in names]
+    return LabelSet(
+        names=names,
+        palette=None if labels.palette is None else tuple(labels.palette[index] for index in chosen),
+        ignore_index=labels.ignore_index,
+        raw_ids=tuple(chosen if labels.raw_ids is None else (labels.raw_ids[index] for index in chosen)),
+    )
+
+
+def with_raw_ids(labels: LabelSet, raw_ids: Any) -> LabelSet:
+    """Return the same classes for files that hold these values, one per class."""
+    try:
+        return msgspec.structs.replace(labels, raw_ids=read_values(raw_ids))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"The values do not fit the classes: {error}. Give one for each.") from None
+
+
+def without_raw_ids(labels: LabelSet) -> LabelSet:
+    """Return the same classes for files that hold class indices already ("train ids")."""
+    return msgspec.structs.replace(labels, raw_ids=None)
+
+
 def _columns(lines: Sequence[str]) -> LabelSet:
-    """The classes of a CSV file."""
+    """Return the classes of a CSV file."""
     filled = [line for line in lines if line.strip()]
     head = filled[0] if filled else ""
     delimiter = next((mark for mark in ",;\t" if mark in head), ",")
@@ -73,7 +218,7 @@ def _columns(lines: Sequence[str]) -> LabelSet:
 
 
 def _fitted(row: Sequence[str], length: int) -> list[str]:
-    """The cells of a line; what is more than the columns belongs to the last, since names may have commas in them."""
+    """Return the cells of a line; cells beyond the columns belong to the last one, since names may have commas."""
     cells = [cell.strip() for cell in row]
     rest = ", ".join(cell for cell in cells[length - 1 :] if cell)
     return [*cells[: length - 1], rest] if len(cells) > length else cells
@@ -97,13 +242,13 @@ def _number(cell: str) -> int:
 
 
 def _labelmap(lines: Sequence[str]) -> LabelSet:
-    """The classes of CVAT's labelmap.txt, whose masks have these colours."""
+    """Return the classes of CVAT's labelmap.txt, whose masks have these colours."""
     rows = [line.split(":") for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return _label_set([row[0].strip() for row in rows], palette=[_color(_cell(row, 1).split(",")) for row in rows])
 
 
 def _color(cells: Sequence[str]) -> Color:
-    """The colour in three cells, or in one as #a60f2f or "166 15 47"."""
+    """Return the colour in three cells, or in one as #a60f2f or "166 15 47"."""
     parts = re.split(r"[\s,;]+", cells[0].strip("()[] ")) if len(cells) == 1 else cells
     channels = parse_hex_color(cells[0]) or [_number(part) for part in parts if len(parts) == 3]
     if not channels:

@@ -1,4 +1,4 @@
-"""Endless batches for training whose every sample follows from the seed and its place in the run alone.
+"""Load endless batches for training whose every sample follows from the seed and its place in the run alone.
 
 The i-th sample of a run, counted over all epochs and all processes, is a pure function of (seed, i): epoch i // n of n
 samples has its own order, and chance in transforms comes from (seed, epoch, index). It does not matter how many loader
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import atexit
 import functools
-import itertools
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,13 +23,20 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import InputError, SegpipeError
 from segpipe.log import get_logger
 
-from .loader_workers import dead_workers_explained, prepare_worker, signals_held, stop_workers, usable_workers
-from .order import Key, sample_key, sample_rng
+from .loader_workers import (
+    Failure,
+    Reporter,
+    dead_workers_explained,
+    prepare_worker,
+    signals_held,
+    stop_workers,
+    usable_workers,
+)
+from .order import Key, Places, sample_rng
 from .sample import Batch, Sample, collate
-from .transforms import Transform
+from .transforms.building import Transform
 
 logger = get_logger(__name__)
-
 DRAWS = 5
 """How often a sample is drawn at most while its label holds only ignored pixels."""
 LOOK_AROUND = 5.0
@@ -65,7 +70,7 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> Loader:
-    """Endless batches for one of the training processes.
+    """Build endless batches for one of the training processes.
 
     Nothing is dropped: the rest of an epoch and the beginning of the next share a batch. Process r takes the places r,
     r + world_size, … of each batch over all processes, so a run may go on with another number of processes.
@@ -76,7 +81,7 @@ def build_loader(
     Args:
         dataset: with workers on systems without fork it must pickle, and the transform too.
         transform: (Sample, generator) → Sample; brings all to one size.
-        batch_size: pictures per step over all processes; a multiple of world_size.
+        batch_size: images per step over all processes; a multiple of world_size.
         workers: loader processes, at most one per processor; 0: this process reads. The batches are the same.
         seed: decides the order and all chance in the transforms.
         start: samples that all processes together have consumed already; any number.
@@ -95,10 +100,10 @@ def build_loader(
         rank=rank,
         world_size=world_size,
     )
-    places = _Places(len(dataset), seed, batch_size, start, rank, world_size)
+    places = Places(len(dataset), seed, batch_size, start, rank, world_size)
     reader = _Reader(dataset, transform, seed)
-    batches: DataLoader[Batch | _Failure] = DataLoader(
-        _Reporter(reader) if workers else reader,  # type: ignore[arg-type]  # it needs no more than __getitem__
+    batches: DataLoader[Batch | Failure] = DataLoader(
+        Reporter(reader.__getitem__) if workers else reader,  # type: ignore[arg-type]  # it needs no more than __getitem__
         sampler=places,
         batch_size=None,  # a key of the sampler is a whole batch
         collate_fn=_as_it_is,
@@ -127,7 +132,7 @@ class Loader(Iterator[Batch]):
 
     def __init__(
         self,
-        batches: DataLoader[Batch | _Failure],
+        batches: DataLoader[Batch | Failure],
         *,
         batch_size: int,
         consumed: int,
@@ -136,8 +141,8 @@ class Loader(Iterator[Batch]):
         self.consumed = consumed
         self._names = names
         self._batch_size = batch_size
-        self._batches: DataLoader[Batch | _Failure] | None = batches
-        self._running: list[Iterator[Batch | _Failure]] = []
+        self._batches: DataLoader[Batch | Failure] | None = batches
+        self._running: list[Iterator[Batch | Failure]] = []
         self._stop = functools.partial(stop_workers, self._running)
 
     def __next__(self) -> Batch:
@@ -185,40 +190,20 @@ class Loader(Iterator[Batch]):
                     raise
             waited += LOOK_AROUND
             self._tell(waited)
-        if isinstance(batch, _Failure):
-            raise batch.error from (_WorkerError(batch.traceback) if batch.traceback else None)
+        if isinstance(batch, Failure):
+            batch.reraise()
         return batch
 
     def _tell(self, waited: float) -> None:
-        """Of a batch that does not come: a warning now and then, at last an error."""
+        """Log that a batch does not come, and raise at last."""
         if waited >= HANGING:
             raise SegpipeError(
-                f"No batch came for {waited:.0f} seconds; its pictures are {', '.join(self._names(self.consumed))}. "
+                f"No batch came for {waited:.0f} seconds; its images are {', '.join(self._names(self.consumed))}. "
                 "Reading hangs: check them and the disk or network that they are on, then start the run again."
             )
         if waited % PATIENCE < LOOK_AROUND:
-            pictures = ", ".join(self._names(self.consumed))
-            logger.warning("No batch for %.0f seconds; still waiting for %s", waited, pictures)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """The keys of each batch of one process, without end."""
-
-    length: int
-    seed: int
-    batch_size: int
-    start: int
-    rank: int
-    world_size: int
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        return map(self.keys, itertools.count(self.start, self.batch_size))
-
-    def keys(self, first: int) -> list[Key]:
-        """Those of the batch before which all processes together have consumed `first` samples."""
-        places = range(first + self.rank, first + self.batch_size, self.world_size)
-        return [sample_key(self.seed, self.length, place) for place in places]
+            images = ", ".join(self._names(self.consumed))
+            logger.warning("No batch for %.0f seconds; still waiting for %s", waited, images)
 
 
 @dataclass(frozen=True)
@@ -257,12 +242,12 @@ class _Reader:
             return self.transform(sample, rng)
         except Exception as error:  # a transform of a third party may raise anything
             raise SegpipeError(
-                f"{sample.name} could not be transformed: {_shown(error)}. Check the picture and the transforms."
+                f"{sample.name} could not be transformed: {_shown(error)}. Check the image and the transforms."
             ) from error
 
 
 def _check_classes(sample: Sample, labels: LabelSet) -> None:
-    """Refuse what is no class. Here for all devices: where the loss is, a look at values would wait for the GPU."""
+    """Refuse what is not a class. Here for all devices: where the loss is, a look at values would wait for the GPU."""
     values = sample.label if sample.class_index is None else np.array(sample.class_index)
     if values is None:
         return
@@ -271,42 +256,10 @@ def _check_classes(sample: Sample, labels: LabelSet) -> None:
         wrong &= values != labels.ignore_index
     if wrong.any():
         raise InputError(
-            f"{sample.name}: its label has the value {int(values[wrong].flat[0])}, which is no class "
+            f"{sample.name}: its label has the value {int(values[wrong].flat[0])}, which is not a class "
             f"(0 … {len(labels.names) - 1}) and not ignore_index {labels.ignore_index}. "
             "Check `labels.raw_ids` and `labels.ignore_index`, and the transforms."
         )
-
-
-class _Failure(NamedTuple):
-    """An error on its way from a worker."""
-
-    error: SegpipeError
-    traceback: str
-    """Of the code that raised something else; empty where the error itself says all."""
-
-
-class _WorkerError(Exception):
-    """Shows a worker's traceback as the cause of an error."""
-
-    def __str__(self) -> str:
-        return f"in a loader worker:\n{self.args[0]}"
-
-
-@dataclass(frozen=True)
-class _Reporter:
-    """In workers: gives errors instead of raising them, since torch would change their type and text.
-
-    Labels travel as int64: widening them in the training process costs it more than it saves the workers.
-    """
-
-    reader: _Reader
-
-    def __getitem__(self, keys: Sequence[Key]) -> Batch | _Failure:
-        try:
-            return self.reader[keys]
-        except SegpipeError as error:
-            told = "" if error.__cause__ is None else traceback.format_exc()
-            return _Failure(error.with_traceback(None), told)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,12 +1,14 @@
-"""The loader's worker processes: how they begin, how their death is told, how they end."""
+"""Start and stop the loader's worker processes, bring their errors over, and explain their death."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 
@@ -14,15 +16,18 @@ from segpipe import advice
 from segpipe.errors import SegpipeError
 from segpipe.extras import import_opencv
 
+from .order import Key
+from .sample import Batch
+
 
 def usable_workers(wanted: int) -> int:
-    """As many as wanted, at most one for each processor that this process may use; batches do not depend on it."""
+    """Return at most one worker per processor that this process may use; batches do not depend on their number."""
     is_bound = hasattr(os, "sched_getaffinity")
     return min(wanted, len(os.sched_getaffinity(0)) if is_bound else os.cpu_count() or 1)
 
 
 def prepare_worker(worker: int, form: Any = None) -> None:
-    """The training process decides when workers end: it still needs batches while it answers a signal."""
+    """Set up a worker. It ignores signals: the training process still needs batches while it answers one."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if form is not None:
@@ -33,8 +38,10 @@ def prepare_worker(worker: int, form: Any = None) -> None:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Workers that start in the block are born with these signals blocked, so that none ends them before
-    `prepare_worker` does its work; in this process they come after the block."""
+    """Block signals in workers that start in the block, so that none ends them before `prepare_worker` has run.
+
+    In this process the signals come after the block.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -43,6 +50,22 @@ def signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def stop_workers(running: list[Any]) -> None:
+    """End workers by torch's own way out.
+
+    At the end of Python it has to come first: workers ignore SIGTERM, with which multiprocessing would end them before
+    it waits for them.
+    """
+    for batches in running:
+        shut_down = getattr(batches, "_shutdown_workers", None)  # readers in this process have none
+        if shut_down is not None:
+            shut_down()
+        for worker in getattr(batches, "_workers", ()):
+            if worker.is_alive():  # it hangs, and Python would wait for it at its end
+                worker.kill()
+    running.clear()
 
 
 @contextmanager
@@ -54,19 +77,40 @@ def dead_workers_explained() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise SegpipeError(
-            f"A loader worker ended without a word, as when memory or shared memory (/dev/shm) is full: {error} "
-            f"Use fewer workers or a smaller batch; {advice.setting('train.workers', 0)} shows an error of the code."
+            "A loader worker exited without an error message, as when memory or shared memory (/dev/shm) is full: "
+            f"{error} Use fewer workers or a smaller batch; {advice.setting('train.workers', 0)} shows an error of the "
+            "code."
         ) from None
 
 
-def stop_workers(running: list[Any]) -> None:
-    """End workers by torch's own way out. At the end of Python it has to come first: workers ignore SIGTERM, with
-    which multiprocessing would end them, and then wait for them."""
-    for batches in running:
-        shut_down = getattr(batches, "_shutdown_workers", None)  # readers in this process have none
-        if shut_down is not None:
-            shut_down()
-        for worker in getattr(batches, "_workers", ()):
-            if worker.is_alive():  # it hangs, and Python would wait for it at its end
-                worker.kill()
-    running.clear()
+class Failure(NamedTuple):
+    """An error on its way from a worker."""
+
+    error: SegpipeError
+    traceback: str
+    """Of the code that raised something else; empty where the error itself says all."""
+
+    def reraise(self) -> NoReturn:
+        """Raise the error; its cause shows the traceback."""
+        raise self.error from (_WorkerError(self.traceback) if self.traceback else None)
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What reads batches in a worker: it gives errors instead of raising them, since torch would change them."""
+
+    read: Callable[[Sequence[Key]], Batch]
+
+    def __getitem__(self, keys: Sequence[Key]) -> Batch | Failure:
+        try:
+            return self.read(keys)
+        except SegpipeError as error:
+            told = "" if error.__cause__ is None else traceback.format_exc()
+            return Failure(error.with_traceback(None), told)
+
+
+class _WorkerError(Exception):
+    """The traceback of a worker, shown as the cause of an error."""
+
+    def __str__(self) -> str:
+        return f"in a loader worker:\n{self.args[0]}"

@@ -1,4 +1,4 @@
-"""Numeric arrays from MATLAB's files of level 5 (.mat), as scipy.io.savemat and MATLAB up to -v7 write them."""
+"""Read numeric arrays from MATLAB's files of level 5 (.mat), as scipy.io.savemat and MATLAB up to -v7 write them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13})
 
 
 def read_matlab(path: str | os.PathLike[str], names: Collection[str]) -> dict[str, np.ndarray]:
-    """The numeric arrays called `names` that the file has; numbers and vectors have two dimensions too.
+    """Read the numeric arrays called `names` that the file has; numbers and vectors have two dimensions too.
 
     Raises:
         ImageDecodeError: missing, damaged, or of another level, such as -v7.3.
@@ -52,7 +52,7 @@ def read_matlab(path: str | os.PathLike[str], names: Collection[str]) -> dict[st
 
 
 def _unpacked_matrices(data: bytes, order: str, name: str) -> Iterator[bytes]:
-    """The content of each matrix; together they have at most `matlab_bytes`."""
+    """Yield the content of each matrix; together they have at most `matlab_bytes`."""
     most = left = limit("matlab_bytes")
     place = _HEADER
     while place + 8 <= len(data):
@@ -77,7 +77,7 @@ def _unpacked_matrices(data: bytes, order: str, name: str) -> Iterator[bytes]:
 
 
 def _is_numeric(matrix: bytes, order: str) -> bool:
-    """Whether a matrix is of numbers stored as numbers; scipy reads outside of a table where their type is another."""
+    """Return whether a matrix holds numbers of a number type; of any other type scipy reads outside of a table."""
     if struct.unpack_from(f"{order}I", matrix, 8)[0] & 0xFF not in _CLASSES:
         return False
     kinds, place = [], 16

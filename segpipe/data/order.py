@@ -1,8 +1,11 @@
-"""Which sample comes when in a run, and where its chance comes from: pure functions of seed and place."""
+"""Decide which sample comes when in a run, and where its chance comes from: pure functions of seed and place."""
 
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +18,20 @@ class Key(NamedTuple):
     sample: int
 
 
+def sample_key(seed: int, length: int, place: int) -> Key:
+    """Return which sample of a data set of this length has this place in the run."""
+    epoch, offset = divmod(place, length)
+    return Key(epoch, int(permutation(seed, epoch, length)[offset]))
+
+
+def sample_rng(seed: int, key: Key, draw: int = 0) -> np.random.Generator:
+    """Return the generator for the transforms of a sample; `draw` counts how often it was drawn already."""
+    return np.random.default_rng([seed, *key, draw] if draw else [seed, *key])
+
+
 @functools.lru_cache(maxsize=4)
 def permutation(seed: int, epoch: int, length: int) -> np.ndarray:
-    """(length,) the order of an epoch; read-only.
+    """Return the (length,) order of an epoch; read-only.
 
     The ranks of Philox numbers, whose stream NumPy promises to keep: the same on all platforms and in all versions.
     """
@@ -27,12 +41,21 @@ def permutation(seed: int, epoch: int, length: int) -> np.ndarray:
     return order
 
 
-def sample_key(seed: int, length: int, place: int) -> Key:
-    """Which sample of a data set of this length has this place in the run."""
-    epoch, offset = divmod(place, length)
-    return Key(epoch, int(permutation(seed, epoch, length)[offset]))
+@dataclass(frozen=True)
+class Places:
+    """The keys of each batch of one process, without end."""
 
+    length: int
+    seed: int
+    batch_size: int
+    start: int
+    rank: int
+    world_size: int
 
-def sample_rng(seed: int, key: Key, draw: int = 0) -> np.random.Generator:
-    """Where the transforms of a sample take their chance from; `draw` counts how often it was drawn already."""
-    return np.random.default_rng([seed, *key, draw] if draw else [seed, *key])
+    def __iter__(self) -> Iterator[list[Key]]:
+        return map(self.keys, itertools.count(self.start, self.batch_size))
+
+    def keys(self, first: int) -> list[Key]:
+        """Return the keys of the batch before which all processes together have consumed `first` samples."""
+        places = range(first + self.rank, first + self.batch_size, self.world_size)
+        return [sample_key(self.seed, self.length, place) for place in places]

@@ -1,4 +1,4 @@
-"""From decoded samples to RGB of 8 bits, upright, a few rows at a time."""
+"""Bring stored samples, arrays and tensors to RGB of 8 bits, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -8,30 +8,113 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from segpipe import advice
-from segpipe.errors import ImageDecodeError, ImageError, InputError
+from segpipe.errors import ImageDecodeError, InputError
 from segpipe.extras import import_opencv
 from segpipe.log import get_logger
 
-from .tiff import read_pages
-
 logger = get_logger(__name__)
-
+cv2 = import_opencv()
 BitDepth = int | Literal["min-max"] | None
 Mapping8 = Callable[[np.ndarray], np.ndarray]
-
+Alpha = Literal["auto", "keep", "drop"]
+ChannelOrder = Literal["rgb", "bgr"]
+Rows = Callable[[int, int], np.ndarray]
+"""From top and bottom (exclusive) to these rows."""
 _UNUSED_TOP_BIT = 2**15
+_AT_ONCE = 1 << 17
+"""Pixels that stay in the caches while they are converted, and whose copies take no memory to speak of."""
+_MANY_VALUES = 16
+"""Values of an alpha channel other than 0 and 255: soft edges have as many, on few of the pixels that are seen."""
 
 
-def check_bit_depth(value: object) -> None:
-    """Refuse what is not a bit depth with an InputError."""
-    is_depth = isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 16
-    if value is not None and value != "min-max" and not is_depth:
+class Reading(NamedTuple):
+    """What the samples of an image mean, where its file leaves it open.
+
+    Attributes:
+        alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
+            values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
+            declares none; drop takes the colours alone.
+        bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
+            range of each image to 0–255; None takes the high byte.
+    """
+
+    alpha: Alpha = "auto"
+    bit_depth: BitDepth = None
+
+    def check(self) -> None:
+        """Refuse other values with an InputError."""
+        if self.alpha not in ("auto", "keep", "drop"):
+            raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
+        check_bit_depth(self.bit_depth)
+
+
+DEFAULT_READING = Reading()
+
+
+def rgb_of_array(array: np.ndarray, channel_order: ChannelOrder, name: str, reading: Reading) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB of an array; it may be the array itself. InputError where it is not an image."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
         raise InputError(
-            f"bit_depth is {value!r}; it must be a whole number from 8 to 16, 'min-max', or None for the high byte."
+            f"{name} has shape {array.shape}; one image is (H, W), (H, W, 3) or (H, W, 4). {_advice(array)}"
         )
+    has_alpha = array.ndim == 3 and array.shape[2] == 4
+    colors = array[:, :, :3] if has_alpha else array
+    pixels = np.ascontiguousarray(_to_uint8(colors, name, reading))
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    if has_alpha and reading.alpha != "drop":
+        pixels = _composite_array(pixels, array[:, :, 3], name, reading)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
+
+
+def rgb_of_bands(
+    bands: tuple[np.ndarray, np.ndarray | None],
+    mapping: Mapping8,
+    alpha_mapping: Mapping8,
+    *,
+    is_premultiplied: bool = False,
+) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB of stored samples.
+
+    Args:
+        bands: colours (H, W, 1 or 3), and alpha (H, W) or None.
+        mapping: brings colours to uint8.
+        alpha_mapping: brings alpha to uint8.
+        is_premultiplied: whether the colours have been multiplied by alpha.
+    """
+    colors, alpha = bands
+
+    def rows(top: int, bottom: int) -> np.ndarray:
+        part = mapping(colors[top:bottom])
+        if alpha is None:
+            return part
+        return composite_on_white(part, alpha_mapping(alpha[top:bottom]), is_premultiplied=is_premultiplied)
+
+    return fill_rgb(colors.shape[0], colors.shape[1], rows)
+
+
+def rgb_of_pillow(image: Image.Image, *, has_alpha: bool) -> np.ndarray:
+    """Return (H, W, 3) uint8 of a loaded image of 8 bits.
+
+    Parts are taken by `resize`, not by `crop`, on which some versions put the process-wide pixel limit. At once, Pillow
+    would make several copies of the whole image.
+    """
+    is_grey = image.mode in ("L", "1") and not has_alpha
+
+    def rows(top: int, bottom: int) -> np.ndarray:
+        part = take_rows(image, top, bottom)
+        if has_alpha:
+            rgba = np.asarray(part.convert("RGBA"))
+            return composite_on_white(rgba[:, :, :3], rgba[:, :, 3])
+        if is_grey:
+            grey: np.ndarray = cv2.cvtColor(np.asarray(part.convert("L")), cv2.COLOR_GRAY2RGB)
+            return grey
+        return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
+
+    return fill_rgb(image.height, image.width, rows)
 
 
 def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declared_bits: int = 16) -> Mapping8:
@@ -57,14 +140,14 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
     if values.dtype.kind == "f":
         if not (low >= 0.0 and high <= 1.0):
             raise ImageDecodeError(
-                f"{name} holds floats from {low:g} to {high:g}; float pictures are in 0–1, before normalisation. "
+                f"{name} holds floats from {low:g} to {high:g}; float images are in 0–1, before normalisation. "
                 f"Values in 0–255: convert to uint8. {advice.option('bit_depth', 'min-max')} maps the range of each "
                 "image to 0–255."
             )
         return lambda part: np.rint(part * 255.0).astype(np.uint8)
     if low < 0 or high > 65535:
         raise ImageDecodeError(
-            f"{name} holds integers from {low} to {high}; at most 16 bits, 0 to 65535, are a picture. "
+            f"{name} holds integers from {low} to {high}; at most 16 bits, 0 to 65535, are an image. "
             f"{advice.option('bit_depth', 'min-max')} maps the range of each image to 0–255."
         )
     if bit_depth is None:
@@ -86,67 +169,8 @@ def alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
     return (np.clip(alpha, 0, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
 
 
-def _by_range(low: float, high: float, name: str) -> Mapping8:
-    if not np.isfinite(low) or not np.isfinite(high):
-        raise ImageDecodeError(
-            f"{name} holds values from {low:g} to {high:g}; min-max needs finite ones. Replace them."
-        )
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return lambda part: np.rint((part.astype(np.float64) - low) * scale).astype(np.uint8)
-
-
-_said: set[object] = set()
-
-
-def warn_once(kind: object, text: str) -> None:
-    """Log a warning for the first image of a kind in this process; a data set may hold thousands of them."""
-    if kind not in _said:
-        _said.add(kind)
-        logger.warning("%s Other images like it are not named.", text)
-
-
-def _warn_of_few_bits(bits: int, found: str) -> None:
-    depth = max(bits, 8)
-    warn_once(
-        ("bits", bits),
-        f"{found}, {bits} of 16 bits. Read by the high byte the image is dark. If this is what the camera gives, give "
-        f"{advice.option('bit_depth', depth)}; {advice.option('bit_depth', 'min-max')} stretches each image.",
-    )
-
-
-cv2 = import_opencv()
-
-
-_AT_ONCE = 1 << 17
-"""Pixels that stay in the caches while they are converted, and whose copies take no memory to speak of."""
-_MANY_VALUES = 16
-"""Values of an alpha channel other than 0 and 255: soft edges have as many, on few of the pixels that are seen."""
-_LONG_EXIF = 2**16
-
-Rows = Callable[[int, int], np.ndarray]
-"""From top and bottom (exclusive) to these rows."""
-
-
-def fill_rgb(height: int, width: int, rows: Rows) -> np.ndarray:
-    """Return (H, W, 3) uint8 of a function that gives some rows of it."""
-    pixels = np.empty((height, width, 3), np.uint8)
-    for top, bottom in _parts(height, width):
-        pixels[top:bottom] = rows(top, bottom)
-    return pixels
-
-
-def composite_on_white(colors: np.ndarray, alpha: np.ndarray, *, is_premultiplied: bool = False) -> np.ndarray:
-    """Put (H, W, 3) uint8 on white by alpha (H, W) uint8."""
-    if alpha.size and alpha.min() == 255:
-        return colors
-    alpha = alpha[:, :, None].astype(np.uint16)
-    if is_premultiplied:
-        return np.minimum(colors + (255 - alpha), 255).astype(np.uint8)
-    return ((colors * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
 def takes_many_values(height: int, width: int, rows: Rows) -> bool:
-    """Return whether an alpha channel looks like a further colour, such as near infrared.
+    """Return whether an alpha channel seems to be a further colour, such as near infrared.
 
     Real alpha is mostly 0 and 255. This one is neither at most of the pixels that would be seen at all, and has many
     values there.
@@ -184,144 +208,39 @@ def warn_of_kept_alpha(name: str) -> None:
     )
 
 
-def rgb_of_bands(
-    bands: tuple[np.ndarray, np.ndarray | None],
-    mapping: Mapping8,
-    alpha_mapping: Mapping8,
-    *,
-    is_premultiplied: bool = False,
-) -> np.ndarray:
-    """Return (H, W, 3) uint8 RGB of stored samples.
-
-    Args:
-        bands: colours (H, W, 1 or 3), and alpha (H, W) or None.
-        mapping: brings colours to uint8.
-        alpha_mapping: brings alpha to uint8.
-        is_premultiplied: whether the colours have been multiplied by alpha.
-    """
-    colors, alpha = bands
-
-    def rows(top: int, bottom: int) -> np.ndarray:
-        part = mapping(colors[top:bottom])
-        if alpha is None:
-            return part
-        return composite_on_white(part, alpha_mapping(alpha[top:bottom]), is_premultiplied=is_premultiplied)
-
-    return fill_rgb(colors.shape[0], colors.shape[1], rows)
+def warn_once(kind: object, text: str) -> None:
+    """Log a warning for the first image of a kind in this process; a data set may hold thousands of them."""
+    if kind not in _said:
+        _said.add(kind)
+        logger.warning("%s Other images like it are not named.", text)
 
 
-def rgb_of_pillow(picture: Image.Image, *, has_alpha: bool) -> np.ndarray:
-    """Return (H, W, 3) uint8 of a loaded image of 8 bits.
-
-    Parts are taken by `resize`, not by `crop`, on which some versions put the process-wide pixel limit. At once, Pillow
-    would make several copies of the whole image.
-    """
-    is_grey = picture.mode in ("L", "1") and not has_alpha
-
-    def rows(top: int, bottom: int) -> np.ndarray:
-        part = take_rows(picture, top, bottom)
-        if has_alpha:
-            rgba = np.asarray(part.convert("RGBA"))
-            return composite_on_white(rgba[:, :, :3], rgba[:, :, 3])
-        if is_grey:
-            grey: np.ndarray = cv2.cvtColor(np.asarray(part.convert("L")), cv2.COLOR_GRAY2RGB)
-            return grey
-        return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
-
-    return fill_rgb(picture.height, picture.width, rows)
+def composite_on_white(colors: np.ndarray, alpha: np.ndarray, *, is_premultiplied: bool = False) -> np.ndarray:
+    """Put (H, W, 3) uint8 on white by alpha (H, W) uint8."""
+    if alpha.size and alpha.min() == 255:
+        return colors
+    alpha = alpha[:, :, None].astype(np.uint16)
+    if is_premultiplied:
+        return np.minimum(colors + (255 - alpha), 255).astype(np.uint8)
+    return ((colors * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def take_rows(picture: Image.Image, top: int, bottom: int) -> Image.Image:
+def fill_rgb(height: int, width: int, rows: Rows) -> np.ndarray:
+    """Return (H, W, 3) uint8 of a function that gives some rows of it."""
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top, bottom in _parts(height, width):
+        pixels[top:bottom] = rows(top, bottom)
+    return pixels
+
+
+def take_rows(image: Image.Image, top: int, bottom: int) -> Image.Image:
     """Return some rows of a loaded image."""
-    box = (0, top, picture.width, bottom)
-    return picture.resize((picture.width, bottom - top), Image.Resampling.NEAREST, box=box)
-
-
-def turn_upright(pixels: np.ndarray, orientation: object) -> np.ndarray:
-    """Apply an EXIF orientation; a value that is not one changes nothing."""
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return pixels if turn is None else turn(pixels)
-
-
-def orientation_of(picture: Image.Image) -> Any:
-    """Return the EXIF orientation of an image, or None where there is none or its metadata are damaged."""
-    try:
-        exif = picture.info.get("exif", b"")
-        if isinstance(exif, bytes) and len(exif) > _LONG_EXIF:
-            return read_pages(exif.removeprefix(b"Exif\0\0"), "EXIF data")[0].orientation
-        return picture.getexif().get(ExifTags.Base.Orientation)
-    except (ImageError, MemoryError):
-        return None
-    except Exception as error:  # damaged metadata spoil no pixels
-        logger.debug("EXIF data cannot be read, the picture is taken as upright: %s", error)
-        return None
-
-
-# EXIF 2.32, tag 0x0112: what brings the stored picture upright. 1, and whatever is no orientation, changes nothing.
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda pixels: cv2.flip(pixels, 1),
-    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
-    4: lambda pixels: cv2.flip(pixels, 0),
-    5: cv2.transpose,
-    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
-    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
-    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
-}
-
-
-def _parts(height: int, width: int) -> list[tuple[int, int]]:
-    step = max(1, _AT_ONCE // max(width, 1))
-    return [(top, min(top + step, height)) for top in range(0, height, step)]
-
-
-Alpha = Literal["auto", "keep", "drop"]
-
-
-class Reading(NamedTuple):
-    """What the samples of an image mean, where its file leaves it open.
-
-    Attributes:
-        alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
-            values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
-            declares none; drop takes the colours alone.
-        bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
-            range of each image to 0–255; None takes the high byte.
-    """
-
-    alpha: Alpha = "auto"
-    bit_depth: BitDepth = None
-
-    def check(self) -> None:
-        """Refuse other values with an InputError."""
-        if self.alpha not in ("auto", "keep", "drop"):
-            raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
-        check_bit_depth(self.bit_depth)
-
-
-DEFAULT_READING = Reading()
-
-
-ChannelOrder = Literal["rgb", "bgr"]
-
-
-def rgb_of_array(array: np.ndarray, channel_order: ChannelOrder, name: str, reading: Reading) -> np.ndarray:
-    """Return (H, W, 3) uint8 RGB of an array; it may be the array itself. InputError where it is not an image."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
-        raise InputError(
-            f"{name} has shape {array.shape}; one picture is (H, W), (H, W, 3) or (H, W, 4). {_advice(array)}"
-        )
-    has_alpha = array.ndim == 3 and array.shape[2] == 4
-    colors = array[:, :, :3] if has_alpha else array
-    pixels = np.ascontiguousarray(_to_uint8(colors, name, reading))
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    if has_alpha and reading.alpha != "drop":
-        pixels = _composite_array(pixels, array[:, :, 3], name, reading)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
+    box = (0, top, image.width, bottom)
+    return image.resize((image.width, bottom - top), Image.Resampling.NEAREST, box=box)
 
 
 def is_tensor(source: object) -> bool:
-    """Whether it is a torch tensor; never imports torch, since without torch there are no tensors."""
+    """Return whether a value is a torch tensor, without importing torch: without torch there are no tensors."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(source, torch.Tensor)
 
@@ -336,6 +255,29 @@ def array_of_tensor(tensor: Any) -> np.ndarray:
     return np.moveaxis(array, 0, 2) if has_channels_first else array
 
 
+def check_bit_depth(value: object) -> None:
+    """Refuse what is not a bit depth with an InputError."""
+    is_depth = isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 16
+    if value is not None and value != "min-max" and not is_depth:
+        raise InputError(
+            f"bit_depth is {value!r}; it must be a whole number from 8 to 16, 'min-max', or None for the high byte."
+        )
+
+
+def _to_uint8(array: np.ndarray, name: str, reading: Reading) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype != np.uint16 and array.dtype.kind != "f":
+        raise InputError(
+            f"{name} has dtype {array.dtype}; images are uint8 in 0–255, uint16, or float in 0–1. "
+            "Scale the values and convert with .astype('uint8')."
+        )
+    try:
+        return build_mapping(array, reading.bit_depth, name)(array)
+    except ImageDecodeError as error:
+        raise InputError(str(error)) from None
+
+
 def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: Reading) -> np.ndarray:
     bits = reading.bit_depth if isinstance(reading.bit_depth, int) else 16
     mapping = partial(alpha_to_8_bits, bits=bits)
@@ -348,21 +290,33 @@ def _advice(array: np.ndarray) -> str:
     if array.size == 0:
         return "This one is empty."
     if array.ndim == 4:
-        return "For a batch, give its pictures one by one."
+        return "For a batch, give its images one by one."
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
         return "For channels first, give array.transpose(1, 2, 0)."
     return "Reshape it."
 
 
-def _to_uint8(array: np.ndarray, name: str, reading: Reading) -> np.ndarray:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype != np.uint16 and array.dtype.kind != "f":
-        raise InputError(
-            f"{name} has dtype {array.dtype}; pictures are uint8 in 0–255, uint16, or float in 0–1. "
-            "Scale the values and convert with .astype('uint8')."
+def _by_range(low: float, high: float, name: str) -> Mapping8:
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise ImageDecodeError(
+            f"{name} holds values from {low:g} to {high:g}; min-max needs finite ones. Replace them."
         )
-    try:
-        return build_mapping(array, reading.bit_depth, name)(array)
-    except ImageDecodeError as error:
-        raise InputError(str(error)) from None
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return lambda part: np.rint((part.astype(np.float64) - low) * scale).astype(np.uint8)
+
+
+def _warn_of_few_bits(bits: int, found: str) -> None:
+    depth = max(bits, 8)
+    warn_once(
+        ("bits", bits),
+        f"{found}, {bits} of 16 bits. Read by the high byte the image is dark. If this is what the camera gives, give "
+        f"{advice.option('bit_depth', depth)}; {advice.option('bit_depth', 'min-max')} stretches each image.",
+    )
+
+
+def _parts(height: int, width: int) -> list[tuple[int, int]]:
+    step = max(1, _AT_ONCE // max(width, 1))
+    return [(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+_said: set[object] = set()

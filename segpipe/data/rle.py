@@ -1,4 +1,4 @@
-"""COCO run-length encoding of masks, the form in which they travel as JSON.
+"""Encode and decode masks as COCO's run lengths, the form in which they travel as JSON.
 
 Runs are taken column by column, begin with zeros (perhaps none of them), and alternate. The compressed string is the
 one that pycocotools writes: each run but the first three as its difference to the run two before, in groups of five
@@ -19,19 +19,19 @@ _MAX_GROUPS = 13  # of five bits in an int64
 
 
 def encode_mask(mask: np.ndarray) -> str:
-    """The compressed string of a mask (H, W), where everything but 0 is inside."""
+    """Encode a mask (H, W), in which everything but 0 is inside, as the compressed string."""
     return compress_counts(mask_to_counts(mask))
 
 
-def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 of 0 and 1, from the compressed string."""
-    return counts_to_mask(decompress_counts(counts), size)
+def decode_mask(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """Decode the compressed string, or a list of run lengths, to (H, W) uint8 of 0 and 1."""
+    return counts_to_mask(decompress_counts(counts) if isinstance(counts, str) else counts, size)
 
 
 def encode_label_map(label_map: np.ndarray, classes: Sequence[int]) -> list[str]:
-    """The compressed strings of several classes of a label map (H, W), in the order of `classes`.
+    """Encode several classes of a label map (H, W) as compressed strings, in the order of `classes`.
 
-    The picture is read once, whatever the number of classes.
+    The image is read once, whatever the number of classes.
     """
     values, starts, ends = _runs(label_map)
     order = np.argsort(values, kind="stable")
@@ -42,13 +42,13 @@ def encode_label_map(label_map: np.ndarray, classes: Sequence[int]) -> list[str]
 
 
 def mask_to_counts(mask: np.ndarray) -> np.ndarray:
-    """The run lengths (R,) int64 of a mask (H, W): zeros, ones, zeros, …"""
+    """Return the run lengths (R,) int64 of a mask (H, W): zeros, ones, zeros, …"""
     values, starts, ends = _runs(mask != 0)
     return _alternate(starts[values], ends[values], mask.size)
 
 
 def counts_to_mask(counts: Sequence[int] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 of 0 and 1, from run lengths; they must fill the size exactly."""
+    """Return (H, W) uint8 of 0 and 1 from run lengths, which must fill the size exactly."""
     height, width = size
     num_pixels = _num_pixels(height, width)
     try:
@@ -95,7 +95,7 @@ def decompress_counts(text: str) -> np.ndarray:
     lengths = ends - starts + 1
     is_whole = text.isascii() and lengths.sum() == len(groups) and (lengths <= _MAX_GROUPS).all()
     if not is_whole or (groups < 0).any() or (groups > 63).any():
-        raise InputError(f"{text[:40]!r} is no COCO run-length string. Give `counts` as it was written, unchanged.")
+        raise InputError(f"{text[:40]!r} is not a COCO run-length string. Give `counts` as it was written, unchanged.")
     if not len(ends):
         return np.zeros(0, dtype=np.int64)
     places = np.arange(len(groups)) - np.repeat(starts, lengths)
@@ -118,7 +118,7 @@ def _num_pixels(height: int, width: int) -> int:
 
 
 def _runs(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value, start and end of each run of equal pixels (H, W), taken column by column."""
+    """Return value, start and end of each run of equal pixels (H, W), taken column by column."""
     flat = pixels.T.reshape(-1)
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1)) if flat.size else np.zeros(0, np.int64)
     ends = np.append(starts[1:], flat.size) if flat.size else starts
@@ -126,7 +126,7 @@ def _runs(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _alternate(starts: np.ndarray, ends: np.ndarray, num_pixels: int) -> np.ndarray:
-    """The lengths outside and inside the runs [start, end), in turn; no trailing empty run."""
+    """Return the lengths outside and inside the runs [start, end), in turn; no trailing empty run."""
     bounds = np.empty(2 * len(starts) + 2, dtype=np.int64)
     bounds[0], bounds[-1] = 0, num_pixels
     bounds[1:-1:2], bounds[2:-1:2] = starts, ends

@@ -1,4 +1,4 @@
-"""What data sets give and networks take: one picture with its label, and several of them together."""
+"""Samples and batches: what data sets give and networks take."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import numpy as np
 from segpipe import advice
 from segpipe.errors import InputError
 
-if TYPE_CHECKING:  # reading pictures takes no torch
+if TYPE_CHECKING:  # reading images takes no torch
     from torch import Tensor
+
+ANGLE = "angle"
+"""The extra with directions in degrees in (-180, 180], 0 right and 90 down. Flips and turns change its values, too."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture with its label.
+    """One image with its label.
 
     Attributes:
         image: (H, W, 3) uint8, RGB, upright.
         label: (H, W) uint8 or uint16, encoded: class indices and `ignore_index`; None where there is none.
-        name: what messages call it: the picture's path.
+        name: what messages call it: the image's path.
         extras: further (H, W, …) maps that transforms carry along.
-        class_index: of the whole picture, in classification; such samples have no label.
+        class_index: of the whole image, in classification; such samples have no label.
     """
 
     image: np.ndarray
@@ -36,13 +39,13 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pictures of one size with their labels.
+    """Images of one size with their labels.
 
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
-        labels: (B, H, W) uint8, or int32 where a label has more than 256 values, encoded; of pictures that have one
+        labels: (B, H, W) uint8, or int32 where a label has more than 256 values, encoded; of images that have one
             class each, (B,) int64 class indices.
-        names: what messages call the pictures.
+        names: what messages call the images.
         extras: the samples' further maps, (B, H, W, …) each; empty where the samples have none.
     """
 
@@ -53,7 +56,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """The samples as one batch, in their order. InputError unless all have one size, and a label or a class each."""
+    """Make a batch of samples, in their order. InputError unless all have one size, and a label or a class each."""
     import torch
 
     _check(samples)
@@ -76,7 +79,7 @@ def _check(samples: Sequence[Sample]) -> None:
         if sample.image.shape != first.image.shape:
             raise InputError(
                 f"{first.name} is {_size(first.image)} and {sample.name} is {_size(sample.image)} (height × width); "
-                "pictures of one batch have one size. End the transforms with random_crop and pad of the same size, or "
+                "images of one batch have one size. End the transforms with random_crop and pad of the same size, or "
                 f"give {advice.setting('train.batch_size', 1)}."
             )
 
@@ -88,7 +91,7 @@ def _class_of(sample: Sample) -> int:
 
 
 def _stack_labels(samples: Sequence[Sample]) -> np.ndarray:
-    """(B, H, W) as read; in int64 they would be most of what loader processes hand over."""
+    """Stack labels (B, H, W) as read; in int64 they would be most of what loader processes hand over."""
     labels = np.stack([_label_of(sample) for sample in samples])
     return labels if labels.dtype == np.uint8 else labels.astype(np.int32)
 
@@ -98,7 +101,7 @@ def _label_of(sample: Sample) -> np.ndarray:
         raise InputError(f"{sample.name} has no label; each sample of a batch needs one. Leave it out.")
     if sample.label.shape != sample.image.shape[:2]:
         raise InputError(
-            f"{sample.name}: the picture is {_size(sample.image)} and its label {_size(sample.label)} (height × "
+            f"{sample.name}: the image is {_size(sample.image)} and its label {_size(sample.label)} (height × "
             "width); they must be equal. Check the transforms."
         )
     return sample.label
@@ -108,7 +111,7 @@ def _stack_extra(samples: Sequence[Sample], key: str) -> np.ndarray:
     for sample in samples:
         if key not in sample.extras or sample.extras[key].shape[:2] != sample.image.shape[:2]:
             raise InputError(
-                f"{sample.name} has no map {key!r} of the picture's size, and {samples[0].name} has one; each sample "
+                f"{sample.name} has no map {key!r} of the image's size, and {samples[0].name} has one; each sample "
                 "of a batch needs it. Check the data set and the transforms."
             )
     return np.stack([sample.extras[key] for sample in samples])

@@ -23,8 +23,9 @@ from segpipe.limits import limit
 from segpipe.names import nearest_name
 
 from .image_folders import files_of, list_formats, split_readable
-from .image_formats import describe_unreadable, picture_format
-from .images import Alpha, BitDepth, ChannelOrder, is_tensor, read_image
+from .image_formats import describe_unreadable, image_format
+from .images import read_image
+from .rgb import Alpha, BitDepth, ChannelOrder, is_tensor
 
 LONGEST_PATH = 4096
 
@@ -232,7 +233,7 @@ def _matches(pattern: str) -> list[str]:
 def _is_base64_image(text: str) -> bool:
     """Decided by the first bytes, since "pictures/cats" is base64 too."""
     try:
-        return picture_format(base64.b64decode("".join(text[:80].split())[:16], validate=True)) is not None
+        return image_format(base64.b64decode("".join(text[:80].split())[:16], validate=True)) is not None
     except (binascii.Error, ValueError):
         return False
 
@@ -286,7 +287,7 @@ def _fetch(url: str, name: str, *, timeout: tuple[float, float], deadline: float
         data = fetch_bytes(url, timeout=timeout, max_bytes=bound, deadline=deadline)
     except (DownloadError, ValueError) as error:  # ValueError: a URL that urllib cannot take apart
         raise ImageFetchError(f"{name} could not be fetched: {error}") from None
-    if picture_format(data) is None:
+    if image_format(data) is None:
         raise ImageFetchError(
             f"{name} answered, but not with a picture. {describe_unreadable(data, 'The answer')} "
             "Give the URL of the picture itself, not of a page that shows it."

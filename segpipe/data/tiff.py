@@ -1,4 +1,4 @@
-"""TIFF directories, read within bounds: which pages there are, and how each stores its samples.
+"""Read TIFF directories within bounds: which pages there are, and how each stores its samples.
 
 Pillow inverts, stretches and drops samples as a viewer would. Labels and bands beside the colours need what is stored,
 see `tiff_samples`. Source: TIFF 6.0 (Adobe, 1992) with its supplements, and BigTIFF.
@@ -28,7 +28,6 @@ LOSSLESS = {
     50000: "Zstandard",
 }
 LOSSY = {6: "JPEG", 7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 50001: "WebP", 34887: "LERC"}
-
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _TAGS = frozenset(

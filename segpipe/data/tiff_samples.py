@@ -1,4 +1,4 @@
-"""The samples of a TIFF as they are stored: strips and tiles put together, predictors undone, nothing stretched."""
+"""Read the samples of a TIFF as stored: strips and tiles put together, predictors undone, nothing stretched."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ def _decompress(encoded: bytes, page: Page, shape: tuple[int, int, int], name: s
         for tag, kind, value in entries
     )
     head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
-    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(head + packed + bytes(4) + encoded))
-    picture.load()
-    return np.asarray(picture)
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(head + packed + bytes(4) + encoded))
+    image.load()
+    return np.asarray(image)
 
 
 def _samples_of(raw: np.ndarray, page: Page, width: int, depth: int) -> np.ndarray:

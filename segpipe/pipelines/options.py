@@ -25,7 +25,7 @@ class PipelineOptions:
         keep_image: whether results hold their picture, which overlays need; False saves memory in long lists.
         max_pixels: pictures with more are refused before they are decoded; None: 200 million.
         max_bytes: larger files and answers are refused; None: 512 MiB, and 64 MiB from URLs.
-        alpha: what is composited on white: auto, keep or drop, see `segpipe.data.rgb.Reading`.
+        alpha: what is composited on white: auto, keep or drop, see `segpipe.data.Reading`.
         bit_depth: the bits that images of more than 8 bits use, or "min-max"; None takes the high byte of 16.
         timeout: seconds to connect, and between two pieces of an answer.
         deadline: seconds for a whole download.

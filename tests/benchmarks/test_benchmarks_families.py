@@ -10,7 +10,7 @@ import pytest
 from benchmarks import families
 from benchmarks.family_runs import FAMILIES, Family, differences, shrink
 from segpipe.configuration import load_preset
-from segpipe.data.preparing import prepare_dataset
+from segpipe.data import prepare_dataset
 
 
 @pytest.fixture

@@ -50,10 +50,10 @@ def test_a_wrong_value_and_a_leak_are_printed_with_fixes_and_exit_code_1(toy, ca
     put_pair(toy, "val/d", RAW, 20)
     assert main(["data", "check", "folder", str(toy)]) == 1
     text = capsys.readouterr().out
-    assert "error: labels with values that are no class (1)" in text
+    assert "error: labels with values that are not a class (1)" in text
     assert f"{toy}/labels/train/a.png: value 5 on 8 pixels, first at row 0, column 2" in text
     assert "→ Name all classes" in text
-    assert f"{toy}/images/val/d.png: the same picture is in toy train: {toy}/images/train/b.png" in text
+    assert f"{toy}/images/val/d.png: the same image is in toy train: {toy}/images/train/b.png" in text
     assert text.endswith("Not ready for training: 2 errors, 0 warnings.\n")
 
 
@@ -206,7 +206,7 @@ def test_prepare_fetches_unpacks_and_says_from_where(web_server, tmp_path, capsy
     import io
     import zipfile
 
-    from segpipe.data.preparing import PREPARERS, Archive
+    from segpipe.data import PREPARERS, Archive
 
     put_pair(tmp_path / "ade", "validation/a", RAW, 10)
     buffer = io.BytesIO()

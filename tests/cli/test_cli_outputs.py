@@ -100,7 +100,7 @@ def test_the_index_says_what_became_of_each_image(tmp_path, street):
     assert main(["predict", "torn.jpg", "street.png", "--model", MODEL, "--output", "out", "--label-maps"]) == 1
     torn, drawn = rows_of("out/results.csv")
     assert (torn["source"], torn["overlay"], torn["shares"]) == ("torn.jpg", "", "")
-    assert torn["error"].startswith("torn.jpg is not a picture")
+    assert torn["error"].startswith("torn.jpg is not an image")
     assert (drawn["source"], drawn["height"], drawn["width"], drawn["error"]) == ("street.png", "64", "64", "")
     assert Image.open(f"out/{drawn['overlay']}").size == Image.open(f"out/{drawn['label_map']}").size == (64, 64)
     shares = json.loads(drawn["shares"])

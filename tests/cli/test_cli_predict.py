@@ -82,7 +82,7 @@ def test_a_bad_picture_stops_the_work_and_loses_nothing_before_it(photos, capsys
         == 1
     )
     said = capsys.readouterr()
-    assert said.err.startswith("segpipe: a/torn.jpg is not a picture")
+    assert said.err.startswith("segpipe: a/torn.jpg is not an image")
     assert said.err.count("\n") == 1
     assert [json.loads(line)["source"] for line in (photos / "r.jsonl").read_text().splitlines()] == [
         "b/street.png",
@@ -173,17 +173,17 @@ def test_a_folder_goes_on_past_a_bad_image_and_says_so_in_the_end(photos, capsys
         assert main(["predict", *inputs, "--model", MODEL]) == 1
         said = capsys.readouterr()
         assert "1 picture in" in said.out
-        assert "Skipped: 1\n  a/torn.jpg is not a picture" in said.out
+        assert "Skipped: 1\n  a/torn.jpg is not an image" in said.out
         assert said.err == ""
     assert main(["predict", "a", "--model", MODEL, "--on-error", "skip"]) == 0
     assert main(["predict", "a", "--model", MODEL, "--on-error", "raise"]) == 1
-    assert capsys.readouterr().err.startswith("segpipe: a/torn.jpg is not a picture")
+    assert capsys.readouterr().err.startswith("segpipe: a/torn.jpg is not an image")
 
 
 def test_a_single_bad_image_is_an_error(photos, capsys):
     assert main(["predict", "a/torn.jpg", "--model", MODEL]) == 1
     said = capsys.readouterr()
-    assert said.err.startswith("segpipe: a/torn.jpg is not a picture")
+    assert said.err.startswith("segpipe: a/torn.jpg is not an image")
     assert said.out == ""
 
 
@@ -191,7 +191,7 @@ def test_many_bad_images_are_summed_up(tmp_path, capsys):
     for index in range(30):
         (tmp_path / f"{index:02}.jpg").write_bytes(b"no picture")
     assert main(["predict", ".", "--model", MODEL]) == 1
-    assert capsys.readouterr().out.count("is not a picture") == 20
+    assert capsys.readouterr().out.count("is not an image") == 20
 
 
 def test_sub_folders_are_passed_by_aloud_and_read_with_recursive(photos, street, capsys):

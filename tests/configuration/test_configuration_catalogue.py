@@ -22,7 +22,7 @@ from segpipe.configuration import (
     preset_names,
 )
 from segpipe.configuration.training import BoundaryLoss
-from segpipe.data.labels import dataset_labels
+from segpipe.data import dataset_labels
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "reference" / "published-weights.json"
 SEGMENTER = tuple(name for name in preset_names() if name.startswith("segmenter-"))

@@ -79,7 +79,7 @@ def runs(mask, compressed=True):
 
 
 def put_context(root, voc="VOCdevkit/VOC2010"):
-    """A cow (98) before the sky (360) to train with; wood (458) and a number that is no class to validate."""
+    """A cow (98) before the sky (360) to train with; wood (458) and a number that is not a class to validate."""
     pictures = [("2008_000002", "train"), ("2008_000003", "val"), ("2008_000004", "test")]
     for stem, _ in pictures:
         put_image(root / voc / f"JPEGImages/{stem}.jpg", (2, 3))

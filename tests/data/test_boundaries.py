@@ -24,8 +24,8 @@ from segpipe.configuration import RandomCrop, RandomFlip, RandomRotation, Resize
 from segpipe.data import collate, load_dataset, with_boundaries
 from segpipe.data.datasets.boundary_maps import compute_boundary_maps, read_boundaries
 from segpipe.data.matlab import read_matlab
-from segpipe.data.preparing import prepare_dataset
-from segpipe.data.transforms import build_transforms
+from segpipe.data.preparing.preparation import prepare_dataset
+from segpipe.data.transforms.building import build_transforms
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
 
 # scipy 1.17.1: savemat(…, {"depth": rows * 3 + columns (4 × 5, uint8), "dir_deg": that times 9, "deg_reduce": 2},

@@ -7,7 +7,7 @@ from PIL import Image
 from segpipe import load_dataset
 from segpipe.data import Sample, collate, concat
 from segpipe.data.loader import build_loader
-from segpipe.data.transforms import build_transforms
+from segpipe.data.transforms.building import build_transforms
 from segpipe.errors import InputError
 
 
@@ -126,6 +126,6 @@ def test_classes_without_a_picture_are_named_and_a_split_without_any_is_refused(
     for folder in ("train/n01", "train/n03", "val/n02"):
         (tmp_path / folder).mkdir(parents=True)
     assert len(load_dataset("class-folders", tmp_path)) == 1
-    assert f"2 of 3 classes have no picture in {tmp_path / 'train'}: n01, n03" in caplog.text
+    assert f"2 of 3 classes have no image in {tmp_path / 'train'}: n01, n03" in caplog.text
     with pytest.raises(InputError, match=r"class-folders val in .* has no samples"):
         load_dataset("class-folders", tmp_path, "val")

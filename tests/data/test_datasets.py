@@ -274,7 +274,7 @@ def test_a_picture_that_exif_turns_away_from_its_label_is_explained(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     put_image(tmp_path, "one/images/0.png", exif=exif)
-    with pytest.raises(ImageDecodeError, match=r"is 3 × 1; they must be equal\. The picture is turned by its EXIF"):
+    with pytest.raises(ImageDecodeError, match=r"is 3 × 1; they must be equal\. The image is turned by its EXIF"):
         dataset[0]
     put_label(tmp_path, "one/labels/0.png", [[0], [1], [2]])
     assert dataset[0].image.shape == (3, 1, 3)

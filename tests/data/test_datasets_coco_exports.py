@@ -146,7 +146,7 @@ def test_a_check_goes_on_without_images_that_are_not_there(tmp_path):
     names = ("a.jpg", "gone.jpg", "b.jpg")
     put_document(tmp_path, document(*names), "annotations/train.json", "train/a.jpg", "train/b.jpg")
     train, val = check_splits("coco-annotations", tmp_path, ["train", "val"])
-    assert (train.num_pictures, train.classes[0].pixels) == (2, 8)
+    assert (train.num_images, train.classes[0].pixels) == (2, 8)
     assert [(group.kind, group.total) for group in train.groups if group.severity == "error"] == [("list", 1)]
     assert "gone.jpg is not in" in str(train.groups[0].findings[0])
     assert "val_share" in val.groups[0].findings[0].fix

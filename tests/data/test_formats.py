@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from segpipe.data.image_formats import foreign_format, picture_format
+from segpipe.data.image_formats import foreign_format, image_format
 from segpipe.data.images import read_image
 from segpipe.data.sources import iterate_sources, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
@@ -47,7 +47,7 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_what_is_not_read_is_named_with_what_to_do(name):
     data = FOREIGN[name]
-    assert picture_format(data) is None
+    assert image_format(data) is None
     assert foreign_format(data)[0] == name
     with pytest.raises(ImageDecodeError) as caught:
         read_image(data, name="x.jpg")
@@ -81,7 +81,7 @@ def test_jpeg_2000_and_avif_are_decoded(name, mode):
         pytest.skip(f"this Pillow has no {name}")
     picture = Image.fromarray(np.kron(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4, np.ones((8, 8), np.uint8)))
     data = encode(picture.convert(mode), name)
-    assert picture_format(data) == name
+    assert image_format(data) == name
     expected = Image.open(io.BytesIO(data)).convert("RGB")
     assert np.array_equal(read_image(data), np.asarray(expected))
 
@@ -113,7 +113,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     for name in ("a.jpg", "b.heic"):
         with pytest.raises(ImageDecodeError, match="is a named pipe"):
             read_source(tmp_path / name)
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no image"):
         list(iterate_sources(str(tmp_path)))
 
 

@@ -6,8 +6,7 @@ import pytest
 from dataset_material import NAMES, put_image, put_label, put_text
 
 from segpipe.configuration import DatasetConfig
-from segpipe.data import hold_out, load_configured, load_dataset
-from segpipe.data.datasets import has_own_split
+from segpipe.data import has_own_split, hold_out, load_configured, load_dataset
 from segpipe.errors import InputError, MissingSplitError
 
 

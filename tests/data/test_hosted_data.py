@@ -86,7 +86,7 @@ def test_wrong_bytes_are_refused_and_leave_nothing(modelscope, tmp_path):
 
 def test_a_damaged_archive_is_refused_and_leaves_no_folder(modelscope):
     modelscope.data[NAME] = {"all.zip": packed(coco_stuff_files())[:-30]}
-    with pytest.raises(IntegrityError, match=r"all.zip is no whole archive"):
+    with pytest.raises(IntegrityError, match=r"all.zip is not a complete archive"):
         hosted.modelscope_data(NAME)
     assert Hub().cached() == ()
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from segpipe.data.images import picture_format, read_image
+from segpipe.data.image_formats import image_format
+from segpipe.data.images import read_image
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
@@ -25,9 +26,9 @@ def make_pixels(height=37, width=53, seed=0):
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def encode(picture, picture_format="PNG", **options):
+def encode(picture, image_format="PNG", **options):
     buffer = io.BytesIO()
-    picture.save(buffer, format=picture_format, **options)
+    picture.save(buffer, format=image_format, **options)
     return buffer.getvalue()
 
 
@@ -37,7 +38,7 @@ def test_every_format_decodes_to_what_pillow_decodes(name, tmp_path):
     path = tmp_path / "picture.dat"
     path.write_bytes(data)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    assert picture_format(data) == name
+    assert image_format(data) == name
     for source in (path, str(path), data, bytearray(data), io.BytesIO(data), Image.open(path)):
         pixels = read_image(source)
         assert pixels.dtype == np.uint8

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import LabelSet
-from segpipe.data.datasets import Pair
+from segpipe.data import Pair
 from segpipe.data.images import read_image
 from segpipe.data.inspection import inspect_pair, missing_share
 

@@ -11,17 +11,15 @@ from PIL import Image
 
 from segpipe.configuration import LabelSet, load_preset
 from segpipe.data.label_files import read_color_label, read_label
-from segpipe.data.labels import (
-    ColorTable,
-    build_color_table,
+from segpipe.data.label_sets import (
     build_label_set,
     dataset_label_names,
     dataset_labels,
-    encode_label,
     read_label_set,
     subset_labels,
     without_raw_ids,
 )
+from segpipe.data.labels import ColorTable, build_color_table, encode_label
 from segpipe.errors import ConfigurationError, ImageDecodeError, InputError, UnknownNameError
 
 LABELS = LabelSet(names=("road", "sky"), palette=((1, 2, 3), (4, 5, 6)), raw_ids=(7, 23))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_material import put_image, put_label, put_text
 from PIL import Image
 
 from segpipe.configuration import LabelSet
-from segpipe.data import Pair, SegmentationDataset, concat, repeat, subset_classes
+from segpipe.data import Pair, SegmentationDataset, concat, load_dataset, repeat, subset_classes
 from segpipe.data.findings import SEVERITIES, Finding, group_findings
-from segpipe.data.labels import dataset_labels
+from segpipe.data.label_sets import dataset_labels
 from segpipe.data.linting import LOOKED_AT, LOOKED_AT_MOST, check_dataset, check_datasets, look_at
 
 CLASSES = LabelSet(names=("sky", "road", "car"))
@@ -33,6 +34,28 @@ def dataset_of(*pairs, labels=CLASSES, split="train"):
     return SegmentationDataset("toy", split, labels, pairs)
 
 
+FILES = {
+    "ade20k": ("images/training/1.png", "annotations/training/1.png"),
+    "camvid": ("images/train/1.png", "labels/train/1.png"),
+    "cityscapes": ("leftImg8bit/train/ulm/ulm_0_leftImg8bit.png", "gtFine/train/ulm/ulm_0_gtFine_labelIds.png"),
+    "coco-stuff164k": ("train2017/1.png", "annotations/train2017/1.png"),
+    "pascal-voc": ("JPEGImages/1.jpg", "SegmentationClass/1.png"),
+    "street-scenes": ("images/train/1.png", "labels/train/1.png"),
+}
+"""An image and its label, as these data sets are published."""
+
+
+def published(root, name, rows):
+    """The data set with this label, or several that are joined."""
+    parts = name.split("+")
+    for level, part in enumerate(parts):
+        image, label = FILES[part]
+        put_image(root, f"{part}/{image}", np.shape(rows), level)
+        put_label(root, f"{part}/{label}", rows)
+        put_text(root, f"{part}/ImageSets/Segmentation/train.txt", "1")
+    return concat([load_dataset(part, root / part) for part in parts])
+
+
 def only_finding(report):
     assert [(group.kind, group.total) for group in report.groups] == [(report.groups[0].kind, 1)], report.groups
     return report.groups[0].findings[0]
@@ -43,12 +66,12 @@ def test_a_sound_data_set_has_no_findings_and_right_counts(tmp_path):
     report = check_dataset(dataset_of(put_pair(tmp_path, "a"), put_pair(tmp_path, "b", second, level=91)))
     assert report.is_ok
     assert report.groups == ()
-    assert [(count.name, count.pixels, count.pictures) for count in report.classes] == [
+    assert [(count.name, count.pixels, count.images) for count in report.classes] == [
         ("sky", 5, 2),
         ("road", 8, 2),
         ("car", 2, 1),
     ]
-    assert (report.num_pictures, report.ignored_pixels) == (2, 1)
+    assert (report.num_images, report.ignored_pixels) == (2, 1)
 
 
 def test_a_value_out_of_range_is_named_with_file_pixel_and_value(tmp_path):
@@ -73,7 +96,9 @@ def test_values_beside_raw_ids_are_a_note_with_all_their_pixels(tmp_path):
     report = check_dataset(dataset_of(*pairs, labels=labels))
     finding = only_finding(report)
     assert (finding.kind, finding.file, report.is_ok) == ("unlisted-value", pairs[0].label, True)
-    assert "the value 0 is no class and is ignored: 8 pixels in 2 labels, here first at row 0, column 0" in finding.what
+    assert (
+        "the value 0 is not a class and is ignored: 8 pixels in 2 labels, here first at row 0, column 0" in finding.what
+    )
 
 
 @pytest.mark.parametrize(("name", "notes"), [("camvid", []), ("street-scenes", []), ("toy", ["unlisted-value"])])
@@ -82,7 +107,7 @@ def test_the_published_void_of_a_data_set_needs_no_note(tmp_path, name, notes):
     raw = BASE.copy()
     raw[0, 0] = 11
     dataset = SegmentationDataset(name, "train", dataset_labels("camvid"), (put_pair(tmp_path, "a", raw),))
-    report = check_dataset(dataset)
+    report = check_dataset(dataset if name == "toy" else published(tmp_path, name, raw))
     assert [group.kind for group in report.groups if group.severity == "note"] == notes
     assert report.ignored_pixels == 1
 
@@ -134,7 +159,7 @@ def test_a_label_of_another_size_is_named(tmp_path):
     Image.new("RGB", (5, 3)).save(pair.image)
     finding = only_finding(check_dataset(dataset_of(pair)))
     assert (finding.kind, finding.file) == ("size", pair.label)
-    assert f"the label is 3 × 4, its picture {pair.image} is 3 × 5" in finding.what
+    assert f"the label is 3 × 4, its image {pair.image} is 3 × 5" in finding.what
 
 
 def exif(orientation):
@@ -147,7 +172,7 @@ def test_a_picture_turned_by_exif_and_its_label_not_is_explained(tmp_path):
     finding = only_finding(check_dataset(dataset_of(put_pair(tmp_path, "a", exif=exif(6)))))
     assert finding.kind == "size"
     assert "is 4 × 3 (height × width) after turning by its EXIF orientation 6" in finding.what
-    assert "Save the picture upright" in finding.fix
+    assert "Save the image upright" in finding.fix
 
 
 def test_a_picture_upside_down_is_a_warning_since_sizes_fit_either_way(tmp_path):
@@ -163,7 +188,7 @@ def test_damaged_and_missing_files_are_findings_and_the_rest_is_counted(tmp_path
     report = check_dataset(dataset_of(cut, gone, good))
     found = {group.kind: group.findings[0].file for group in report.groups}
     assert found == {"unreadable-picture": cut.image, "unreadable-label": gone.label}
-    assert report.classes[0].pictures == 2  # the label beside the damaged picture counts
+    assert report.classes[0].images == 2  # the label beside the damaged picture counts
 
 
 def refuse(path):
@@ -188,7 +213,7 @@ def test_the_same_pixels_in_another_file_are_a_duplicate(tmp_path):
     assert Path(first.image).read_bytes() != Path(second.image).read_bytes()
     finding = only_finding(check_dataset(dataset_of(first, second)))
     assert (finding.kind, finding.file) == ("duplicate", second.image)
-    assert finding.what == f"the same picture as {first.image}, with another label"
+    assert finding.what == f"the same image as {first.image}, with another label"
 
 
 def test_pictures_of_one_size_with_other_pixels_or_another_shape_are_no_duplicates(tmp_path):
@@ -203,7 +228,7 @@ def test_a_picture_in_two_splits_is_an_error(tmp_path, is_together):
     report = check_datasets([train, val])[1] if is_together else check_dataset(val, others=[train])
     finding = only_finding(report)
     assert (finding.kind, finding.file) == ("leak", val.pairs[1].image)
-    assert finding.what == f"the same picture is in toy train: {shared.image}"
+    assert finding.what == f"the same image is in toy train: {shared.image}"
     assert check_datasets([train, val])[0].groups == ()
 
 
@@ -249,7 +274,7 @@ def test_an_error_of_the_progress_callback_stops_the_check(tmp_path):
 
 def test_an_empty_data_set_is_reported_as_such():
     report = check_dataset(dataset_of())
-    assert (report.num_pictures, report.is_ok, only_finding(report).kind) == (0, False, "empty")
+    assert (report.num_images, report.is_ok, only_finding(report).kind) == (0, False, "empty")
 
 
 @pytest.mark.parametrize(
@@ -269,8 +294,7 @@ def test_an_empty_data_set_is_reported_as_such():
     ],
 )
 def test_labels_of_a_published_data_set_hold_its_values(tmp_path, name, rows, kinds):
-    labels = dataset_labels(name.partition("+")[0])
-    report = check_dataset(SegmentationDataset(name, "train", labels, (put_pair(tmp_path, "a", rows),)))
+    report = check_dataset(published(tmp_path, name, rows))
     assert [group.kind for group in report.groups if group.kind not in ("missing-class", "unlisted-value")] == kinds
 
 
@@ -278,7 +302,7 @@ def test_masks_of_0_and_1_with_raw_ids_0_and_255_are_another_encoding(tmp_path):
     labels = LabelSet(names=("no", "yes"), raw_ids=(0, 255), ignore_index=254)
     report = check_dataset(dataset_of(put_pair(tmp_path, "a", [[0, 0, 1]]), labels=labels))
     assert report.groups[0].kind == "encoding"
-    assert "such as 1, which is no class" in report.groups[0].findings[0].what
+    assert "such as 1, which is not a class" in report.groups[0].findings[0].what
 
 
 def test_numbers_of_objects_are_not_taken_for_classes(tmp_path):
@@ -300,7 +324,7 @@ def test_a_single_class_is_an_error(tmp_path):
 def test_a_look_reads_some_labels_spread_over_the_set(tmp_path):
     good, bad = put_pair(tmp_path, "good"), put_pair(tmp_path, "bad", BASE + 3, level=3)
     report = look_at(dataset_of(*[good] * 250, *[bad] * 250))
-    assert (report.num_pictures, report.is_ok) == (LOOKED_AT, False)
+    assert (report.num_images, report.is_ok) == (LOOKED_AT, False)
     assert 8 <= report.groups[0].total <= 16  # of either half about twelve
     assert look_at(dataset_of(good)).groups == check_dataset(dataset_of(good)).groups
 
@@ -309,13 +333,13 @@ def test_a_look_goes_on_while_only_further_labels_can_tell(tmp_path):
     """Nine of ten labels are ignored: the first 24 may all be, and yet the data is good."""
     empty, good = put_pair(tmp_path, "empty", np.full((2, 3), 255)), put_pair(tmp_path, "good")
     report = look_at(dataset_of(*[empty] * 480, *[good] * 2))
-    assert report.num_pictures > LOOKED_AT
-    assert report.is_ok or report.num_pictures == LOOKED_AT_MOST
+    assert report.num_images > LOOKED_AT
+    assert report.is_ok or report.num_images == LOOKED_AT_MOST
     assert [group.kind for group in look_at(dataset_of(*[empty] * 500)).groups] == ["all-ignored", "ignored-label"]
 
 
 def test_a_look_ends_when_its_time_is_over(tmp_path):
-    assert look_at(dataset_of(*[put_pair(tmp_path, "a")] * 99), seconds=0).num_pictures <= 4
+    assert look_at(dataset_of(*[put_pair(tmp_path, "a")] * 99), seconds=0).num_images <= 4
 
 
 def test_of_a_part_of_the_labels_missing_classes_are_said_when_nearly_all_are(tmp_path):

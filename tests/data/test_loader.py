@@ -19,7 +19,7 @@ from segpipe.configuration import LabelSet, PhotometricDistortion, RandomCrop, R
 from segpipe.data.loader import DRAWS, build_loader
 from segpipe.data.order import Key, permutation, sample_key, sample_rng
 from segpipe.data.sample import Sample
-from segpipe.data.transforms import build_transforms
+from segpipe.data.transforms.building import build_transforms
 from segpipe.errors import ImageDecodeError, InputError, SegpipeError
 
 ROOT = Path(__file__).parents[2]
@@ -217,7 +217,7 @@ def test_an_error_of_a_worker_shows_where_it_was():
 
 
 def test_a_dead_worker_is_explained():
-    with pytest.raises(SegpipeError, match="A loader worker ended without a word"):
+    with pytest.raises(SegpipeError, match="A loader worker exited without an error message"):
         take(1, Dying(), workers=1)
 
 
@@ -321,7 +321,7 @@ def test_a_label_that_is_no_class_is_refused_by_the_pictures_name(value):
         label[0, 0], label[0, 1] = value, 255  # 255 is ignored
         return replace(sample, label=label)
 
-    with pytest.raises(InputError, match=rf"\d\.jpg: its label has the value {value}, which is no class \(0 … 1\)"):
+    with pytest.raises(InputError, match=rf"\d\.jpg: its label has the value {value}, which is not a class \(0 … 1\)"):
         take(1, transform=spoil)
 
 

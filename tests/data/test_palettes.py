@@ -90,7 +90,7 @@ def test_only_values_that_are_used_and_are_classes_count(tmp_path):
 
 def test_published_data_sets_compare_palettes_too(tmp_path):
     """A prediction of ADE20K's classes, in their colours from 0, in the place of labels, which begin at 1."""
-    from segpipe.data.labels import dataset_labels
+    from segpipe.data.label_sets import dataset_labels
 
     put_image(tmp_path, "images/training/a.jpg", size=(1, 2))
     (tmp_path / "annotations/training").mkdir(parents=True)

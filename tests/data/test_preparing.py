@@ -23,9 +23,9 @@ from preparing_material import (
 )
 
 from segpipe.data import dataset_labels, load_dataset
-from segpipe.data.preparing import prepare_dataset
-from segpipe.data.preparing.cityscapes import NAMES, draw_label_ids, read_annotation
-from segpipe.data.preparing.pascal_context import RAW_IDS
+from segpipe.data.datasets.cityscapes import NAMES, draw_label_ids, read_annotation
+from segpipe.data.datasets.pascal import RAW_IDS
+from segpipe.data.preparing.preparation import prepare_dataset
 from segpipe.errors import InputError
 
 
@@ -172,5 +172,5 @@ def test_pascal_context_refuses_names_and_sizes_that_do_not_fit(tmp_path, field,
     document = json.loads(path.read_text())
     document["images"][0][field] = value
     put_json(path, document)
-    with pytest.raises(InputError, match=r"names the picture|must be equal"):
+    with pytest.raises(InputError, match=r"names the image|must be equal"):
         prepare_dataset("pascal-context", tmp_path)

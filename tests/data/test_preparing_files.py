@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from preparing_material import IDS, pixels, put_camvid, put_city, put_coco, put_context, put_image, put_label
 
-from segpipe.data.preparing import PREPARERS, prepare_dataset
+from segpipe.data.datasets.loading import PREPARERS
+from segpipe.data.preparing.preparation import prepare_dataset
 from segpipe.errors import ImageDecodeError, InputError, UnknownNameError
 
 
@@ -13,7 +14,7 @@ def test_a_data_set_that_is_read_as_published_needs_nothing(tmp_path):
     put_image(tmp_path / "images/validation/a.jpg")
     put_label(tmp_path / "annotations/validation/a.png", [[0, 1, 150]])
     done = prepare_dataset("ade20k", tmp_path)
-    assert (done.written, done.note) == ({}, "ade20k is read as it was published; its val split has 1 pictures.")
+    assert (done.written, done.note) == ({}, "ade20k is read as it was published; its val split has 1 images.")
 
 
 @pytest.mark.parametrize("name", [name for name in PREPARERS if name not in ("street-scenes", "boundaries")])

@@ -9,8 +9,8 @@ import pytest
 from preparing_material import ROAD, SMOOTHED, labels_of, pixels, put_camvid, put_image, put_label
 
 from segpipe.data import load_dataset
-from segpipe.data.preparing import prepare_dataset
-from segpipe.data.preparing.camvid import COLORS, group_colors, mark_void, split_of
+from segpipe.data.datasets.camvid import COLORS, group_colors, mark_void, split_of
+from segpipe.data.preparing.preparation import prepare_dataset
 from segpipe.errors import InputError
 from segpipe.scenes.street import draw_street_scene
 
@@ -87,10 +87,10 @@ def test_camvid_sequences_make_the_split(stem, split):
 
 def test_camvid_says_which_picture_is_missing_or_unknown(tmp_path):
     put_camvid(tmp_path, "holiday_1")
-    with pytest.raises(InputError, match="holiday_1 is no picture of CamVid"):
+    with pytest.raises(InputError, match="holiday_1 is not an image of CamVid"):
         prepare_dataset("camvid", tmp_path)
     (tmp_path / "701_StillsRaw_full/holiday_1.png").unlink()
-    with pytest.raises(InputError, match="has no picture"):
+    with pytest.raises(InputError, match="has no image"):
         prepare_dataset("camvid", tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_label_map_of_one_class_is_one_run():
 
 @pytest.mark.parametrize("text", ["é", "X", " ", "~~", "X" * 30 + "1"])
 def test_damaged_strings_are_refused(text):
-    with pytest.raises(InputError, match="no COCO run-length string"):
+    with pytest.raises(InputError, match="not a COCO run-length string"):
         decompress_counts(text)
 
 

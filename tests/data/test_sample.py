@@ -40,7 +40,7 @@ def test_pictures_of_two_sizes_are_refused_with_names_and_sizes():
 
 def test_a_label_of_another_size_is_refused():
     sample = Sample(np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2), np.uint8), "a.png")
-    with pytest.raises(InputError, match=r"a\.png: the picture is 2 × 3 and its label 3 × 2"):
+    with pytest.raises(InputError, match=r"a\.png: the image is 2 × 3 and its label 3 × 2"):
         collate([sample])
 
 

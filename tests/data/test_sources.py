@@ -174,7 +174,7 @@ def test_a_pattern_that_goes_deep_tells_of_no_folder(folder, caplog):
 
 
 def test_folder_without_pictures_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no image"):
         list(iterate_sources(tmp_path))
 
 

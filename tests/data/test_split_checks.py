@@ -39,8 +39,8 @@ KINDS = {
 def test_all_kinds_of_fault_are_in_one_report(faulty):
     train, val = check_splits("folder", faulty, ["train", "val"], names=NAMES)
     assert {group.kind: group.total for group in train.groups} == KINDS
-    assert train.num_pictures == 6
-    assert [count.pictures for count in train.classes] == [4, 3, 3]  # of 0, 2, 4 and 6; the small one has 0 alone
+    assert train.num_images == 6
+    assert [count.images for count in train.classes] == [4, 3, 3]  # of 0, 2, 4 and 6; the small one has 0 alone
     assert [(group.kind, group.total) for group in val.groups] == [("layout", 1)]
     assert not train.is_ok
     assert not val.is_ok
@@ -62,7 +62,7 @@ def test_the_command_shows_all_of_them_and_exits_with_1(faulty, capsys):
 
 def test_a_held_out_share_is_checked_and_no_fault_is_told_twice(faulty):
     reports = check_splits("folder", faulty, ["train", "val"], names=NAMES, val_share=0.4)
-    assert sum(report.num_pictures for report in reports) == 6
+    assert sum(report.num_images for report in reports) == 6
     totals = dict.fromkeys(KINDS, 0)
     for report in reports:
         for group in report.groups:
@@ -86,7 +86,7 @@ def test_a_list_with_wrong_lines_is_read_without_them(tmp_path):
     train, val = check_splits("folder", tmp_path, ["train", "val"], names=NAMES)
     assert [(group.kind, group.total) for group in train.groups] == [("list", 2)]
     assert [(group.kind, group.total) for group in val.groups] == [("list", 1), ("leak", 1)]
-    assert (train.num_pictures, val.num_pictures) == (2, 1)
+    assert (train.num_images, val.num_images) == (2, 1)
 
 
 def test_what_is_wrong_for_all_splits_alike_is_raised(tmp_path):
@@ -102,7 +102,7 @@ def test_a_folder_without_splits_is_read_as_a_whole(tmp_path, capsys):
         put_label(tmp_path, f"gt/{name}_mask.png", [[0, 1, 2]])
     train, val, whole = check_splits("folder", tmp_path, ["train", "val"], names=NAMES)
     assert [each.groups[0].kind for each in (train, val)] == ["layout", "layout"]
-    assert (whole.split, whole.num_pictures, whole.is_ok) == ("all", 2, True)
+    assert (whole.split, whole.num_images, whole.is_ok) == ("all", 2, True)
     kinds = [[group.kind for group in report.groups] for report in check_splits("folder", tmp_path, ["train", "val"])]
     assert kinds == [["layout"], ["layout"], ["classes", "assumed"]]
     assert main(["data", "check", "folder", str(tmp_path), "--val-share", "2"]) == 2

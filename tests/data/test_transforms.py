@@ -12,8 +12,9 @@ import pytest
 from segpipe import configuration as documents
 from segpipe.configuration import TransformConfig
 from segpipe.data.sample import Sample
-from segpipe.data.transforms import Padding, build_transforms
+from segpipe.data.transforms.building import build_transforms
 from segpipe.data.transforms.resize_crop_pad import (
+    Padding,
     center_crop,
     fit_size,
     pad,
@@ -172,7 +173,7 @@ def test_an_empty_chain_gives_the_sample_itself():
 
 
 def test_what_is_no_transform_is_refused():
-    with pytest.raises(InputError, match="'random_flip' is no transform"):
+    with pytest.raises(InputError, match="'random_flip' is not a transform"):
         build("random_flip")
 
 

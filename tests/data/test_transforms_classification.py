@@ -9,8 +9,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from segpipe.configuration import RandAugment, RandomAreaCrop, RandomErasing, RandomFlip
 from segpipe.data import Sample
 from segpipe.data.order import Key, sample_rng
-from segpipe.data.transforms import build_transforms
 from segpipe.data.transforms.augmenting import OPERATIONS, Strength
+from segpipe.data.transforms.building import build_transforms
 from segpipe.errors import InputError
 
 FILL = (124, 116, 104)

@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from segpipe import configuration as documents
 from segpipe.data.sample import Sample
-from segpipe.data.transforms import build_transforms
+from segpipe.data.transforms.building import build_transforms
 
 
 def rng(seed: int = 0) -> np.random.Generator:

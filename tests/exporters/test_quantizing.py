@@ -13,8 +13,7 @@ from PIL import Image
 from segpipe import export, pipeline
 from segpipe.checkpoints import open_folder
 from segpipe.configuration import InferenceConfig, PreprocessorConfig, ShortSideResize
-from segpipe.data import Pair, SegmentationDataset
-from segpipe.data.images import Reading
+from segpipe.data import Pair, Reading, SegmentationDataset
 from segpipe.errors import ImageDecodeError, InputError, MissingExtraError, NumericalError
 from segpipe.exporters import FORMATS, SAMPLES, choose_images, export_cache, keep_export
 from segpipe.exporters.exporting import export_network
@@ -59,7 +58,7 @@ def test_nothing_to_calibrate_with_is_refused(samples, sources):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no image"):
         choose_images(tmp_path, AS_IT_IS)
 
 
@@ -200,7 +199,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     calibration = choose_images([scenes(1)[0], broken], AS_IT_IS)
-    with pytest.raises(ImageDecodeError, match=r"broken\.jpg is not a picture"):
+    with pytest.raises(ImageDecodeError, match=r"broken\.jpg is not an image"):
         export_network(
             TwoStripes().eval(), tmp_path / "stripes.onnx", format, pixels=torch.uint8, calibration=calibration
         )

@@ -254,7 +254,7 @@ def run_lengths(folder: Path) -> Door:
 
 @door
 def label_sets(folder: Path) -> Door:
-    from segpipe.data.labels import read_label_set
+    from segpipe.data.label_sets import read_label_set
 
     document = {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]], "raw_ids": [0, 7], "ignore_index": 255}
     return Door(damaged_json([document]), file_reader(folder / "labels.json", read_label_set))
@@ -272,7 +272,7 @@ def lists_of_labels(folder: Path) -> Door:
 @door
 def lists_of_images(folder: Path) -> Door:
     """Lists of one and two columns, opened with and without faults collected."""
-    from segpipe.data.linting import check_splits
+    from segpipe.data import check_splits
 
     for name in ("images/a b.png", "images/c.png", "labels/a b.png", "labels/c.png"):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -8,8 +8,7 @@ import torch
 from runs import NAMES, build, train_in_processes
 
 from segpipe import build_trainer, load_dataset, pipeline
-from segpipe.data import with_boundaries
-from segpipe.data.preparing import prepare_dataset
+from segpipe.data import prepare_dataset, with_boundaries
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.trainers import Callback
 

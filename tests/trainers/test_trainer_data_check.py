@@ -26,8 +26,8 @@ def put_labels(root, change, split="train"):
     [
         (lambda label: (label == 2) * 255, "a class that is ignored: .*If 255 is a class, give names="),
         (lambda label: np.full_like(label, 255), "no labelled pixels: no pixel of any label .* the values are 255"),
-        (lambda label: label + 8, "values that are no class: .*value 8 on .*Name all classes"),
-        (lambda label: label[1:], "another size than their picture: .*is 39 × 48"),
+        (lambda label: label + 8, "values that are not a class: .*value 8 on .*Name all classes"),
+        (lambda label: label[1:], "another size than their image: .*is 39 × 48"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -150,4 +150,4 @@ def test_all_processes_of_a_run_stop_with_the_same_error(recipe, data_root, tmp_
     put_labels(data_root, lambda label: label + 8)
     said = run_in_processes(PROCESSES, [str(recipe), str(data_root), str(tmp_path / "run")], ranks=2)
     assert said[0][0] == said[1][0]
-    assert "labels with values that are no class" in said[0][0]
+    assert "labels with values that are not a class" in said[0][0]

@@ -152,7 +152,7 @@ def test_a_killed_worker_ends_the_run_at_once_and_is_explained(recipe, data_root
     run = trainer(recipe, data_root, tmp_path / "run", cfg_options={"train.workers": 2, "train.max_steps": 1000})
     before_step(run, 2, lambda: os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL))
     begin = time.monotonic()
-    with pytest.raises(SegpipeError, match=r"(?s)A loader worker ended without a word.*Use fewer workers"):
+    with pytest.raises(SegpipeError, match=r"(?s)A loader worker exited without an error message.*Use fewer workers"):
         run.train()
     assert time.monotonic() - begin < 30
     assert not multiprocessing.active_children()
@@ -167,7 +167,7 @@ def test_a_hanging_worker_is_waited_for_with_a_warning_and_then_given_up(
     data = Repeated(data_root, 5, split="train")
     data.tell = lambda index: threading.Event().wait(60)
     run = trainer(recipe, data_root, tmp_path / "run", train_dataset=data, cfg_options={"train.workers": 1})
-    with pytest.raises(SegpipeError, match=r"No batch came for 1 seconds; its pictures are Sample \d, Sample \d\."):
+    with pytest.raises(SegpipeError, match=r"No batch came for 1 seconds; its images are Sample \d, Sample \d\."):
         run.train()
     assert "still waiting for Sample" in caplog.text
     for worker in multiprocessing.active_children():

@@ -1,14 +1,19 @@
-"""Data sets whose samples carry boundary maps: from files that were prepared, or computed as samples are read."""
+"""Boundary maps: how far each pixel is from the boundary of its own region, and which way the region's inside is.
+
+`with_boundaries` makes a data set whose samples carry them, from prepared files or computed on reading.
+Source: openseg's generator of "dt_offset" (Yuan et al. 2020, SegFix), whose maps UN-EPT is trained on.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -21,23 +26,30 @@ from segpipe.limits import limit
 from segpipe.log import get_logger
 
 from ..image_formats import check_size, open_encoded
+from ..labels import encode_label
 from ..matlab import read_matlab
+from ..preparing.plans import Plan, Preparer, Task
+from ..sample import ANGLE
 from .dataset import Pair, SegmentationDataset
+from .loading import PREPARERS, load_dataset
 
+logger = get_logger(__name__)
 cv2 = import_opencv()
-
 Metric = Literal["euclidean", "taxicab"]
 DISTANCE = "distance"
-"""The extra with distances: uint8, 0 where there is no region. Transforms leave its values as they are: after resizing
+"""The extra with distances: uint8, 0 outside of all regions. Transforms leave its values as they are: after resizing
 they are still in pixels of the file. Pixels that transforms add have 0, and a label that is ignored."""
-ANGLE = "angle"
-"""The extra with directions: int16 degrees in (-180, 180] as files round them, 0 right, 90 down."""
+FOLDER = "boundaries"
+"""Where `segpipe data prepare boundaries` writes."""
+OPENSEG_FOLDER = "dt_offset"
+"""Where openseg's own files lie, beside the folder of labels."""
 GREATEST_DISTANCE = 250
 DEGREES_PER_STEP = 2
 """Files hold (angle + 180) / 2, cut to whole numbers."""
 LEAST_PIXELS = 100
-"""A class with fewer pixels in a picture is left out, and its pixels have distance 0 and direction 0."""
+"""A class with fewer pixels in an image is left out, and its pixels have distance 0 and direction 0."""
 KERNEL_SIDE = 5
+_OPENSEG_ARRAYS = ("depth", "dir_deg", "deg_reduce")
 
 
 class BoundaryMaps(NamedTuple):
@@ -45,27 +57,27 @@ class BoundaryMaps(NamedTuple):
 
     Attributes:
         distance: (H, W) uint8 pixels to the region's boundary, cut to whole ones, 250 at most; 1 for its outermost
-            pixels, 0 where there is no region. The picture's edge is no boundary.
-        direction: (H, W) uint8, (angle + 180) / 2 cut to a whole number; 90, which is right, where there is no region.
+            pixels, 0 outside of all regions. The image's edge is not a boundary.
+        direction: (H, W) uint8, (angle + 180) / 2 cut to a whole number; 90, which is right, outside of all regions.
     """
 
     distance: np.ndarray
     direction: np.ndarray
 
     def extras(self) -> Mapping[str, np.ndarray]:
-        """The maps as samples carry them."""
+        """Return the maps as samples carry them."""
         return {DISTANCE: self.distance, ANGLE: self.direction.astype(np.int16) * DEGREES_PER_STEP - 180}
 
 
 def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric = "euclidean") -> BoundaryMaps:
-    """The maps of an encoded label.
+    """Compute the maps of an encoded label.
 
     For each class with 100 pixels at least: the distance of its pixels to the nearest pixel of anything else, exactly;
     and the direction in which this distance grows, by correlation with the 5 × 5 kernels x / (x² + y²) and
-    y / (x² + y²), beyond the picture and outside of the class zero. A class that fills the picture has distance 250.
+    y / (x² + y²), beyond the image and outside of the class zero. A class that fills the image has distance 250.
 
     Args:
-        label: (H, W) class indices; anything from num_classes on, as `ignore_index`, is no region.
+        label: (H, W) class indices; anything from num_classes on, as `ignore_index`, is not a region.
         num_classes: how many classes there are.
         metric: euclidean; or taxicab, rows plus columns.
     """
@@ -86,65 +98,19 @@ def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric
     return BoundaryMaps(distance, np.floor((angle + 180.0) / DEGREES_PER_STEP + 1e-6).astype(np.uint8))
 
 
-def _box_of(mask: np.ndarray) -> tuple[slice, slice]:
-    """The box of a class and one pixel around: the nearest pixel of something else is never farther away."""
-    ranges = []
-    for axis in (1, 0):
-        used = np.flatnonzero(mask.any(axis=axis))
-        ranges.append(slice(max(int(used[0]) - 1, 0), int(used[-1]) + 2))
-    return ranges[0], ranges[1]
-
-
-def _depth(mask: np.ndarray, metric: Metric) -> np.ndarray:
-    """(H, W) float32: distance to the nearest pixel outside of the mask, exact but for rounding."""
-    if mask.all():
-        return np.full(mask.shape, GREATEST_DISTANCE, np.float32)
-    if metric == "taxicab":
-        return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L1, 3), np.float32)
-    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
-
-
-def _cut_to_whole(depth: np.ndarray, metric: Metric) -> np.ndarray:
-    if metric == "taxicab":
-        return np.rint(depth)
-    return np.floor(np.sqrt(np.rint(depth.astype(np.float64) ** 2)))
-
-
-def _angle(depth: np.ndarray) -> np.ndarray:
-    """(H, W) degrees in [-180, 180] of the gradient."""
-    reach = KERNEL_SIDE // 2
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
-    square = np.where((x == 0) & (y == 0), 1.0, x * x + y * y)
-    slopes = (
-        cv2.filter2D(depth.astype(np.float64), cv2.CV_64F, kernel / square, borderType=cv2.BORDER_CONSTANT)
-        for kernel in (y, x)
-    )
-    angle: np.ndarray = np.degrees(np.arctan2(*(np.where(np.abs(slope) < 1e-5, 0.0, slope) for slope in slopes)))
-    return angle
-
-
-logger = get_logger(__name__)
-
-FOLDER = "boundaries"
-"""Where `segpipe data prepare boundaries` writes."""
-OPENSEG_FOLDER = "dt_offset"
-"""Where openseg's own files lie, beside the folder of labels."""
-_OPENSEG_ARRAYS = ("depth", "dir_deg", "deg_reduce")
-
-
 def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "any") -> SegmentationDataset:
-    """The same samples with the extras `distance` (uint8) and `angle` (int16 degrees).
+    """Return the same samples with the extras `distance` (uint8) and `angle` (int16 degrees).
 
     Files are those of `segpipe data prepare boundaries`, or openseg's dt_offset/…/NAME.mat beside the labels.
 
     Args:
         dataset: may be repeated or joined of several.
         source: prepared: only from files. computed: from the labels, as they are read; that takes about 20 ms for a
-            picture of 360 × 480, and reading a file 3 ms. any: computed where there is no file; a warning tells of
+            image of 360 × 480, and reading a file 3 ms. any: computed where there is no file; a warning tells of
             files that were made for other classes.
 
     Raises:
-        InputError: no label maps; or with `prepared`, a folder of pictures without files of maps for these classes.
+        InputError: no label maps; or with `prepared`, a folder of images without files of maps for these classes.
     """
     if not isinstance(dataset, SegmentationDataset):
         raise InputError(
@@ -152,20 +118,20 @@ def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "a
         )
     pairs = {(str(Path(pair.image).parent), str(Path(pair.label).parent)): pair for pair in dataset.pairs}
     folders = {} if source == "computed" else {key: _folders_of(pair, dataset.labels) for key, pair in pairs.items()}
-    for (pictures, _), found in folders.items():
+    for (images, _), found in folders.items():
         if not found:
-            _report_no_maps(pictures, dataset, source)
+            _report_no_maps(images, dataset, source)
     return replace(dataset, extras=BoundaryReader(len(dataset.labels.names), source, folders))
 
 
 @dataclass(frozen=True)
 class BoundaryReader:
-    """From a pair and its encoded label to the boundary maps of the whole picture.
+    """From a pair and its encoded label to the boundary maps of the whole image.
 
     Attributes:
-        num_classes: values of the label from here on are no region.
+        num_classes: values of the label from here on are not a region.
         source: as in `with_boundaries`.
-        folders: for the folders of a picture and its label those that have maps.
+        folders: for the folders of an image and its label those that have maps.
     """
 
     num_classes: int
@@ -187,42 +153,79 @@ class BoundaryReader:
         return compute_boundary_maps(label, self.num_classes).extras()
 
 
-def boundary_file(root: Path, picture: str | Path, labels: LabelSet) -> Path:
-    """Where the maps of a picture below the root lie. Data sets with other classes may share its pictures."""
+def boundary_file(root: Path, image: str | Path, labels: LabelSet) -> Path:
+    """Return where the maps of an image below the root lie. Data sets with other classes may share its images."""
     try:
-        below = Path(picture).absolute().relative_to(root.absolute())
+        below = Path(image).absolute().relative_to(root.absolute())
     except ValueError:
         raise InputError(
-            f"{picture} does not lie below {root}; its boundary maps would have no place. Give a root that holds it."
+            f"{image} does not lie below {root}; its boundary maps would have no place. Give a root that holds it."
         ) from None
     return root / FOLDER / _classes_folder(labels) / below.with_suffix(".png")
 
 
 def pack_boundaries(maps: BoundaryMaps) -> np.ndarray:
-    """(H, W, 2) uint8 for a PNG of grey and alpha."""
+    """Return (H, W, 2) uint8 for a PNG of grey and alpha."""
     return np.stack(maps, axis=-1)
 
 
 def read_boundaries(path: Path) -> Mapping[str, np.ndarray]:
-    """The extras in a file of ours (.png) or of openseg's (.mat); ImageDecodeError where it is neither, or damaged."""
+    """Read the extras in a file of ours (.png) or of openseg's (.mat); ImageDecodeError if it is neither or damaged."""
     if path.suffix == ".mat":
         return _read_openseg(path)
     data = read_file(path, max_bytes=limit("image_bytes"), error=ImageDecodeError)
     try:
-        picture = open_encoded(data, str(path))
-        check_size(picture.height, picture.width, limit("image_pixels"), str(path))
-        picture.load()
+        image = open_encoded(data, str(path))
+        check_size(image.height, image.width, limit("image_pixels"), str(path))
+        image.load()
     except Exception as error:  # on broken data Pillow's reader raises nearly anything
         raise ImageDecodeError(
             f"{path} cannot be read: {error}. Delete it and run segpipe data prepare boundaries again."
         ) from None
-    if picture.mode != "LA":
+    if image.mode != "LA":
         raise ImageDecodeError(
-            f"{path} has Pillow's mode {picture.mode}; boundary maps have two channels (LA). Delete it and run segpipe "
+            f"{path} has Pillow's mode {image.mode}; boundary maps have two channels (LA). Delete it and run segpipe "
             "data prepare boundaries again."
         )
-    values = np.asarray(picture)
+    values = np.asarray(image)
     return BoundaryMaps(values[..., 0], values[..., 1]).extras()
+
+
+def _box_of(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the box of a class and one pixel around: the nearest pixel of something else is never farther away."""
+    ranges = []
+    for axis in (1, 0):
+        used = np.flatnonzero(mask.any(axis=axis))
+        ranges.append(slice(max(int(used[0]) - 1, 0), int(used[-1]) + 2))
+    return ranges[0], ranges[1]
+
+
+def _depth(mask: np.ndarray, metric: Metric) -> np.ndarray:
+    """Return (H, W) float32 distances to the nearest pixel outside of the mask, exact but for rounding."""
+    if mask.all():
+        return np.full(mask.shape, GREATEST_DISTANCE, np.float32)
+    if metric == "taxicab":
+        return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L1, 3), np.float32)
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+
+
+def _cut_to_whole(depth: np.ndarray, metric: Metric) -> np.ndarray:
+    if metric == "taxicab":
+        return np.rint(depth)
+    return np.floor(np.sqrt(np.rint(depth.astype(np.float64) ** 2)))
+
+
+def _angle(depth: np.ndarray) -> np.ndarray:
+    """Return (H, W) degrees in [-180, 180] of the gradient."""
+    reach = KERNEL_SIDE // 2
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
+    square = np.where((x == 0) & (y == 0), 1.0, x * x + y * y)
+    slopes = (
+        cv2.filter2D(depth.astype(np.float64), cv2.CV_64F, kernel / square, borderType=cv2.BORDER_CONSTANT)
+        for kernel in (y, x)
+    )
+    angle: np.ndarray = np.degrees(np.arctan2(*(np.where(np.abs(slope) < 1e-5, 0.0, slope) for slope in slopes)))
+    return angle
 
 
 def _read_openseg(path: Path) -> Mapping[str, np.ndarray]:
@@ -244,7 +247,7 @@ def _read_openseg(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def _folders_of(pair: Pair, labels: LabelSet) -> tuple[Path, ...]:
-    """The folders that maps of this pair and its neighbours may lie in, of those that exist; ours come first."""
+    """Return the existing folders that maps of this pair and its neighbours may lie in; ours come first."""
     classes = _classes_folder(labels)
     ours = (root / FOLDER / classes / below for root, below in _splits_of(Path(pair.image).parent))
     theirs = (
@@ -256,14 +259,14 @@ def _folders_of(pair: Pair, labels: LabelSet) -> tuple[Path, ...]:
 
 
 def _splits_of(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """(root, path below it) for each folder that the data set's root could be, the nearest first."""
+    """Yield (root, path below it) for each folder that the data set's root could be, the nearest first."""
     folder = folder.absolute()
     for root in (folder, *folder.parents):
         yield root, folder.relative_to(root)
 
 
 def _classes_folder(labels: LabelSet) -> str:
-    """Their number, and a digest of all on which maps depend: other classes of the same number give other maps."""
+    """Return the number of classes and a digest of all that maps depend on: other classes give other maps."""
     contract = json.dumps([labels.names, labels.raw_ids, labels.ignore_index])
     return f"{len(labels.names)}-classes-{hashlib.sha256(contract.encode()).hexdigest()[:8]}"
 
@@ -278,11 +281,11 @@ def _fitting(extras: Mapping[str, np.ndarray], label: np.ndarray, path: Path) ->
     return extras
 
 
-def _report_no_maps(pictures: str, dataset: SegmentationDataset, source: BoundaryMapSource) -> None:
-    others = [str(folder) for folder in _folders_of_other_classes(Path(pictures))]
+def _report_no_maps(images: str, dataset: SegmentationDataset, source: BoundaryMapSource) -> None:
+    others = [str(folder) for folder in _folders_of_other_classes(Path(images))]
     made = f"; those in {', '.join(others)} were made for other classes, names or raw ids" if others else ""
     text = (
-        f"The pictures of {dataset.name} {dataset.split} in {pictures} have no boundary maps for its "
+        f"The images of {dataset.name} {dataset.split} in {images} have no boundary maps for its "
         f"{len(dataset.labels.names)} classes{made}."
     )
     prepare = f"segpipe data prepare boundaries ROOT --data NAME --split {dataset.split}"
@@ -292,7 +295,44 @@ def _report_no_maps(pictures: str, dataset: SegmentationDataset, source: Boundar
         logger.warning("%s They are computed as samples are read; %s makes files of them", text, prepare)
 
 
-def _folders_of_other_classes(pictures: Path) -> list[Path]:
-    """Folders of maps for these pictures, whatever their classes."""
-    made = (folder / below for root, below in _splits_of(pictures) for folder in (root / FOLDER).glob("*-classes*"))
+def _folders_of_other_classes(images: Path) -> list[Path]:
+    """Return folders of maps for these images, whatever their classes."""
+    made = (folder / below for root, below in _splits_of(images) for folder in (root / FOLDER).glob("*-classes*"))
     return [folder for folder in made if os.path.isdir(folder)]
+
+
+def plan_boundaries(
+    root: Path,
+    *,
+    data: str = "",
+    split: str = "train",
+    metric: Metric = "euclidean",
+    options: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Plan distances and directions to the boundaries of regions, which training with the boundary loss reads.
+
+    Args:
+        root: the data set's folder.
+        data: the data set, as `load_dataset` knows it.
+        split: train; the loss needs no maps for evaluation.
+        metric: euclidean or taxicab. Files that are there already keep theirs.
+        options: of the data set, see `load_dataset`.
+    """
+    if not data:
+        raise InputError(f"Boundaries of which data set? Its name is needed. Give {advice.argument('data', 'camvid')}.")
+    dataset = load_dataset(data, root, split, **(options or {}))
+    if not isinstance(dataset, SegmentationDataset):
+        raise InputError(f"{data} has no label maps, from which boundaries are made. Name a data set that has.")
+    labels = dataset.labels
+    tasks = tuple(
+        Task((boundary_file(root, pair.image, labels),), partial(_make, pair, labels, metric)) for pair in dataset.pairs
+    )
+    return Plan(f"Boundary maps of {data} {split}, {len(labels.names)} classes, {metric} distances.", tasks)
+
+
+def _make(pair: Pair, labels: LabelSet, metric: Metric) -> Sequence[np.ndarray]:
+    label = encode_label(pair.read(pair.label), labels, origin=pair.label)
+    return (pack_boundaries(compute_boundary_maps(label, len(labels.names), metric=metric)),)
+
+
+PREPARERS.register("boundaries")(Preparer(plan_boundaries, "boundary maps are made of labels that are there"))

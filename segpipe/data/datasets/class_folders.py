@@ -1,4 +1,4 @@
-"""ImageNet, and pictures of your own that lie like it: a folder for each class, or lists of pictures and classes."""
+"""Open ImageNet, and images of your own that lie like it: a folder for each class, or lists of images and classes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from segpipe.errors import InputError, MissingSplitError
 from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
-from ..image_folders import PICTURE_SUFFIXES
-from ..labels import build_label_set
+from ..image_folders import is_image_name
+from ..label_sets import build_label_set
 from .dataset import ClassificationDataset, build_classification_dataset
-from .lists import read_names
+from .lists import find_list, read_names, resolve_list
 from .loading import DATASETS
-from .places import AnyPath, existing_folder, find_below
+from .places import AnyPath, existing_folder, find_below, folders_in
 from .splits import ALL, names_of
 
 logger = get_logger(__name__)
-
 NAME_FILES = ("classes.txt", "LOC_synset_mapping.txt", "synset_words.txt")
 """Where a folder may say what its classes are called; the first that is there counts."""
 LISTS = ("{}.txt", "meta/{}.txt", "splits/{}.txt")
-"""Where lists of pictures are looked for."""
-
+"""Where lists of images are looked for."""
 Classes = Mapping[str, int]
 """What a folder or a list calls a class → class index."""
 
@@ -42,19 +40,19 @@ def build_imagenet(
     names: Any = None,
     split_file: AnyPath | None = None,
 ) -> ClassificationDataset:
-    """ImageNet-1k as it is unpacked: see `build_class_folders`, whose arguments are the same."""
-    return replace(build_class_folders(root, split, names=names, split_file=split_file), name="imagenet")
+    """Open ImageNet-1k as it is unpacked; see `build_class_folders`, whose arguments are the same."""
+    return replace(buildfolders_in(root, split, names=names, split_file=split_file), name="imagenet")
 
 
 @DATASETS.register("class-folders")
-def build_class_folders(
+def buildfolders_in(
     root: AnyPath,
     split: str = "train",
     *,
     names: Any = None,
     split_file: AnyPath | None = None,
 ) -> ClassificationDataset:
-    """Pictures in SPLIT/CLASS/, or listed in SPLIT.txt with their classes.
+    """Open images in SPLIT/CLASS/, or listed in SPLIT.txt with their classes.
 
     Classes are numbered in the order of the file of names, else of the names of train/'s folders. A line of that file
     is a folder's name, then perhaps a blank and what the class is called, as in ImageNet's LOC_synset_mapping.txt; of
@@ -66,21 +64,21 @@ def build_class_folders(
     Args:
         root: the folder.
         split: train, val, …, or all, where the folders of the classes lie in the root.
-        names: the file of names, or the names of the classes in the order of their folders; None: classes.txt or
+        names: the file of names, or the names of the classes in the order of their folders. If None, classes.txt or
             ImageNet's own file, if there is one.
-        split_file: a list of pictures with their classes, instead of the folders.
+        split_file: a list of images with their classes, instead of the folders.
     """
     folder = existing_folder(root)
     listing = _find_list(folder, split, split_file)
     base = _base(folder, split)
-    if listing is None and not _class_folders(base):
+    if listing is None and not folders_in(base):
         raise MissingSplitError(_nothing_found(folder, split))
     below = base if os.path.isdir(base) else folder
     labels, classes = _classes(folder, base, listing, names)
-    pictures = _found(base, classes) if listing is None else _listed(listing, below, folder, classes)
-    logger.info("%s: %d pictures of %d classes in %s", split, len(pictures), len(labels.names), below)
-    _warn_of_empty_classes(labels.names, pictures, below)
-    return build_classification_dataset(folder.resolve().name, split, labels, below, pictures)
+    images = _found(base, classes) if listing is None else _listed(listing, below, folder, classes)
+    logger.info("%s: %d images of %d classes in %s", split, len(images), len(labels.names), below)
+    _warn_of_empty_classes(labels.names, images, below)
+    return build_classification_dataset(folder.resolve().name, split, labels, below, images)
 
 
 def _base(root: Path, split: str) -> Path:
@@ -88,35 +86,25 @@ def _base(root: Path, split: str) -> Path:
     return root if split == ALL else find_below(root, split)
 
 
-def _warn_of_empty_classes(names: Sequence[str], pictures: Sequence[tuple[str, int]], below: Path) -> None:
-    used = {index for _, index in pictures}
+def _warn_of_empty_classes(names: Sequence[str], images: Sequence[tuple[str, int]], below: Path) -> None:
+    used = {index for _, index in images}
     empty = [name for index, name in enumerate(names) if index not in used]
     if empty:
-        logger.warning("%d of %d classes have no picture in %s: %s", len(empty), len(names), below, listing(empty))
+        logger.warning("%d of %d classes have no image in %s: %s", len(empty), len(names), below, listing(empty))
 
 
 def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | None:
-    """The list that counts: the one that was named, else one beside a split without class folders."""
+    """Return the list that counts: the one that was named, else one beside a split without class folders."""
     if split_file is not None:
-        path = Path(os.path.expanduser(split_file))
-        return path if os.path.isfile(path) else folder / path
-    if _class_folders(_base(folder, split)):
-        return None
-    lists = (find_below(folder, name.format(split)) for name in LISTS)
-    return next((path for path in lists if os.path.isfile(path)), None)
-
-
-def _class_folders(folder: Path) -> list[str]:
-    if not os.path.isdir(folder):
-        return []
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        return resolve_list(split_file, folder)
+    return None if folders_in(_base(folder, split)) else find_list(folder, [name.format(split) for name in LISTS])
 
 
 def _classes(root: Path, base: Path, listing: Path | None, names: Any) -> tuple[LabelSet, Classes]:
-    """The label set, and the class index of each folder's name."""
-    folders = _class_folders(find_below(root, "train"))
+    """Return the label set, and the class index of each folder's name."""
+    folders = folders_in(find_below(root, "train"))
     if not folders and listing is None:
-        folders = _class_folders(base)
+        folders = folders_in(base)
     if names is None:
         path = next((root / name for name in NAME_FILES if os.path.isfile(root / name)), None)
     else:
@@ -127,17 +115,17 @@ def _classes(root: Path, base: Path, listing: Path | None, names: Any) -> tuple[
         return _from_file(path, folders)
     if folders:
         return _named(folders, folders)
-    assert listing is not None
-    count = 1 + max(_highest(root / name) for name in dict.fromkeys([listing, *_all_lists(root)]))
+    lists = [*([] if listing is None else [listing]), *_all_lists(root)]
+    count = 1 + max(_highest(root / name) for name in dict.fromkeys(lists))
     return _named([f"class {index}" for index in range(count)], [])
 
 
 def _names_file(root: Path, names: Any) -> Path | None:
-    """The text file of names that an argument is, from the current folder or the root, or None."""
+    """Return the text file of names that an argument is, from the current folder or the root, or None."""
     if not isinstance(names, str | os.PathLike):
         return None
-    path = Path(os.path.expanduser(names))
-    return next((place for place in (path, root / path) if os.path.isfile(place)), None)
+    path = resolve_list(names, root)
+    return path if os.path.isfile(path) else None
 
 
 def _named(names: list[str], folders: Sequence[str]) -> tuple[LabelSet, Classes]:
@@ -166,7 +154,7 @@ def _from_file(path: Path, folders: Sequence[str]) -> tuple[LabelSet, Classes]:
 
 
 def _folder_and_name(line: str, folders: set[str]) -> tuple[str, str]:
-    """ "n01440764 tench, Tinca tinca" → ("n01440764", "tench"); "sea lion" → twice itself, where that is the folder."""
+    """Split "n01440764 tench, Tinca tinca" into ("n01440764", "tench"); a folder's whole name stands for both."""
     folder, _, words = line.partition(" ")
     is_whole = line in folders or (not folders and not folder[-8:].isdecimal())
     if is_whole or not words:
@@ -175,39 +163,35 @@ def _folder_and_name(line: str, folders: set[str]) -> tuple[str, str]:
 
 
 def _found(base: Path, classes: Classes) -> list[tuple[str, int]]:
-    """The pictures of a split's class folders, by class and name; sub-folders of those are not looked into."""
-    pictures = []
-    for name in _class_folders(base):
+    """Return the images of a split's class folders, by class and name; their sub-folders are not searched."""
+    images = []
+    for name in folders_in(base):
         if name not in classes:
             raise InputError(
                 f"{base / name} is the folder of a class that train/ or the file of names does not have. "
                 f"{unknown_name_message('class', name, list(classes)[:20])}"
             )
-        files = sorted(entry.name for entry in os.scandir(base / name) if _is_picture(entry.name))
-        pictures += [(f"{name}/{file}", classes[name]) for file in files]
-    return pictures
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+        files = sorted(entry.name for entry in os.scandir(base / name) if is_image_name(entry.name))
+        images += [(f"{name}/{file}", classes[name]) for file in files]
+    return images
 
 
 def _listed(listing: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
-    """The pictures of a list; only the first is looked for, since asking for a million files takes minutes."""
-    pictures = []
+    """Return the images of a list. Only the first is looked for, since asking for a million files takes minutes."""
+    images = []
     for line in read_names(listing):
         path, label = _path_and_label(line, listing)
         index = int(label) if label not in classes and label.isdecimal() else classes.get(label, -1)
         if not 0 <= index < len(classes):
             raise InputError(f"{listing}: {path}. {unknown_name_message('class', label, list(classes)[:20])}")
-        pictures.append((path, index))
-    first = pictures[0][0]
+        images.append((path, index))
+    first = images[0][0]
     if not os.path.isfile(base / first) and os.path.isfile(root / first):
         above = os.path.relpath(root, base)
-        pictures = [(os.path.normpath(os.path.join(above, path)), index) for path, index in pictures]
+        images = [(os.path.normpath(os.path.join(above, path)), index) for path, index in images]
     elif not os.path.isfile(base / first):
         raise InputError(f"{listing} names {first}, which is neither in {base} nor in {root}. Correct the paths.")
-    return pictures
+    return images
 
 
 def _path_and_label(line: str, listing: Path) -> tuple[str, str]:
@@ -218,7 +202,7 @@ def _path_and_label(line: str, listing: Path) -> tuple[str, str]:
 
 
 def _highest(listing: Path) -> int:
-    """The highest class index of a list; InputError where it has names, which nothing numbers."""
+    """Return the highest class index of a list; InputError if it has names, which nothing numbers."""
     labels = [_path_and_label(line, listing)[1] for line in read_names(listing)]
     name = next((label for label in labels if not label.isdecimal()), None)
     if name is not None:
@@ -230,7 +214,7 @@ def _highest(listing: Path) -> int:
 
 
 def _all_lists(root: Path) -> list[Path]:
-    """The lists of training and evaluation, so that both splits have the same classes."""
+    """Return the lists of training and evaluation, so that both splits have the same classes."""
     paths = [find_below(root, name.format(split)) for name in LISTS for split in ("train", "val")]
     return [path for path in paths if os.path.isfile(path)]
 
@@ -239,7 +223,7 @@ def _nothing_found(folder: Path, split: str) -> str:
     where = [str(_base(folder, split))] if split == ALL else [str(folder / name) for name in names_of(split)]
     lists = [name.format(split) for name in LISTS]
     return (
-        f"There are no pictures of classes for {split} in {folder}. Looked into: {', '.join([*where, *lists])}. Right "
+        f"There are no images of classes for {split} in {folder}. Looked into: {', '.join([*where, *lists])}. Right "
         f"would be {folder / split}/CLASS/*.jpg, or {lists[0]} with lines of a path and a class. Give the folder that "
         "holds these as the root."
     )

@@ -1,4 +1,7 @@
-"""COCO's instances and stuff: a JSON with a polygon or a run-length mask for each object."""
+"""Open COCO's JSON: instances and stuff with a mask for each object, and panoptic PNGs.
+
+A panoptic PNG's colours are segment ids, and the JSON says each segment's category.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,6 @@ from .loading import DATASETS
 from .places import AnyPath, existing_folder
 
 logger = get_logger(__name__)
-
 _PATTERNS = (
     "annotations/instances_{}2017.json",
     "annotations/{}.json",
@@ -34,9 +36,10 @@ _PATTERNS = (
     "annotations/instances_{}.json",
     "{}.json",
 )
+_PANOPTIC_PATTERNS = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json", "panoptic_{}.json")
 
 
-class Document(msgspec.Struct):
+class ObjectDocument(msgspec.Struct):
     """An instances or stuff JSON file, as far as it is needed."""
 
     images: list[Image]
@@ -98,7 +101,7 @@ def build_coco_annotations(
     folder = existing_folder(root)
     split = resolve_split("coco-annotations", split, ("train", "val", "test", "all"))
     path = find_document(folder, split, _PATTERNS, "COCO's JSON", given=annotations)
-    document = read_annotations(path, Document, "COCO's JSON")
+    document = read_annotations(path, ObjectDocument, "COCO's JSON")
     used = {key_of(identity) for identity in {annotation.category_id for annotation in document.annotations}}
     classes = read_classes(document.categories, used, path, background=background)
     paths = locate_images(document.images, folder, split, document=path, folder=images)
@@ -124,14 +127,12 @@ def build_coco_annotations(
     )
 
 
-_PANOPTIC_PATTERNS = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json", "panoptic_{}.json")
+class PanopticDocument(msgspec.Struct):
+    """A panoptic JSON file, as far as it is needed."""
 
-
-class Segment(msgspec.Struct):
-    """A part of an image."""
-
-    id: int
-    category_id: Id
+    images: list[Image]
+    annotations: list[PanopticAnnotation]
+    categories: list[Category]
 
 
 class PanopticAnnotation(msgspec.Struct):
@@ -147,12 +148,11 @@ class PanopticAnnotation(msgspec.Struct):
         return key_of(self.image_id)
 
 
-class PanopticDocument(msgspec.Struct):
-    """A panoptic JSON file, as far as it is needed."""
+class Segment(msgspec.Struct):
+    """A part of an image."""
 
-    images: list[Image]
-    annotations: list[PanopticAnnotation]
-    categories: list[Category]
+    id: int
+    category_id: Id
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ class PanopticReader:
 
     def __call__(self, path: str) -> np.ndarray:
         segments = np.frombuffer(self.segments[path], np.int64).reshape(-1, 2)
-        # The colour of segment i is (i mod 256, i // 256 mod 256, i // 65536); 0 is no segment.
+        # The colour of segment i is (i mod 256, i // 256 mod 256, i // 65536); 0 is not a segment.
         colors = ((0, 0, 0), *((int(i & 255), int(i >> 8 & 255), int(i >> 16 & 255)) for i in segments[:, 0]))
         return read_color_label(path, colors=ColorTable(colors, (-1, *segments[:, 1].tolist())))
 
@@ -198,23 +198,23 @@ def build_coco_panoptic(
     document = read_annotations(path, PanopticDocument, "COCO's panoptic JSON")
     used = {key_of(segment.category_id) for each in document.annotations for segment in each.segments_info}
     classes = read_classes(document.categories, used, path)
-    pictures = locate_images(document.images, folder, split, document=path, folder=images)
-    fill_sizes([image for image in document.images if image.key in pictures], pictures, path)
-    known = [annotation for annotation in document.annotations if annotation.key in pictures]
+    paths = locate_images(document.images, folder, split, document=path, folder=images)
+    fill_sizes([image for image in document.images if image.key in paths], paths, path)
+    known = [annotation for annotation in document.annotations if annotation.key in paths]
     refuse_twice(f"{path} has two labels for the image with the id", [annotation.key for annotation in known])
     refuse_twice(f"{path} has two images with the label", [annotation.file_name for annotation in known])
     mask_folder = existing_folder(path.with_suffix("") if masks is None else place_below(folder, masks, split))
     names = [annotation.file_name for annotation in known]
     masks_of = dict(zip(names, locate_labels(names, mask_folder, path), strict=True))
     reader = PanopticReader({masks_of[each.file_name]: _pack(each, classes.numbers) for each in known})
-    pairs = [Pair(pictures[annotation.key], masks_of[annotation.file_name], reader) for annotation in known]
+    pairs = [Pair(paths[annotation.key], masks_of[annotation.file_name], reader) for annotation in known]
     notes = log_or_collect([*classes.notes, *_findings(document, classes.numbers, str(path))], path)
     by_image = tuple(sorted(pairs, key=lambda pair: pair.image))
     return SegmentationDataset("coco-panoptic", split, classes.labels, by_image, notes=notes)
 
 
 def _findings(document: PanopticDocument, numbers: Mapping[str, int], path: str) -> Sequence[Finding]:
-    """What is dropped, by kind."""
+    """Return findings of what is dropped, by kind."""
     labelled = {annotation.key for annotation in document.annotations}
     listed = {image.key for image in document.images}
     foreign = [annotation.file_name for annotation in document.annotations if annotation.key not in listed]

@@ -1,4 +1,4 @@
-"""What COCO's JSON files have in common: images and categories, as the tools that write them do."""
+"""Read images and categories of COCO's JSON, as the tools that write it do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from segpipe.names import listing
 from ..annotations import check_size
 from ..findings import Finding, log_or_collect
 from ..images import read_image
-from ..labels import Color, build_label_set
+from ..label_sets import build_label_set
+from ..labels import Color
 
 Id = int | float | str
 """Tools write 1, 1.0, "1" and "1.0"; `key_of` makes one of them."""
@@ -77,7 +78,7 @@ class Classes:
     Attributes:
         labels: the classes.
         numbers: the key of each category → the value that its pixels get, one of `labels.raw_ids`.
-        background: the value of pixels in no object. If None, they are no class.
+        background: the value of pixels in no object. If None, they are not a class.
         notes: what was found.
     """
 
@@ -93,7 +94,7 @@ def read_classes(
     """Return the categories as classes in the order of their ids, after the background where there is one.
 
     Ids that are whole numbers up to 65535 become `raw_ids`; others are numbered. A category that only groups others, as
-    the first one in Roboflow's exports, is no class.
+    the first one in Roboflow's exports, is not a class.
 
     Args:
         categories: as the document lists them.
@@ -185,7 +186,7 @@ def _is_number(key: str) -> bool:
 
 
 def _is_group(category: Category, categories: Sequence[Category], used: Collection[str]) -> bool:
-    """Whether no object is of it, it has the id 0 and no group of its own, and others name it as theirs."""
+    """Return whether no object is of it, it has the id 0 and no group of its own, and others name it as theirs."""
     if category.key != "0" or category.key in used or _group_of(category) not in ("", "none"):
         return False
     name = str(category.name)
@@ -202,5 +203,5 @@ def _group_of(category: Category) -> str:
 
 def _group_notes(groups: Sequence[Category], document: Path) -> tuple[Finding, ...]:
     names = listing([str(group.name) for group in groups])
-    what = f"the first category only groups others and has no object, so that it is no class: {names}"
+    what = f"the first category only groups others and has no object, so that it is not a class: {names}"
     return (Finding("assumed", str(document), what, "Give it objects if it should be one"),) if groups else ()

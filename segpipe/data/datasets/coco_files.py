@@ -1,4 +1,4 @@
-"""Where COCO's JSON files and their images lie: the folders and names that tools which write them use."""
+"""Find COCO's JSON files and their images in the folders and under the names that tools use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segpipe.errors import InputError, MissingSplitError
 from segpipe.names import listing
 
 from ..findings import Fault, Finding, log_or_collect, raise_or_collect
-from ..image_folders import PICTURE_SUFFIXES
+from ..image_folders import IMAGE_SUFFIXES
 from .coco_documents import Image, distinct, refuse_twice
 from .places import AnyPath, NamedFiles, find_below, list_files
 from .splits import ALL, canonical, names_of
@@ -147,7 +147,7 @@ def _best_place(places: Sequence[Path], names: Sequence[str], split: str) -> tup
     best: tuple[Path, list[str | None]] = (places[0], [None for _ in names])
     for place in places:
         files = NamedFiles(
-            list_files(place, PICTURE_SUFFIXES, is_other=lambda name: split != ALL and canonical(name) in others)
+            list_files(place, IMAGE_SUFFIXES, is_other=lambda name: split != ALL and canonical(name) in others)
         )
         paths = [files.find(name) for name in names]
         if None not in paths:

@@ -1,4 +1,4 @@
-"""The objects of COCO's JSON: where each one is, as well as its annotation says, and what is odd about them."""
+"""Sort out the objects of COCO's JSON, tell what is odd about them, and draw them as labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from segpipe.names import listing
 
 from ..annotations import DrawingBudget, Window, has_area, polygon_window
 from ..findings import Finding
-from ..rle import counts_to_mask, decode_mask, decompress_counts
+from ..rle import decode_mask, decompress_counts
 from .coco_documents import Id, Image, distinct, key_of
 
 IGNORED = -1
 """Stands for pixels whose class is unknown, among the numbers of categories."""
-
 Polygon = list[float]
 """x1, y1, x2, y2, …"""
+_DRAW = "Draw their masks, or take the objects out if their pixels are background"
+_CORRECT = "Draw them again, or take them out"
+_ADD = "Add them to the images and categories of the JSON, or take the objects out"
 
 
 class RunLengths(msgspec.Struct):
@@ -108,11 +110,6 @@ class Odd:
         ]
 
 
-_DRAW = "Draw their masks, or take the objects out if their pixels are background"
-_CORRECT = "Draw them again, or take them out"
-_ADD = "Add them to the images and categories of the JSON, or take the objects out"
-
-
 def sort_out(
     images: Sequence[Image], annotations: Sequence[Annotation], numbers: Mapping[str, int], document: Path
 ) -> tuple[dict[str, Objects], Odd]:
@@ -192,7 +189,7 @@ def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: st
 
 
 def _meets(polygon: Polygon, size: tuple[int, int]) -> bool:
-    """Whether the rectangle around a polygon meets the image."""
+    """Return whether the rectangle around a polygon meets the image."""
     x, y = polygon[0::2], polygon[1::2]
     return min(x) < size[1] and min(y) < size[0] and max(x) > 0 and max(y) > 0
 
@@ -210,7 +207,7 @@ def _flat(polygon: list[Any]) -> Polygon:
 
 
 def _is_empty(mask: RunLengths, size: tuple[int, int]) -> bool:
-    """Whether run lengths name no pixel. An empty mask has two runs at most, and each in a string seven characters."""
+    """Return whether run lengths name no pixel. An empty mask has at most two runs, of seven characters in a string."""
     counts = mask.counts
     if not counts:
         return True
@@ -224,7 +221,7 @@ def _is_empty(mask: RunLengths, size: tuple[int, int]) -> bool:
 
 
 def _box(raw: msgspec.Raw, size: tuple[int, int]) -> Box | None:
-    """The pixels that a box touches, perhaps none; None where it is not four numbers with sides of 0 or more."""
+    """Return the pixels that a box touches, perhaps none; None if it is not four numbers with sides of 0 or more."""
     try:
         x, y, width, height = msgspec.json.decode(raw, type=tuple[float, float, float, float], strict=False)
     except msgspec.MsgspecError:
@@ -275,8 +272,7 @@ def _run_length_window(mask: RunLengths, size: tuple[int, int], budget: DrawingB
             "Correct the JSON."
         )
     budget.spend("drawn_pixels", size[0] * size[1])
-    counts = mask.counts
-    drawn = decode_mask(counts, size) if isinstance(counts, str) else counts_to_mask(counts, size)
+    drawn = decode_mask(mask.counts, size)
     rows, columns = (_extent(drawn.max(axis=axis)) for axis in (1, 0))
     return Window(rows, columns, drawn[rows, columns])
 

@@ -1,8 +1,13 @@
-"""New data sets from old ones: joined, repeated, with fewer classes."""
+"""Make new data sets from old ones: joined, repeated, with fewer classes, or divided in two.
+
+What is held out to evaluate on, where there is no split for it, follows from the samples' names.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import operator
 import os
 import re
 from collections.abc import Sequence
@@ -15,13 +20,16 @@ from segpipe import advice
 from segpipe.errors import InputError
 
 from ..findings import Finding, log_or_collect
-from ..labels import subset_labels
+from ..label_sets import FileValues, subset_labels
 from .dataset import ClassificationDataset, SegmentationDataset
 from .places import normalize_name
 
+_COPY = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")
+"""What Roboflow appends to the name of an image in each of its augmented copies, which must not be on both sides."""
+
 
 def concat(datasets: Sequence[SegmentationDataset]) -> SegmentationDataset:
-    """One after the other. They need the same classes, raw ids and ignore_index; palettes may differ."""
+    """Join data sets. They need the same classes, raw ids and ignore_index; palettes may differ."""
     if not datasets:
         raise InputError("There are no data sets to join; give at least one.")
     _check_have_labels(datasets, "joined")
@@ -43,41 +51,21 @@ def concat(datasets: Sequence[SegmentationDataset]) -> SegmentationDataset:
         labels=first.labels,
         pairs=tuple(pair for dataset in datasets for _ in range(dataset.times) for pair in dataset.pairs),
         notes=tuple(dict.fromkeys(note for dataset in datasets for note in dataset.notes)),
+        file_values=_joined_values([dataset.file_values for dataset in datasets]),
     )
 
 
 def repeat(dataset: SegmentationDataset, times: int) -> SegmentationDataset:
-    """The same samples, several times over: a longer epoch."""
+    """Repeat the samples of a data set: a longer epoch."""
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
         raise InputError(f"times is {times!r}; a data set is repeated a whole number of times, 1 or more. Give that.")
     return replace(dataset, times=dataset.times * times)
 
 
 def subset_classes(dataset: SegmentationDataset, names: Sequence[str]) -> SegmentationDataset:
-    """The same pictures with only these classes, numbered in this order; pixels of all others are ignored."""
+    """Keep only these classes, numbered in this order; the pixels of all others are ignored."""
     _check_have_labels([dataset], "made smaller by their classes")
     return replace(dataset, labels=subset_labels(dataset.labels, names))
-
-
-def _check_have_labels(datasets: Sequence[object], what: str) -> None:
-    other = next((dataset for dataset in datasets if not isinstance(dataset, SegmentationDataset)), None)
-    if other is not None:
-        raise InputError(
-            f"{other!r} has no label maps; only data sets that have are {what}. Choose its folders instead."
-        )
-
-
-def _joined(names: list[str]) -> str:
-    return "+".join(dict.fromkeys(names))
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 120 else f"{text[:120]}…"
-
-
-_COPY = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")
-"""What Roboflow appends to the name of an image in each of its augmented copies, which must not be on both sides."""
 
 
 def hold_out(dataset: Any, share: float) -> tuple[Any, Any]:
@@ -125,6 +113,29 @@ def check_share(share: object) -> None:
             f"val_share is {share!r}; it is the share of the training data to evaluate on, above 0 and below 1. Give "
             f"e.g. {advice.argument('val_share', 0.1)}."
         )
+
+
+def _check_have_labels(datasets: Sequence[object], what: str) -> None:
+    other = next((dataset for dataset in datasets if not isinstance(dataset, SegmentationDataset)), None)
+    if other is not None:
+        raise InputError(
+            f"{other!r} has no label maps; only data sets that have are {what}. Choose its folders instead."
+        )
+
+
+def _joined_values(parts: Sequence[FileValues | None]) -> FileValues | None:
+    """Return the values of all parts; None if those of one are not known."""
+    known = [part for part in parts if part is not None]
+    return functools.reduce(operator.or_, known) if len(known) == len(parts) else None
+
+
+def _joined(names: list[str]) -> str:
+    return "+".join(dict.fromkeys(names))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:120]}…"
 
 
 def _choose(names: Sequence[str], share: float) -> np.ndarray:

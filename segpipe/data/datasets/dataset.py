@@ -1,4 +1,4 @@
-"""A data set: pairs of picture and label files, decoded when they are asked for."""
+"""Data sets: images with label maps or with one class each, decoded when they are asked for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from segpipe.errors import ImageDecodeError, InputError
 from ..findings import Finding
 from ..images import read_image
 from ..label_files import read_label
+from ..label_sets import FileValues
 from ..labels import encode_label
 from ..rgb import DEFAULT_READING, Reading
 from ..sample import Sample
@@ -26,10 +27,10 @@ LabelReader = Callable[[str], np.ndarray]
 
 
 class Pair(NamedTuple):
-    """Where one picture and its label are."""
+    """Where one image and its label are."""
 
     image: str
-    """Path of the picture."""
+    """Path of the image."""
     label: str
     """Path of the label, or what else `read` understands."""
     read: LabelReader = read_label
@@ -43,23 +44,14 @@ class Pair(NamedTuple):
 
 
 ExtrasReader = Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]]
-"""From a pair and its encoded label to further maps (H, W, …) of the picture. It must pickle, as a label reader."""
-
-
-def require_dataset(value: Any, name: str) -> None:
-    """InputError unless a value has what a data set has."""
-    if not hasattr(value, "labels") or not hasattr(value, "__getitem__"):
-        raise InputError(
-            f"{name} is {value!r}, which is not a data set. Open one: "
-            'segpipe.load_dataset("folder", "path/to/it", "train", names=["road", "sky"]).'
-        )
+"""From a pair and its encoded label to further maps (H, W, …) of the image. It must pickle, as a label reader."""
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentationDataset(Sequence[Sample]):
-    """Pictures with their labels, in a fixed order.
+    """Images with their labels, in a fixed order.
 
-    `dataset[3]` decodes a picture and its label; `dataset[:100]` is a smaller data set. Nothing is kept between two
+    `dataset[3]` decodes an image and its label; `dataset[:100]` is a smaller data set. Nothing is kept between two
     calls, so it may be used by several threads, and it pickles to its list of paths.
 
     Attributes:
@@ -68,8 +60,9 @@ class SegmentationDataset(Sequence[Sample]):
         labels: what class indices mean, and which raw values they have in the files.
         pairs: the files.
         times: how often the pairs are gone through.
-        extras: gives what samples carry beside picture and label, see `with_boundaries`; None: nothing.
+        extras: gives what samples carry beside image and label, see `with_boundaries`. If None, nothing.
         notes: what was found when the data set was opened, for `data check`.
+        file_values: what its label files hold as they were published, so that any other value is an error.
     """
 
     name: str
@@ -79,6 +72,7 @@ class SegmentationDataset(Sequence[Sample]):
     times: int = 1
     extras: ExtrasReader | None = None
     notes: tuple[Finding, ...] = ()
+    file_values: FileValues | None = None
 
     def __len__(self) -> int:
         return len(self.pairs) * self.times
@@ -94,7 +88,7 @@ class SegmentationDataset(Sequence[Sample]):
         return self._read(self.pair(operator.index(index)))
 
     def pair(self, index: int) -> Pair:
-        """The files of one sample; IndexError past the end, negative places count from it."""
+        """Return the files of one sample; IndexError past the end, negative places count from it."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"There is no sample {index}; {self.name} {self.split} has {len(self)}. Stay below that.")
         return self.pairs[index % len(self.pairs)]
@@ -111,31 +105,17 @@ class SegmentationDataset(Sequence[Sample]):
         return Sample(image, label, pair.image, {} if self.extras is None else self.extras(pair, label))
 
 
-def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:
-    is_turned = raw.shape == image.shape[1::-1]
-    advice = (
-        "The picture is turned by its EXIF orientation and the label is not: save the picture upright without EXIF "
-        "data, or turn the label."
-        if is_turned
-        else "Check that they belong together; resize labels with nearest neighbours only."
-    )
-    return (
-        f"The label {pair.label} is {raw.shape[0]} × {raw.shape[1]} (height × width), its picture {pair.image} is "
-        f"{image.shape[0]} × {image.shape[1]}; they must be equal. {advice}"
-    )
-
-
-class ClassifiedPicture(NamedTuple):
-    """Where one picture is, and what it shows."""
+class ClassifiedImage(NamedTuple):
+    """Where one image is, and what it shows."""
 
     image: str
-    """Path of the picture."""
+    """Path of the image."""
     class_index: int
 
 
 @dataclass(frozen=True, eq=False)
 class ClassificationDataset(Sequence[Sample]):
-    """Pictures with a class each, in a fixed order; their samples have a `class_index` and no label.
+    """Images with a class each, in a fixed order; their samples have a `class_index` and no label.
 
     Paths are kept as one array of bytes: ImageNet's take 40 MB, and loader processes share them.
 
@@ -146,7 +126,7 @@ class ClassificationDataset(Sequence[Sample]):
         root: the folder below which the paths lie.
         paths: (N,) bytes, relative to the root.
         classes: (N,) class indices.
-        times: how often the pictures are gone through.
+        times: how often the images are gone through.
         reading: what their samples mean.
     """
 
@@ -174,21 +154,51 @@ class ClassificationDataset(Sequence[Sample]):
         image = read_image(pair.image, **self.reading._asdict())
         return Sample(image, None, pair.image, class_index=pair.class_index)
 
-    def pair(self, index: int) -> ClassifiedPicture:
-        """The file and the class of one sample; IndexError past the end, negative places count from it."""
+    def pair(self, index: int) -> ClassifiedImage:
+        """Return the file and the class of one sample; IndexError past the end, negative places count from it."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"There is no sample {index}; {self.name} {self.split} has {len(self)}. Stay below that.")
         place = index % len(self.paths)
-        return ClassifiedPicture(str(self.root / os.fsdecode(self.paths[place])), int(self.classes[place]))
+        return ClassifiedImage(str(self.root / os.fsdecode(self.paths[place])), int(self.classes[place]))
 
     def __repr__(self) -> str:
-        counts = f"{len(self)} pictures, {len(self.labels.names)} classes"
+        counts = f"{len(self)} images, {len(self.labels.names)} classes"
         return f"ClassificationDataset({self.name} {self.split}: {counts})"
 
 
 def build_classification_dataset(
-    name: str, split: str, labels: LabelSet, root: Path, pictures: Sequence[tuple[str, int]]
+    name: str, split: str, labels: LabelSet, root: Path, images: Sequence[tuple[str, int]]
 ) -> ClassificationDataset:
-    """A data set of (path below the root, class index) pairs."""
-    paths = np.array([os.fsencode(path) for path, _ in pictures], dtype=np.bytes_)
-    return ClassificationDataset(name, split, labels, root, paths, np.array([index for _, index in pictures], np.int32))
+    """Build a data set of (path below the root, class index) pairs."""
+    paths = np.array([os.fsencode(path) for path, _ in images], dtype=np.bytes_)
+    return ClassificationDataset(name, split, labels, root, paths, np.array([index for _, index in images], np.int32))
+
+
+def image_files(dataset: SegmentationDataset | ClassificationDataset) -> set[str]:
+    """Return the paths of a data set's images; those of classified images are relative to its root."""
+    if isinstance(dataset, ClassificationDataset):
+        return set(map(os.fsdecode, dataset.paths))
+    return {pair.image for pair in dataset.pairs}
+
+
+def require_dataset(value: Any, name: str) -> None:
+    """Raise an InputError unless a value has what a data set has."""
+    if not hasattr(value, "labels") or not hasattr(value, "__getitem__"):
+        raise InputError(
+            f"{name} is {value!r}, which is not a data set. Open one: "
+            'segpipe.load_dataset("folder", "path/to/it", "train", names=["road", "sky"]).'
+        )
+
+
+def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:
+    is_turned = raw.shape == image.shape[1::-1]
+    advice = (
+        "The image is turned by its EXIF orientation and the label is not: save the image upright without EXIF "
+        "data, or turn the label."
+        if is_turned
+        else "Check that they belong together; resize labels with nearest neighbours only."
+    )
+    return (
+        f"The label {pair.label} is {raw.shape[0]} × {raw.shape[1]} (height × width), its image {pair.image} is "
+        f"{image.shape[0]} × {image.shape[1]}; they must be equal. {advice}"
+    )

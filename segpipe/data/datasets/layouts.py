@@ -1,4 +1,4 @@
-"""Opening data sets by their layout: which files of a root are images and labels, and which belong together."""
+"""Open data sets by their layout: which files of a root are images and labels, and which belong together."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from segpipe.log import get_logger
 from segpipe.names import listing, unknown_name_message
 
 from ..findings import Fault, Finding, log_or_collect, raise_or_collect
-from ..image_folders import PICTURE_SUFFIXES, list_formats, split_readable
+from ..image_folders import IMAGE_SUFFIXES, list_formats, split_readable
 from ..label_files import LABEL_SUFFIXES, read_label
+from ..label_sets import FileValues
 from .dataset import LabelReader, Pair, SegmentationDataset
-from .lists import Row, find_listed, has_labels, once_each, read_rows, select
+from .lists import Row, find_list, find_listed, has_labels, once_each, read_rows, resolve_list, select
 from .pairing import Mark, apply_mark, find_marks, other_suffixes, tell_apart
 from .places import AnyPath, existing_folder, find_below, group_files, has_files, same_name, walk
 from .splits import canonical
 
 logger = get_logger(__name__)
-
 Files = dict[str, str]
 """Paths of files by their paths below a folder, without the ending."""
 
@@ -56,7 +56,7 @@ class Layout:
     images: str
     labels: str
     label_set: LabelSet
-    image_endings: tuple[str, ...] = PICTURE_SUFFIXES
+    image_endings: tuple[str, ...] = IMAGE_SUFFIXES
     label_endings: tuple[str, ...] = LABEL_SUFFIXES
     read: LabelReader = read_label
     lists: tuple[str, ...] = ()
@@ -76,7 +76,13 @@ class _Scan(NamedTuple):
 
 
 def build_from_layouts(
-    name: str, root: AnyPath, split: str, layouts: Sequence[Layout], *, split_file: AnyPath | None = None
+    name: str,
+    root: AnyPath,
+    split: str,
+    layouts: Sequence[Layout],
+    *,
+    split_file: AnyPath | None = None,
+    values: FileValues | None = None,
 ) -> SegmentationDataset:
     """Open the data set of the first layout that has images and labels below the root.
 
@@ -87,6 +93,7 @@ def build_from_layouts(
         layouts: the ways in which its files may lie, the usual one first.
         split_file: a list with an image, or an image and its label, a line, which counts instead of the layout's own;
             absolute, or below the current folder or the root.
+        values: what the label files hold as they were published.
 
     Raises:
         MissingSplitError: no layout fits.
@@ -97,7 +104,7 @@ def build_from_layouts(
     reasons: list[str] = []
     chosen: _Scan | None = None
     for layout in layouts:
-        path = _list_of(folder, layout) if split_file is None else _resolve_list(split_file, folder)
+        path = find_list(folder, layout.lists) if split_file is None else resolve_list(split_file, folder)
         rows = () if path is None else read(path)
         found = _scan(folder, layout, path, rows)
         if isinstance(found, str):
@@ -112,11 +119,11 @@ def build_from_layouts(
         raise_or_collect(fault)
     notes = log_or_collect(chosen.notes)
     logger.info("%s %s: %d images in %s", name, split, len(chosen.pairs), chosen.where)
-    return SegmentationDataset(name, split, chosen.label_set, chosen.pairs, notes=notes)
+    return SegmentationDataset(name, split, chosen.label_set, chosen.pairs, notes=notes, file_values=values)
 
 
 def is_there(root: Path, layouts: Sequence[Layout]) -> bool:
-    """Whether a root holds something of one of the layouts."""
+    """Return whether a root holds something of one of the layouts."""
     return any(not isinstance(_scan(root, layout, None, ()), str) for layout in layouts)
 
 
@@ -301,16 +308,6 @@ def _scan_listed(folder: Path, layout: Layout, path: Path, rows: Sequence[Row]) 
     read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
     pairs = tuple(Pair(image, label, read) for image, label in found)
     return _Scan(path, layout.label_set, pairs, tuple(faults + wrong))
-
-
-def _list_of(folder: Path, layout: Layout) -> Path | None:
-    paths = (find_below(folder, name) for name in layout.lists)
-    return next((path for path in paths if os.path.isfile(path)), None)
-
-
-def _resolve_list(split_file: AnyPath, folder: Path) -> Path:
-    path = Path(os.path.expanduser(split_file))
-    return path if os.path.isfile(path) else folder / path
 
 
 def _nothing_found(name: str, folder: Path, split: str, usual: Layout, reasons: Sequence[str]) -> str:

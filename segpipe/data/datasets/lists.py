@@ -1,4 +1,4 @@
-"""Lists of a data set's files: an image a line, or an image and its label."""
+"""Find and read lists of a data set's files: an image a line, or an image and its label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +16,11 @@ from segpipe.limits import limit
 from segpipe.names import listing
 
 from ..findings import Fault, Finding
-from ..image_folders import PICTURE_SUFFIXES
+from ..image_folders import IMAGE_SUFFIXES
 from ..label_files import LABEL_SUFFIXES
-from .places import NamedFiles, list_files, normalize_name
+from .places import AnyPath, NamedFiles, find_below, list_files, normalize_name
 
-_ENDINGS = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *LABEL_SUFFIXES)))
+_ENDINGS = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *LABEL_SUFFIXES)))
 _ENDING = "|".join(re.escape(ending) for ending in sorted(_ENDINGS, key=len, reverse=True))
 _TWO_NAMES = re.compile(rf"(.*?(?:{_ENDING}))\s+(\S.*?(?:{_ENDING}))(?:\s.*)?", re.IGNORECASE)
 """Two names of files with blanks between; a name may hold blanks, too."""
@@ -35,6 +35,18 @@ class Row(NamedTuple):
     image: str
     label: str | None
     """None where the list names images alone."""
+
+
+def find_list(root: Path, names: Iterable[str]) -> Path | None:
+    """Return the first list of these names below the root."""
+    paths = (find_below(root, name) for name in names)
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def resolve_list(given: AnyPath, root: Path) -> Path:
+    """Return the list that the caller names, from the current folder or else below the root."""
+    path = Path(os.path.expanduser(given))
+    return path if os.path.isfile(path) else root / path
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -67,7 +79,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
 
 
 def has_labels(rows: Sequence[Row]) -> bool:
-    """Whether a list names labels, too."""
+    """Return whether a list names labels, too."""
     return rows[0].label is not None
 
 
@@ -118,7 +130,7 @@ def find_listed(
     places = [root, path.parent] if _is_below(path.parent, root) else [root]
     finders = [
         [_files_in(place, endings) for place in dict.fromkeys((*places, folder))]
-        for folder, endings in zip(folders, (PICTURE_SUFFIXES, LABEL_SUFFIXES), strict=True)
+        for folder, endings in zip(folders, (IMAGE_SUFFIXES, LABEL_SUFFIXES), strict=True)
     ]
     pairs: list[tuple[str, str]] = []
     missing: list[str] = []

@@ -1,4 +1,4 @@
-"""Data sets by name: the registry, and what opens one, or all that a configuration names."""
+"""Open data sets by name: the registry, and what opens one or all that a configuration names."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
 from ..findings import collect_faults
+from ..preparing.plans import Preparer
 from ..rgb import Alpha, BitDepth, Reading
 from .combining import concat, hold_out, repeat, subset_classes
-from .dataset import ClassificationDataset, SegmentationDataset
+from .dataset import ClassificationDataset, SegmentationDataset, image_files
 from .splits import ALL, canonical, options_for
 
 logger = get_logger(__name__)
-
 DATASETS: Registry[Callable[..., Any]] = Registry("data set")
 """Name → builder(root, split, **options)."""
-
+PREPARERS: Registry[Preparer] = Registry("data set that can be prepared")
+"""Name → how it is prepared."""
 _TEXTS = ("str", "str | None", "AnyPath", "AnyPath | None")
 """Annotations of options that are texts, as `from __future__ import annotations` keeps them."""
 
@@ -51,7 +52,7 @@ def load_dataset(
             `class-folders`, whose images have one class each, give a `ClassificationDataset`.
         root: its folder.
         split: train, val, …; training and validation are understood.
-        classes: only these, numbered in this order; the pixels of all others are ignored. None: all.
+        classes: only these, numbered in this order; the pixels of all others are ignored. If None, all.
         alpha: how images are read, see `segpipe.data.rgb.Reading`; a pipeline takes the same option.
         bit_depth: the same.
         val_share: share of the training data that is the split "val", held out by the samples' names, where there is no
@@ -107,7 +108,7 @@ def _open_whole(name: str, root: str | os.PathLike[str], split: str, given: Mapp
 
 
 def load_configured(config: DatasetConfig, **options: Any) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """Training and evaluation data as a configuration names them.
+    """Open training and evaluation data as a configuration names them.
 
     Args:
         config: with the folder of each data set.
@@ -134,7 +135,7 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
 
 
 def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train: str = "train", **options: Any) -> bool:
-    """Whether a split is there with images that are not trained on.
+    """Return whether a split is there with images that are not trained on.
 
     Args:
         name: see `load_dataset`.
@@ -147,11 +148,11 @@ def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train:
     given.pop("val_share", None)
     with collect_faults():
         try:
-            images = _images_of(_open(name, root, split, given))
+            images = image_files(_open(name, root, split, given))
         except SegpipeError:
             return False
         try:
-            return not images <= _images_of(_open_whole(name, root, train, given))
+            return not images <= image_files(_open_whole(name, root, train, given))
         except SegpipeError:
             return True
 
@@ -179,12 +180,12 @@ def held_out_share(
 
 
 def all_options() -> set[str]:
-    """The options of all data sets that are registered."""
+    """Return the options of all data sets that are registered."""
     return {option for name in DATASETS for option in options_of(name)}
 
 
 def options_of(name: str) -> list[str]:
-    """The options that a data set takes, those of `load_dataset` included."""
+    """Return the options that a data set takes, those of `load_dataset` included."""
     parameters = inspect.signature(DATASETS.get(name)).parameters.values()
     own = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     return [*own, "classes", "alpha", "bit_depth", "val_share"]
@@ -220,24 +221,18 @@ def _refuse_the_same(train: Any, evaluation: Any, config: DatasetConfig) -> None
     """Refuse two splits that are the same images, as an option that is meant for one of them makes them."""
     if config.train.split == config.eval.split or not isinstance(train, SegmentationDataset):
         return
-    images = [sorted(pair.image for pair in part.pairs) for part in (train, evaluation)]
-    if images[0] == images[1]:
+    images = image_files(train)
+    if images == image_files(evaluation):
         raise InputError(
-            f"{config.train.split} and {config.eval.split} are the same {len(images[0]):,} images, such as "
-            f"{images[0][0]}; scores on images that were trained on say nothing. Give each split its own option, such "
+            f"{config.train.split} and {config.eval.split} are the same {len(images):,} images, such as "
+            f"{min(images)}; scores on images that were trained on say nothing. Give each split its own option, such "
             f"as {advice.option('train.split_file')} and {advice.option('val.split_file')}, or hold some images out: "
             f"{advice.argument('val_share', 0.1)}."
         )
 
 
-def _images_of(dataset: Any) -> set[str]:
-    if isinstance(dataset, ClassificationDataset):
-        return set(map(os.fsdecode, dataset.paths))
-    return {pair.image for pair in dataset.pairs}
-
-
 def _with_reading(dataset: Any, reading: Reading) -> Any:
-    """The data set with images read so."""
+    """Return the data set with images read this way."""
     reading.check()
     if reading == Reading():
         return dataset

@@ -1,4 +1,4 @@
-"""Images and masks of your own: a folder of each."""
+"""Open images and masks of your own, in whichever folders people put them."""
 
 from __future__ import annotations
 
@@ -20,110 +20,33 @@ from segpipe.log import get_logger
 
 from ..findings import Finding, is_collecting, log_or_collect
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
-from ..label_sets import find_class_table, read_class_table
-from ..labels import UNNAMED, Color, build_color_table, build_label_set, open_label_set, read_label_set, with_raw_ids
+from ..label_sets import (
+    UNNAMED,
+    build_label_set,
+    find_class_table,
+    open_label_set,
+    read_class_table,
+    read_label_set,
+    with_raw_ids,
+)
+from ..labels import Color, build_color_table
 from .dataset import LabelReader, SegmentationDataset
 from .layouts import Layout, build_from_layouts, is_there
 from .loading import DATASETS
-from .places import AnyPath, existing_folder, find_below
+from .places import AnyPath, existing_folder, find_below, folders_in
 from .splits import ALL, KNOWN, names_of
 
-_LISTS = ("{}.txt", "splits/{}.txt", "{}.csv", "{}.lst", "{}.tsv", "lists/{}.txt", "ImageSets/Segmentation/{}.txt")
-
-
-def find_inner(root: Path) -> Path:
-    """Return the folder that a root consists of, as unpacked archives have one; the root where it holds more.
-
-    A folder for images or of a split is never taken for the whole.
-    """
-    folder = root
-    while True:
-        entries = [name for name in sorted(os.listdir(folder)) if name[0] != "." and name != "__MACOSX"]
-        inner = folder / entries[0] if len(entries) == 1 else folder
-        if inner == folder or not os.path.isdir(inner) or not _folders_in(inner) or names_of(entries[0])[1:]:
-            break
-        folder = inner
-    return folder
-
-
-def find_layouts(
-    root: Path, split: str, *, usual: Layout, images: Sequence[str], labels: Sequence[str]
-) -> list[Layout]:
-    """Return the layouts to look for, the usual one first.
-
-    Args:
-        root: the folder.
-        split: train, val, …, or all.
-        usual: all that does not depend on where the files lie.
-        images: names of folders for images, below the root or the split's folder.
-        labels: the same for masks.
-    """
-    here = [name for name in (*names_of(split), ".") if split != ALL or name == "."]
-    pictures = _present(root, here, images) or list(images[:1])
-    masks = _present(root, here, labels) or list(labels[:1])
-    lists = tuple(name.format(split) for name in _LISTS)
-    mixed = replace(usual, lists=lists, needs_list=split != ALL)
-    pairs = [(picture, mask) for picture in pictures for mask in masks]
-    in_splits = [
-        place
-        for picture, mask in pairs
-        for place in ((f"{picture}/{split}", f"{mask}/{split}"), (f"{split}/{picture}", f"{split}/{mask}"))
-    ]
-    in_splits += _composed(root, split, images, labels)
-    in_splits += [(split, f"{split}/{mask}") for mask in masks]
-    in_splits += [(place, place) for place in (split, *(f"{picture}/{split}" for picture in pictures))]
-    in_all = [*pairs, *((".", mask) for mask in masks), *((picture, picture) for picture in pictures), (".", ".")]
-    return [
-        *(replace(usual, images=picture, labels=mask) for picture, mask in in_splits if split != ALL),
-        *(replace(mixed, images=picture, labels=mask) for picture, mask in in_all),
-    ]
-
-
-def _present(root: Path, above: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the names of folders that are there, below the root or a split's folder."""
-    tops = {find_below(root, name) for name in above}
-    present = {name.lower() for top in tops for name in _folders_in(top)}
-    return [name for name in names if name.lower() in present]
-
-
-def _folders_in(folder: Path) -> list[str]:
-    if not os.path.isdir(folder):
-        return []
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _composed(root: Path, split: str, images: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Return pairs of folders whose names hold the split: train and train_labels, trainannot, or images_train."""
-    image_words, label_words = {"", *map(_plain, images)}, set(map(_plain, labels))
-    said = {name: _without_split(name, split) for name in _folders_in(root)}
-    pictures = [name for name, rests in said.items() if rests & image_words]
-    masks = [name for name, rests in said.items() if rests & label_words]
-    return [(picture, mask) for picture in pictures for mask in masks]
-
-
-def _without_split(name: str, split: str) -> set[str]:
-    """Return what a folder's name may say besides the split, without signs: nothing where it does not name it."""
-    low, spellings = name.lower(), [spelling.lower() for spelling in names_of(split)]
-    rests = {rest for each in spellings for rest in (low.removeprefix(each), low.removesuffix(each))}
-    return {_plain(rest) for rest in rests - {low}}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
-
-
 logger = get_logger(__name__)
-
 LABEL_SET_FILE = "labels.json"
 """Where a folder says what its classes are."""
 LOOKED_AT = 4
 """Labels that are looked at when a folder is opened."""
-
 _IMAGES = ("images", "imgs", "img", "image", "img_dir", "JPEGImages", "pictures", "photos", "rgb", "frames")
 _LABELS = (
     *("labels", "masks", "annotations", "label", "mask", "annotation", "ann_dir", "SegmentationClass", "annot"),
     *("gt", "ground_truth", "groundtruth", "seg", "segmentation", "segmentations", "targets"),
 )
+_LISTS = ("{}.txt", "splits/{}.txt", "{}.csv", "{}.lst", "{}.tsv", "lists/{}.txt", "ImageSets/Segmentation/{}.txt")
 
 
 @DATASETS.register("folder")
@@ -161,7 +84,7 @@ def build_folder(
             or a mapping of the values in the masks to names, such as {1: "road", 2: "sky"}.
         raw_ids: the value of each class in the masks, where they are not 0, 1, …
         palette: one colour per class, for colour masks: (R, G, B) or "#rrggbb".
-        ignore_colors: colours of pixels that are no class.
+        ignore_colors: colours of pixels that are not a class.
         images: folder of the images below the root. If None, images, imgs, img and other usual names are tried.
         labels: folder of the masks below the root. If None, labels, masks, annotations and other usual names are tried.
         read: "colors" to read palette PNGs by their colours, "indices" by their values, whatever colours these have.
@@ -201,24 +124,57 @@ def build_folder(
     return dataset
 
 
-def _warn_of_strays(dataset: SegmentationDataset) -> None:
-    """Say it when labels hold values that are no class, which would be ignored without a word: names may be missing."""
-    num_classes, ignored = len(dataset.labels.names), dataset.labels.ignore_index
-    for pair in dataset.pairs[:: max(1, len(dataset.pairs) // LOOKED_AT)][:LOOKED_AT]:
-        with contextlib.suppress(ImageDecodeError):  # said when it is its turn
-            values = np.unique(read_label(pair.label))
-            strays = [int(value) for value in values if value >= num_classes and value != ignored]
-            if strays:
-                listed = ", ".join(map(str, strays[:5])) + (", …" if len(strays) > 5 else "")
-                logger.warning(
-                    "%s has the values %s, and the %d classes are 0 to %d: such pixels are ignored. Name all classes, "
-                    "or see what else is wrong: segpipe data check.",
-                    pair.label,
-                    listed,
-                    num_classes,
-                    num_classes - 1,
-                )
-                return
+def find_inner(root: Path) -> Path:
+    """Return the folder that a root consists of, as unpacked archives have one; the root where it holds more.
+
+    A folder for images or of a split is never taken for the whole.
+    """
+    folder = root
+    while True:
+        entries = [name for name in sorted(os.listdir(folder)) if name[0] != "." and name != "__MACOSX"]
+        inner = folder / entries[0] if len(entries) == 1 else folder
+        if inner == folder or not os.path.isdir(inner) or not folders_in(inner) or names_of(entries[0])[1:]:
+            break
+        folder = inner
+    return folder
+
+
+def find_layouts(
+    root: Path, split: str, *, usual: Layout, images: Sequence[str], labels: Sequence[str]
+) -> list[Layout]:
+    """Return the layouts to look for, the usual one first.
+
+    Args:
+        root: the folder.
+        split: train, val, …, or all.
+        usual: all that does not depend on where the files lie.
+        images: names of folders for images, below the root or the split's folder.
+        labels: the same for masks.
+    """
+    here = [name for name in (*names_of(split), ".") if split != ALL or name == "."]
+    image_folders = _present(root, here, images) or list(images[:1])
+    label_folders = _present(root, here, labels) or list(labels[:1])
+    lists = tuple(name.format(split) for name in _LISTS)
+    mixed = replace(usual, lists=lists, needs_list=split != ALL)
+    pairs = [(image, label) for image in image_folders for label in label_folders]
+    in_splits = [
+        place
+        for image, label in pairs
+        for place in ((f"{image}/{split}", f"{label}/{split}"), (f"{split}/{image}", f"{split}/{label}"))
+    ]
+    in_splits += _composed(root, split, images, labels)
+    in_splits += [(split, f"{split}/{label}") for label in label_folders]
+    in_splits += [(place, place) for place in (split, *(f"{image}/{split}" for image in image_folders))]
+    in_all = [
+        *pairs,
+        *((".", label) for label in label_folders),
+        *((image, image) for image in image_folders),
+        (".", "."),
+    ]
+    return [
+        *(replace(usual, images=image, labels=label) for image, label in in_splits if split != ALL),
+        *(replace(mixed, images=image, labels=label) for image, label in in_all),
+    ]
 
 
 def _known_or_collected(
@@ -239,8 +195,6 @@ def _label_set(root: Path, split: str, label_set: Any, names: Any, palette: tupl
         raise InputError("Both label_set and names are given; they say the same thing. Give one of them.")
     if names is not None:
         return build_label_set(names, palette=palette)
-    if isinstance(label_set, str | os.PathLike) and os.fspath(label_set).lower().endswith(".csv"):
-        return read_class_table(Path(os.path.expanduser(label_set)))
     if label_set is not None:
         return open_label_set(label_set)
     if os.path.isfile(root / LABEL_SET_FILE):
@@ -266,18 +220,69 @@ def _reader(
             "it out."
         )
     colors = classes.palette if palette is None else palette
-    is_ambiguous = colors is None or (palette is None and len(set(colors)) < len(colors))  # one colour for two classes
-    if is_ambiguous and (ignored or read == "colors"):
-        given = "ignore_colors is" if ignored else "read=colors is"
-        example = advice.option("palette", [(0, 0, 0), (255, 0, 0)])
-        raise InputError(f"{given} given without colours of the classes. Give one per class, such as {example}.")
-    if is_ambiguous:
+    if colors is None or (palette is None and len(set(colors)) < len(colors)):  # none, or one colour for two classes
+        if ignored or read == "colors":
+            given = "ignore_colors is" if ignored else "read=colors is"
+            example = advice.option("palette", [(0, 0, 0), (255, 0, 0)])
+            raise InputError(f"{given} given without colours of the classes. Give one per class, such as {example}.")
         return read_label if read is None else functools.partial(read_label, classes=None)
-    assert colors is not None
     table = build_color_table(classes, colors, ignored)
     if read == "colors" or (read is None and palette is not None):
         return functools.partial(read_color_label, colors=table)
     return functools.partial(read_label, colors=table, classes=classes if read is None else None)
+
+
+def _bare_suffix(suffix: str) -> str:
+    """Return what names of masks end in without the ending, which may be given, too."""
+    ending = next((ending for ending in LABEL_SUFFIXES if suffix.lower().endswith(ending)), "")
+    return suffix[: len(suffix) - len(ending)]
+
+
+def _present(root: Path, above: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the names of folders that are there, below the root or a split's folder."""
+    tops = {find_below(root, name) for name in above}
+    present = {name.lower() for top in tops for name in folders_in(top)}
+    return [name for name in names if name.lower() in present]
+
+
+def _composed(root: Path, split: str, images: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return pairs of folders whose names hold the split: train and train_labels, trainannot, or images_train."""
+    image_words, label_words = {"", *map(_plain, images)}, set(map(_plain, labels))
+    said = {name: _without_split(name, split) for name in folders_in(root)}
+    image_folders = [name for name, rests in said.items() if rests & image_words]
+    label_folders = [name for name, rests in said.items() if rests & label_words]
+    return [(image, label) for image in image_folders for label in label_folders]
+
+
+def _without_split(name: str, split: str) -> set[str]:
+    """Return what a folder's name may say besides the split, without signs: nothing where it does not name it."""
+    low, spellings = name.lower(), [spelling.lower() for spelling in names_of(split)]
+    rests = {rest for each in spellings for rest in (low.removeprefix(each), low.removesuffix(each))}
+    return {_plain(rest) for rest in rests - {low}}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _warn_of_strays(dataset: SegmentationDataset) -> None:
+    """Say it when labels hold values that are not a class, which would be ignored silently: names may be missing."""
+    num_classes, ignored = len(dataset.labels.names), dataset.labels.ignore_index
+    for pair in dataset.pairs[:: max(1, len(dataset.pairs) // LOOKED_AT)][:LOOKED_AT]:
+        with contextlib.suppress(ImageDecodeError):  # said when it is its turn
+            values = np.unique(read_label(pair.label))
+            strays = [int(value) for value in values if value >= num_classes and value != ignored]
+            if strays:
+                listed = ", ".join(map(str, strays[:5])) + (", …" if len(strays) > 5 else "")
+                logger.warning(
+                    "%s has the values %s, and the %d classes are 0 to %d: such pixels are ignored. Name all classes, "
+                    "or see what else is wrong: segpipe data check.",
+                    pair.label,
+                    listed,
+                    num_classes,
+                    num_classes - 1,
+                )
+                return
 
 
 def _other_ways(splits: Sequence[str]) -> str:
@@ -290,9 +295,3 @@ def _other_ways(splits: Sequence[str]) -> str:
         return f"{named} Without splits it can be opened: as a whole by {every}, or divided in two by {share}."
     others = [split for split in splits if split != ALL]
     return f"{named} Splits that are there: {', '.join(others)}." if others else named
-
-
-def _bare_suffix(suffix: str) -> str:
-    """Return what names of masks end in without the ending, which may be given, too."""
-    ending = next((ending for ending in LABEL_SUFFIXES if suffix.lower().endswith(ending)), "")
-    return suffix[: len(suffix) - len(ending)]

@@ -1,4 +1,4 @@
-"""What names of labels have besides those of their images: x_mask.png beside x.jpg, mask_1.png beside image_1.png."""
+"""Pair images and labels by their names: x_mask.png belongs to x.jpg, mask_1.png to image_1.png."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the files of a data set are: folders below a root, and the files in them by their names."""
+"""Find the folders and files of a data set below its root, by their own names or those in other tools' documents."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from segpipe.files import current_place
 from .splits import names_of
 
 AnyPath = str | os.PathLike[str]
+Parts = tuple[str, ...]
+_MOST_PARTS = 16
+"""Folders in front of these say nothing more about where a file lies."""
 
 
 def existing_folder(root: AnyPath) -> Path:
@@ -44,6 +47,13 @@ def find_below(root: Path, path: str) -> Path:
     return found
 
 
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without hidden ones; none if it is not there."""
+    if not os.path.isdir(folder):
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
 def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield what os.walk does, sorted, through links to folders too, without hidden folders.
 
@@ -59,7 +69,7 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def has_files(folder: Path, endings: Sequence[str]) -> bool:
-    """Whether there is a file with one of the endings, however deep; hidden ones do not count."""
+    """Return whether there is a file with one of the endings, however deep; hidden ones do not count."""
     lowered = tuple(ending.lower() for ending in endings)
     return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
 
@@ -147,12 +157,6 @@ def _identity(folder: str) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return status.st_dev, status.st_ino
-
-
-_MOST_PARTS = 16
-"""Folders in front of these say nothing more about where a file lies."""
-
-Parts = tuple[str, ...]
 
 
 class _File(NamedTuple):

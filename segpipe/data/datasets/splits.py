@@ -1,4 +1,4 @@
-"""Names of splits: what other systems call train, val and test, and options that are for one of them."""
+"""Spell the names of splits: what other systems call train, val and test, and options that are for one of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from segpipe.names import nearest_name
 
 ALL = "all"
 """The split that is every image of a folder without splits."""
-
 _SPELLINGS = {
     "train": ("train", "training", "trainset"),
     "val": ("val", "valid", "validation", "dev", "valset"),

@@ -1,4 +1,4 @@
-"""Data sets that a hub holds: fetched with its transport, unpacked, in a folder that appears whole or not at all."""
+"""Fetch data sets that a hub holds, unpacked, into a folder that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from segpipe.hub import (
 from segpipe.log import get_logger
 from segpipe.names import listing
 
-from ..image_folders import PICTURE_SUFFIXES
+from ..image_folders import IMAGE_SUFFIXES
 from .published_archives import unpack
 
 logger = get_logger(__name__)
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _TEXTS = (".txt", ".lst", ".json", ".csv", ".tsv", ".xml", ".md", ".mat")
-_DATA = (*ARCHIVES, *_TEXTS, *PICTURE_SUFFIXES)
+_DATA = (*ARCHIVES, *_TEXTS, *IMAGE_SUFFIXES)
 _PACKING = ".packing"
 
 
@@ -129,10 +129,10 @@ def _fetch(
 
 
 def _select(files: Sequence[RemoteFile], source: Source, revision: str) -> list[RemoteFile]:
-    """The files that are data, with paths that are safe."""
+    """Select the files that are data, with paths that are safe."""
     chosen = [file for file in files if file.path.lower().endswith(_DATA)]
     passed_by = [file.path for file in files if not file.path.lower().endswith(_DATA)]
-    if not any(file.path.lower().endswith((*ARCHIVES, *PICTURE_SUFFIXES)) for file in chosen):
+    if not any(file.path.lower().endswith((*ARCHIVES, *IMAGE_SUFFIXES)) for file in chosen):
         raise ModelNotFoundError(
             f"{source.label}@{revision} holds neither an archive nor an image: it lists "
             f"{listing([file.path for file in files]) or 'no files'}. Check the name and the revision."

@@ -1,4 +1,4 @@
-"""What a preparation is: files to write, each group of them independent of the others."""
+"""Describe how a data set is prepared: archives to fetch, and groups of files to make."""
 
 from __future__ import annotations
 
@@ -9,8 +9,53 @@ from pathlib import Path
 
 import numpy as np
 
-from segpipe.errors import InputError
 from segpipe.names import listing
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A public file and what is made of it.
+
+    Attributes:
+        url: where it is published.
+        digest: `sha256:…`, `sha1:…` or `md5:…`, from a public source other than the server.
+        top: the folder in the archive that holds what is wanted; empty for a file that is not an archive.
+        folder: what `top`, or the file, becomes below the root.
+        signs: paths below the root; where one of them exists, nothing is to be fetched.
+        size: bytes, where it is published.
+    """
+
+    url: str
+    digest: str
+    top: str
+    folder: str
+    signs: tuple[str, ...]
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """How one data set is prepared.
+
+    Attributes:
+        plan: finds out what is to be made below a root; its keyword-only parameters are the options. If None, the data
+            set is read as it was published.
+        origin: where the files come from, in a sentence, and which. Digests of archives are taken from other places
+            than the servers that have the files.
+        archives: those that can be fetched: public, with a published digest.
+        makes_root: whether it begins with nothing; else its root must be there.
+    """
+
+    plan: Callable[..., Plan] | None = None
+    origin: str = ""
+    archives: tuple[Archive, ...] = ()
+    makes_root: bool = False
+
 
 Content = np.ndarray | bytes | Path
 """What a file will hold: (H, W), (H, W, 2) or (H, W, 3) uint8, written as PNG; bytes; or those of another file."""
@@ -67,15 +112,6 @@ class Prepared:
 
 
 def shown_content(folder: Path) -> str:
-    """The first names in a folder, for messages."""
+    """List the first names in a folder, for messages."""
     names = sorted(f"{path.name}/" if os.path.isdir(path) else path.name for path in folder.iterdir())
     return listing(names, 8) or "nothing"
-
-
-def first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
-    """The first of `tops` below the root that holds `wanted`; InputError says what lies there and what to do."""
-    found = next((root / top for top in tops if os.path.exists(root / top / wanted)), None)
-    if found is None:
-        places = ", ".join(f"{top}/{wanted}" if top else wanted for top in tops)
-        raise InputError(f"{root} has no {wanted}: it holds {shown_content(root)}. Right would be {places}. {advice}")
-    return found

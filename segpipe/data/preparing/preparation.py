@@ -1,4 +1,4 @@
-"""Preparing a data set: fetching it where it is public, then making the files that training needs."""
+"""Prepare a data set: fetch it where it is public, then make its files, each whole or not at all and none twice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from segpipe.extras import import_opencv
 from segpipe.files import copy_regular, open_regular
 from segpipe.names import unknown_name_message
 
+from ..datasets.loading import PREPARERS, load_dataset
 from ..datasets.places import existing_folder
-from .catalogue import PREPARERS
 from .plans import Content, Plan, Prepared, Task
 from .published_archives import fetch_archives
 
@@ -66,7 +67,7 @@ def run_tasks(tasks: Sequence[Task], *, jobs: int = 1, progress: Progress | None
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is there and not cut off: a PNG has its first and last bytes, another file is not empty."""
+    """Return whether a file is there and not cut off: a PNG has its first and last bytes, another file is not empty."""
     try:
         with open_regular(path, error=OSError) as file:
             start = file.read(len(_PNG_START))
@@ -89,7 +90,7 @@ def _run_here(tasks: Sequence[Task]) -> Iterator[int]:
 
 
 def _run_apart(tasks: Sequence[Task], jobs: int) -> Iterator[int]:
-    """Numbers of files as they are written. The first error ends it."""
+    """Yield numbers of files as they are written. The first error ends it."""
     size = max(1, min(_CHUNK, len(tasks) // (8 * jobs)))
     chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     # Not forked: OpenCV and the caller may have threads, whose locks a forked process would inherit held.
@@ -116,7 +117,7 @@ def _sum(finished: Iterable[Future[int]]) -> int:
 
 
 def _prepare_worker(*form: Any) -> None:
-    """Ctrl-C is for the process that waits; several workers need no threads of their own."""
+    """Ignore Ctrl-C, which is for the process that waits, and use one thread: there are several workers."""
     advice.take_form(*form)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_opencv().setNumThreads(1)
@@ -131,7 +132,7 @@ def _run_all(tasks: Sequence[Task]) -> int:
 
 
 def _write(path: Path, content: Content) -> None:
-    """The file appears whole or not at all. After a power cut it may be cut off, which `is_whole` sees."""
+    """Write a file, which appears whole or not at all. After a power cut it may be cut off, which `is_whole` sees."""
     partial = path.with_name(f".{uuid.uuid4().hex}.part")  # short, whatever the name is
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,9 +184,10 @@ def prepare_dataset(
             full.
     """
     preparer = PREPARERS.get(name)
-    _check_options(name, preparer.plan, options)
+    planner = partial(_plan_nothing, name) if preparer.plan is None else preparer.plan
+    _check_options(name, planner, options)
     folder = Path(os.path.expanduser(root)) if preparer.makes_root else existing_folder(root)
-    plan: Plan = preparer.plan(folder, **options)
+    plan = planner(folder, **options)
     written = run_tasks(plan.tasks, jobs=jobs, progress=progress)
     kept = sum(len(task.files) for task in plan.tasks) - len(written)
     return Prepared(name, folder, plan.note, _count_folders(written, folder), kept)
@@ -216,6 +218,12 @@ def download_dataset(
     return fetch_archives(
         Path(os.path.expanduser(root)), preparer.archives, keep=keep_archives, has_progress=has_progress
     )
+
+
+def _plan_nothing(name: str, root: Path) -> Plan:
+    """Plan nothing for a data set that is read as it was published, but see that it is there."""
+    dataset = load_dataset(name, root, "val")
+    return Plan(f"{name} is read as it was published; its val split has {len(dataset)} images.")
 
 
 def _check_options(name: str, plan: Callable[..., Plan], options: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Archives that data sets are published in, and unpacking one so that its folder appears whole or not at all."""
+"""Fetch and unpack the archives that data sets are published in.
+
+Fetching uses the hub's transport, goes on where it broke off and is verified. A folder is unpacked whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,11 @@ from segpipe.hub import (
 from segpipe.limits import limit
 from segpipe.log import get_logger
 
+from .plans import Archive
+
+logger = get_logger(__name__)
+FOLDER = ".segpipe-downloads"
+"""Below the root: what is unfinished, and what is not unpacked yet."""
 DAMAGED = (
     *(OSError, EOFError, ValueError, LookupError, RuntimeError, ArithmeticError, MemoryError),
     *(zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile, tarfile.TarError),
@@ -43,39 +51,31 @@ _ENCRYPTED = 1
 Info = TypeVar("Info")
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A public file and what is made of it.
+def fetch_archives(
+    root: Path, archives: Sequence[Archive], *, keep: bool = False, has_progress: bool = True
+) -> tuple[str, ...]:
+    """Fetch and unpack what is not there yet; the URLs of what was made come back.
 
-    Attributes:
-        url: where it is published.
-        digest: `sha256:…`, `sha1:…` or `md5:…`, from a public source other than the server.
-        top: the folder in the archive that holds what is wanted; empty for a file that is no archive.
-        folder: what `top`, or the file, becomes below the root.
-        signs: paths below the root; where one of them exists, nothing is to be fetched.
-        size: bytes, where it is published.
+    An archive that lies in the root already, from a browser perhaps, is used when its digest is right, and stays there.
+
+    Args:
+        root: the data set's folder; it is made.
+        archives: where to fetch, and what becomes of it.
+        keep: leave the archives in the root after unpacking.
+        has_progress: show bars, where stderr is a terminal and SEGPIPE_PROGRESS is not 0.
+
+    Raises:
+        DownloadError: the network or the server failed; the next call goes on with what came.
+        IntegrityError: an archive is not the published one.
+        InputError: the disk is too small.
     """
-
-    url: str
-    digest: str
-    top: str
-    folder: str
-    signs: tuple[str, ...]
-    size: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.url.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file in an archive."""
-
-    name: str
-    size: int
-    open: Callable[[], IO[bytes]]
+    missing = [archive for archive in archives if not any(os.path.exists(root / sign) for sign in archive.signs)]
+    for archive in missing:
+        path = _find(root, archive) or _fetch(root, archive, has_progress)
+        _put(path, root, archive, keep, has_progress)
+    with suppress(OSError):  # not empty: another process fetches, or a part waits for the next call
+        (root / FOLDER).rmdir()
+    return tuple(archive.url for archive in missing)
 
 
 def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] = lambda count: None) -> int:
@@ -107,7 +107,7 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
-    """InputError when the disk of a folder, or of its nearest parent, has fewer bytes free than needed."""
+    """Raise an InputError if the disk of a folder, or of its nearest parent, has fewer bytes free than needed."""
     parent = next(path for path in (folder, *absolute_path(folder, error=InputError).parents) if os.path.exists(path))
     free = shutil.disk_usage(parent).free
     if needed > free:
@@ -117,9 +117,89 @@ def check_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Member:
+    """One file in an archive."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def _find(root: Path, archive: Archive) -> Path | None:
+    """Return the archive in the root, or as an earlier run left it; IntegrityError if the user's is another one."""
+    for path in (root / archive.name, root / FOLDER / archive.name):
+        if os.path.isfile(path):
+            _verify(path, archive, hint="Take the file away, and it is fetched.")
+            return path
+    return None
+
+
+def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
+    settings = read_settings()
+    transport = _transport(settings)
+    size = archive.size or _announced_size(transport, archive)
+    # What is unpacked is about as large again: images do not compress.
+    check_space(root, (size or 0) * (2 if archive.top else 1), f"{archive.name}, packed and unpacked,")
+    kind, _, digest = archive.digest.partition(":")
+    file = RemoteFile(archive.name, archive.url, size, sha256=digest if kind == "sha256" else None)
+    logger.info("Fetching %s", archive.url)
+    with Progress(archive.name, size, has_progress and settings.progress) as progress:
+        part, _ = Fetcher(transport, root / FOLDER, str(root), report=progress.add).fetch(file)
+    try:
+        _verify(part.path, archive, hint="The bytes were thrown away. Try again later.")
+    except IntegrityError:
+        part.discard()
+        raise
+    path = root / FOLDER / archive.name
+    part.move_to(path)
+    return path
+
+
+def _announced_size(transport: Transport, archive: Archive) -> int | None:
+    """Return the size that the server announces; the body is not read."""
+    with transport.open(archive.url, what=archive.name) as answer:
+        return body_length(answer.headers)
+
+
+def _transport(settings: Settings) -> Transport:
+    limits = replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
+    return Transport(limits, offline_reason="SEGPIPE_OFFLINE is set" if settings.offline else None)
+
+
+def _verify(path: Path, archive: Archive, *, hint: str) -> None:
+    kind, _, expected = archive.digest.partition(":")
+    # MD5 and SHA-1 are all that is published for some archives; they find damage.
+    hasher = hashlib.new(kind, usedforsecurity=False)
+    with open_regular(path, error=InputError) as file:
+        while piece := file.read(2**20):
+            hasher.update(piece)
+    if hasher.hexdigest() != expected:
+        raise IntegrityError(
+            f"{path} has the {kind} {hasher.hexdigest()}, the published {archive.name} has {expected}. {hint}"
+        )
+
+
+def _put(path: Path, root: Path, archive: Archive, keep: bool, has_progress: bool) -> None:
+    """Unpack an archive, then remove what was fetched for it."""
+    target = root / archive.folder
+    target.parent.mkdir(parents=True, exist_ok=True)
+    is_ours = path.parent.name == FOLDER
+    if archive.top:
+        with Progress(f"unpacking {archive.name}", None, has_progress and read_settings().progress) as progress:
+            unpack(path, archive.top, target, progress.add)
+    elif is_ours:
+        os.replace(path, target)
+        return
+    if is_ours and keep:
+        os.replace(path, root / archive.name)
+    elif is_ours:
+        path.unlink()
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[list[Member]]:
-    """The files of an archive, while it is open."""
+    """Open an archive and give its files."""
     try:
         with open_regular(path, error=InputError) as file:
             if path.suffix == ".zip":
@@ -132,12 +212,12 @@ def _open(path: Path) -> Iterator[list[Member]]:
     except SegpipeError:  # some are OSErrors or ValueErrors as well
         raise
     except DAMAGED as error:
-        raise IntegrityError(f"{path} is no whole archive: {error}. Fetch it again.") from None
+        raise IntegrityError(f"{path} is not a complete archive: {error}. Fetch it again.") from None
 
 
 @contextmanager
 def _whole(path: Path, target: Path) -> Iterator[Path]:
-    """A new folder that becomes the target when the block ends well; nothing stays of it otherwise."""
+    """Give a new folder that becomes the target when the block ends well; nothing of it stays otherwise."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         temporary.mkdir(parents=True)
@@ -155,7 +235,7 @@ def _whole(path: Path, target: Path) -> Iterator[Path]:
 
 
 def _bounded(path: Path, infos: Iterable[Info]) -> list[Info]:
-    """All members of an archive; InputError as soon as there are too many."""
+    """Return all members of an archive; InputError as soon as there are too many."""
     listed: list[Info] = []
     for info in infos:
         listed.append(info)
@@ -204,7 +284,7 @@ def _no_file(name: str) -> UnsafePathError:
 
 
 def _below(name: str, top: str) -> str:
-    """The path below `top`, empty when it is not there."""
+    """Return the path below `top`, empty if it is not there."""
     if not top:
         return name
     return name.removeprefix(f"{top}/") if name.startswith(f"{top}/") else ""
@@ -215,107 +295,3 @@ def _copy(member: Member, path: Path, report: Callable[[int], object]) -> None:
     with member.open() as source, open(path, "xb") as file:
         shutil.copyfileobj(source, file, 2**20)
     report(member.size)
-
-
-logger = get_logger(__name__)
-
-FOLDER = ".segpipe-downloads"
-"""Below the root: what is unfinished, and what is not unpacked yet."""
-
-
-def fetch_archives(
-    root: Path, archives: Sequence[Archive], *, keep: bool = False, has_progress: bool = True
-) -> tuple[str, ...]:
-    """Fetch and unpack what is not there yet; the URLs of what was made come back.
-
-    An archive that lies in the root already, from a browser perhaps, is used when its digest is right, and stays there.
-
-    Args:
-        root: the data set's folder; it is made.
-        archives: where to fetch, and what becomes of it.
-        keep: leave the archives in the root after unpacking.
-        has_progress: show bars, where stderr is a terminal and SEGPIPE_PROGRESS is not 0.
-
-    Raises:
-        DownloadError: the network or the server failed; the next call goes on with what came.
-        IntegrityError: an archive is not the published one.
-        InputError: the disk is too small.
-    """
-    missing = [archive for archive in archives if not any(os.path.exists(root / sign) for sign in archive.signs)]
-    for archive in missing:
-        path = _find(root, archive) or _fetch(root, archive, has_progress)
-        _put(path, root, archive, keep, has_progress)
-    with suppress(OSError):  # not empty: another process fetches, or a part waits for the next call
-        (root / FOLDER).rmdir()
-    return tuple(archive.url for archive in missing)
-
-
-def _find(root: Path, archive: Archive) -> Path | None:
-    """The archive in the root, or as an earlier run left it; IntegrityError when the user's is another one."""
-    for path in (root / archive.name, root / FOLDER / archive.name):
-        if os.path.isfile(path):
-            _verify(path, archive, hint="Take the file away, and it is fetched.")
-            return path
-    return None
-
-
-def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
-    settings = read_settings()
-    transport = _transport(settings)
-    size = archive.size or _announced_size(transport, archive)
-    # What is unpacked is about as large again: pictures do not compress.
-    check_space(root, (size or 0) * (2 if archive.top else 1), f"{archive.name}, packed and unpacked,")
-    kind, _, digest = archive.digest.partition(":")
-    file = RemoteFile(archive.name, archive.url, size, sha256=digest if kind == "sha256" else None)
-    logger.info("Fetching %s", archive.url)
-    with Progress(archive.name, size, has_progress and settings.progress) as progress:
-        part, _ = Fetcher(transport, root / FOLDER, str(root), report=progress.add).fetch(file)
-    try:
-        _verify(part.path, archive, hint="The bytes were thrown away. Try again later.")
-    except IntegrityError:
-        part.discard()
-        raise
-    path = root / FOLDER / archive.name
-    part.move_to(path)
-    return path
-
-
-def _announced_size(transport: Transport, archive: Archive) -> int | None:
-    """What the server says; the body is not read."""
-    with transport.open(archive.url, what=archive.name) as answer:
-        return body_length(answer.headers)
-
-
-def _transport(settings: Settings) -> Transport:
-    limits = replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
-    return Transport(limits, offline_reason="SEGPIPE_OFFLINE is set" if settings.offline else None)
-
-
-def _verify(path: Path, archive: Archive, *, hint: str) -> None:
-    kind, _, expected = archive.digest.partition(":")
-    # MD5 and SHA-1 are all that is published for some archives; they find damage.
-    hasher = hashlib.new(kind, usedforsecurity=False)
-    with open_regular(path, error=InputError) as file:
-        while piece := file.read(2**20):
-            hasher.update(piece)
-    if hasher.hexdigest() != expected:
-        raise IntegrityError(
-            f"{path} has the {kind} {hasher.hexdigest()}, the published {archive.name} has {expected}. {hint}"
-        )
-
-
-def _put(path: Path, root: Path, archive: Archive, keep: bool, has_progress: bool) -> None:
-    """Unpack, then remove what was fetched for it."""
-    target = root / archive.folder
-    target.parent.mkdir(parents=True, exist_ok=True)
-    is_ours = path.parent.name == FOLDER
-    if archive.top:
-        with Progress(f"unpacking {archive.name}", None, has_progress and read_settings().progress) as progress:
-            unpack(path, archive.top, target, progress.add)
-    elif is_ours:
-        os.replace(path, target)
-        return
-    if is_ours and keep:
-        os.replace(path, root / archive.name)
-    elif is_ours:
-        path.unlink()

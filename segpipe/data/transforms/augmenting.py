@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020): operations drawn from a list, for pictures that have one class each."""
+"""Augment images that have one class each: RandAugment (Cubuk et al. 2020), crops by area, erased boxes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from ..sample import Sample
 from .resize_crop_pad import Size, crop, move, size_of, with_image
 
 Color = tuple[int, int, int]
+Interval = tuple[float, float]
 STRONGEST = 10.0
 SOLARIZE_ADD_THRESHOLD = 128
+DRAWS = 10
+"""How many boxes are drawn until one lies in the image."""
 
 
 class Strength(NamedTuple):
@@ -51,7 +54,7 @@ def rand_augment(
 ) -> Sample:
     """Draw operations one after the other, each with its own strength, and do each with a probability.
 
-    The list and the strengths are those of timm's increasing set ("inc1"): the stronger, the farther from the picture.
+    The list and the strengths are those of timm's increasing set ("inc1"): the stronger, the farther from the image.
 
     Raises:
         InputError: the sample has a label or further maps, which would not follow.
@@ -72,6 +75,51 @@ def rand_augment(
     return with_image(sample, np.asarray(image))
 
 
+def random_area_crop(
+    sample: Sample, rng: np.random.Generator, *, size: Size, area: Interval, ratio: Interval
+) -> Sample:
+    """Crop a part with a share of the area drawn uniformly and log(width / height) drawn uniformly; resize it to size.
+
+    Where ten boxes do not fit in, the middle is taken with the nearest ratio that does. Source: the crop of
+    Inception (Szegedy et al. 2015) as torchvision's RandomResizedCrop has it. The image is resized with Pillow's
+    bicubic filter; labels and further maps take the nearest pixel.
+    """
+    height, width = size_of(sample)
+    box = _drawn_box((height, width), rng, area=area, ratio=ratio) or _middle_box((height, width), ratio)
+    part = crop(sample, box[:2], box[2:])
+    return move(
+        part,
+        lambda image: np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)),
+        lambda label: _nearest(label, size),
+        lambda extra: _nearest(extra, size),
+    )
+
+
+def random_erasing(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    area: Interval,
+    ratio: Interval,
+    mean: tuple[int, int, int],
+    deviation: tuple[float, float, float],
+) -> Sample:
+    """Replace a box by noise around `mean`, drawn for each pixel and channel; a box that does not fit in, by nothing.
+
+    Source: Zhong et al. 2020, with timm's way of drawing boxes. There the noise is added after normalisation; here it
+    is cut to 0 … 255, as images are.
+    """
+    height, width = size_of(sample)
+    box = _drawn_box((height, width), rng, area=area, ratio=(1 / ratio[1], 1 / ratio[0]))
+    if box is None:
+        return sample
+    top, left, rows, columns = box
+    noise = rng.normal(mean, deviation, (rows, columns, 3))
+    image = sample.image.copy()
+    image[top : top + rows, left : left + columns] = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
+    return with_image(sample, image)
+
+
 def _auto_contrast(image: Image.Image, strength: Strength) -> Image.Image:
     return ImageOps.autocontrast(image)
 
@@ -90,7 +138,7 @@ def _rotate(image: Image.Image, strength: Strength) -> Image.Image:
 
 
 def _posterize(image: Image.Image, strength: Strength) -> Image.Image:
-    """Down from 4 bits to none."""
+    """Keep at most 4 bits, at full strength none."""
     return ImageOps.posterize(image, 4 - int(4 * strength.share))
 
 
@@ -106,7 +154,7 @@ def _solarize_add(image: Image.Image, strength: Strength) -> Image.Image:
 
 
 def _enhanced(enhance: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
-    """From 0.1 to 1.9; 1 is the picture."""
+    """Return the operation that enhances by 0.1 to 1.9; 1 is the image itself."""
     return lambda image, strength: enhance(image).enhance(max(0.1, 1.0 + 0.9 * strength.share * strength.sign))
 
 
@@ -138,79 +186,10 @@ def _affine(image: Image.Image, matrix: tuple[float, ...], strength: Strength) -
     )
 
 
-OPERATIONS: dict[str, Operation] = {
-    "auto_contrast": _auto_contrast,
-    "equalize": _equalize,
-    "invert": _invert,
-    "rotate": _rotate,
-    "posterize": _posterize,
-    "solarize": _solarize,
-    "solarize_add": _solarize_add,
-    "color": _enhanced(ImageEnhance.Color),
-    "contrast": _enhanced(ImageEnhance.Contrast),
-    "brightness": _enhanced(ImageEnhance.Brightness),
-    "sharpness": _enhanced(ImageEnhance.Sharpness),
-    "shear_x": _shear_x,
-    "shear_y": _shear_y,
-    "translate_x": _translate_x,
-    "translate_y": _translate_y,
-}
-
-
-DRAWS = 10
-"""How many boxes are drawn until one lies in the picture."""
-Interval = tuple[float, float]
-
-
-def random_area_crop(
-    sample: Sample, rng: np.random.Generator, *, size: Size, area: Interval, ratio: Interval
-) -> Sample:
-    """Crop a part with a share of the area drawn uniformly and log(width / height) drawn uniformly; resize it to size.
-
-    Where ten boxes do not fit in, the middle is taken with the nearest ratio that does. Source: the crop of
-    Inception (Szegedy et al. 2015) as torchvision's RandomResizedCrop has it. The picture is resized with Pillow's
-    bicubic filter; labels and further maps take the nearest pixel.
-    """
-    height, width = size_of(sample)
-    box = _drawn_box((height, width), rng, area=area, ratio=ratio) or _middle_box((height, width), ratio)
-    part = crop(sample, box[:2], box[2:])
-    return move(
-        part,
-        lambda image: np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)),
-        lambda label: _nearest(label, size),
-        lambda extra: _nearest(extra, size),
-    )
-
-
-def random_erasing(
-    sample: Sample,
-    rng: np.random.Generator,
-    *,
-    area: Interval,
-    ratio: Interval,
-    mean: tuple[int, int, int],
-    deviation: tuple[float, float, float],
-) -> Sample:
-    """Replace a box by noise around `mean`, drawn for each pixel and channel; a box that does not fit in, by nothing.
-
-    Source: Zhong et al. 2020, with timm's way of drawing boxes. There the noise is added after normalisation; here it
-    is cut to 0 … 255, as pictures are.
-    """
-    height, width = size_of(sample)
-    box = _drawn_box((height, width), rng, area=area, ratio=(1 / ratio[1], 1 / ratio[0]))
-    if box is None:
-        return sample
-    top, left, rows, columns = box
-    noise = rng.normal(mean, deviation, (rows, columns, 3))
-    image = sample.image.copy()
-    image[top : top + rows, left : left + columns] = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
-    return with_image(sample, image)
-
-
 def _drawn_box(
     size: Size, rng: np.random.Generator, *, area: Interval, ratio: Interval
 ) -> tuple[int, int, int, int] | None:
-    """(top, left, height, width); `ratio` is width / height."""
+    """Draw a box (top, left, height, width); `ratio` is width / height."""
     height, width = size
     for _ in range(DRAWS):
         pixels = height * width * rng.uniform(*area)
@@ -233,7 +212,26 @@ def _middle_box(size: Size, ratio: Interval) -> tuple[int, int, int, int]:
 
 
 def _nearest(array: np.ndarray, size: Size) -> np.ndarray:
-    """As the picture's resize, by the nearest pixel."""
+    """Resize by the nearest pixel, as the image is resized."""
     rows = ((np.arange(size[0]) + 0.5) * array.shape[0] / size[0]).astype(np.int64)
     columns = ((np.arange(size[1]) + 0.5) * array.shape[1] / size[1]).astype(np.int64)
     return array[rows[:, None], columns]
+
+
+OPERATIONS: dict[str, Operation] = {
+    "auto_contrast": _auto_contrast,
+    "equalize": _equalize,
+    "invert": _invert,
+    "rotate": _rotate,
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "solarize_add": _solarize_add,
+    "color": _enhanced(ImageEnhance.Color),
+    "contrast": _enhanced(ImageEnhance.Contrast),
+    "brightness": _enhanced(ImageEnhance.Brightness),
+    "sharpness": _enhanced(ImageEnhance.Sharpness),
+    "shear_x": _shear_x,
+    "shear_y": _shear_y,
+    "translate_x": _translate_x,
+    "translate_y": _translate_y,
+}

@@ -1,7 +1,8 @@
-"""From the transforms of a configuration to one function that changes samples."""
+"""Build one function that changes samples from the transforms of a configuration."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +15,7 @@ from segpipe.configuration import TransformConfig
 from segpipe.errors import InputError
 
 from ..sample import Sample
-from . import (
-    augmenting,
-    augmenting as area_crops,
-    color,
-    resize_crop_pad,
-    resize_crop_pad as cropping,
-    resize_crop_pad as padding,
-    warping,
-)
+from . import augmenting, color, resize_crop_pad, warping
 from .resize_crop_pad import Padding
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -44,7 +37,7 @@ class Chain:
 def build_transforms(
     configs: Sequence[TransformConfig | Transform], *, ignore_index: int, fill: tuple[int, int, int]
 ) -> Chain:
-    """The chain of these steps, in their order.
+    """Build the chain of these steps, in their order.
 
     Args:
         configs: from a configuration; or any callable (Sample, rng) → Sample, which joins as it is. With loader
@@ -60,122 +53,77 @@ def build_transforms(
 
 
 def _build_step(config: TransformConfig | Transform, border: Padding) -> Transform:
-    builder = _BUILDERS.get(type(config))
-    if builder is not None:
-        transform = builder(config, border)
+    function = _function_of(config)
+    if function is not None:
+        transform = partial(function, **_arguments(function, config, border))
         probability = getattr(config, "probability", 1.0)
         return transform if probability == 1.0 else partial(_sometimes, transform=transform, probability=probability)
     if callable(config):
         return config
     raise InputError(
-        f"{config!r} is no transform. Give a transform of segpipe.configuration, or a function "
+        f"{config!r} is not a transform. Give a transform of segpipe.configuration, or a function "
         "(Sample, numpy.random.Generator) -> Sample."
     )
+
+
+def _function_of(config: object) -> Callable[..., Sample] | None:
+    if isinstance(config, documents.RandomFlip):
+        return warping.flip_horizontal if config.direction == "horizontal" else warping.flip_vertical
+    if isinstance(config, documents.RandomRotation):
+        return warping.expanding_rotation if config.expand else warping.rotation
+    return _FUNCTIONS.get(type(config))
+
+
+def _arguments(function: Callable[..., Sample], config: Any, border: Padding) -> dict[str, Any]:
+    """Return the keyword arguments of a transform: fields of its configuration, and what follows from the border."""
+    sources: dict[str, Callable[[], Any]] = {
+        "padding": lambda: _padding(config, border),
+        "fill": lambda: _padding(config, border).fill,
+        "mean": lambda: border.fill,
+        "ignore_index": lambda: border.label,
+    }
+    parameters = inspect.signature(function).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    return {name: sources[name]() if name in sources else getattr(config, name) for name in names}
 
 
 def _sometimes(sample: Sample, rng: np.random.Generator, *, transform: Transform, probability: float) -> Sample:
     return transform(sample, rng) if rng.random() < probability else sample
 
 
-def _padding(config: TransformConfig, border: Padding) -> Padding:
-    """Return what the step says, else the border of the chain."""
+def _padding(config: object, border: Padding) -> Padding:
+    """Return the padding of the step, else the border of the chain."""
     value, label = getattr(config, "value", None), getattr(config, "label_value", None)
     fill = border.fill if value is None else (value,) * 3
     return Padding(fill, border.label if label is None else label)
 
 
-def _build_flip(config: documents.RandomFlip, border: Padding) -> Transform:
-    return warping.flip_horizontal if config.direction == "horizontal" else warping.flip_vertical
-
-
-def _build_rotation(config: documents.RandomRotation, border: Padding) -> Transform:
-    turn = warping.expanding_rotation if config.expand else warping.rotation
-    return partial(turn, degrees=config.degrees, padding=_padding(config, border))
-
-
-def _build_random_crop(config: documents.RandomCrop, border: Padding) -> Transform:
-    return partial(
-        cropping.random_crop,
-        size=config.size,
-        max_class_share=config.max_class_share,
-        ignore_index=border.label,
-    )
-
-
-def _build_rand_augment(config: documents.RandAugment, border: Padding) -> Transform:
-    return partial(
-        augmenting.rand_augment,
-        operations=config.operations,
-        magnitude=config.magnitude,
-        magnitude_deviation=config.magnitude_deviation,
-        operation_probability=config.operation_probability,
-        translate=config.translate,
-        fill=_padding(config, border).fill,
-    )
-
-
-def _build_erasing(config: documents.RandomErasing, border: Padding) -> Transform:
-    return partial(
-        area_crops.random_erasing,
-        area=config.area,
-        ratio=config.ratio,
-        mean=border.fill,
-        deviation=config.deviation,
-    )
-
-
-def _build_affine(config: documents.Affine, border: Padding) -> Transform:
-    return partial(
-        warping.affine,
-        angle=config.angle,
-        translate=config.translate,
-        scale=config.scale,
-        shear=config.shear,
-        padding=_padding(config, border),
-    )
-
-
-def _forward(function: Callable[..., Sample], *fields: str) -> Callable[[Any, Padding], Transform]:
-    """A builder that hands these fields of the configuration to the function under the same names."""
-    return lambda config, border: partial(function, **{field: getattr(config, field) for field in fields})
-
-
-def _forward_padded(function: Callable[..., Sample], *fields: str) -> Callable[[Any, Padding], Transform]:
-    """As `_forward`, for functions that pad."""
-    return lambda config, border: partial(
-        function, **{field: getattr(config, field) for field in fields}, padding=_padding(config, border)
-    )
-
-
-_BUILDERS: dict[type, Callable[[Any, Padding], Transform]] = {
-    documents.Resize: _forward(resize_crop_pad.resize, "size"),
-    documents.RandomResize: _forward(resize_crop_pad.random_resize, "size", "ratio"),
-    documents.ResizeBetween: _forward(resize_crop_pad.resize_between, "least", "greatest"),
-    documents.ResizeChoice: _forward(resize_crop_pad.resize_choice, "sizes"),
-    documents.AlignedResize: _forward(resize_crop_pad.aligned_resize, "size", "multiple"),
-    documents.ResizePad: _forward_padded(padding.resize_pad, "size"),
-    documents.RandomCrop: _build_random_crop,
-    documents.RandomResizedCrop: _forward_padded(cropping.random_resized_crop, "size", "ratio"),
-    documents.RandomAreaCrop: _forward(area_crops.random_area_crop, "size", "area", "ratio"),
-    documents.CenterCrop: _forward(cropping.center_crop, "size"),
-    documents.Pad: _forward_padded(padding.pad, "size"),
-    documents.PadToMultiple: _forward_padded(padding.pad_to_multiple, "multiple"),
-    documents.RandomFlip: _build_flip,
-    documents.RandomRotation: _build_rotation,
-    documents.Affine: _build_affine,
-    documents.PhotometricDistortion: _forward(
-        color.photometric_distortion, "brightness", "contrast", "saturation", "hue"
-    ),
-    documents.ColorJitter: _forward(color.color_jitter, "brightness", "contrast", "saturation", "hue"),
-    documents.Gamma: _forward(color.gamma_curve, "gamma", "gain"),
-    documents.Sharpness: _forward(color.sharpness, "factor"),
-    documents.AutoContrast: _forward(color.auto_contrast),
-    documents.Rerange: _forward(color.rerange, "least", "greatest"),
-    documents.Equalize: _forward(color.equalize),
-    documents.Clahe: _forward(color.clahe, "clip_limit", "tiles"),
-    documents.Posterize: _forward(color.posterize, "bits"),
-    documents.GaussianBlur: _forward(color.gaussian_blur, "kernel", "sigma"),
-    documents.Grayscale: _forward(color.grayscale),
-    documents.RandAugment: _build_rand_augment,
-    documents.RandomErasing: _build_erasing,
+_FUNCTIONS: dict[type, Callable[..., Sample]] = {
+    documents.Resize: resize_crop_pad.resize,
+    documents.RandomResize: resize_crop_pad.random_resize,
+    documents.ResizeBetween: resize_crop_pad.resize_between,
+    documents.ResizeChoice: resize_crop_pad.resize_choice,
+    documents.AlignedResize: resize_crop_pad.aligned_resize,
+    documents.ResizePad: resize_crop_pad.resize_pad,
+    documents.RandomCrop: resize_crop_pad.random_crop,
+    documents.RandomResizedCrop: resize_crop_pad.random_resized_crop,
+    documents.RandomAreaCrop: augmenting.random_area_crop,
+    documents.CenterCrop: resize_crop_pad.center_crop,
+    documents.Pad: resize_crop_pad.pad,
+    documents.PadToMultiple: resize_crop_pad.pad_to_multiple,
+    documents.Affine: warping.affine,
+    documents.PhotometricDistortion: color.photometric_distortion,
+    documents.ColorJitter: color.color_jitter,
+    documents.Gamma: color.gamma_curve,
+    documents.Sharpness: color.sharpness,
+    documents.AutoContrast: color.auto_contrast,
+    documents.Rerange: color.rerange,
+    documents.Equalize: color.equalize,
+    documents.Clahe: color.clahe,
+    documents.Posterize: color.posterize,
+    documents.GaussianBlur: color.gaussian_blur,
+    documents.Grayscale: color.grayscale,
+    documents.RandAugment: augmenting.rand_augment,
+    documents.RandomErasing: augmenting.random_erasing,
 }
+"""Configuration → function whose keyword arguments have the names of its fields."""

@@ -1,4 +1,4 @@
-"""Change a picture's brightness, contrast, saturation and hue."""
+"""Change an image's colours: brightness, contrast, saturation, hue, grey levels, sharpness."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..sample import Sample
 from .resize_crop_pad import with_image
 
 cv2 = import_opencv()
-
 Interval = tuple[float, float]
 HUES = 180
 """OpenCV's hues are steps of two degrees, 0 to 179."""
 LEVELS = np.arange(256, dtype=np.float32)
+_EXACT_LEVELS = np.arange(256, dtype=np.float64)
 
 
 def photometric_distortion(
@@ -28,7 +28,7 @@ def photometric_distortion(
     saturation: Interval,
     hue: int,
 ) -> Sample:
-    """Brightness, contrast, saturation, hue, each with probability 1/2; contrast last with probability 1/2.
+    """Change brightness, contrast, saturation, hue, each with probability 1/2; contrast last with probability 1/2.
 
     Values are cut to 0–255 and to whole numbers, downwards, after each step, as in mmsegmentation's
     PhotoMetricDistortion. Hues turn by -hue to hue - 1 steps of two degrees, as there. The colour space is that of
@@ -52,9 +52,9 @@ def photometric_distortion(
 def color_jitter(
     sample: Sample, rng: np.random.Generator, *, brightness: float, contrast: float, saturation: float, hue: float
 ) -> Sample:
-    """Brightness, contrast, saturation and hue, in this order, by given amounts; torchvision's definitions.
+    """Change brightness, contrast, saturation and hue, in this order, by given amounts; torchvision's definitions.
 
-    Contrast is relative to the mean grey of the picture, saturation to the grey of each pixel; hue is in turns.
+    Contrast is relative to the mean grey of the image, saturation to the grey of each pixel; hue is in turns.
     """
     image = _looked_up(sample.image, LEVELS * brightness)
     mean = int(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() + 0.5)
@@ -65,13 +65,79 @@ def color_jitter(
 
 
 def gamma_curve(sample: Sample, rng: np.random.Generator, *, gamma: float, gain: float) -> Sample:
-    """255 · gain · (value / 255)^gamma; above 1 darker, as in torchvision. mmsegmentation's gamma is the inverse."""
+    """Set 255 · gain · (value / 255)^gamma: above 1 darker, as in torchvision; mmsegmentation's is the inverse."""
     return with_image(sample, _looked_up(sample.image, 255.0 * gain * (LEVELS / 255.0) ** gamma))
 
 
 def grayscale(sample: Sample, rng: np.random.Generator) -> Sample:
-    """0.299 R + 0.587 G + 0.114 B (ITU-R BT.601) in all three channels."""
+    """Put 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601) into all three channels."""
     return with_image(sample, _gray(sample.image))
+
+
+def sharpness(sample: Sample, rng: np.random.Generator, *, factor: float) -> Sample:
+    """Add `factor` times what smoothing takes away to the smoothed image: 0 smoothed, 1 as it is, 2 sharper.
+
+    Smoothing is the 3 × 3 mean with weight 5 in the middle, the outermost pixels stay; torchvision's and Pillow's.
+    """
+    kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], dtype=np.float32) / 13
+    smooth = cv2.filter2D(sample.image, -1, kernel)
+    sharp = cv2.addWeighted(sample.image, factor, smooth, 1.0 - factor, 0.0)
+    result = sample.image.copy()
+    result[1:-1, 1:-1] = sharp[1:-1, 1:-1]
+    return with_image(sample, result)
+
+
+def gaussian_blur(sample: Sample, rng: np.random.Generator, *, kernel: int, sigma: float | None) -> Sample:
+    """Blur with a Gaussian; borders are mirrored without repeating the outermost pixel.
+
+    Args:
+        kernel: pixels of the kernel's side; odd.
+        sigma: standard deviation in pixels. If None, 0.15 · kernel + 0.35, torchvision's and OpenCV's rule.
+    """
+    sigma = 0.15 * kernel + 0.35 if sigma is None else sigma
+    return with_image(sample, cv2.GaussianBlur(sample.image, (kernel, kernel), sigma))
+
+
+def auto_contrast(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Stretch each channel so that its least value becomes 0 and its greatest 255; a flat one stays.
+
+    Source: Pillow's `ImageOps.autocontrast` without cutoff, which cuts to whole numbers downwards.
+    """
+    return with_image(sample, _channel_by_channel(sample.image, _stretched))
+
+
+def rerange(sample: Sample, rng: np.random.Generator, *, least: int, greatest: int) -> Sample:
+    """Stretch all channels together, so that colours keep their tint; a flat image stays.
+
+    mmsegmentation's Rerange. On uint8 it can only spread the levels that there are: values are rounded, and with the
+    whole range 0–255 already in use and asked for, nothing changes.
+    """
+    low, high = int(sample.image.min()), int(sample.image.max())
+    if low == high:
+        return sample
+    table = (_EXACT_LEVELS - low) * ((greatest - least) / (high - low)) + least
+    return with_image(sample, cv2.LUT(sample.image, np.rint(np.clip(table, 0, 255)).astype(np.uint8)))
+
+
+def equalize(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Give each channel's levels equal shares of the pixels. Source: Pillow's `ImageOps.equalize`."""
+    return with_image(sample, _channel_by_channel(sample.image, _equalized))
+
+
+def clahe(sample: Sample, rng: np.random.Generator, *, clip_limit: float, tiles: tuple[int, int]) -> Sample:
+    """Equalise each channel's histogram adaptively, with limited contrast (Zuiderveld 1994; OpenCV's CLAHE).
+
+    Args:
+        clip_limit: where histograms are cut, in multiples of their mean.
+        tiles: (rows, columns).
+    """
+    equalizer = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=tiles[::-1])
+    return with_image(sample, _channel_by_channel(sample.image, equalizer.apply))
+
+
+def posterize(sample: Sample, rng: np.random.Generator, *, bits: int) -> Sample:
+    """Keep the highest bits of each value."""
+    return with_image(sample, sample.image & np.uint8(256 - (1 << (8 - bits))))
 
 
 def _maybe_contrast(image: np.ndarray, rng: np.random.Generator, contrast: Interval) -> np.ndarray:
@@ -107,75 +173,6 @@ def _looked_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def _gray(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-
-
-def sharpness(sample: Sample, rng: np.random.Generator, *, factor: float) -> Sample:
-    """The smoothed picture plus `factor` times what smoothing takes away: 0 smoothed, 1 as it is, 2 sharper.
-
-    Smoothing is the 3 × 3 mean with weight 5 in the middle, the outermost pixels stay; torchvision's and Pillow's.
-    """
-    kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], dtype=np.float32) / 13
-    smooth = cv2.filter2D(sample.image, -1, kernel)
-    sharp = cv2.addWeighted(sample.image, factor, smooth, 1.0 - factor, 0.0)
-    result = sample.image.copy()
-    result[1:-1, 1:-1] = sharp[1:-1, 1:-1]
-    return with_image(sample, result)
-
-
-def gaussian_blur(sample: Sample, rng: np.random.Generator, *, kernel: int, sigma: float | None) -> Sample:
-    """Blur with a Gaussian; borders are mirrored without repeating the outermost pixel.
-
-    Args:
-        kernel: pixels of the kernel's side; odd.
-        sigma: standard deviation in pixels; None: 0.15 · kernel + 0.35, torchvision's and OpenCV's rule.
-    """
-    sigma = 0.15 * kernel + 0.35 if sigma is None else sigma
-    return with_image(sample, cv2.GaussianBlur(sample.image, (kernel, kernel), sigma))
-
-
-_EXACT_LEVELS = np.arange(256, dtype=np.float64)
-
-
-def auto_contrast(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Stretch each channel so that its least value becomes 0 and its greatest 255; a flat one stays.
-
-    Source: Pillow's `ImageOps.autocontrast` without cutoff, which cuts to whole numbers downwards.
-    """
-    return with_image(sample, _channel_by_channel(sample.image, _stretched))
-
-
-def rerange(sample: Sample, rng: np.random.Generator, *, least: int, greatest: int) -> Sample:
-    """Stretch all channels together, so that colours keep their tint; a flat picture stays.
-
-    mmsegmentation's Rerange. On uint8 it can only spread the levels that there are: values are rounded, and with the
-    whole range 0–255 already in use and asked for, nothing changes.
-    """
-    low, high = int(sample.image.min()), int(sample.image.max())
-    if low == high:
-        return sample
-    table = (_EXACT_LEVELS - low) * ((greatest - least) / (high - low)) + least
-    return with_image(sample, cv2.LUT(sample.image, np.rint(np.clip(table, 0, 255)).astype(np.uint8)))
-
-
-def equalize(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Give each channel's levels equal shares of the pixels. Source: Pillow's `ImageOps.equalize`."""
-    return with_image(sample, _channel_by_channel(sample.image, _equalized))
-
-
-def clahe(sample: Sample, rng: np.random.Generator, *, clip_limit: float, tiles: tuple[int, int]) -> Sample:
-    """Contrast-limited adaptive histogram equalisation of each channel (Zuiderveld 1994; OpenCV's).
-
-    Args:
-        clip_limit: where histograms are cut, in multiples of their mean.
-        tiles: (rows, columns).
-    """
-    equalizer = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=tiles[::-1])
-    return with_image(sample, _channel_by_channel(sample.image, equalizer.apply))
-
-
-def posterize(sample: Sample, rng: np.random.Generator, *, bits: int) -> Sample:
-    """Keep the highest bits of each value."""
-    return with_image(sample, sample.image & np.uint8(256 - (1 << (8 - bits))))
 
 
 def _channel_by_channel(image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Resize samples: pictures bilinear, labels and further maps nearest, all with OpenCV's rule."""
+"""Resize, pad and crop samples: the image, its label and further maps alike.
+
+Images are resized bilinearly, labels and further maps to the nearest pixel, all with OpenCV's rule.
+"""
 
 from __future__ import annotations
 
@@ -10,52 +13,23 @@ import numpy as np
 
 from segpipe.extras import import_opencv
 
-from ..sample import Sample
-
-Move = Callable[[np.ndarray], np.ndarray]
-ANGLE = "angle"
-"""The extra that holds directions in degrees, 0 right and 90 down: flips and turns change its values too."""
-
-
-def move(sample: Sample, image: Move, label: Move, extra: Move) -> Sample:
-    """The sample with its picture, its label and each extra replaced by what these functions make of them."""
-    return dataclasses.replace(
-        sample,
-        image=image(sample.image),
-        label=None if sample.label is None else label(sample.label),
-        extras={name: extra(values) for name, values in sample.extras.items()},
-    )
-
-
-def move_alike(sample: Sample, every: Move) -> Sample:
-    """As `move`, with one function for all arrays."""
-    return move(sample, every, every, every)
-
-
-def turn_angles(sample: Sample, turn: Move) -> Sample:
-    """The sample with its directions turned by `turn` and brought back into (-180, 180]."""
-    if ANGLE not in sample.extras:
-        return sample
-    angles = sample.extras[ANGLE]
-    turned = 180.0 - np.mod(180.0 - turn(angles.astype(np.float64)), 360.0)
-    if not np.issubdtype(angles.dtype, np.floating):
-        turned = np.rint(turned)
-    return dataclasses.replace(sample, extras={**sample.extras, ANGLE: turned.astype(angles.dtype)})
-
-
-def with_image(sample: Sample, image: np.ndarray) -> Sample:
-    """The sample with another picture of the same size."""
-    return dataclasses.replace(sample, image=image)
-
-
-def size_of(sample: Sample) -> tuple[int, int]:
-    """(height, width) in pixels."""
-    return sample.image.shape[0], sample.image.shape[1]
-
+from ..sample import ANGLE, Sample
 
 cv2 = import_opencv()
-
 Size = tuple[int, int]
+Move = Callable[[np.ndarray], np.ndarray]
+BOXES = 10
+"""How many boxes `random_crop` draws at most."""
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What pixels hold that no image covers; further maps hold 0 there."""
+
+    fill: tuple[int, int, int]
+    """RGB of the image."""
+    label: int
+    """Value of the label: ignore_index, as a rule."""
 
 
 def resize(sample: Sample, rng: np.random.Generator, *, size: Size) -> Sample:
@@ -66,7 +40,7 @@ def resize(sample: Sample, rng: np.random.Generator, *, size: Size) -> Sample:
 def random_resize(sample: Sample, rng: np.random.Generator, *, size: Size | None, ratio: tuple[float, float]) -> Sample:
     """Multiply the box (short side, long side) by a factor drawn uniformly, cut to whole pixels, and fit into it.
 
-    With size None the box is the picture's own size. Source: mmsegmentation's Resize with `ratio_range`.
+    With size None the box is the image's own size. Source: mmsegmentation's Resize with `ratio_range`.
     """
     height, width = size_of(sample) if size is None else size
     factor = rng.uniform(*ratio)
@@ -92,51 +66,6 @@ def aligned_resize(sample: Sample, rng: np.random.Generator, *, size: Size, mult
     return resize_to(fitted, (height, width))
 
 
-def fit_size(size: Size, box: Size) -> Size:
-    """(height, width) after fitting into (short side, long side), in either order.
-
-    The factor is min(long / long side of the picture, short / short side of the picture); halves are rounded up.
-    Source: mmcv's `rescale_size`.
-    """
-    factor = min(max(box) / max(size), min(box) / min(size))
-    return scale_size(size, factor)
-
-
-def scale_size(size: Size, factor: float) -> Size:
-    """(height, width) times factor; halves are rounded up, and a side keeps one pixel at least."""
-    height, width = (max(1, int(side * factor + 0.5)) for side in size)
-    return height, width
-
-
-def resize_to(sample: Sample, size: Size) -> Sample:
-    """The sample at (height, width), whatever its ratio; itself when it has that size."""
-    old = size_of(sample)
-    if size == old:
-        return sample
-    return move(
-        sample,
-        lambda image: cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR),
-        lambda label: cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST),
-        lambda extra: extra[_nearest(old[0], size[0])[:, None], _nearest(old[1], size[1])],
-    )
-
-
-def _nearest(old: int, new: int) -> np.ndarray:
-    """(new,) source indices that OpenCV's INTER_NEAREST takes; further maps may have dtypes that it cannot resize."""
-    indices: np.ndarray = cv2.resize(np.arange(old, dtype=np.int32)[None], (new, 1), interpolation=cv2.INTER_NEAREST)
-    return indices[0]
-
-
-@dataclass(frozen=True)
-class Padding:
-    """What pixels hold that no picture covers; further maps hold 0 there."""
-
-    fill: tuple[int, int, int]
-    """RGB of the picture."""
-    label: int
-    """Value of the label: ignore_index, as a rule."""
-
-
 def pad(sample: Sample, rng: np.random.Generator, *, size: Size, padding: Padding) -> Sample:
     """Pad to (height, width) at least; a side that is longer stays as it is."""
     return pad_to(sample, size, padding)
@@ -154,24 +83,6 @@ def resize_pad(sample: Sample, rng: np.random.Generator, *, size: Size, padding:
     factor = min(size[0] / height, size[1] / width)
     fitted = scale_size((height, width), factor)
     return pad_to(resize_to(sample, fitted), size, padding)
-
-
-def pad_to(sample: Sample, size: Size, padding: Padding) -> Sample:
-    """The sample with (height, width) at least; itself when it has that already."""
-    height, width = size_of(sample)
-    bottom, right = max(size[0] - height, 0), max(size[1] - width, 0)
-    if bottom == right == 0:
-        return sample
-    return move(
-        sample,
-        lambda image: cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=padding.fill),
-        lambda label: np.pad(label, ((0, bottom), (0, right)), constant_values=padding.label),
-        lambda extra: np.pad(extra, ((0, bottom), (0, right), *[(0, 0)] * (extra.ndim - 2))),
-    )
-
-
-BOXES = 10
-"""How many boxes `random_crop` draws at most."""
 
 
 def random_crop(
@@ -207,7 +118,7 @@ def random_resized_crop(
     """Fit into the box (height · r, 4 · width · r) with r drawn uniformly, crop at random and pad to (height, width).
 
     The box is that of the PyTorch SegFormer whose recipes have this step; with a square size it is 1 : 4, so the
-    short side decides for all usual pictures.
+    short side decides for all usual images.
     """
     factor = rng.uniform(*ratio)
     box = int(size[0] * factor), int(size[1] * 4 * factor)
@@ -215,9 +126,94 @@ def random_resized_crop(
     return pad_to(crop(resized, _random_corner(size_of(resized), size, rng), size), size, padding)
 
 
+def resize_to(sample: Sample, size: Size) -> Sample:
+    """Resize a sample to (height, width), whatever its ratio; the sample itself if it has that size."""
+    old = size_of(sample)
+    if size == old:
+        return sample
+    return move(
+        sample,
+        lambda image: cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR),
+        lambda label: cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST),
+        lambda extra: extra[_nearest(old[0], size[0])[:, None], _nearest(old[1], size[1])],
+    )
+
+
+def pad_to(sample: Sample, size: Size, padding: Padding) -> Sample:
+    """Pad a sample to (height, width) at least; the sample itself if it has that already."""
+    height, width = size_of(sample)
+    bottom, right = max(size[0] - height, 0), max(size[1] - width, 0)
+    if bottom == right == 0:
+        return sample
+    return move(
+        sample,
+        lambda image: cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=padding.fill),
+        lambda label: np.pad(label, ((0, bottom), (0, right)), constant_values=padding.label),
+        lambda extra: np.pad(extra, ((0, bottom), (0, right), *[(0, 0)] * (extra.ndim - 2))),
+    )
+
+
 def crop(sample: Sample, corner: tuple[int, int], size: Size) -> Sample:
-    """What lies in the box of (height, width) with this upper left corner (y, x): views, nothing is copied."""
+    """Crop to the box of (height, width) with this upper left corner (y, x): views, nothing is copied."""
     return move_alike(sample, lambda array: _cut(array, corner, size))
+
+
+def fit_size(size: Size, box: Size) -> Size:
+    """Return (height, width) after fitting into (short side, long side), in either order.
+
+    The factor is min(long / long side of the image, short / short side of the image); halves are rounded up.
+    Source: mmcv's `rescale_size`.
+    """
+    factor = min(max(box) / max(size), min(box) / min(size))
+    return scale_size(size, factor)
+
+
+def scale_size(size: Size, factor: float) -> Size:
+    """Return (height, width) times factor; halves are rounded up, and a side keeps one pixel at least."""
+    height, width = (max(1, int(side * factor + 0.5)) for side in size)
+    return height, width
+
+
+def move(sample: Sample, image: Move, label: Move, extra: Move) -> Sample:
+    """Replace the image, the label and each extra of a sample by what these functions make of them."""
+    return dataclasses.replace(
+        sample,
+        image=image(sample.image),
+        label=None if sample.label is None else label(sample.label),
+        extras={name: extra(values) for name, values in sample.extras.items()},
+    )
+
+
+def move_alike(sample: Sample, every: Move) -> Sample:
+    """Do `move` with one function for all arrays."""
+    return move(sample, every, every, every)
+
+
+def turn_angles(sample: Sample, turn: Move) -> Sample:
+    """Turn a sample's directions by `turn`, and bring them back into (-180, 180]."""
+    if ANGLE not in sample.extras:
+        return sample
+    angles = sample.extras[ANGLE]
+    turned = 180.0 - np.mod(180.0 - turn(angles.astype(np.float64)), 360.0)
+    if not np.issubdtype(angles.dtype, np.floating):
+        turned = np.rint(turned)
+    return dataclasses.replace(sample, extras={**sample.extras, ANGLE: turned.astype(angles.dtype)})
+
+
+def with_image(sample: Sample, image: np.ndarray) -> Sample:
+    """Return the sample with another image of the same size."""
+    return dataclasses.replace(sample, image=image)
+
+
+def size_of(sample: Sample) -> tuple[int, int]:
+    """Return (height, width) in pixels."""
+    return sample.image.shape[0], sample.image.shape[1]
+
+
+def _nearest(old: int, new: int) -> np.ndarray:
+    """Return the (new,) source indices of INTER_NEAREST; further maps may have dtypes that OpenCV cannot resize."""
+    indices: np.ndarray = cv2.resize(np.arange(old, dtype=np.int32)[None], (new, 1), interpolation=cv2.INTER_NEAREST)
+    return indices[0]
 
 
 def _random_corner(size: Size, box: Size, rng: np.random.Generator) -> tuple[int, int]:

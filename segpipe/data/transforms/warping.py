@@ -13,18 +13,17 @@ from ..sample import Sample
 from .resize_crop_pad import Move, Padding, Size, move, size_of, turn_angles
 
 cv2 = import_opencv()
-
 Point = tuple[float, float]
 
 
 def flip_horizontal(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Left becomes right; directions a become 180° - a."""
+    """Mirror left and right; directions a become 180° - a."""
     flipped = move(sample, _flipped(1), _flipped(1), _copied(np.fliplr))
     return turn_angles(flipped, lambda angles: 180.0 - angles)
 
 
 def flip_vertical(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Top becomes bottom; directions a become -a."""
+    """Mirror top and bottom; directions a become -a."""
     flipped = move(sample, _flipped(0), _flipped(0), _copied(np.flipud))
     return turn_angles(flipped, np.negative)
 
@@ -36,7 +35,7 @@ def rotation(sample: Sample, rng: np.random.Generator, *, degrees: float, paddin
 
 
 def expanding_rotation(sample: Sample, rng: np.random.Generator, *, degrees: float, padding: Padding) -> Sample:
-    """As `rotation`; the picture becomes as large as the turned one needs, so that nothing is lost."""
+    """Turn as `rotation` does; the image becomes as large as the turned one needs, so that nothing is lost."""
     linear = linear_map(angle=rng.uniform(-degrees, degrees))
     width, height = np.abs(linear) @ size_of(sample)[::-1]
     return warp(sample, linear, size=(round(height), round(width)), padding=padding)
@@ -61,7 +60,7 @@ def affine(
 
 
 def linear_map(*, angle: float, scale: float = 1.0, shear: Point = (0.0, 0.0)) -> np.ndarray:
-    """(2, 2): turn · shear along y · shear along x · scale, for columns (x, y) with y downwards.
+    """Return the (2, 2) turn · shear along y · shear along x · scale, for columns (x, y) with y downwards.
 
     Args:
         angle: degrees, clockwise.
@@ -76,9 +75,9 @@ def linear_map(*, angle: float, scale: float = 1.0, shear: Point = (0.0, 0.0)) -
 def warp(
     sample: Sample, linear: np.ndarray, *, size: Size, padding: Padding, translate: tuple[int, int] = (0, 0)
 ) -> Sample:
-    """Apply a linear map that takes the picture's centre to the centre of the new size plus (down, right).
+    """Apply a linear map that takes the image's centre to the centre of the new size plus (down, right).
 
-    The picture is sampled bilinearly, label and further maps take the nearest pixel.
+    The image is sampled bilinearly, label and further maps take the nearest pixel.
     """
     height, width = size_of(sample)
     center = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -98,7 +97,7 @@ def _flipped(axis: int) -> Move:
 
 
 def _copied(view: Callable[[np.ndarray], np.ndarray]) -> Move:
-    """Tensors cannot have the negative strides of a mirrored view."""
+    """Return a move that copies: tensors cannot have the negative strides of a mirrored view."""
     return lambda array: np.ascontiguousarray(view(array))
 
 
@@ -109,7 +108,7 @@ def _warped(matrix: np.ndarray, size: Size, interpolation: int, fill: tuple[int,
 
 
 def _taken(extra: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
-    """What OpenCV's nearest warp would give, for any dtype and number of channels; 0 where it finds no pixel.
+    """Do OpenCV's nearest warp for any dtype and number of channels; 0 where it finds no pixel.
 
     The warp moves each pixel's row and column, counted from 1, in a dtype of labels: others are rounded differently.
     """
@@ -122,7 +121,7 @@ def _taken(extra: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _turned(angles: np.ndarray, linear: np.ndarray) -> np.ndarray:
-    """Directions in degrees after the map."""
+    """Return directions in degrees after the map."""
     radians = np.radians(angles)
     x, y = np.tensordot(linear, np.stack([np.cos(radians), np.sin(radians)]), axes=1)
     return np.degrees(np.arctan2(y, x))
