@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from segpipe.atomic import write_atomically
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 
@@ -75,17 +74,7 @@ def write_configuration(configuration: Configuration, path: Path) -> None:
     ConfigurationError when it was built in Python with values that reading it would refuse.
     """
     check_document(to_document(configuration), origin=str(path))
-    # Not mkstemp, which overrules the umask: a model folder is for whom its owner wants it to be.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(encode_configuration(configuration))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(path, encode_configuration(configuration))
 
 
 def to_document(configuration: Configuration) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Writing to disk so that a file or a folder appears whole or not at all."""
+"""The one way to write a file or a folder, so that it appears whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,14 @@ from segpipe.log import get_logger
 
 logger = get_logger(__name__)
 
+Sync = Callable[[Path], object]
+
 MANIFEST_NAME = "manifest.json"
+"""A folder that holds this file counts as finished."""
+UNFINISHED = (".incoming-*", ".removed-*", ".fresh-*")
+"""Names of folders that are being made or removed. A kill may leave them."""
+_FRESH = re.compile(r"\.fresh-(?:[0-9a-f]{12}-)?(.+)")
+_LONGEST_NAME = 200
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _EXISTS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
 
@@ -33,25 +41,57 @@ def storage_errors(path: Path, needed: int | None = None) -> Iterator[None]:
     except SegpipeError:
         raise
     except OSError as error:
-        raise CacheError(_refusal(path, error, needed)) from error
+        raise CacheError(_refusal(path, error, needed), path=path) from error
     except ValueError as error:  # a NUL character, or half of a surrogate pair
-        raise CacheError(f"{str(path)!r} cannot be a path: {error}. Correct it.") from error
+        raise CacheError(f"{str(path)!r} cannot be a path: {error}. Correct it.", path=path) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that readers see old or new, never in part. A symbolic link at `path` is replaced, not followed."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+@contextmanager
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yield a new path beside `path`; the file written there gets its name when the block ends well.
+
+    Readers see the old file or the new one. A symbolic link at `path` is replaced, not followed.
+
+    Args:
+        path: of the file; its folder must exist.
+        sync: whether the file survives a power cut, which takes time. Without it, it may be cut off after one.
+
+    Raises:
+        OSError: with the file name `path`, which the caller knows.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # short, whatever the name is
+    try:
+        yield temporary
+        if sync:
+            fsync_file(temporary)
+        move(temporary, path)
+        if sync:
+            fsync_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write a file that readers see old or new, never in part; see `atomic_file`."""
+    with atomic_file(path, sync=sync) as temporary, open_new(temporary) as file:
+        file.write(data)
+
+
+def write_unless_there(path: Path, data: bytes) -> None:
+    """Write a file whole, unless another process has written one there meanwhile."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with open_new(temporary) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
+        _link_or_rename(temporary, path)
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        raise
-    fsync_folder(path.parent)
 
 
 def open_new(path: Path) -> BinaryIO:
@@ -59,28 +99,61 @@ def open_new(path: Path) -> BinaryIO:
     return open(path, "xb")
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename a file or a folder on its disk. A file at `target` is replaced at once, a folder only if it is empty."""
+    os.replace(source, target)
+
+
 @contextmanager
-def atomic_folder(final: Path, *, sync: Callable[[Path], object] | None = None) -> Iterator[Path]:
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Yield a new folder inside the folder `place`, which is made; it is gone afterwards, unless it was moved."""
+    place.mkdir(parents=True, exist_ok=True)
+    folder = place / f".incoming-{uuid.uuid4().hex[:12]}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def atomic_folder(final: Path, *, sync: Sync | None = None) -> AbstractContextManager[Path]:
     """Yield a new folder beside `final` and rename it to `final` when the block ends well.
 
-    The block has to write a manifest.json: a folder with one counts as finished. If somebody else finished first,
-    theirs is kept and ours is dropped. An unfinished folder, a file or a link in the way is replaced, never followed.
+    The block has to write a manifest.json: a folder with one counts as finished. If another process finished first,
+    its folder is kept and ours is dropped. An unfinished folder, a file or a link in the way is replaced, not followed.
 
     Args:
         final: the folder's place.
         sync: makes its files survive a power cut. If None, they are synced one by one; see `sync_disks` for very many.
     """
-    with storage_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f".incoming-{uuid.uuid4().hex[:12]}")
-        temporary.mkdir()
-    try:
-        yield temporary
+    return _made_folder(final, sync, _move_into_place)
+
+
+def replaced_folder(final: Path, *, sync: Sync | None = None) -> AbstractContextManager[Path]:
+    """Yield a new folder that takes the place of `final` when the block ends well; until then the old one stays.
+
+    A kill between the two leaves the new one whole under another name, see `finish_replacements`. For the rest see
+    `atomic_folder`.
+    """
+    return _made_folder(final, sync, _replace)
+
+
+def finish_replacements(folder: Path) -> None:
+    """Finish what a kill left of `replaced_folder` for the folders in `folder`.
+
+    A whole new folder gets its name where the old one is gone; where it is not, the new one is removed. Call it where
+    no other process replaces folders there.
+    """
+    for fresh in sorted(folder.glob(".fresh-*")):
+        match = _FRESH.fullmatch(fresh.name)
+        if match is None or not is_finished(fresh):
+            continue
+        final = folder / match[1]
         with storage_errors(final):
-            (sync or _fsync_tree)(temporary)
-            _move_into_place(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            if os.path.lexists(final):
+                remove_folder(fresh)
+            else:
+                move(fresh, final)
 
 
 def sync_disks(folder: Path) -> None:
@@ -92,7 +165,7 @@ def sync_disks(folder: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether `folder` is a real folder, not a link to one, with a manifest.json."""
+    """Return whether `folder` is a real folder, not a link to one, with a manifest.json."""
     return os.path.isdir(folder) and not folder.is_symlink() and os.path.isfile(folder / MANIFEST_NAME)
 
 
@@ -100,7 +173,7 @@ def remove_folder(folder: Path) -> None:
     """Take a folder (or whatever stands at its place) away: it vanishes at once, then its files are deleted."""
     aside = folder.with_name(f".removed-{uuid.uuid4().hex[:12]}")
     try:
-        os.rename(folder, aside)
+        move(folder, aside)
     except FileNotFoundError:
         return
     if os.path.isdir(aside) and not aside.is_symlink():
@@ -119,13 +192,21 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """CacheError when the disk of `folder` (or of its nearest existing parent) has fewer than `needed` bytes free."""
+    """Raise CacheError if the disk of `folder` (or of its nearest parent) has fewer than `needed` bytes free."""
     free = _free_bytes(folder)
     if free is not None and needed > free:
         raise CacheError(
             f"The download needs {needed:,} bytes and {folder} has {free:,} free. "
-            "Free some space, prune the cache (segpipe cache prune), or point SEGPIPE_HOME at a larger disk."
+            "Free some space, prune the cache (segpipe cache prune), or point SEGPIPE_HOME at a larger disk.",
+            path=folder,
         )
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut."""
+    # Windows syncs only what is open for writing; elsewhere a linked file may belong to another user.
+    with open(path, "rb+" if os.name == "nt" else "rb") as file:
+        os.fsync(file.fileno())
 
 
 def fsync_folder(folder: Path) -> None:
@@ -138,14 +219,69 @@ def fsync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below `folder`; links are not followed."""
-    total = 0
+def _link_or_rename(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        move(temporary, path)
+
+
+@contextmanager
+def _made_folder(final: Path, sync: Sync | None, place: Callable[[Path, Path], None]) -> Iterator[Path]:
+    with storage_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".incoming-{uuid.uuid4().hex[:12]}")
+        temporary.mkdir()
+    try:
+        yield temporary
+        with storage_errors(final):
+            (sync or _fsync_tree)(temporary)
+            place(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fsync_tree(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(root, name)).st_size
-    return total
+            fsync_file(Path(root, name))
+        fsync_folder(Path(root))
+
+
+def _move_into_place(temporary: Path, final: Path) -> None:
+    for _ in range(10):
+        if is_finished(final):
+            return
+        if final.is_symlink() or (os.path.exists(final) and not os.path.isdir(final)):
+            remove_folder(final)
+        try:
+            move(temporary, final)
+        except OSError as error:
+            if error.errno not in _EXISTS or not os.path.lexists(final):
+                raise
+            if not is_finished(final):
+                logger.warning("Replacing the unfinished folder %s.", final)
+                remove_folder(final)
+            continue
+        fsync_folder(final.parent)
+        return
+    raise CacheError(
+        f"Cannot put a folder at {final}: something keeps appearing there. Remove it and try again.", path=final
+    )
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    is_short = len(os.fsencode(final.name)) <= _LONGEST_NAME
+    fresh = final.with_name(f".fresh-{uuid.uuid4().hex[:12]}-{final.name}") if is_short else temporary
+    move(temporary, fresh)
+    try:
+        remove_folder(final)
+        _move_into_place(fresh, final)
+    finally:
+        if os.path.lexists(final):  # the old one could not be removed, or another process has put its own there
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _refusal(path: Path, error: OSError, needed: int | None) -> str:
@@ -168,33 +304,3 @@ def _free_bytes(folder: Path) -> int | None:
         with suppress(OSError):
             return shutil.disk_usage(candidate).free
     return None
-
-
-def _fsync_tree(folder: Path) -> None:
-    # Windows syncs only what is open for writing; elsewhere a linked file may belong to somebody else.
-    mode = "rb+" if os.name == "nt" else "rb"
-    for root, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(root, name), mode) as file:
-                os.fsync(file.fileno())
-        fsync_folder(Path(root))
-
-
-def _move_into_place(temporary: Path, final: Path) -> None:
-    for _ in range(10):
-        if is_finished(final):
-            return
-        if final.is_symlink() or (os.path.exists(final) and not os.path.isdir(final)):
-            remove_folder(final)
-        try:
-            os.rename(temporary, final)
-        except OSError as error:
-            if error.errno not in _EXISTS or not os.path.lexists(final):
-                raise
-            if not is_finished(final):
-                logger.warning("Replacing the unfinished folder %s.", final)
-                remove_folder(final)
-            continue
-        fsync_folder(final.parent)
-        return
-    raise CacheError(f"Cannot put a folder at {final}: something keeps appearing there. Remove it and try again.")

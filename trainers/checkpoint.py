@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import uuid
@@ -16,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from segpipe import advice, distributed
-from segpipe.atomic import atomic_folder, fsync_folder, is_finished, remove_folder
+from segpipe.atomic import finish_replacements, move, remove_folder, replaced_folder
 from segpipe.checkpoints import write_pickle, write_tensors
 from segpipe.errors import CacheError, InputError, SegpipeError
 from segpipe.hub import RUN_BEST, RUN_CHECKPOINTS, build_manifest, write_manifest
@@ -140,7 +139,7 @@ def set_aside_newer(folder: Path, step: int) -> None:
             aside = path.with_name(f"{_ASIDE}{path.name}")
             try:
                 remove_folder(aside)
-                path.rename(aside)
+                move(path, aside)
             except OSError as error:  # saving counts without it, too
                 logger.warning("Could not rename the damaged checkpoint %s: %s", path, error)
                 continue
@@ -171,12 +170,9 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def finish_replacement(folder: Path) -> None:
-    """Give checkpoints their name that a kill left whole under the name they are written by."""
-    for fresh in folder.glob(".fresh-step-*"):
-        final = fresh.with_name(fresh.name.removeprefix(".fresh-"))
-        if is_finished(fresh) and not os.path.lexists(final):
-            with refusals_explained(final, _ADVICE):
-                os.rename(fresh, final)
+    """Give checkpoints their names that a kill left whole under the names they are written by."""
+    with refusals_explained(folder, _ADVICE):
+        finish_replacements(folder)
 
 
 def list_set_aside(folder: Path) -> list[Path]:
@@ -200,18 +196,6 @@ def _save(snapshot: Snapshot, folder: Path) -> Path:
     with refusals_explained(final, _ADVICE), replaced_folder(final) as path:
         _write(snapshot, path)
     return final
-
-
-@contextmanager
-def replaced_folder(final: Path) -> Iterator[Path]:
-    """Yield a new folder that takes the place of `final` when the block ends well; until then the old one stays."""
-    fresh = final.with_name(f".fresh-{final.name}")
-    remove_folder(fresh)  # left by a kill
-    with atomic_folder(fresh) as path:
-        yield path
-    remove_folder(final)
-    os.rename(fresh, final)
-    fsync_folder(final.parent)
 
 
 def _write(snapshot: Snapshot, folder: Path) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import torch
 
 from segpipe import distributed
+from segpipe.atomic import replaced_folder
 from segpipe.checkpoints import read_tensors, write_tensors
 from segpipe.configuration import Configuration
 from segpipe.errors import CorruptWeightsError, SegpipeError
@@ -20,7 +21,7 @@ from segpipe.hub import RUN_MODEL, ModelFolder, card_text, place_in_card, seal_f
 from segpipe.log import get_logger
 
 from .card import training_text
-from .checkpoint import BEST, Snapshot, check_shared, refusals_explained, replaced_folder
+from .checkpoint import BEST, Snapshot, check_shared, refusals_explained
 from .checkpoint_reading import find_damage, load_best
 from .curves import write_curves
 from .engine_state import check_weights

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segpipe import distributed
+from segpipe.atomic import write_atomically
 from segpipe.errors import InputError
 from segpipe.evaluation import AnyScores, Scores, mmseg_tables
 from segpipe.files import read_file
@@ -65,9 +66,7 @@ def add_block(path: Path, step: int, block: str) -> None:
         with open(path, "a", encoding="utf-8") as file:
             file.write(block)
         return
-    partial = path.with_suffix(".part")
-    partial.write_text(kept + block, encoding="utf-8")
-    os.replace(partial, path)
+    write_atomically(path, (kept + block).encode())
 
 
 def _blocks_before(text: str, step: int) -> str:

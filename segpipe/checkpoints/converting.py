@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from segpipe import advice
-from segpipe.atomic import atomic_folder, remove_folder
+from segpipe.atomic import atomic_folder, replaced_folder
 from segpipe.configuration import (
     Configuration,
     LabelSet,
@@ -71,11 +70,9 @@ def convert(
         _warn_of_assumptions(folder, source)
     configuration = _with_labels(folder.configuration, given)
     _check_classes(configuration, num_classes, origin=str(source))
-    with atomic_folder(target) as in_progress:
+    with (replaced_folder if overwrite else atomic_folder)(target) as in_progress:
         named = replace(folder, configuration=configuration, name=target.name)
         write_model_folder(named, in_progress, place=place_in_card(target))
-        if overwrite:
-            remove_folder(target)
     return ModelFolder.open(target)
 
 
@@ -108,13 +105,11 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str, overwrite:
     folder = open_checkpoint(source)
     tensors = write_dialect(own_tensors(folder), dialect)
     _warn_of_eps(folder.configuration, dialect)
-    written = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name}") if overwrite else target
     if target.suffix == ".safetensors":
-        write_tensors(tensors, written)
+        write_tensors(tensors, target)
     else:
         own = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
-        write_pickle(IMPLEMENTATIONS[dialect].pickled(own, folder.configuration), written)
-    os.replace(written, target)
+        write_pickle(IMPLEMENTATIONS[dialect].pickled(own, folder.configuration), target)
     if IMPLEMENTATIONS[dialect].key_map.has_head:
         write_configuration(msgspec.structs.replace(folder.configuration, weights=None), beside)
     return target
@@ -205,7 +200,7 @@ def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bo
     }
     tensors = write_dialect(own_tensors(folder), "huggingface")
     _warn_of_eps(folder.configuration, "huggingface")
-    with atomic_folder(target) as in_progress:
+    with (replaced_folder if overwrite else atomic_folder)(target) as in_progress:
         write_tensors(tensors, in_progress / "model.safetensors")
         for name, document in documents.items():
             (in_progress / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -213,8 +208,6 @@ def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bo
         write_configuration(
             msgspec.structs.replace(folder.configuration, weights=weights), in_progress / "configuration.json"
         )
-        if overwrite:
-            remove_folder(target)
     return target
 
 

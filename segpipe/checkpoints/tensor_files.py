@@ -3,48 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from segpipe.errors import CacheError, InputError
+from segpipe.atomic import atomic_file, open_new
+from segpipe.errors import CacheError
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a .safetensors file; each tensor gets memory of its own. See `write_pickle` for errors."""
+    """Write a .safetensors file; each tensor gets memory of its own. See `write_pickle` for the rest."""
     from safetensors.torch import save_file
 
-    with _whole_or_gone(path):
-        save_file({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}, str(path))
+    own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    with _refusals_explained(path), atomic_file(path, sync=False) as unfinished:
+        save_file(own, str(unfinished))
 
 
 def write_pickle(content: Mapping[str, Any], path: Path) -> None:
-    """Write a new file that torch.load opens.
+    """Write a file that torch.load opens. One that is there is replaced once the new one is whole.
 
     Raises:
         CacheError: the file cannot be written, e.g. on a full disk; nothing is left of it.
     """
-    with _whole_or_gone(path), open(path, "xb") as file:  # by name, torch's writer would end the process
-        torch.save(content, file)
+    with _refusals_explained(path), atomic_file(path, sync=False) as unfinished, open_new(unfinished) as file:
+        torch.save(content, file)  # by name, torch's writer would end the process
 
 
 @contextmanager
-def _whole_or_gone(path: Path) -> Iterator[None]:
-    """Raise CacheError where a library cannot write a file, and leave none behind."""
+def _refusals_explained(path: Path) -> Iterator[None]:
+    """Raise CacheError where a library cannot write a file."""
     try:
         yield
-    except FileExistsError:
-        raise InputError(f"{path} exists. Name a new file, or remove it first.") from None
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
-        with suppress(OSError, ValueError):  # where nothing can be written, nothing was left
-            path.unlink(missing_ok=True)
         cause = _refusal_behind(error)
         reason = (getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise CacheError(
-            f"{path} cannot be written: {reason}. Free some space there, or give another place."
+            f"{path} cannot be written: {reason}. Free some space there, or give another place.", path=path
         ) from cause
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import uuid
 import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from segpipe.atomic import write_atomically
 from segpipe.errors import InputError
 
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -58,14 +58,5 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write the file whole or not at all, and make the folders above it. Gives the path back."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{uuid.uuid4().hex}.part")  # short, whatever the name is
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-        os.replace(partial, path)
-    except OSError as error:
-        error.filename = str(path)  # the name that the user knows
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, data, sync=False)
     return path

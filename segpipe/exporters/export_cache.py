@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from segpipe import __version__
-from segpipe.atomic import atomic_folder, remove_folder, storage_errors
+from segpipe.atomic import atomic_folder, replaced_folder
 from segpipe.checkpoints import load_model
 from segpipe.hub import (
     Hub,
@@ -61,6 +61,7 @@ def keep_export(folder: ModelFolder, *, format: str, calibration: Calibration | 
 
 def _make(folder: ModelFolder, final: Path, format: Format, calibration: Calibration | None) -> None:
     """Fill the folder `final`, unless another process did so meanwhile."""
+    is_there = os.path.exists(final)
     if not check_folder(final):
         return
     format.require_packages()
@@ -69,11 +70,9 @@ def _make(folder: ModelFolder, final: Path, format: Format, calibration: Calibra
         folder.name,
         format.name,
     )
-    if os.path.exists(final):
+    if is_there:
         logger.warning("%s is damaged. Exporting %s again.", final, folder.name)
-        with storage_errors(final):
-            remove_folder(final)
-    with atomic_folder(final) as unfinished:
+    with (replaced_folder if is_there else atomic_folder)(final) as unfinished:
         path = _file_in(unfinished, format)
         export_network(load_model(folder), path, format, pixels=torch.float32, calibration=calibration)
         manifest = build_manifest(unfinished, [file.name for file in format.files(path)])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import torch
 
-from segpipe.atomic import fsync_folder
+from segpipe.atomic import fsync_folder, move, scratch_folder
 from segpipe.checkpoints import load_model, open_folder
 from segpipe.data import Alpha, BitDepth
 from segpipe.errors import InputError
@@ -106,7 +104,7 @@ def export_network(
         calibration.read(calibration.images[0])  # a mistake shows before the export, which takes its time
     start, agreement = perf_counter(), None
     sizes: tuple[tuple[int, int], ...] = SIZES
-    with _beside(path) as folder, _writing(path):
+    with _writing(path), scratch_folder(path.parent) as folder:
         temporary = folder / path.name
         if calibration is None:
             format.write(trace_network(network, pixels), temporary)
@@ -118,29 +116,13 @@ def export_network(
             )
         files = format.files(temporary)
         num_bytes = sum(file.stat().st_size for file in files)
-        _move(files, path.parent)
+        for file in files:
+            move(file, path.parent / file.name)
+        fsync_folder(path.parent)
     logger.info(
         "Exported %s in %.0f s; it differs by %.1e of the largest logit.", path, perf_counter() - start, difference
     )
     return ExportReport(path, format.name, difference, sizes, True, format.min_size, num_bytes, agreement)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Yield a folder on the disk of `path` that is removed afterwards."""
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move(files: tuple[Path, ...], folder: Path) -> None:
-    for file in files:
-        os.replace(file, folder / file.name)
-    fsync_folder(folder)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from torch.export import ExportedProgram
 
 from segpipe import advice
+from segpipe.atomic import move
 from segpipe.errors import InputError
 from segpipe.extras import import_extra
 from segpipe.names import unknown_name_message
@@ -71,7 +71,7 @@ class Format:
 FORMATS = {
     format.name: format
     for format in (
-        Format("onnx", ".onnx", (), ("onnx", "onnxscript", "onnxruntime"), "onnx", write_onnx, from_onnx=os.replace),
+        Format("onnx", ".onnx", (), ("onnx", "onnxscript", "onnxruntime"), "onnx", write_onnx, from_onnx=move),
         Format(
             "openvino",
             ".xml",

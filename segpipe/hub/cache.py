@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 
-from segpipe.atomic import folder_bytes, is_finished, remove_folder, storage_errors, write_atomically
+from segpipe.atomic import UNFINISHED, is_finished, remove_folder, storage_errors, write_atomically
 from segpipe.errors import InputError
 
 from .manifest import Problem, check_folder
@@ -159,21 +159,21 @@ class Cache:
             revisions = tuple(sorted({revision for revision, name in notes if name == path.name}))
             manifest = readable_manifest(path)
             source = manifest.source if manifest and manifest.source else shelf.root.name
-            yield CachedModel(path, "downloaded", source, revisions, folder_bytes(path), _last_used(path))
+            yield CachedModel(path, "downloaded", source, revisions, _folder_bytes(path), _last_used(path))
 
     def _converted(self) -> Iterator[CachedModel]:
         for path in _visible(self.home / "converted"):
             if is_finished(path):
                 manifest = readable_manifest(path)
                 source = manifest.source if manifest and manifest.source else path.name
-                yield CachedModel(path, "converted", source, (), folder_bytes(path), _last_used(path))
+                yield CachedModel(path, "converted", source, (), _folder_bytes(path), _last_used(path))
 
     def _data(self) -> Iterator[CachedModel]:
         for path in (path for shelf in _visible(self.home / "data") for path in _visible(shelf) if is_finished(path)):
             manifest = readable_manifest(path)
             source = manifest.source if manifest and manifest.source else path.parent.name
             revisions = (manifest.revision,) if manifest and manifest.revision else ()
-            yield CachedModel(path, "data", source, revisions, folder_bytes(path), _last_used(path))
+            yield CachedModel(path, "data", source, revisions, _folder_bytes(path), _last_used(path))
 
     def _forget(self, model: CachedModel) -> None:
         if model.kind == "downloaded":
@@ -185,16 +185,16 @@ class Cache:
     def _remove_leftovers(self) -> Iterator[tuple[Path, int]]:
         for parts in (*self.home.glob("models/*/parts"), *self.home.glob("data/*/parts")):
             for path in left_behind(parts):
-                size = folder_bytes(path) if os.path.isdir(path) else _size(path)
+                size = _folder_bytes(path) if os.path.isdir(path) else _size(path)
                 for leftover in (path, path.with_name(path.name + ".json")):
                     with storage_errors(leftover):
                         remove_folder(leftover)
                 yield path, size
         for folder in ("models", "models/*", "converted", "data/*"):
-            for path in (*self.home.glob(f"{folder}/.incoming-*"), *self.home.glob(f"{folder}/.removed-*")):
+            for path in (path for pattern in UNFINISHED for path in self.home.glob(f"{folder}/{pattern}")):
                 # A living process may be filling it; nobody fills one for a day.
                 if time.time() - _modified(path) > _DAY:
-                    size = folder_bytes(path)
+                    size = _folder_bytes(path)
                     shutil.rmtree(path, ignore_errors=True)
                     yield path, size
 
@@ -231,3 +231,8 @@ def _size(path: Path) -> int:
     with suppress(OSError):
         return os.lstat(path).st_size
     return 0
+
+
+def _folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below `folder`; links are not followed."""
+    return sum(_size(Path(root, name)) for root, _, names in os.walk(folder) for name in names)

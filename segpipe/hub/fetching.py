@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from segpipe.atomic import storage_errors
+from segpipe.atomic import fsync_file, storage_errors
 from segpipe.errors import DownloadError, IntegrityError
 from segpipe.limits import limit
 from segpipe.log import get_logger
@@ -134,7 +133,7 @@ class Fetcher:
                     raise IntegrityError(f"{what}: more than the {expected:,} bytes it should have came.")
                 _write_all(handle, piece)
                 self.report(len(piece))
-            os.fsync(handle.fileno())
+        fsync_file(part.path)
 
     def _require_needed(self, file: RemoteFile) -> None:
         if self.cancelled.is_set():

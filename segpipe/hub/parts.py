@@ -16,7 +16,7 @@ from typing import Annotated, BinaryIO
 
 from msgspec import Meta
 
-from segpipe.atomic import open_new, write_atomically
+from segpipe.atomic import move, open_new, write_atomically
 from segpipe.configuration import Count, Text
 from segpipe.files import open_regular
 from segpipe.log import get_logger
@@ -101,7 +101,7 @@ class Part:
     def move_to(self, target: Path) -> None:
         """Give the finished bytes their final place, which must not exist yet."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(self.path, target)
+        move(self.path, target)
         self.discard()
 
 
@@ -206,7 +206,7 @@ def _take(path: Path, mine: Path) -> bool:
     try:
         if path.is_symlink() or not os.path.isfile(path) or path.stat().st_nlink != 1:
             return False
-        os.rename(path, mine)
+        move(path, mine)
     except OSError:
         return False
     with suppress(OSError):

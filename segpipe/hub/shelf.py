@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segpipe.atomic import atomic_folder, is_finished, remove_folder, storage_errors, write_atomically
+from segpipe.atomic import atomic_folder, is_finished, remove_folder, replaced_folder, storage_errors, write_atomically
 from segpipe.errors import CacheError, ModelFolderError, UnsafePathError
 from segpipe.log import get_logger
 
@@ -60,14 +60,14 @@ class Shelf:
     def add(self, manifest: Manifest, fill: Callable[[Path], None]) -> Path:
         """Make a snapshot: `fill` puts the manifest's files into the folder that it gets."""
         final = self.root / manifest.id
-        if is_finished(final) and not _is_damaged(final, manifest):
+        is_there = is_finished(final)  # asked once: another process may finish a good one meanwhile
+        if is_there and not _is_damaged(final, manifest):
             return final
-        with atomic_folder(final) as folder, storage_errors(final, manifest.size):
+        # A damaged one stays until then: `fill` may take what is right from it.
+        new_folder = replaced_folder if is_there else atomic_folder
+        with new_folder(final) as folder, storage_errors(final, manifest.size):
             fill(folder)
             write_manifest(folder, manifest)
-            # Not before: `fill` may have taken what is right from the damaged one.
-            if is_finished(final) and _is_damaged(final, manifest):
-                remove_folder(final)
         return final
 
     def point(self, revision: str, snapshot: Path, weights_file: str | None = None) -> None:

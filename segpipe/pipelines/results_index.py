@@ -6,12 +6,13 @@ import csv
 import errno
 import json
 import os
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 
+from segpipe.atomic import write_atomically, write_unless_there
 from segpipe.errors import InputError
 from segpipe.files import open_regular
 from segpipe.text import printable_json, printable_line
@@ -99,13 +100,9 @@ class ResultsIndex:
         self._earlier = {row[0]: self._present(row) for row in rows[1:] if row[0] in replaced}
         if rows and len(kept) == len(rows) - 1 and _ends_in_a_row(self.path):
             return  # nobody else's rows are touched
-        partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
-        try:
-            with open(partial, "xb") as file:
-                file.writelines(map(_line, [COLUMNS, *kept]))
-            _place(partial, self.path, is_new=not rows)
-        finally:
-            partial.unlink(missing_ok=True)
+        # A new one never takes the place of that of another command, which has the same header.
+        write = partial(write_atomically, sync=False) if rows else write_unless_there
+        write(self.path, b"".join(map(_line, [COLUMNS, *kept])))
 
     def _present(self, row: Sequence[str]) -> list[str]:
         """Return the names of a row's files, "" for those that are gone."""
@@ -163,19 +160,6 @@ def _ends_in_a_row(path: Path) -> bool:
     with open_regular(path, error=InputError) as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
-
-
-def _place(partial: Path, path: Path, *, is_new: bool) -> None:
-    """Give a file its name. A new one never takes the place of that of another command, which has the same header."""
-    if not is_new:
-        os.replace(partial, path)
-        return
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        return
-    except OSError:  # this file system has no links
-        os.replace(partial, path)
 
 
 def _line(cells: Sequence[str]) -> bytes:

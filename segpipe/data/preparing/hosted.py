@@ -12,7 +12,9 @@ from segpipe.atomic import (
     check_free_space,
     is_finished,
     link_or_copy,
+    move,
     remove_folder,
+    replaced_folder,
     storage_errors,
     sync_disks,
 )
@@ -112,14 +114,12 @@ def _fetch(
     logger.info("Fetching %s@%s: %d files, %s bytes, into %s", source.label, revision, len(files), f"{size:,}", final)
     stored = fetch_all(source, shelf, transport, files, has_progress)
     try:
-        with atomic_folder(final, sync=sync_disks) as folder:
+        with (replaced_folder if is_finished(final) else atomic_folder)(final, sync=sync_disks) as folder:
             for part, entry in stored:
                 with storage_errors(final, entry.size):
                     _put(part, entry, folder)
             with storage_errors(final):
                 write_manifest(folder, Manifest((), source.label, revision, None, timestamp()))
-                if is_finished(final):
-                    remove_folder(final)
     except BaseException:
         for part, _ in stored:
             part.release()
@@ -167,6 +167,6 @@ def _merge(source: Path, target: Path) -> None:
     for child in sorted(source.iterdir()):
         place = target / child.name
         if not os.path.lexists(place):
-            os.rename(child, place)
+            move(child, place)
         elif os.path.isdir(child) and os.path.isdir(place):
             _merge(child, place)

@@ -6,7 +6,6 @@ import inspect
 import io
 import os
 import signal
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe import advice
+from segpipe.atomic import atomic_file
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.files import copy_regular, open_regular
@@ -133,21 +133,18 @@ def _run_all(tasks: Sequence[Task]) -> int:
 
 def _write(path: Path, content: Content) -> None:
     """Write a file, which appears whole or not at all. After a power cut it may be cut off, which `is_whole` sees."""
-    partial = path.with_name(f".{uuid.uuid4().hex}.part")  # short, whatever the name is
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):
-            copy_regular(content, partial, error=InputError)
-        else:
-            partial.write_bytes(content if isinstance(content, bytes) else _encode_png(content))
-        os.replace(partial, path)
+        with atomic_file(path, sync=False) as unfinished:
+            if isinstance(content, Path):
+                copy_regular(content, unfinished, error=InputError)
+            else:
+                unfinished.write_bytes(content if isinstance(content, bytes) else _encode_png(content))
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}. Preparing needs a folder that you may write to, and "
             "space in it. Free some space or change its permissions; what was written is kept."
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _encode_png(pixels: np.ndarray) -> bytes:

@@ -12,7 +12,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
+from segpipe.atomic import move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import absolute_path, open_regular
 from segpipe.hub import (
@@ -189,10 +189,10 @@ def _put(path: Path, root: Path, archive: Archive, keep: bool, has_progress: boo
         with Progress(f"unpacking {archive.name}", None, has_progress and read_settings().progress) as progress:
             unpack(path, archive.top, target, progress.add)
     elif is_ours:
-        os.replace(path, target)
+        move(path, target)
         return
     if is_ours and keep:
-        os.replace(path, root / archive.name)
+        move(path, root / archive.name)
     elif is_ours:
         path.unlink()
 
@@ -218,11 +218,10 @@ def _open(path: Path) -> Iterator[list[Member]]:
 @contextmanager
 def _whole(path: Path, target: Path) -> Iterator[Path]:
     """Give a new folder that becomes the target when the block ends well; nothing of it stays otherwise."""
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        os.replace(temporary, target)
+        with scratch_folder(target.parent) as temporary:
+            yield temporary
+            move(temporary, target)
     except SegpipeError:
         raise
     except DAMAGED as error:
@@ -230,8 +229,6 @@ def _whole(path: Path, target: Path) -> Iterator[Path]:
             f"{path} cannot be unpacked to {target}: {error}. Nothing was left there. Fetch it again, or free the "
             "place."
         ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _bounded(path: Path, infos: Iterable[Info]) -> list[Info]:

@@ -1,0 +1,151 @@
+"""Files and folders appear whole or not at all, and one module alone knows how."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from segpipe import atomic
+from segpipe.atomic import (
+    atomic_file,
+    atomic_folder,
+    finish_replacements,
+    replaced_folder,
+    scratch_folder,
+    write_atomically,
+    write_unless_there,
+)
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for room in ("segpipe", "trainers", "configuration") for path in (ROOT / room).rglob("*.py"))
+CALLS = {"replace", "rename", "renames", "link", "symlink", "fsync", "fdatasync", "sync"}
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())}
+
+
+def fill(folder: Path, text: str) -> None:
+    (folder / "file").write_text(text)
+    (folder / "manifest.json").write_text("{}")
+
+
+def write_half(path: Path) -> None:
+    path.write_text("half")
+    raise ZeroDivisionError
+
+
+def test_one_module_alone_renames_links_and_syncs():
+    found = {str(path): uses for path in SOURCES if path != Path(atomic.__file__) and (uses := list(calls_in(path)))}
+    assert found == {}
+
+
+def calls_in(path: Path) -> Iterator[str]:
+    """What a file does that segpipe/atomic.py is there for."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        is_of_os = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+        if is_of_os and node.attr in CALLS:
+            yield f"os.{node.attr} in line {node.lineno}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            yield from [f"tempfile in line {node.lineno}"] * ("tempfile" in names)
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path):
+    write_atomically(tmp_path / "file", b"old")
+    with pytest.raises(ZeroDivisionError), atomic_file(tmp_path / "file") as unfinished:
+        write_half(unfinished)
+    assert content(tmp_path) == {"file": "old"}
+    write_atomically(tmp_path / "file", b"new", sync=False)
+    assert content(tmp_path) == {"file": "new"}
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "file").symlink_to(tmp_path / "precious")
+    write_atomically(tmp_path / "file", b"new")
+    assert content(tmp_path) == {"file": "new", "precious": "precious"}
+
+
+def test_a_refusal_names_the_file_that_the_caller_knows(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(tmp_path / "no folder" / "file", b"new")
+    assert caught.value.filename == str(tmp_path / "no folder" / "file")
+
+
+def test_the_first_of_two_writers_wins_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_unless_there(tmp_path / "file", b"first")
+    write_unless_there(tmp_path / "file", b"second")
+    assert content(tmp_path) == {"file": "first"}
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+    write_unless_there(tmp_path / "other", b"first")
+    assert content(tmp_path) == {"file": "first", "other": "first"}
+
+
+def test_a_new_folder_never_takes_the_place_of_a_finished_one(tmp_path: Path):
+    with atomic_folder(tmp_path / "made") as folder:
+        fill(folder, "ours")
+        with atomic_folder(tmp_path / "made") as other:
+            fill(other, "theirs")
+    assert content(tmp_path / "made")["file"] == "theirs"
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_a_folder_is_replaced_once_the_new_one_is_whole(tmp_path: Path):
+    for text in ("old", "new"):
+        with replaced_folder(tmp_path / "made") as folder:
+            fill(folder, text)
+            assert (tmp_path / "made").exists() == (text == "new")
+    assert content(tmp_path / "made")["file"] == "new"
+    with pytest.raises(ZeroDivisionError), replaced_folder(tmp_path / "made") as folder:
+        write_half(folder / "file")
+    assert content(tmp_path / "made")["file"] == "new"
+    assert os.listdir(tmp_path) == ["made"]
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing is cleaned up after it."""
+
+
+@pytest.mark.parametrize("killed_at", ["before the old one is gone", "after the old one is gone"])
+def test_a_kill_between_the_two_loses_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str):
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "old")
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(atomic, "remove_folder" if killed_at.startswith("before") else "_move_into_place", kill)
+        with pytest.raises(Killed), replaced_folder(tmp_path / "made") as folder:
+            fill(folder, "new")
+    finish_replacements(tmp_path)
+    assert content(tmp_path / "made")["file"] == ("old" if killed_at.startswith("before") else "new")
+    assert not list(tmp_path.glob(".fresh-*"))
+
+
+def test_what_version_0_1_0_left_after_a_kill_gets_its_name(tmp_path: Path):
+    fresh = tmp_path / ".fresh-step-00000005"
+    fresh.mkdir()
+    fill(fresh, "whole")
+    finish_replacements(tmp_path)
+    assert os.listdir(tmp_path) == ["step-00000005"]
+
+
+def test_a_folder_with_the_longest_name_is_replaced_as_well(tmp_path: Path):
+    place = tmp_path / ("x" * 255)
+    for text in ("old", "new"):
+        with replaced_folder(place) as folder:
+            fill(folder, text)
+    assert content(place)["file"] == "new"
+
+
+def test_a_scratch_folder_is_gone_afterwards(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), scratch_folder(tmp_path / "place") as folder:
+        write_half(folder / "file")
+    assert os.listdir(tmp_path / "place") == []
