@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from segpipe.atomic import write_atomically
-from segpipe.drawing import BLUE, CHART_COLORS, GREEN, ORANGE, Color, Curve, draw_chart, encode_picture
+from segpipe.drawing import BLUE, CHART_COLORS, GREEN, ORANGE, Color, Curve, draw_chart, encode_image
 from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
@@ -68,7 +68,7 @@ def write_curves(work_dir: Path) -> Path | None:
         return None
     path = work_dir / CURVES
     try:
-        write_atomically(path, encode_picture(draw_chart([[curve] for curve in curves]), "PNG"))
+        write_atomically(path, encode_image(draw_chart([[curve] for curve in curves]), "PNG"))
     except OSError as error:
         logger.warning("Cannot write %s: %s. The run goes on without it.", path, error.strerror or error)
         return None

@@ -15,7 +15,7 @@ from torch.nn import functional
 from segpipe import advice
 from segpipe.checkpoints import load_model, open_folder
 from segpipe.configuration import Configuration, MitConfig, PreprocessorConfig, SegformerConfig
-from segpipe.drawing import draw_heat_page, write_picture
+from segpipe.drawing import draw_heat_page, write_image
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.inference import resize_image
@@ -90,7 +90,7 @@ def draw_attention(
     place = query.token if isinstance(query.token, tuple) else None
     maps = {**{f"head-{index}": head for index, head in enumerate(heat)}, "mean": heat.mean(axis=0)}
     files = {
-        name: write_picture(Path(output) / f"{name}.png", draw_heat_page(image, one, place=place, **style))
+        name: write_image(Path(output) / f"{name}.png", draw_heat_page(image, one, place=place, **style))
         for name, one in maps.items()
     }
     return AttentionDrawings(text, len(heat), files)

@@ -335,12 +335,12 @@ def add_curves_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_curves(options: argparse.Namespace) -> int:
-    from segpipe.drawing import write_picture
+    from segpipe.drawing import write_image
     from segpipe.trainers import compare_runs, read_runs
 
     runs = read_runs(options.runs)
     keys = [key.strip() for key in options.keys.split(",")] if options.keys else None
-    path = write_picture(options.output, compare_runs(runs, keys, x=options.x))
+    path = write_image(options.output, compare_runs(runs, keys, x=options.x))
     if options.json:
         print_json({"path": str(path), "runs": [{"name": run.name, "keys": list(run.keys)} for run in runs]})
     else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from .lettering import INK as INK, PAPER as PAPER, QUIET_INK as QUIET_INK, find_font as find_font
     from .name_boxes import draw_names as draw_names
+    from .notebooks import html_figure as html_figure, show_image as show_image, shrink_pair as shrink_pair
     from .overlay import (
         OPACITY as OPACITY,
         apply_borders as apply_borders,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         complete_palette as complete_palette,
         draw_overlay as draw_overlay,
     )
-    from .writing import encode_picture as encode_picture, write_bytes as write_bytes, write_picture as write_picture
+    from .writing import encode_image as encode_image, write_bytes as write_bytes, write_image as write_image
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -43,7 +44,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "legend": "beside_legend draw_legend format_share height_of side_by_side",
         "lettering": "INK PAPER QUIET_INK find_font",
         "name_boxes": "draw_names",
+        "notebooks": "html_figure show_image shrink_pair",
         "overlay": "OPACITY apply_borders blend brighten colorize complete_palette draw_overlay",
-        "writing": "encode_picture write_bytes write_picture",
+        "writing": "encode_image write_bytes write_image",
     },
 )

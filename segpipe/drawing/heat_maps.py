@@ -1,4 +1,4 @@
-"""Heat over an image: what a network looks at, in colours."""
+"""Heat over an image: attention and other values from 0 to 1, in colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TICKS = 5
 
 
 def draw_heat_page(
-    picture: np.ndarray,
+    image: np.ndarray,
     heat: np.ndarray,
     *,
     place: tuple[int, int] | None = None,
@@ -38,25 +38,25 @@ def draw_heat_page(
     """Return the heat over an image, a ring around the place that it belongs to, and a scale to the right.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         heat: (H, W) shares of 1, which the scale has in percent.
         place: (x, y) to be marked.
         color_map: one of `COLOR_MAPS`.
         opacity: of the hottest colours.
     """
-    page = draw_heat(picture, heat, color_map=color_map, opacity=opacity)
+    page = draw_heat(image, heat, color_map=color_map, opacity=opacity)
     page = page if place is None else mark_place(page, place)
     return beside_legend(page, draw_scale(*_range(heat), height=max(page.shape[0], 48), color_map=color_map))
 
 
-def draw_heat(picture: np.ndarray, heat: np.ndarray, *, color_map: str = "inferno", opacity: float = 0.8) -> np.ndarray:
+def draw_heat(image: np.ndarray, heat: np.ndarray, *, color_map: str = "inferno", opacity: float = 0.8) -> np.ndarray:
     """Return an image in grey under the heat's colours, (H, W, 3) uint8, from the least of the heat to its most.
 
     The hottest thousandth has one colour, so that a single hot cell does not hide the rest. The colours are the more
     transparent, the colder it is.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         heat: (H, W), any unit.
         color_map: one of `COLOR_MAPS`.
         opacity: of the hottest colours.
@@ -64,7 +64,7 @@ def draw_heat(picture: np.ndarray, heat: np.ndarray, *, color_map: str = "infern
     check_opacity(opacity)
     low, high = _range(heat)
     levels = np.clip((heat - low) / (high - low or 1.0), 0.0, 1.0).astype(np.float32)
-    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     share = (opacity * (_COLD + (1.0 - _COLD) * np.sqrt(levels)))[..., None]
     return np.rint(grey + (_colors(levels, color_map) - grey.astype(np.float32)) * share).astype(np.uint8)
 
@@ -87,9 +87,9 @@ def draw_scale(low: float, high: float, *, height: int, color_map: str = "infern
     return np.asarray(canvas).copy()
 
 
-def mark_place(picture: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+def mark_place(image: np.ndarray, place: tuple[int, int]) -> np.ndarray:
     """Return a copy of an image with a ring, white in black, around the pixel (x, y)."""
-    marked, radius = picture.copy(), max(5, min(picture.shape[:2]) // 40)
+    marked, radius = image.copy(), max(5, min(image.shape[:2]) // 40)
     cv2.circle(marked, place, radius, (0, 0, 0), thickness=max(4, radius // 2), lineType=cv2.LINE_AA)
     cv2.circle(marked, place, radius, (255, 255, 255), thickness=max(2, radius // 4), lineType=cv2.LINE_AA)
     return marked
@@ -100,7 +100,7 @@ def _range(heat: np.ndarray) -> tuple[float, float]:
 
 
 def _colors(levels: np.ndarray, color_map: str) -> np.ndarray:
-    """(H, W, 3) uint8 for levels from 0 to 1."""
+    """Return (H, W, 3) uint8 for levels from 0 to 1."""
     if color_map not in COLOR_MAPS:
         raise InputError(unknown_name_message("colour map", color_map, COLOR_MAPS))
     colors = cv2.applyColorMap((levels * 255.0 + 0.5).astype(np.uint8), COLOR_MAPS[color_map])

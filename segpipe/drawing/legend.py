@@ -25,13 +25,13 @@ def draw_legend(
     height: int | None = None,
     font_size: int = 15,
 ) -> np.ndarray:
-    """A key to the colours, (h, w, 3) uint8 on white: swatch, name and, where given, the share in percent.
+    """Draw a key to the colours, (h, w, 3) uint8 on white: swatch, name and, if given, the share in percent.
 
     Args:
         names: in the order to be drawn.
         palette: one RGB per name.
-        shares: fraction of the picture per name.
-        height: of the legend in pixels; what does not fit is summed up in the last row. None: as high as needed.
+        shares: fraction of the image per name.
+        height: of the legend in pixels; what does not fit is summed up in the last row. If None, as high as needed.
         font_size: in pixels; everything else follows from it.
     """
     line, margin, top = _line(font_size), round(font_size * 0.8), _top(font_size)
@@ -62,18 +62,18 @@ def height_of(num_rows: int, font_size: int) -> int:
     return 2 * _top(font_size) + num_rows * _line(font_size)
 
 
-def side_by_side(picture: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:
-    """Picture, overlay and legend in one row on white, tops aligned, with an even margin around and between them."""
-    return _row([picture, overlay], legend)
+def side_by_side(image: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:
+    """Place image, overlay and legend in one row on white, tops aligned, with an even margin around them."""
+    return _row([image, overlay], legend)
 
 
-def beside_legend(picture: np.ndarray, legend: np.ndarray) -> np.ndarray:
-    """One picture and the legend to its right, on white."""
-    return _row([picture], legend)
+def beside_legend(image: np.ndarray, legend: np.ndarray) -> np.ndarray:
+    """Place the legend to the right of one image, on white."""
+    return _row([image], legend)
 
 
 def format_share(share: float) -> str:
-    """A fraction as percent with one digit; what is there but would round to nothing is "<0.1 %"."""
+    """Return a fraction as percent with one digit; "<0.1 %" for what is there but would round to zero."""
     return "<0.1 %" if 0.0 < share < 0.0005 else f"{share * 100:.1f} %"
 
 
@@ -85,15 +85,15 @@ def _top(font_size: int) -> int:
     return round(font_size * 0.2)
 
 
-def _row(pictures: Sequence[np.ndarray], legend: np.ndarray) -> np.ndarray:
-    margin = max(8, round(pictures[0].shape[0] * 0.03))
-    height = max(part.shape[0] for part in (*pictures, legend)) + 2 * margin
-    width = sum(part.shape[1] + margin for part in pictures) + margin + legend.shape[1]
+def _row(images: Sequence[np.ndarray], legend: np.ndarray) -> np.ndarray:
+    margin = max(8, round(images[0].shape[0] * 0.03))
+    height = max(part.shape[0] for part in (*images, legend)) + 2 * margin
+    width = sum(part.shape[1] + margin for part in images) + margin + legend.shape[1]
     page = np.full((height, width, 3), PAPER, dtype=np.uint8)
     left = margin
-    for picture in pictures:
-        page[margin : margin + picture.shape[0], left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + margin
+    for image in images:
+        page[margin : margin + image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + margin
     page[margin : margin + legend.shape[0], left : left + legend.shape[1]] = legend
     return page
 
@@ -104,7 +104,7 @@ _LegendRow = tuple[str, tuple[int, int, int] | None, str]
 def _legend_rows(
     names: Sequence[str], palette: Palette | np.ndarray, shares: Sequence[float] | None
 ) -> list[_LegendRow]:
-    """Name, colour and the share's text. A name of any length gets a line of bounded width."""
+    """Return name, colour and the share's text. A name of any length gets a line of bounded width."""
     lines = [printable_line(name) for name in names]
     shown = [line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…" for line in lines]
     texts = [""] * len(names) if shares is None else [format_share(share) for share in shares]
@@ -134,7 +134,7 @@ def _write(
 
 @functools.lru_cache(maxsize=16)
 def _rounded_square(size: int) -> Image.Image:
-    """A mask in mode L; drawn at four times its size, since Pillow's shapes have hard edges."""
+    """Return a mask in mode L, drawn at four times its size, since Pillow's shapes have hard edges."""
     large = Image.new("L", (size * 4, size * 4), 0)
     ImageDraw.Draw(large).rounded_rectangle((0, 0, size * 4 - 1, size * 4 - 1), radius=size, fill=255)
     return large.resize((size, size), Image.Resampling.LANCZOS)

@@ -24,7 +24,7 @@ _Box = tuple[int, int, int, int]
 """(top, left, bottom, right)."""
 
 
-def draw_names(picture: np.ndarray, label_map: np.ndarray, classes: Sequence[tuple[int, str]]) -> np.ndarray:
+def draw_names(image: np.ndarray, label_map: np.ndarray, classes: Sequence[tuple[int, str]]) -> np.ndarray:
     """Return a copy of an image with the names of classes, in white letters with a dark edge.
 
     The middle of a name lies on its class, where the class is nearly as broad as anywhere; among these places it is the
@@ -32,11 +32,11 @@ def draw_names(picture: np.ndarray, label_map: np.ndarray, classes: Sequence[tup
     it goes to the next best pixel of its class, and a class without room for its name goes without.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         label_map: (H, W) class indices.
         classes: index and name of each that is named, all in the label map; the first has the choice of places.
     """
-    canvas = Image.fromarray(picture)
+    canvas = Image.fromarray(image)
     drawing = ImageDraw.Draw(canvas)
     taken: list[_Box] = []
     for index, name in classes:
@@ -54,7 +54,7 @@ def draw_names(picture: np.ndarray, label_map: np.ndarray, classes: Sequence[tup
 
 
 def _fit_text(text: str, shape: tuple[int, ...]) -> tuple[int, tuple[int, int]]:
-    """The size of the letters and the (height, width) of the box; smaller letters where the box would be too wide."""
+    """Return the size of the letters and the (height, width) of the box; letters shrink where it would be too wide."""
     size = min(max(_USUAL_FONT, round(min(shape) / 28)), _LARGEST_FONT)
     while True:
         box_size = round(1.1 * size) + 2 * _edge(size), round(find_font(text, size).getlength(text)) + 2 * _edge(size)
@@ -68,7 +68,7 @@ def _edge(size: int) -> int:
 
 
 def _places_of(label_map: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 2) rows and columns of the class, of a large image a sample of them; (N,) the class's breadth there."""
+    """Return rows and columns of the class, (N, 2), of a large image a sample, and the class's breadth there, (N,)."""
     step = max(1, min(label_map.shape) // _SAMPLED_SIDE)
     mask = label_map[::step, ::step] == index
     if not mask.any():
@@ -81,7 +81,7 @@ def _places_of(label_map: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarra
 def _find_room(
     pixels: np.ndarray, breadth: np.ndarray, box_size: tuple[int, int], shape: tuple[int, ...], taken: Sequence[_Box]
 ) -> _Box | None:
-    """A box inside the image around the best pixel that has room for it."""
+    """Return a box inside the image around the best pixel that has room for it."""
     height, width = box_size
     if height > shape[0] or width > shape[1]:
         return None

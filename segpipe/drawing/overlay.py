@@ -23,7 +23,7 @@ _SIDE_PER_BORDER = 400
 
 
 def complete_palette(palette: Palette | None, num_classes: int) -> np.ndarray:
-    """(K, 3) uint8 RGB: the palette given, or a generated one.
+    """Return the palette as (K, 3) uint8 RGB; if None, a generated one.
 
     Generated hues step around the circle by the golden ratio, so that neighbouring classes differ most, and go through
     six pairs of saturation and brightness; the first 512 colours differ from one another, and none is black, which
@@ -51,7 +51,7 @@ def brighten(palette: np.ndarray) -> np.ndarray:
 
 
 def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: each pixel in the colour of its class; class indices beyond the palette are black.
+    """Return (H, W, 3) uint8, each pixel in the colour of its class; class indices beyond the palette are black.
 
     Args:
         label_map: (H, W) uint8 or uint16.
@@ -66,21 +66,21 @@ def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
     return table.take(np.minimum(label_map, len(palette)), axis=0)
 
 
-def blend(picture: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
-    """(H, W, 3) uint8: colours over a picture of the same size; 0 shows the picture only, 1 the colours only."""
+def blend(image: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
+    """Return colours over an image of the same size, (H, W, 3) uint8; at 0 the image alone, at 1 the colours alone."""
     check_opacity(opacity)
-    if picture.shape != colors.shape:
+    if image.shape != colors.shape:
         raise InputError(
-            f"The picture has shape {picture.shape} and the colours {colors.shape}; they must be of one size. "
-            "Give the picture that the label map was made from."
+            f"The image has shape {image.shape} and the colours {colors.shape}; they must be of one size. "
+            "Give the image that the label map was made from."
         )
-    return cv2.addWeighted(picture, 1.0 - opacity, colors, opacity, 0.0)
+    return cv2.addWeighted(image, 1.0 - opacity, colors, opacity, 0.0)
 
 
 def check_opacity(opacity: float) -> None:
     """Refuse an opacity that is not a share of 1."""
     if not 0.0 <= opacity <= 1.0:
-        raise InputError(f"opacity is {opacity!r}; it must be between 0 (picture only) and 1 (colours only).")
+        raise InputError(f"opacity is {opacity!r}; it must be between 0 (image only) and 1 (colours only).")
 
 
 def draw_overlay(
@@ -93,7 +93,7 @@ def draw_overlay(
         label_map: (H, W) uint8 or uint16; indices beyond the palette are void.
         palette: (K, 3) uint8.
         opacity: of the colours, 0 to 1.
-        borders: whether there is a line between classes.
+        borders: whether a line is drawn between classes.
     """
     overlay = blend(image, colorize(label_map, palette), opacity)
     is_void = label_map >= len(palette)

@@ -1,4 +1,4 @@
-"""Writing pictures and text to files that appear whole or not at all."""
+"""Writing images and text to files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image
 from segpipe.atomic import write_atomically
 from segpipe.errors import InputError
 
-PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def write_picture(path: str | os.PathLike[str], pixels: np.ndarray, palette: np.ndarray | None = None) -> Path:
-    """Write pixels in the format of the suffix: .png, .jpg or .webp. Gives the path back.
+def write_image(path: str | os.PathLike[str], pixels: np.ndarray, palette: np.ndarray | None = None) -> Path:
+    """Write pixels in the format of the suffix, .png, .jpg or .webp, and return the path.
 
     Args:
         path: folders above it are made.
@@ -25,37 +25,37 @@ def write_picture(path: str | os.PathLike[str], pixels: np.ndarray, palette: np.
         palette: (256, 3) uint8, what (H, W) uint8 values stand for. All 256, or Pillow packs them into fewer bits.
     """
     path = Path(path)
-    picture_format = PICTURE_FORMATS.get(path.suffix.lower())
-    if picture_format is None:
+    image_format = IMAGE_FORMATS.get(path.suffix.lower())
+    if image_format is None:
         raise InputError(
-            f"{path} ends in {path.suffix or 'no suffix'!r}; pictures are written as {', '.join(PICTURE_FORMATS)}. "
+            f"{path} ends in {path.suffix or 'no suffix'!r}; images are written as {', '.join(IMAGE_FORMATS)}. "
             "Choose one of them."
         )
-    return write_bytes(path, encode_picture(pixels, picture_format, palette))
+    return write_bytes(path, encode_image(pixels, image_format, palette))
 
 
-def encode_picture(
-    pixels: np.ndarray, picture_format: str, palette: np.ndarray | None = None, *, quality: int = 92
+def encode_image(
+    pixels: np.ndarray, image_format: str, palette: np.ndarray | None = None, *, quality: int = 92
 ) -> bytes:
-    """Return pixels as a file of one of `PICTURE_FORMATS`; see `write_picture`.
+    """Return pixels as a file of one of `IMAGE_FORMATS`; see `write_image`.
 
     Images in colour are compressed as PNG by run lengths after the filter: in half of the time of zlib's usual strategy
     and, as photographs are, no larger. `quality` is for the formats with loss.
     """
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     if palette is not None:
-        picture.putpalette(palette.tobytes())
-    if picture_format == "PNG":
+        image.putpalette(palette.tobytes())
+    if image_format == "PNG":
         options = {"compress_level": 4, "compress_type": zlib.Z_RLE if pixels.ndim == 3 else -1}
     else:
         options = {"quality": quality}
     buffer = io.BytesIO()
-    picture.save(buffer, format=picture_format, **options)
+    image.save(buffer, format=image_format, **options)
     return buffer.getvalue()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write the file whole or not at all, and make the folders above it. Gives the path back."""
+    """Write a file whole or not at all, make the folders above it, and return the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data, sync=False)

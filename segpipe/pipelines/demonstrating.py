@@ -12,7 +12,7 @@ import numpy as np
 
 from segpipe.configuration import load_preset
 from segpipe.data import is_many
-from segpipe.drawing import side_by_side, write_picture
+from segpipe.drawing import side_by_side, write_image
 from segpipe.errors import InputError
 from segpipe.evaluation import ConfusionMatrix, Scores
 from segpipe.hub import BUNDLED_MODEL
@@ -97,7 +97,7 @@ def _prefix_of(image: str) -> str:
 def _draw_street(path: Path) -> tuple[str, np.ndarray]:
     """Return where the image was written, and its label."""
     scene = draw_street_scene(0, SCENE_SIZE)
-    return str(write_picture(path, scene.image)), scene.label
+    return str(write_image(path, scene.image)), scene.label
 
 
 def _scores(result: Segmentation, label: np.ndarray | None) -> Scores | None:
@@ -116,9 +116,9 @@ def _write_files(result: Segmentation, folder: Path, prefix: str) -> dict[str, P
     names = {what: folder / f"{prefix}{name}" for what, name in _FILES.items()}
     return {
         **({} if prefix else {"picture": folder / _PICTURE}),
-        "overlay": write_picture(names["overlay"], overlay),
-        "legend": write_picture(names["legend"], legend),
-        "side by side": write_picture(names["side by side"], side_by_side(image, overlay, legend)),
+        "overlay": write_image(names["overlay"], overlay),
+        "legend": write_image(names["legend"], legend),
+        "side by side": write_image(names["side by side"], side_by_side(image, overlay, legend)),
         "label map": result.save_label_map(names["label map"]),
         "result": result.save(names["result"]),
     }

@@ -32,7 +32,7 @@ from segpipe.drawing import (
     draw_legend,
     draw_names,
     find_font,
-    write_picture,
+    write_image,
 )
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
@@ -127,7 +127,7 @@ def draw_samples(
     rows = [_row(dataset, index, train, seed) for index in sorted(map(int, chosen))]
     headings = [f"{dataset.name} {dataset.split}", f"after the transforms of {recipe}, seed {seed}"]
     page = draw_label_grid(rows, dataset.labels, headings=headings[: len(rows[0])])
-    return SamplePage(write_picture(path, page), len(rows), len(dataset))
+    return SamplePage(write_image(path, page), len(rows), len(dataset))
 
 
 def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -> Iterator[np.ndarray]:

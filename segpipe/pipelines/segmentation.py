@@ -17,7 +17,7 @@ from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
 from segpipe.text import columns_of
 
-from . import document, notebooks
+from . import document
 
 _KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
@@ -206,7 +206,7 @@ class Segmentation(Mapping[str, Any]):
             path: folders above it are made.
             style: see `overlay`: opacity, borders, names, legend, brighten.
         """
-        return drawing.write_picture(path, self.overlay(**style))
+        return drawing.write_image(path, self.overlay(**style))
 
     def show(self, *, legend: bool = True, **style: Any) -> None:
         """Show the overlay below a notebook's cell, or else in the system's image viewer.
@@ -221,9 +221,9 @@ class Segmentation(Mapping[str, Any]):
             InputError: there is neither a notebook nor an image viewer.
         """
         if self._image is None:
-            notebooks.show_image(self._beside_legend(self.colorize()) if legend else self.colorize())
+            drawing.show_image(self._beside_legend(self.colorize()) if legend else self.colorize())
         else:
-            notebooks.show_image(self.overlay(legend=legend, **style))
+            drawing.show_image(self.overlay(legend=legend, **style))
 
     def save_label_map(self, path: str | os.PathLike[str]) -> Path:
         """Write the class indices as a PNG, without loss, and give the path back.
@@ -236,10 +236,10 @@ class Segmentation(Mapping[str, Any]):
                 f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it."
             )
         if len(self._names) > 256 or self._label_map.max() > 255:
-            return drawing.write_picture(path, self._label_map.astype(np.uint16))
+            return drawing.write_image(path, self._label_map.astype(np.uint16))
         colors = np.zeros((256, 3), dtype=np.uint8)
         colors[: len(self._names)] = self._colors()
-        return drawing.write_picture(path, self._label_map.astype(np.uint8), colors)
+        return drawing.write_image(path, self._label_map.astype(np.uint8), colors)
 
     def legend(self, *, height: int | None = None, brighten: bool = False) -> np.ndarray:
         """(h, w, 3) uint8: a key to the colours with the shares, the largest class first.
@@ -327,18 +327,18 @@ class Segmentation(Mapping[str, Any]):
         return "\n".join([header, *_table([("class", "share", "score"), *rows])])
 
     def _repr_png_(self) -> bytes:
-        return drawing.encode_picture(self._beside_legend(self._shrunk()), "PNG")
+        return drawing.encode_image(self._beside_legend(self._shrunk()), "PNG")
 
     def _repr_html_(self) -> str:
         colors = [(int(red), int(green), int(blue)) for red, green, blue in self._colors()]
         rows = [
             (None if index is None else colors[index], name, share, score) for index, name, share, score in self._rows()
         ]
-        return notebooks.html_figure(self._shrunk(), rows)
+        return drawing.html_figure(self._shrunk(), rows)
 
     def _shrunk(self) -> np.ndarray:
         """Return the overlay for a notebook, whose file it must not fill; the colours where there is no image."""
-        image, label_map = notebooks.shrink_pair(self._image, self._label_map)
+        image, label_map = drawing.shrink_pair(self._image, self._label_map)
         if image is None:
             return drawing.colorize(label_map, self._colors())
         return drawing.draw_overlay(image, label_map, self._colors())

@@ -24,7 +24,7 @@ def street(tmp_path: Path) -> Path:
 
 
 def draw_picture(path: Path, seed: int) -> Path:
-    from segpipe.drawing.writing import write_picture
+    from segpipe.drawing.writing import write_image
     from segpipe.scenes.street import draw_street_scene
 
-    return write_picture(path, draw_street_scene(seed, (64, 64)).image)
+    return write_image(path, draw_street_scene(seed, (64, 64)).image)

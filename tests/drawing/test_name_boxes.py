@@ -9,19 +9,19 @@ from segpipe.drawing.lettering import INK
 from segpipe.drawing.name_boxes import draw_names
 
 
-def box_of(picture, background=0):
+def box_of(image, background=0):
     """(top, left, bottom, right) of what was drawn."""
-    rows, columns = np.nonzero((picture != background).any(axis=-1))
+    rows, columns = np.nonzero((image != background).any(axis=-1))
     return rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
 
 
 def test_a_name_is_in_the_middle_of_its_class_on_a_copy():
-    picture, label_map = np.full((200, 300, 3), 90, np.uint8), np.zeros((200, 300), np.uint8)
+    image, label_map = np.full((200, 300, 3), 90, np.uint8), np.zeros((200, 300), np.uint8)
     label_map[100:, 100:] = 1
-    top, left, bottom, right = box_of(draw_names(picture, label_map, [(1, "road")]), 90)
+    top, left, bottom, right = box_of(draw_names(image, label_map, [(1, "road")]), 90)
     assert (top + bottom) / 2 == pytest.approx(150, abs=3)
     assert (left + right) / 2 == pytest.approx(200, abs=2)
-    assert (picture == 90).all()
+    assert (image == 90).all()
 
 
 def test_the_name_of_a_ring_stands_on_the_ring_and_not_in_its_hole():
@@ -71,13 +71,13 @@ def test_names_do_not_cover_one_another():
     assert (drawn > 0).any(axis=-1).sum() > 1000
 
 
-@pytest.mark.parametrize("name", ["", " ", "a name that is much wider than the picture", "天空" * 8])
+@pytest.mark.parametrize("name", ["", " ", "a name that is much wider than the image", "天空" * 8])
 def test_a_name_without_letters_or_room_is_left_out(name):
-    picture = np.full((40, 40, 3), 90, np.uint8)
-    assert (draw_names(picture, np.zeros((40, 40), np.uint8), [(0, name)]) == 90).all()
+    image = np.full((40, 40, 3), 90, np.uint8)
+    assert (draw_names(image, np.zeros((40, 40), np.uint8), [(0, name)]) == 90).all()
 
 
-def test_a_small_class_of_a_large_picture_has_its_name():
+def test_a_small_class_of_a_large_image_has_its_name():
     """Row and column 1 are in no sample of every second one."""
     label_map = np.zeros((1100, 1100), np.uint8)
     label_map[1, 1] = 1

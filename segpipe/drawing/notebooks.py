@@ -1,4 +1,4 @@
-"""How results show themselves: PNG and HTML for notebooks, and a window where there is none."""
+"""Showing results: PNG and HTML for notebooks, and the system's viewer elsewhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageShow
 
-from segpipe.drawing import encode_picture
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.progress_bars import is_notebook
 from segpipe.text import html_text
+
+from .writing import encode_image
 
 cv2 = import_opencv()
 
@@ -36,7 +37,7 @@ def html_figure(pixels: np.ndarray, rows: Sequence[tuple[tuple[int, int, int] | 
 
     The image is a JPEG within the text, so that the notebook's file stays small.
     """
-    data = base64.b64encode(encode_picture(pixels, "JPEG", quality=88)).decode()
+    data = base64.b64encode(encode_image(pixels, "JPEG", quality=88)).decode()
     cells = "".join(
         f"<tr><td>{_swatch(color)}</td><td style='text-align:left'>{html_text(name)}</td>"
         f"<td>{html_text(share)}</td><td>{html_text(score)}</td></tr>"

@@ -13,8 +13,8 @@ from segpipe.drawing.overlay import apply_borders, blend, brighten, colorize, co
 from segpipe.errors import InputError
 
 
-def has_color(picture, color):
-    return bool((picture == np.array(color, np.uint8)).all(axis=-1).any())
+def has_color(image, color):
+    return bool((image == np.array(color, np.uint8)).all(axis=-1).any())
 
 
 @pytest.mark.parametrize(("dtype", "void"), [(np.uint8, 255), (np.uint16, 60000), (np.uint16, 3)])
@@ -49,21 +49,21 @@ def test_wrong_palettes_are_refused(palette):
         complete_palette(palette, 2)
 
 
-def test_blending_weighs_picture_and_colours():
-    picture, colors = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
-    assert [int(blend(picture, colors, opacity)[0, 0, 0]) for opacity in (0, 0.25, 0.5, 1)] == [100, 125, 150, 200]
+def test_blending_weighs_image_and_colours():
+    image, colors = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
+    assert [int(blend(image, colors, opacity)[0, 0, 0]) for opacity in (0, 0.25, 0.5, 1)] == [100, 125, 150, 200]
     with pytest.raises(InputError, match="between 0"):
-        blend(picture, colors, 50)
+        blend(image, colors, 50)
     with pytest.raises(InputError, match="one size"):
-        blend(picture[:1], colors, 0.5)
+        blend(image[:1], colors, 0.5)
 
 
 def test_borders_run_where_the_class_changes_and_leave_the_rest_as_it_is():
     label_map = np.array([[0, 0, 1], [0, 0, 1], [2, 2, 2]], np.uint8)
-    picture = np.full((3, 3, 3), 50, np.uint8)
-    apply_borders(picture, label_map)
-    assert (picture[:, :, 0] > 200).tolist() == [[False, True, False], [True, True, True], [False, False, False]]
-    assert (picture[(picture <= 200)] == 50).all()
+    image = np.full((3, 3, 3), 50, np.uint8)
+    apply_borders(image, label_map)
+    assert (image[:, :, 0] > 200).tolist() == [[False, True, False], [True, True, True], [False, False, False]]
+    assert (image[(image <= 200)] == 50).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1300, 5)])
@@ -71,17 +71,17 @@ def test_borders_run_where_the_class_changes_and_leave_the_rest_as_it_is():
 def test_borders_of_any_shape(shape, dtype):
     label_map = np.zeros(shape, dtype)
     label_map[-1, -1] = 1
-    picture = np.zeros((*shape, 3), np.uint8)
-    apply_borders(picture, label_map)
-    assert (picture[..., 0] > 200).sum() == min(2, label_map.size - 1) - (1 in shape and label_map.size > 1)
+    image = np.zeros((*shape, 3), np.uint8)
+    apply_borders(image, label_map)
+    assert (image[..., 0] > 200).sum() == min(2, label_map.size - 1) - (1 in shape and label_map.size > 1)
 
 
 def test_borders_of_a_large_image_are_wider():
     label_map = np.zeros((1200, 1300), np.uint8)
     label_map[600:] = 1
-    picture = np.zeros((1200, 1300, 3), np.uint8)
-    apply_borders(picture, label_map)
-    assert (picture[:, 650, 0] > 200).sum() == 3
+    image = np.zeros((1200, 1300, 3), np.uint8)
+    apply_borders(image, label_map)
+    assert (image[:, 650, 0] > 200).sum() == 3
 
 
 def test_void_pixels_show_the_image():
@@ -134,9 +134,9 @@ def test_no_class_gives_an_empty_legend():
 
 
 def test_side_by_side_holds_all_parts():
-    picture, overlay = np.full((100, 80, 3), 10, np.uint8), np.full((100, 80, 3), 90, np.uint8)
+    image, overlay = np.full((100, 80, 3), 10, np.uint8), np.full((100, 80, 3), 90, np.uint8)
     legend = draw_legend(["road"], [(200, 0, 0)], height=140)
-    page = side_by_side(picture, overlay, legend)
+    page = side_by_side(image, overlay, legend)
     assert page.shape[0] > 140
     assert (page == 10).all(axis=-1).sum() == (page == 90).all(axis=-1).sum() == 8000
     assert has_color(page, (200, 0, 0))
