@@ -23,7 +23,7 @@ from .image_formats import image_format
 from .label_sets import without_raw_ids
 from .labels import encode_label
 from .orientation import read_orientation
-from .sample import Sample
+from .sample import Sample, size_text
 
 _NO_VALUE = -1
 """What readers of JSON annotations give where there is no object: ignored on purpose."""
@@ -194,7 +194,7 @@ def _compare_sizes(pair: Pair, image: np.ndarray, raw: np.ndarray) -> list[Findi
     orientation = read_orientation(pair.image)
     if raw.shape != image.shape[:2]:
         is_turned = orientation >= 5 and raw.shape == image.shape[1::-1]
-        what = f"the label is {_size(raw)}, its image {pair.image} is {_size(image)} (height × width)"
+        what = f"the label is {size_text(raw)}, its image {pair.image} is {size_text(image)} (height × width)"
         if is_turned:
             what += f" after turning by its EXIF orientation {orientation}"
         return [Finding("size", pair.label, what, _FIX_TURNED if is_turned else _FIX_SIZE)]
@@ -210,10 +210,6 @@ _FIX_SIZE = "Check that they belong together; resize labels with nearest neighbo
 _FIX_ORIENTATION = (
     "Look at it with segpipe data show. If they differ, save the image upright without EXIF data, or turn the label."
 )
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]} × {array.shape[1]}"
 
 
 def _count(pair: Pair, raw: np.ndarray, encoded: np.ndarray, labels: LabelSet, seen: Inspection) -> Inspection:

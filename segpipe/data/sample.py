@@ -78,8 +78,9 @@ def _check(samples: Sequence[Sample]) -> None:
     for sample in samples:
         if sample.image.shape != first.image.shape:
             raise InputError(
-                f"{first.name} is {_size(first.image)} and {sample.name} is {_size(sample.image)} (height × width); "
-                "images of one batch have one size. End the transforms with random_crop and pad of the same size, or "
+                f"{first.name} is {size_text(first.image)} and {sample.name} is {size_text(sample.image)} "
+                "(height × width); images of one batch have one size. End the transforms with random_crop and pad of "
+                "the same size, or "
                 f"give {advice.setting('train.batch_size', 1)}."
             )
 
@@ -101,7 +102,7 @@ def _label_of(sample: Sample) -> np.ndarray:
         raise InputError(f"{sample.name} has no label; each sample of a batch needs one. Leave it out.")
     if sample.label.shape != sample.image.shape[:2]:
         raise InputError(
-            f"{sample.name}: the image is {_size(sample.image)} and its label {_size(sample.label)} (height × "
+            f"{sample.name}: the image is {size_text(sample.image)} and its label {size_text(sample.label)} (height × "
             "width); they must be equal. Check the transforms."
         )
     return sample.label
@@ -117,5 +118,6 @@ def _stack_extra(samples: Sequence[Sample], key: str) -> np.ndarray:
     return np.stack([sample.extras[key] for sample in samples])
 
 
-def _size(array: np.ndarray) -> str:
+def size_text(array: np.ndarray) -> str:
+    """Return the height and width of an image or a label, as messages have them."""
     return f"{array.shape[0]} × {array.shape[1]}"

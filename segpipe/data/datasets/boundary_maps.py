@@ -29,7 +29,7 @@ from ..image_formats import check_size, open_encoded
 from ..labels import encode_label
 from ..matlab import read_matlab
 from ..preparing.plans import Plan, Preparer, Task
-from ..sample import ANGLE
+from ..sample import ANGLE, size_text
 from .dataset import Pair, SegmentationDataset
 from .loading import PREPARERS, load_dataset
 
@@ -275,8 +275,8 @@ def _fitting(extras: Mapping[str, np.ndarray], label: np.ndarray, path: Path) ->
     for values in extras.values():
         if values.shape != label.shape:
             raise ImageDecodeError(
-                f"The boundary maps {path} are {values.shape[0]} × {values.shape[1]} (height × width), the label "
-                f"{label.shape[0]} × {label.shape[1]}; they must be equal. Delete them and prepare them again."
+                f"The boundary maps {path} are {size_text(values)} (height × width), the label {size_text(label)}; "
+                "they must be equal. Delete them and prepare them again."
             )
     return extras
 

@@ -20,7 +20,7 @@ from ..label_files import read_label
 from ..label_sets import FileValues
 from ..labels import encode_label
 from ..rgb import DEFAULT_READING, Reading
-from ..sample import Sample
+from ..sample import Sample, size_text
 
 LabelReader = Callable[[str], np.ndarray]
 """From where a label is to its raw values (H, W). It must pickle, for loader workers: no lambda, no open file."""
@@ -199,6 +199,6 @@ def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:
         else "Check that they belong together; resize labels with nearest neighbours only."
     )
     return (
-        f"The label {pair.label} is {raw.shape[0]} × {raw.shape[1]} (height × width), its image {pair.image} is "
-        f"{image.shape[0]} × {image.shape[1]}; they must be equal. {advice}"
+        f"The label {pair.label} is {size_text(raw)} (height × width), its image {pair.image} is {size_text(image)}; "
+        f"they must be equal. {advice}"
     )

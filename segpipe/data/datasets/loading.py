@@ -84,9 +84,10 @@ def _check_place(root: object, split: object) -> None:
 def _open(name: str, root: str | os.PathLike[str], split: str, given: Mapping[str, Any]) -> Any:
     """Open a split with the options that are for it."""
     builder, options = DATASETS.get(name), options_for(split, given)
-    classes, alpha, bit_depth = options.pop("classes"), options.pop("alpha"), options.pop("bit_depth")
+    classes = options.pop("classes", None)
+    reading = Reading(options.pop("alpha", "auto"), options.pop("bit_depth", None))
     _check_options(name, builder, options)
-    dataset = _with_reading(builder(root, split, **_texts_of(builder, options)), Reading(alpha, bit_depth))
+    dataset = _with_reading(builder(root, split, **_texts_of(builder, options)), reading)
     if len(dataset) == 0:
         raise InputError(
             f"{name} {split} in {root} has no samples; at least one is needed. Check the folder, the split and the "
@@ -144,8 +145,7 @@ def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train:
         train: the one to train on.
         options: see `load_dataset`; `val_share` is not looked at.
     """
-    given = {"classes": None, "alpha": "auto", "bit_depth": None, **options}
-    given.pop("val_share", None)
+    given = {key: value for key, value in options.items() if key != "val_share"}
     with collect_faults():
         try:
             images = image_files(_open(name, root, split, given))
@@ -193,7 +193,7 @@ def options_of(name: str) -> list[str]:
 
 def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tuple[Any, Any]:
     """Open what is trained on and what is evaluated on."""
-    given = {"classes": None, "alpha": "auto", "bit_depth": None, **options}
+    given = dict(options)
     share = given.pop("val_share", config.val_share)
     if share is not None:
         if has_own_split(config.type, root, config.eval.split, train=config.train.split, **given):
