@@ -110,23 +110,12 @@ def has_area(points: Sequence[Any]) -> bool:
     return False
 
 
-def rasterise_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """Return (H, W) uint8 of 0 and 1: the pixels whose centres are inside, by the even-odd rule.
+def polygon_window(points: Sequence[float], size: tuple[int, int], budget: DrawingBudget) -> Window:
+    """Return the pixels whose centres are inside a polygon, by the even-odd rule, within its bounding box.
 
     Args:
         points: x1, y1, x2, y2, …, at least three points; they may lie outside the image.
-        size: (height, width).
-    """
-    mask = np.zeros(size, np.uint8)
-    rows, columns, inside = polygon_window(points, size, DrawingBudget())
-    mask[rows, columns] = inside
-    return mask
-
-
-def polygon_window(points: Sequence[float], size: tuple[int, int], budget: DrawingBudget) -> Window:
-    """Return what `rasterise_polygon` does without what lies outside of the polygon's bounding box.
-
-    Args:
+        size: (height, width) of the image.
         budget: pays for the pixels of the box and for the rows that edges cross.
 
     Raises:
