@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segpipe import advice, distributed
-from segpipe.data import TITLES, Report, SegmentationDataset, look_at
+from segpipe.data import TITLES, Report, SegmentationDataset, image_files, look_at
 from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.progress_bars import ProgressBar, tell
@@ -76,8 +76,8 @@ def _compare_images(train: Any, evaluation: Any) -> str:
     """Return why these are one split under two names, or an empty text; single images in both are warned of."""
     if not (isinstance(train, SegmentationDataset) and isinstance(evaluation, SegmentationDataset)):
         return ""
-    evaluated = {pair.image for pair in evaluation.pairs}
-    shared = evaluated & {pair.image for pair in train.pairs}
+    evaluated = image_files(evaluation)
+    shared = evaluated & image_files(train)
     if shared == evaluated and evaluation.split not in train.split.split("+"):
         own = f"{advice.option('train.annotations')} and {advice.option(f'{evaluation.split}.annotations')}"
         return (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ClassificationDataset as ClassificationDataset,
         Pair as Pair,
         SegmentationDataset as SegmentationDataset,
+        image_files as image_files,
         require_dataset as require_dataset,
     )
     from .datasets.layouts import Layout as Layout, build_from_layouts as build_from_layouts
@@ -68,7 +69,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "datasets.boundary_maps": "DISTANCE with_boundaries",
         "datasets.combining": "check_share concat hold_out repeat subset_classes",
-        "datasets.dataset": "ClassificationDataset Pair SegmentationDataset require_dataset",
+        "datasets.dataset": "ClassificationDataset Pair SegmentationDataset image_files require_dataset",
         "datasets.layouts": "Layout build_from_layouts",
         "datasets.loading": "DATASETS PREPARERS all_options has_own_split held_out_share load_configured load_dataset",
         "datasets.places": "existing_folder",
