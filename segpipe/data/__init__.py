@@ -48,9 +48,9 @@ if TYPE_CHECKING:
         Task as Task,
     )
     from .preparing.preparation import download_dataset as download_dataset, prepare_dataset as prepare_dataset
-    from .rgb import Alpha as Alpha, BitDepth as BitDepth, ChannelOrder as ChannelOrder, Reading as Reading
     from .rle import decode_mask as decode_mask, encode_label_map as encode_label_map
     from .sample import ANGLE as ANGLE, Batch as Batch, Sample as Sample, collate as collate
+    from .sample_meaning import Alpha as Alpha, BitDepth as BitDepth, ChannelOrder as ChannelOrder, Reading as Reading
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,
@@ -84,9 +84,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "preparing.hosted": "modelscope_data",
         "preparing.plans": "Archive Plan Prepared Preparer Task",
         "preparing.preparation": "download_dataset prepare_dataset",
-        "rgb": "Alpha BitDepth ChannelOrder Reading",
         "rle": "decode_mask encode_label_map",
         "sample": "ANGLE Batch Sample collate",
+        "sample_meaning": "Alpha BitDepth ChannelOrder Reading",
         "sources": (
             "LONGEST_PATH Source describe_source gather_sources is_many iterate_sources names_one_image parse_source "
             "read_source"

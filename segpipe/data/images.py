@@ -18,10 +18,6 @@ from segpipe.limits import limit
 from .image_formats import check_size, check_tiff_scans, check_work, image_format, open_encoded
 from .orientation import orientation_of, turn_upright
 from .rgb import (
-    Alpha,
-    BitDepth,
-    ChannelOrder,
-    Reading,
     alpha_to_8_bits,
     array_of_tensor,
     band_takes_many_values,
@@ -35,10 +31,11 @@ from .rgb import (
     warn_of_dropped_alpha,
     warn_once,
 )
+from .sample_meaning import Alpha, BitDepth, ChannelOrder, Reading
 from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
 from .tiff_samples import read_samples
 
-__all__ = ["Alpha", "BitDepth", "ChannelOrder", "Reading", "image_format", "is_tensor", "read_image"]
+__all__ = ["image_format", "is_tensor", "read_image"]
 cv2 = import_opencv()
 
 

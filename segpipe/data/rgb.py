@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,12 +15,11 @@ from segpipe.errors import ImageDecodeError, InputError
 from segpipe.extras import import_opencv
 from segpipe.log import get_logger
 
+from .sample_meaning import BitDepth, ChannelOrder, Reading
+
 logger = get_logger(__name__)
 cv2 = import_opencv()
-BitDepth = int | Literal["min-max"] | None
 Mapping8 = Callable[[np.ndarray], np.ndarray]
-Alpha = Literal["auto", "keep", "drop"]
-ChannelOrder = Literal["rgb", "bgr"]
 Rows = Callable[[int, int], np.ndarray]
 """From top and bottom (exclusive) to these rows."""
 _UNUSED_TOP_BIT = 2**15
@@ -28,27 +27,6 @@ _AT_ONCE = 1 << 17
 """Pixels that stay in the caches while they are converted, and whose copies take no memory to speak of."""
 _MANY_VALUES = 16
 """Values of an alpha channel other than 0 and 255: soft edges have as many, on few of the pixels that are seen."""
-
-
-class Reading(NamedTuple):
-    """What the samples of an image mean, where its file leaves it open.
-
-    Attributes:
-        alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
-            values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
-            declares none; drop takes the colours alone.
-        bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
-            range of each image to 0–255; None takes the high byte.
-    """
-
-    alpha: Alpha = "auto"
-    bit_depth: BitDepth = None
-
-    def check(self) -> None:
-        """Refuse other values with an InputError."""
-        if self.alpha not in ("auto", "keep", "drop"):
-            raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
-        check_bit_depth(self.bit_depth)
 
 
 DEFAULT_READING = Reading()
@@ -253,15 +231,6 @@ def array_of_tensor(tensor: Any) -> np.ndarray:
     array: np.ndarray = tensor.numpy()
     has_channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
     return np.moveaxis(array, 0, 2) if has_channels_first else array
-
-
-def check_bit_depth(value: object) -> None:
-    """Refuse what is not a bit depth with an InputError."""
-    is_depth = isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 16
-    if value is not None and value != "min-max" and not is_depth:
-        raise InputError(
-            f"bit_depth is {value!r}; it must be a whole number from 8 to 16, 'min-max', or None for the high byte."
-        )
 
 
 def _to_uint8(array: np.ndarray, name: str, reading: Reading) -> np.ndarray:

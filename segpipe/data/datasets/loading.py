@@ -17,7 +17,7 @@ from segpipe.registry import Registry
 
 from ..findings import collect_faults
 from ..preparing.plans import Preparer
-from ..rgb import Alpha, BitDepth, Reading
+from ..sample_meaning import Alpha, BitDepth, Reading
 from .combining import concat, hold_out, repeat, subset_classes
 from .dataset import ClassificationDataset, SegmentationDataset, image_files
 from .splits import ALL, canonical, options_for
