@@ -31,6 +31,7 @@ from segpipe.data import (
     require_dataset,
     with_boundaries,
 )
+from segpipe.devices import join_processes
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.evaluation import AnyScores
 from segpipe.hub import Hub, ModelFolder
@@ -123,8 +124,7 @@ def build_local_trainer(
     """
     given = _given(locals())
     distributed.check_launcher(launcher)
-    chosen_device = _device(device)
-    distributed.join(chosen_device.type)
+    chosen_device = join_processes(device)
     with_weights = pretrained and encoder_weights is None
     folder = None if model is None else open_recipe(model, with_weights=with_weights)
     options: Mapping[str, Any] | Sequence[str]
@@ -306,11 +306,3 @@ def _check_patience(configuration: Configuration, eval_data: Any) -> None:
             f"evaluation.patience: {evaluation.patience} ends a run by its scores, and there is nothing to evaluate "
             "on. Give a data set to evaluate on, or set evaluation.patience to null."
         )
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(str(device).replace("gpu", "cuda"))
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", distributed.device_index(distributed.read_ranks(), torch.cuda.device_count()))

@@ -12,6 +12,7 @@ import torch
 from segpipe import advice
 from segpipe.atomic import atomic_folder
 from segpipe.configuration import Configuration, encode_configuration, load_preset, read_configuration
+from segpipe.devices import parse_device
 from segpipe.errors import InputError
 from segpipe.hub import Hub, ModelFolder, is_model_folder, read_manifest, seal_folder, touch, weight_files
 from segpipe.log import get_logger
@@ -45,7 +46,7 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
     """
     folder = open_folder(source)
     model = build_loaded(folder.configuration.model, tensors_of(folder), origin=str(folder.weights))
-    model.eval().to(device)
+    model.eval().to(parse_device(device))
     if isinstance(model, SegmentationModel):
         model.apply_folding()
     return model

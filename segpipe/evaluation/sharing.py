@@ -12,6 +12,7 @@ from segpipe import distributed
 from segpipe.checkpoints import load_model, open_folder
 from segpipe.configuration import Configuration
 from segpipe.data import require_dataset
+from segpipe.devices import find_device, parse_device
 from segpipe.errors import InputError, ModelFolderError, SegpipeError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network
@@ -51,14 +52,14 @@ def open_network(
         ModelFolderError: a folder's network is for another task.
     """
     if not isinstance(model, ModelFolder | str | Path):
-        if device is not None and torch.device(device).type != model.pixel_mean.device.type:
+        if device is not None and parse_device(device).type != model.pixel_mean.device.type:
             raise InputError(
                 f"The network is on {model.pixel_mean.device} and device is {str(device)!r}; a network is used where "
                 f"it is. Leave device out, or call model.to({str(device)!r}) first."
             )
         return model, configuration
     folder = open_folder(model)
-    network = load_model(folder, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = load_model(folder, device=find_device(device))
     if isinstance(network, SegmentationModel) != (task == Tasks.image_segmentation):
         other = "evaluate" if isinstance(network, SegmentationModel) else "evaluate_classifier"
         raise ModelFolderError(

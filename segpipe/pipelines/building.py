@@ -13,9 +13,10 @@ import torch
 from segpipe import advice
 from segpipe.checkpoints import open_folder
 from segpipe.configuration import override
+from segpipe.devices import find_device
 from segpipe.errors import InputError, ModelFolderError, UnknownNameError
 from segpipe.hub import Hub, ModelFolder
-from segpipe.inference import RUNTIMES, check_runtime
+from segpipe.inference import DTYPES, RUNTIMES, check_runtime
 from segpipe.names import PIPELINE_ALIASES, Tasks, unknown_name_message
 from segpipe.registry import Registry, load_plugins
 
@@ -84,12 +85,6 @@ PIPELINES.register(Tasks.image_segmentation)(ImageSegmentationPipeline)
 PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.int8,
-}
 
 
 def pipeline(
@@ -150,32 +145,15 @@ def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str
 
 
 def _device(device: str | torch.device | None, runtime: str) -> torch.device:
-    """A torch device; ModelScope's "gpu" and "gpu:1" are understood."""
-    if device is None:
-        is_cpu_only = runtime in RUNTIMES and RUNTIMES[runtime].is_cpu_only
-        return torch.device("cuda" if torch.cuda.is_available() and not is_cpu_only else "cpu")
-    try:
-        chosen = torch.device(str(device).lower().replace("gpu", "cuda"))
-    except RuntimeError:
-        raise InputError(
-            f"There is no device {device!r}. Give {advice.argument('device', 'cpu')} or "
-            f"{advice.argument('device', 'cuda')}."
-        ) from None
-    backend = getattr(torch, chosen.type, None)
-    if chosen.type not in ("cpu", "cuda") and (backend is None or not backend.is_available()):
-        raise InputError(
-            f"The device {device!r} is not there. Give {advice.argument('device', 'cpu')}, or leave it out."
-        )
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} GPUs. "
-            f"Give {advice.argument('device', 'cpu')}, or leave it out."
-        )
-    return chosen
+    """Return the device that is named, or the one that suits the runtime."""
+    if device is None and runtime in RUNTIMES and RUNTIMES[runtime].is_cpu_only:
+        return torch.device("cpu")
+    return find_device(device)
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     name = "float32" if dtype is None else str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise InputError(unknown_name_message("dtype", name, DTYPES))
-    return DTYPES[name]
+    found: torch.dtype = getattr(torch, name)
+    return found

@@ -43,7 +43,6 @@ from .constants import (
     Tasks,
     Trainers,
 )
-from .devices import create_device, device_placement, verify_device
 from .documents import Config, ConfigDict
 from .downloads import (
     HubApi,
@@ -54,9 +53,8 @@ from .downloads import (
     read_config,
     snapshot_download,
 )
-from .drawing import semantic_seg_masks_to_image
 from .hosted_data import MsDataset
-from .running import pipeline
+from .running import create_device, device_placement, pipeline, semantic_seg_masks_to_image, verify_device
 from .training import build_trainer
 
 __all__ = [

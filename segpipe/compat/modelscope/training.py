@@ -23,10 +23,10 @@ from segpipe.models import fit_tensors
 from segpipe.trainers import Trainer, build_trainer as build_own_trainer, with_published_recipe
 
 from .constants import Trainers
-from .devices import own_device
 from .documents import Config
 from .downloads import configuration_of, say_ignored
 from .keys import is_foreign, own_changes
+from .running import own_device
 
 logger = get_logger(__name__)
 
