@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .options import PipelineOptions as PipelineOptions
     from .output_folder import OutputFolder as OutputFolder, Written as Written, overlay_writer as overlay_writer
     from .output_naming import output_names as output_names
-    from .pictures import Failure as Failure
     from .results_index import COLUMNS as COLUMNS, ResultsIndex as ResultsIndex
     from .segmentation import Segmentation as Segmentation
+    from .stream import Failure as Failure
     from .summary import Summary as Summary
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -35,9 +35,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "options": "PipelineOptions",
         "output_folder": "OutputFolder Written overlay_writer",
         "output_naming": "output_names",
-        "pictures": "Failure",
         "results_index": "COLUMNS ResultsIndex",
         "segmentation": "Segmentation",
+        "stream": "Failure",
         "summary": "Summary",
     },
 )

@@ -1,4 +1,4 @@
-"""What all pipelines share: one picture or a stream of them, in order, one result per picture."""
+"""What all pipelines share: one image or a stream of them, in order, one result per image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from segpipe.errors import ImageError, InputError
 from segpipe.log import get_logger
 
 from .options import PipelineOptions, replace_options
-from .pictures import Failure, Picture
+from .stream import Failure, LoadedImage, Stream
 from .stream_plans import StreamPlan, plan_batches
-from .streaming import Stream
 
 logger = get_logger(__name__)
 
@@ -27,42 +26,42 @@ Result = TypeVar("Result")
 
 
 class Pipeline(Generic[Result]):
-    """From pictures to results: preprocess → forward → postprocess.
+    """From images to results: preprocess → forward → postprocess.
 
-    Calling it with one picture gives one result; with a list or tuple, a list; with a generator, a
-    folder or a pattern, an iterator that is a few pictures ahead of what it is asked for. Any number
-    of threads may call it at once, and it calls `forward` and `postprocess` from several itself.
+    Calling it with one image gives one result; with a list or tuple, a list; with a generator, a folder or a pattern,
+    an iterator that is a few images ahead of what it is asked for. Any number of threads may call it at once, and it
+    calls `forward` and `postprocess` from several itself.
     """
 
     def __init__(self, options: PipelineOptions) -> None:
         self.options = options
 
     def preprocess(self, pixels: np.ndarray) -> Any:
-        """(H, W, 3) uint8 RGB → what `forward` takes."""
+        """Make of (H, W, 3) uint8 RGB what `forward` takes."""
         raise NotImplementedError
 
     def input_size(self, prepared: Any) -> tuple[int, int]:
-        """(h, w) of the network's input: pictures that share it share a batch."""
+        """Return (h, w) of the network's input: images that share it share a batch."""
         raise NotImplementedError
 
     def forward(self, prepared: list[Any]) -> list[Any]:
-        """A batch of prepared pictures of one input size → one prediction each."""
+        """Return one prediction for each of a batch of prepared images of one input size."""
         raise NotImplementedError
 
-    def decode(self, predictions: list[Any], images: list[Picture]) -> list[Any]:
+    def decode(self, predictions: list[Any], images: list[LoadedImage]) -> list[Any]:
         """Return what `postprocess` takes, for a batch at once; meanwhile the network may run for the next batch."""
         return predictions
 
-    def postprocess(self, prediction: Any, image: Picture) -> Result:
+    def postprocess(self, prediction: Any, image: LoadedImage) -> Result:
         """Make one result of what `decode` gave for one image."""
         raise NotImplementedError
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
-        """Who does what in a stream of `count` pictures, or of nobody knows how many."""
+        """Return how a stream of `count` images is divided among threads. If None, the length is unknown."""
         return plan_batches(options)
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
-        """Run it.
+        """Run the pipeline.
 
         Args:
             inputs: a path, URL, data URI, base64 string, bytes, PIL image, (H, W, 3) or (H, W) uint8 array or tensor;
@@ -77,9 +76,9 @@ class Pipeline(Generic[Result]):
         return results if _is_lazy(source) else list(results)
 
     def outcomes(self, inputs: Any, **options: Any) -> Generator[Result | Failure, None, None]:
-        """A result or a `Failure` for each picture, in order, as they are asked for; `on_error` has no part in it.
+        """Yield a result or a `Failure` for each image, in order, as they are asked for; `on_error` is not used.
 
-        Other threads read and compute a bounded number of pictures ahead; closing the iterator ends them. A context of
+        Other threads read and compute a bounded number of images ahead; closing the iterator ends them. A context of
         the calling thread, such as torch.autocast, does not reach them.
         """
         settings, sources = replace_options(self.options, options), parse_source(inputs)
@@ -92,38 +91,39 @@ class Pipeline(Generic[Result]):
         with closing(stream.outcomes()) as outcomes:
             yield from outcomes
 
-    def predict_pictures(self, pictures: list[Picture]) -> list[Any]:
-        """`forward` of pictures of one input size, with its time noted in each."""
+    def run_network(self, images: list[LoadedImage]) -> list[Any]:
+        """Call `forward` for images of one input size, and note its time in each."""
         start = perf_counter()
-        predictions = self.forward([picture.prepared for picture in pictures])
-        share = (perf_counter() - start) / len(pictures)
-        for picture in pictures:
-            picture.timings["network"] = share
+        predictions = self.forward([image.prepared for image in images])
+        share = (perf_counter() - start) / len(images)
+        for image in images:
+            image.timings["network"] = share
         return predictions
 
-    def _run(self, picture: Picture | Failure) -> Result | Failure:
-        """One picture alone, by the calling thread."""
-        if isinstance(picture, Failure):
-            return picture
-        [found] = self.decode(self.predict_pictures([picture]), [picture])
-        return self.postprocess(found, picture)
+    def _run(self, image: LoadedImage | Failure) -> Result | Failure:
+        """Run one image by itself, in the calling thread."""
+        if isinstance(image, Failure):
+            return image
+        [found] = self.decode(self.run_network([image]), [image])
+        return self.postprocess(found, image)
 
     def _begin_reading(
         self, readers: ThreadPoolExecutor, source: Any, index: int, options: PipelineOptions
-    ) -> Future[Picture | Failure]:
-        """Files and URLs are read by another thread; arrays and open files, which their owner may reuse, at once."""
+    ) -> Future[LoadedImage | Failure]:
+        """Leave files and URLs to another thread; read arrays and open files, which their owner may reuse, at once."""
         if isinstance(source, str | os.PathLike | bytes):
             return readers.submit(self._read, source, index, options)
-        done: Future[Picture | Failure] = Future()
+        done: Future[LoadedImage | Failure] = Future()
         try:
             done.set_result(self._read(source, index, options))
         except Exception as error:  # raised in its place, after the results before it
             done.set_exception(error)
         return done
 
-    def _read(self, inputs: Any, index: int, options: PipelineOptions) -> Picture | Failure:
+    def _read(self, inputs: Any, index: int, options: PipelineOptions) -> LoadedImage | Failure:
+        start = perf_counter()
         source = parse_source(inputs)
-        name, start = source.name(index), perf_counter()
+        name = source.name(index)
         try:
             pixels = read_source(source, **options.reading())
         except (ImageError, InputError) as error:
@@ -133,7 +133,7 @@ class Pipeline(Generic[Result]):
         middle = perf_counter()
         prepared = self.preprocess(pixels)
         timings = {"read": middle - start, "resize": perf_counter() - middle}
-        return Picture(pixels, name, prepared, timings, options.keep_image)
+        return LoadedImage(pixels, name, prepared, timings, options.keep_image)
 
 
 def _is_lazy(source: Source) -> bool:
@@ -144,14 +144,14 @@ def _is_lazy(source: Source) -> bool:
 def _without_failures(
     outcomes: Generator[Result | Failure, None, None], options: PipelineOptions
 ) -> Generator[Result, None, None]:
-    """Holds no result that it has given away: of a large picture it may be half a gigabyte."""
+    """Holds no result that it has given away: of a large image it may be half a gigabyte."""
     with closing(outcomes):
         kept: Iterator[Any] = filter(_warn_of_failure, outcomes) if options.on_error == "skip" else outcomes
         yield from map(_raise_failure, kept)
 
 
 def _warn_of_failure(outcome: Any) -> bool:
-    """Whether it is a result."""
+    """Return whether it is a result."""
     if isinstance(outcome, Failure):
         reason = str(outcome.error)
         logger.warning("Skipped %s", reason if outcome.source in reason else f"{outcome.source}: {reason}")

@@ -1,27 +1,76 @@
-"""A model folder's network in the runtime that was asked for."""
+"""A model folder's network in the runtime that was asked for, and what both tasks' pipelines have in common."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from segpipe import advice
 from segpipe.checkpoints import load_model, open_folder
-from segpipe.errors import InputError
+from segpipe.configuration import LabelSet
+from segpipe.errors import InputError, ModelFolderError
 from segpipe.evaluation import Scores, evaluate
 from segpipe.exporters import ExportReport, choose_images, keep_export
 from segpipe.hub import ModelFolder
 from segpipe.inference import CompiledNetwork, ExportedNetwork, Network, check_runtime, open_session
-from segpipe.models import SegpipeNetwork, build_outline
+from segpipe.models import SegmentationModel, SegpipeNetwork, build_outline
+from segpipe.names import Tasks
 
+from .base import Pipeline, Result
 from .options import PipelineOptions
+from .stream_plans import StreamPlan, plan_stream
 
 
-def outline_of(folder: ModelFolder) -> SegpipeNetwork:
-    """The folder's network without memory for weights: its class, sizes and classes."""
-    return build_outline(folder.configuration.model).eval()
+class NetworkPipeline(Pipeline[Result]):
+    """A pipeline around a folder's network, which is opened once.
+
+    Args:
+        folder: the model.
+        device: where the network runs.
+        dtype: what it computes in.
+        options: how images are read and grouped.
+        runtime: what executes it.
+        calibration: images for int8.
+
+    Raises:
+        ModelFolderError: the network is for another task.
+    """
+
+    task: ClassVar[str]
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        options: PipelineOptions,
+        runtime: str = "eager",
+        calibration: Any = None,
+    ) -> None:
+        super().__init__(options)
+        self._check_task(folder)
+        self.folder = folder
+        self.configuration = folder.configuration
+        self.model = open_network(
+            folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration, options=options
+        )
+        self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
+        self._place = _describe_place(self.model.pixel_mean.device, dtype, runtime)
+
+    def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
+        return plan_stream(self.model, options, count)
+
+    def _check_task(self, folder: ModelFolder) -> None:
+        is_segmenting = isinstance(_outline_of(folder), SegmentationModel)
+        task = Tasks.image_segmentation if is_segmenting else Tasks.image_classification
+        if task != self.task:
+            raise ModelFolderError(f"{folder.name} is a network for {task}, not for {self.task}. Name another model.")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, {self._place})"
 
 
 def open_network(
@@ -33,7 +82,7 @@ def open_network(
     calibration: Any = None,
     options: PipelineOptions | None = None,
 ) -> Network:
-    """The network with its weights, ready to run.
+    """Return the network with its weights, ready to run.
 
     A runtime that opens files gets one that is exported on first use and kept in the cache.
 
@@ -41,12 +90,12 @@ def open_network(
         folder: the model.
         device: where it runs.
         dtype: what it computes in.
-        runtime: what executes it, see `RUNTIMES`.
-        calibration: pictures for int8, see `segpipe.exporters.choose_images`.
-        options: of the pipeline; these pictures are read by them as those to come. If None, by the defaults.
+        runtime: executes it, see `RUNTIMES`.
+        calibration: images for int8, see `segpipe.exporters.choose_images`.
+        options: of the pipeline; the calibration images are read by them as those to come. If None, by the defaults.
 
     Raises:
-        InputError: the runtime does not work on the device or in the type; int8 without pictures, or these without it.
+        InputError: the runtime does not work on the device or in the type; int8 without images, or these without it.
         MissingExtraError: the runtime is not installed.
     """
     name = str(dtype).removeprefix("torch.")
@@ -54,8 +103,8 @@ def open_network(
     check_calibration(dtype, calibration)
     if chosen.format is not None:
         reading = {} if options is None else options.reading()
-        pictures = None if calibration is None else choose_images(calibration, folder.configuration, **reading)
-        path = keep_export(folder, format=chosen.format, calibration=pictures)
+        images = None if calibration is None else choose_images(calibration, folder.configuration, **reading)
+        path = keep_export(folder, format=chosen.format, calibration=images)
         return open_exported(path, folder, format=chosen.format, dtype=name, pixels=torch.float32)
     network = load_model(folder).to(device=device, dtype=dtype)
     return CompiledNetwork(network) if chosen.name == "compiled" else network
@@ -64,17 +113,17 @@ def open_network(
 def open_exported(
     path: Path, folder: ModelFolder, *, format: str, dtype: str = "float32", pixels: torch.dtype = torch.uint8
 ) -> ExportedNetwork:
-    """The network in a file that was exported.
+    """Return the network in a file that was exported.
 
     Args:
-        path: what `segpipe.export` wrote.
+        path: written by `segpipe.export`.
         folder: the model that it was made from.
         format: "onnx", "openvino" or "torch".
         dtype: what the runtime computes in; "int8" for a file that was calibrated.
-        pixels: the type of the pictures that the file takes.
+        pixels: the type of the images that the file takes.
     """
     session = open_session(path, format=format, dtype=dtype)
-    return ExportedNetwork(session, outline_of(folder), folder.configuration.model.pixel_mean, pixels=pixels)
+    return ExportedNetwork(session, _outline_of(folder), folder.configuration.model.pixel_mean, pixels=pixels)
 
 
 def score_export(report: ExportReport, model: str | Path | ModelFolder, dataset: Any) -> tuple[Scores, Scores]:
@@ -92,7 +141,7 @@ def score_export(report: ExportReport, model: str | Path | ModelFolder, dataset:
 
 
 def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
-    """InputError where int8 has no pictures to calibrate with, or pictures have no int8."""
+    """Refuse int8 without images to calibrate with, and images without int8, with an InputError."""
     if dtype == torch.int8 and calibration is None:
         raise InputError(
             "int8 needs images, from which the ranges of values are read. Give "
@@ -106,7 +155,16 @@ def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
         )
 
 
-def describe_place(device: torch.device, dtype: torch.dtype, runtime: str) -> str:
-    """Where and how a network runs, for a pipeline's repr."""
+def _describe_place(device: torch.device, dtype: torch.dtype, runtime: str) -> str:
+    """Return where and how a network runs, for a pipeline's repr."""
     place = f"{device}, {str(dtype).removeprefix('torch.')}"
     return place if runtime == "eager" else f"{place}, {runtime}"
+
+
+def _outline_of(folder: ModelFolder) -> SegpipeNetwork:
+    """Return the folder's network without memory for weights: its class, sizes and classes."""
+    return build_outline(folder.configuration.model).eval()
+
+
+def _numbered_labels(num_classes: int) -> LabelSet:
+    return LabelSet(names=tuple(f"class {index}" for index in range(num_classes)), ignore_index=65535)

@@ -17,9 +17,9 @@ from segpipe.data import LONGEST_PATH, SegmentationDataset, describe_source
 from segpipe.errors import InputError, SegpipeError
 
 from .output_naming import output_names
-from .pictures import Failure
 from .results_index import ENDINGS, ResultsIndex, names_taken
 from .segmentation import Segmentation
+from .stream import Failure
 
 
 @dataclass(frozen=True)

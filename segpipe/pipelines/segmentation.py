@@ -1,4 +1,4 @@
-"""The result of segmenting one picture: a label map, and everything people make of it."""
+"""The result of segmenting one image: a label map, and everything people make of it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Palette = tuple[tuple[int, int, int], ...]
 
 
 class Segmentation(Mapping[str, Any]):
-    """What one picture shows, where.
+    """What an image shows, where.
 
     A mapping with ModelScope's keys `masks`, `labels` and `scores`: one entry per class present, by ascending class
     index. Everything but the label map is computed when asked for; masks are kept once made. Nothing is written to, and
     nothing should be: two results are equal when their label maps, scores, names and palettes are.
 
-    Class indices beyond the names (void outputs, 255) are no class: they have no mask and count in no share.
+    Class indices beyond the names (void outputs, 255) are not a class: they have no mask and no part in `shares`.
     """
 
     __slots__ = ("_areas", "_image", "_label_map", "_masks", "_names", "_palette", "_score_of", "_source", "_timings")
@@ -56,16 +56,16 @@ class Segmentation(Mapping[str, Any]):
             label_map: (H, W) uint8 or uint16 class indices; kept, not copied.
             class_scores: mean probability per class index, a mapping or (K,); nan where one is missing.
             names: class names, by class index.
-            palette: RGB per class; None: colours are generated.
-            image: (H, W, 3) uint8 RGB, what `overlay` draws on.
-            source: what the picture is called.
+            palette: RGB per class. If None, colours are generated.
+            image: (H, W, 3) uint8 RGB, for `overlay` to draw on.
+            source: the image's name.
             timings: seconds per step.
         """
         _check_label_map(label_map)
         if image is not None and image.shape != (*label_map.shape, 3):
             raise InputError(
                 f"The image has shape {image.shape} and the label map {label_map.shape}. "
-                "Give the picture that the label map was made from, (H, W, 3)."
+                "Give the image that the label map was made from, (H, W, 3)."
             )
         self._label_map = label_map
         self._score_of = _scores_by_index(class_scores)
@@ -95,17 +95,17 @@ class Segmentation(Mapping[str, Any]):
 
     @property
     def palette(self) -> Palette | None:
-        """RGB per class; None: colours are generated."""
+        """RGB per class. If None, colours are generated."""
         return self._palette
 
     @property
     def image(self) -> np.ndarray | None:
-        """(H, W, 3) uint8 RGB, the picture itself, where it was kept."""
+        """(H, W, 3) uint8 RGB, the image itself, where it was kept."""
         return self._image
 
     @property
     def source(self) -> str:
-        """What the picture is called: a path, a URL without its query, or "picture 3"."""
+        """The image's name: a path, a URL without its query, or "picture 3"."""
         return self._source
 
     @property
@@ -144,7 +144,7 @@ class Segmentation(Mapping[str, Any]):
 
     @property
     def shares(self) -> dict[str, float]:
-        """The fraction of the picture by name, for the classes present; below 1 in sum when pixels are void."""
+        """The fraction of the image by name, for the classes present; below 1 in sum when pixels are void."""
         areas, shares = self._class_areas(), dict[str, float]()
         for index in self.classes:
             name = self._names[index]
@@ -180,7 +180,7 @@ class Segmentation(Mapping[str, Any]):
             brighten: whether dark colours become lighter, see `drawing.brighten`.
         """
         if self._image is None:
-            raise InputError("This result was made without its picture, so it has no overlay. Use colorize() instead.")
+            raise InputError("This result was made without its image, so it has no overlay. Use colorize() instead.")
         drawn = drawing.draw_overlay(
             self._image, self._label_map, self._colors(brighten), opacity=opacity, borders=borders
         )
@@ -228,7 +228,7 @@ class Segmentation(Mapping[str, Any]):
     def save_label_map(self, path: str | os.PathLike[str]) -> Path:
         """Write the class indices as a PNG, without loss, and give the path back.
 
-        A palette picture (mode P, each pixel value its class index, void in black) when all values fit in 8 bits, else
+        A palette image (mode P, each pixel value its class index, void in black) when all values fit in 8 bits, else
         16-bit grey.
         """
         if Path(path).suffix.lower() != ".png":
@@ -244,7 +244,7 @@ class Segmentation(Mapping[str, Any]):
     def legend(self, *, height: int | None = None, brighten: bool = False) -> np.ndarray:
         """(h, w, 3) uint8: a key to the colours with the shares, the largest class first.
 
-        With the picture's height it goes well beside the picture; its letters grow with the height. `brighten` as in
+        With the image's height it goes well beside the image; its letters grow with the height. `brighten` as in
         `overlay`.
         """
         rows, colors, areas = self._by_share(), self._colors(brighten), self._class_areas()
@@ -255,7 +255,7 @@ class Segmentation(Mapping[str, Any]):
         return drawing.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: source, height, width and one segment per class present, its mask as COCO run lengths."""
+        """Return what JSON can hold: source, height, width, and a segment per class present, with COCO run lengths."""
         return document.to_document(self)
 
     def to_json(self) -> str:
@@ -271,7 +271,7 @@ class Segmentation(Mapping[str, Any]):
         palette: Sequence[Sequence[int]] | None = None,
         image: np.ndarray | None = None,
     ) -> Segmentation:
-        """The result that `to_dict` wrote.
+        """Return the result that `to_dict` wrote.
 
         The document names only the classes present: without `names`, the others are called "class 7". Pixels in no
         segment get the first index beyond the names.

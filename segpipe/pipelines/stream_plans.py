@@ -1,4 +1,4 @@
-"""How a stream of pictures is divided among threads: for networks on a CPU, on a GPU, and in a foreign runtime."""
+"""How a stream of images is divided among threads: for networks on a CPU, on a GPU, and in a foreign runtime."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from segpipe.inference import CompiledNetwork, ExportedNetwork, Network
 from .options import PipelineOptions
 
 MAX_WORKERS = 8
-"""Pictures that a CPU computes at once; with more cores each gets several."""
+"""A CPU computes at most this many images at once; with more cores each gets several."""
 LOOK_AHEAD = 4
-"""Batches' worth of pictures among which those of one input size are looked for."""
+"""Images of one input size are looked for among this many batches."""
 
 _setting = Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamPlan:
-    """Who does what.
+    """Who does what in a stream.
 
     Attributes:
-        batch_size: pictures of one input size that go through the network together.
+        batch_size: images of one input size that go through the network together.
         readers: threads that read and resize.
         workers: threads that run the network and make results.
-        networks: how many of them may be in the network at once.
-        threads: how many threads torch computes with for each worker; None: as it is set.
-        window: pictures that are on their way at once.
+        networks: workers that may be in the network at once.
+        threads: intra-op threads of torch for each worker. If None, the setting stays.
+        window: images that are on their way at once.
     """
 
     batch_size: int
@@ -44,12 +44,12 @@ class StreamPlan:
 
 
 def plan_stream(network: Network, options: PipelineOptions, count: int | None) -> StreamPlan:
-    """What is right for a network, by where it computes and what executes it.
+    """Return the plan for a network, by where it computes and what executes it.
 
     Args:
         network: as it is called for a batch.
-        options: how pictures are read and grouped.
-        count: how many there are; None: nobody knows.
+        options: how images are read and grouped.
+        count: of the images. If None, the length is unknown.
     """
     if network.pixel_mean.device.type != "cpu":
         return plan_batches(options)
@@ -61,7 +61,7 @@ def plan_stream(network: Network, options: PipelineOptions, count: int | None) -
 
 
 def plan_batches(options: PipelineOptions) -> StreamPlan:
-    """For a GPU: batches; one is sent to the network while the results of another are waited for."""
+    """Return the plan for a GPU: one batch is sent to the network while the results of another are waited for."""
     readers = options.readers or min(8, os.cpu_count() or 1)
     batches = 3 if options.batch_size == 1 else LOOK_AHEAD
     return StreamPlan(
@@ -75,29 +75,29 @@ def plan_batches(options: PipelineOptions) -> StreamPlan:
 
 
 def plan_side_by_side(options: PipelineOptions, count: int | None) -> StreamPlan:
-    """For torch on a CPU: whole pictures at once, each with its share of the threads that torch may use here.
+    """Return the plan for torch on a CPU: several images at once, each with its part of torch's threads.
 
-    A network on one thread never waits for another thread, and while one picture is read or labelled, others compute.
+    A network on one thread never waits for another thread, and while one image is read or labelled, others compute.
     """
     threads = torch.get_num_threads()
     most = threads // ceil(threads / MAX_WORKERS)
     workers = min(most, count or MAX_WORKERS) if _is_set_by_thread() else 1
-    return _plan_single_pictures(options, workers=workers, networks=workers, threads=threads // workers)
+    return _plan_single_images(options, workers=workers, networks=workers, threads=threads // workers)
 
 
 def plan_beside_a_runtime(options: PipelineOptions) -> StreamPlan:
-    """For a runtime with threads of its own: it has one picture, while the label map of another is made by a few."""
+    """Return the plan for a runtime with threads of its own: it has one image, while a few label another."""
     threads = max(1, torch.get_num_threads() // 4)
-    return _plan_single_pictures(options, workers=2, networks=1, threads=threads)
+    return _plan_single_images(options, workers=2, networks=1, threads=threads)
 
 
 def plan_in_turn(options: PipelineOptions) -> StreamPlan:
-    """For torch.compile on a CPU, whose code is made for one number of threads: one picture after another."""
-    return _plan_single_pictures(options, workers=1, networks=1, threads=torch.get_num_threads())
+    """Return the plan for torch.compile on a CPU, whose code is made for one number of threads: one by one."""
+    return _plan_single_images(options, workers=1, networks=1, threads=torch.get_num_threads())
 
 
 def apply_thread_count(threads: int | None) -> None:
-    """Let torch compute with so many threads for the calling thread alone; None: as it is.
+    """Limit torch to `threads` intra-op threads in this thread. If None, leave the setting unchanged.
 
     The calling thread must be new to torch, or have its number from here. `torch.set_num_threads` sets the number of
     the calling thread, and also the number that threads which are new to torch begin with. The second is put back at
@@ -116,12 +116,12 @@ def apply_thread_count(threads: int | None) -> None:
 
 
 def leave_threads_to_workers() -> None:
-    """For a new thread that reads: what asks torch how many threads to take, such as a resize, takes one here."""
+    """Limit a new thread that reads to one: a resize asks torch for its number of threads."""
     if _is_set_by_thread():
         apply_thread_count(1)
 
 
-def _plan_single_pictures(options: PipelineOptions, *, workers: int, networks: int, threads: int) -> StreamPlan:
+def _plan_single_images(options: PipelineOptions, *, workers: int, networks: int, threads: int) -> StreamPlan:
     readers = options.readers or 2
     return StreamPlan(
         batch_size=1,
@@ -135,5 +135,5 @@ def _plan_single_pictures(options: PipelineOptions, *, workers: int, networks: i
 
 @cache
 def _is_set_by_thread() -> bool:
-    """Whether each thread has its own number of threads; so it is where torch uses OpenMP, as official builds do."""
+    """Return whether each thread has its own number of threads, as where torch uses OpenMP in official builds."""
     return "parallel backend: OpenMP" in torch.__config__.parallel_info()

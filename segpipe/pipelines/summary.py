@@ -13,7 +13,7 @@ from segpipe.errors import SegpipeError
 from segpipe.text import format_seconds, format_table, printable_line
 
 from .output_folder import Written
-from .pictures import Failure
+from .stream import Failure
 
 _LISTED = 20
 

@@ -95,7 +95,7 @@ def test_overlay_blends_and_leaves_void_alone():
 
 
 def test_overlay_needs_the_picture_of_the_label_map():
-    with pytest.raises(InputError, match="without its picture"):
+    with pytest.raises(InputError, match="without its image"):
         make_result(image=None).overlay()
     with pytest.raises(InputError, match=r"\(4, 3, 3\)"):
         make_result(image=np.zeros((4, 3, 3), np.uint8))

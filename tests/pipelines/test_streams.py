@@ -16,7 +16,7 @@ from segpipe.errors import ImageDecodeError
 from segpipe.inference.runtimes import ExportedNetwork
 from segpipe.inference.runtimes.openvino_session import OpenvinoSession
 from segpipe.models import build_model
-from segpipe.pipelines import Failure, Pipeline, PipelineOptions, stream_plans, streaming
+from segpipe.pipelines import Failure, Pipeline, PipelineOptions, stream, stream_plans
 from segpipe.pipelines.stream_plans import StreamPlan, plan_batches, plan_side_by_side, plan_stream
 
 
@@ -218,7 +218,7 @@ def test_an_interrupt_ends_a_stream_that_waits():
 
 
 def test_pixels_on_their_way_are_bounded(monkeypatch):
-    monkeypatch.setattr(streaming, "MAX_PIXELS", 200)
+    monkeypatch.setattr(stream, "MAX_PIXELS", 200)
     means, taken = Means(batch_size=8), []
 
     def pictures():
@@ -233,12 +233,12 @@ def test_pixels_on_their_way_are_bounded(monkeypatch):
 
 
 def test_a_picture_beyond_the_bound_is_computed_alone(monkeypatch):
-    monkeypatch.setattr(streaming, "MAX_PIXELS", 10)
+    monkeypatch.setattr(stream, "MAX_PIXELS", 10)
     assert list(Means(side_by_side())(map(picture, range(5)))) == list(range(5))
 
 
 def test_large_inputs_are_computed_by_the_thread_that_asks(monkeypatch):
-    monkeypatch.setattr(streaming, "LARGE_INPUT", 100)
+    monkeypatch.setattr(stream, "LARGE_INPUT", 100)
     means = Means(side_by_side())
     sizes = [(4, 4), (20, 20), (4, 4)]
     assert list(means(iter([picture(index, size) for index, size in enumerate(sizes)]))) == [0, 1, 2]

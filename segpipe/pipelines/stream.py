@@ -1,4 +1,4 @@
-"""A stream of pictures: read, computed and finished at the same time, and given back in order."""
+"""A stream of images: read, computed and finished at the same time by several threads, and given back in order."""
 
 from __future__ import annotations
 
@@ -10,49 +10,86 @@ from math import prod
 from threading import Semaphore
 from typing import Any, Generic, Protocol, TypeVar
 
-from .pictures import Failure, Picture
+import numpy as np
+
+from segpipe.errors import SegpipeError
+
 from .stream_plans import StreamPlan, apply_thread_count, leave_threads_to_workers
 
 MAX_PIXELS = 200_000_000
-"""Of decoded pictures that are on their way: no more are read until results have been taken."""
+"""Decoded images on their way have at most this many pixels; no more are read until results have been taken."""
 LARGE_INPUT = 2**21
 """Pixels of a network's input, 1024 × 2048, from which on they are computed one at a time, for the sake of memory."""
 PATIENCE = 0.1
-"""Seconds for which a batch that is not full waits for the next picture."""
-
+"""Seconds for which a batch that is not full waits for the next image."""
 Result = TypeVar("Result")
 ResultOut = TypeVar("ResultOut", covariant=True)
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """An image on its way through a pipeline.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB as decoded, in memory of its own.
+        source: its name in messages and results.
+        prepared: the output of the pipeline's `preprocess`.
+        timings: seconds by step so far, as the clock ran for the thread that did the step. In a stream several images
+            are worked on at once, each with a part of the cores, so the steps add up to more than the time that an
+            image costs. A batch's time is divided among its images; a GPU's work is counted where its result is waited
+            for.
+        is_kept: whether the result holds the pixels.
+    """
+
+    pixels: np.ndarray
+    source: str
+    prepared: Any
+    timings: dict[str, float]
+    is_kept: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be read, in the place of its result.
+
+    Attributes:
+        source: its name.
+        error: an ImageError or InputError that names it.
+    """
+
+    source: str
+    error: SegpipeError
+
+
 class Steps(Protocol[ResultOut]):
-    """What a stream asks of a pipeline."""
+    """The part of a pipeline that a stream calls."""
 
     def input_size(self, prepared: Any) -> tuple[int, int]: ...
 
-    def predict_pictures(self, pictures: list[Picture]) -> list[Any]: ...
+    def run_network(self, images: list[LoadedImage]) -> list[Any]: ...
 
-    def decode(self, predictions: list[Any], images: list[Picture]) -> list[Any]: ...
+    def decode(self, predictions: list[Any], images: list[LoadedImage]) -> list[Any]: ...
 
-    def postprocess(self, prediction: Any, image: Picture) -> ResultOut: ...
+    def postprocess(self, prediction: Any, image: LoadedImage) -> ResultOut: ...
 
 
 @dataclass(eq=False)
 class Place(Generic[Result]):
-    """A picture's place in the order.
+    """An image's place in the order.
 
     Attributes:
-        outcome: what stands there in the end.
-        picture: between reading and the outcome.
-        pixels: how many it has; 0 until it is read.
+        outcome: the result or failure in the end.
+        image: between reading and the outcome.
+        pixels: of the image; 0 until it is read.
     """
 
     outcome: Future[Result | Failure] = field(default_factory=Future)
-    picture: Picture | None = None
+    image: LoadedImage | None = None
     pixels: int = 0
 
 
 class Stream(Generic[Result]):
-    """Outcomes of pictures, in their order.
+    """Outcomes of images, in their order.
 
     The thread that asks takes the sources one by one, groups what has been read, and computes large inputs, with all of
     its cores. The rest is read and computed by threads that end with the stream.
@@ -60,15 +97,15 @@ class Stream(Generic[Result]):
     Args:
         steps: the pipeline.
         sources: taken as results are asked for.
-        begin_reading: a source and its place among its fellows → the picture, soon. Gets the readers.
-        plan: who does what.
+        begin_reading: gets the readers, a source and its index, and returns the image to come.
+        plan: how the work is divided.
     """
 
     def __init__(
         self,
         steps: Steps[Result],
         sources: Iterable[Any],
-        begin_reading: Callable[[ThreadPoolExecutor, Any, int], Future[Picture | Failure]],
+        begin_reading: Callable[[ThreadPoolExecutor, Any, int], Future[LoadedImage | Failure]],
         plan: StreamPlan,
     ) -> None:
         self._steps, self._plan, self._begin_reading = steps, plan, begin_reading
@@ -76,7 +113,7 @@ class Stream(Generic[Result]):
         self._is_ended = False
         self._broken: Exception | None = None
         self._places: deque[Place[Result]] = deque()  # all that are on their way
-        self._unread: deque[tuple[Place[Result], Future[Picture | Failure]]] = deque()
+        self._unread: deque[tuple[Place[Result], Future[LoadedImage | Failure]]] = deque()
         self._buckets: dict[tuple[int, int], list[Place[Result]]] = {}  # read, and waiting for their like
         self._pixels, self._expected = 0, MAX_PIXELS // plan.readers
         self._network = Semaphore(plan.networks)
@@ -108,8 +145,8 @@ class Stream(Generic[Result]):
             first = self._places[0]
             if first.outcome.done():
                 return True
-            picture = first.picture
-            if picture is not None and _is_large(picture, self._steps):
+            image = first.image
+            if image is not None and _is_large(image, self._steps):
                 self._compute([first])
             elif self._unread:
                 awaited: list[Future[Any]] = [first.outcome, self._unread[0][1]]
@@ -122,7 +159,7 @@ class Stream(Generic[Result]):
     def _read_on(self) -> None:
         """Begin to read what there is room for, and pass on what has been read; waits for nothing but the sources.
 
-        Once the first outcome is there, for one source at most: a camera's pictures come when they come.
+        Once the first outcome is there, for one source at most: a camera's images come when they come.
         """
         while self._has_room():
             try:
@@ -161,19 +198,19 @@ class Stream(Generic[Result]):
             else:
                 self._group(place, found)
 
-    def _group(self, place: Place[Result], picture: Picture) -> None:
-        place.picture, place.pixels = picture, prod(picture.pixels.shape[:2])
+    def _group(self, place: Place[Result], image: LoadedImage) -> None:
+        place.image, place.pixels = image, prod(image.pixels.shape[:2])
         self._pixels += place.pixels
         self._expected = place.pixels
-        if _is_large(picture, self._steps):
+        if _is_large(image, self._steps):
             return  # until it is the first
-        bucket = self._buckets.setdefault(self._steps.input_size(picture.prepared), [])
+        bucket = self._buckets.setdefault(self._steps.input_size(image.prepared), [])
         bucket.append(place)
         if len(bucket) == self._plan.batch_size:
             self._send_bucket_of(place)
 
     def _send_bucket_of(self, place: Place[Result]) -> bool:
-        """Have the pictures computed that wait together with this one; False: it does not wait."""
+        """Send the images that wait together with this one to be computed; return False where it does not wait."""
         for size, bucket in self._buckets.items():
             if place in bucket:
                 self._send(self._buckets.pop(size))
@@ -184,24 +221,24 @@ class Stream(Generic[Result]):
         self._workers.submit(self._compute, places, self._plan.threads)
 
     def _compute(self, places: list[Place[Result]], threads: int | None = None) -> None:
-        """Fill places whose pictures have one input size. Errors stand in the places, to be raised in their order."""
-        pictures = [place.picture for place in places if place.picture is not None]
+        """Fill places whose images have one input size. Errors go into the places, to be raised in their order."""
+        images = [place.image for place in places if place.image is not None]
         try:
             apply_thread_count(threads)
             with self._network:
-                predictions = self._steps.predict_pictures(pictures)
-            pairs = list(zip(pictures, self._steps.decode(predictions, pictures), strict=True))
+                predictions = self._steps.run_network(images)
+            pairs = list(zip(images, self._steps.decode(predictions, images), strict=True))
         except BaseException as error:
             for place in places:
                 place.outcome.set_exception(error)
             return
-        for place, (picture, prediction) in zip(places, pairs, strict=True):
-            place.picture = None
+        for place, (image, prediction) in zip(places, pairs, strict=True):
+            place.image = None
             try:
-                place.outcome.set_result(self._steps.postprocess(prediction, picture))
+                place.outcome.set_result(self._steps.postprocess(prediction, image))
             except BaseException as error:
                 place.outcome.set_exception(error)
 
 
-def _is_large(picture: Picture, steps: Steps[Any]) -> bool:
-    return prod(steps.input_size(picture.prepared)) >= LARGE_INPUT
+def _is_large(image: LoadedImage, steps: Steps[Any]) -> bool:
+    return prod(steps.input_size(image.prepared)) >= LARGE_INPUT
