@@ -13,7 +13,7 @@ from PIL import Image
 from segpipe.configuration import SegformerConfig
 from segpipe.data import sources
 from segpipe.errors import ImageDecodeError
-from segpipe.inference.runtimes import ExportedNetwork
+from segpipe.inference import ExportedNetwork
 from segpipe.inference.runtimes.openvino_session import OpenvinoSession
 from segpipe.models import build_model
 from segpipe.pipelines import Failure, Pipeline, PipelineOptions, stream, stream_plans
