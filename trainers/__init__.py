@@ -7,7 +7,7 @@ from segpipe.lazy import lazy_names
 if TYPE_CHECKING:
     from .assembly import open_recipe as open_recipe
     from .building import TRAINERS as TRAINERS, build_trainer as build_trainer
-    from .callbacks import Callback as Callback
+    from .callbacks import Callback as Callback, TensorBoard as TensorBoard
     from .curves import compare_runs as compare_runs, read_runs as read_runs
     from .optimizers import summarize_groups as summarize_groups
     from .plan import (
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .precision import amp_level as amp_level
     from .run_configuration import with_published_recipe as with_published_recipe
     from .run_log import LOG as LOG, read_log_if_there as read_log_if_there
-    from .tensorboard import TensorBoard as TensorBoard
     from .trainer import Trainer as Trainer
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -27,14 +26,13 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "assembly": "open_recipe",
         "building": "TRAINERS build_trainer",
-        "callbacks": "Callback",
+        "callbacks": "Callback TensorBoard",
         "curves": "compare_runs read_runs",
         "optimizers": "summarize_groups",
         "plan": "RunDescription best_evaluation describe_run try_out",
         "precision": "amp_level",
         "run_configuration": "with_published_recipe",
         "run_log": "LOG read_log_if_there",
-        "tensorboard": "TensorBoard",
         "trainer": "Trainer",
     },
 )

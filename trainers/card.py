@@ -19,9 +19,9 @@ from segpipe.evaluation import AnyScores
 from segpipe.text import markdown_text, printable_line
 
 from .curves import CURVES
-from .main_score import TITLES, main_score
 from .parts import TrainerParts
 from .progress import Progress
+from .run_log import TITLES, main_score
 
 MOST_ROWS = 20
 """Of the table of the run; longer runs show this many of their evaluations."""

@@ -17,8 +17,7 @@ from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
-from .main_score import TITLES, main_score
-from .run_log import LOG, counted_lines, read_log, read_log_if_there
+from .run_log import LOG, TITLES, counted_lines, main_score, read_log, read_log_if_there
 
 logger = get_logger(__name__)
 

@@ -10,10 +10,10 @@ from segpipe.configuration import Configuration
 from segpipe.hub import last_weights
 
 from .call_again import unused_folder, write_call
-from .main_score import TITLES
 from .parts import TrainerParts
 from .progress import Progress
 from .run_configuration import fitted_values
+from .run_log import TITLES
 
 
 def adaptations(recipe: Configuration, run: Configuration, steps: int) -> tuple[str, ...]:

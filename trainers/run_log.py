@@ -1,4 +1,4 @@
-"""What a run says of itself in a file: one JSON document a line."""
+"""The log of a run: one JSON document a line, and what its scores are called."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ from segpipe.limits import limit
 from segpipe.log import get_logger
 
 from .call_again import unused_folder
-from .main_score import TITLES
 from .progress import MOST_STEPS
 
 logger = get_logger(__name__)
-
+LOG = RUN_LOG
+"""Its name in a work directory and in a model folder."""
+TITLES = {
+    "miou": "mIoU",
+    "acc1": "Acc@1",
+    "acc5": "Acc@5",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+}
+_MAIN = ("miou", "acc1")
 MOST_NUMBER = 1e12
 """No number of a log that is read is greater: beyond it, ticks of a curve could not be told apart."""
 _NUMBERS = frozenset({"loss", "lr", "grad_norm", "epoch", "time", *TITLES})
 """Values that are numbers, and not numbers by name."""
-
-
-LOG = RUN_LOG
-"""Its name in a work directory and in a model folder."""
 
 
 class RunLog:
@@ -126,6 +130,12 @@ def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
             counted = [old for old in counted if old.get("event") == "start" or old.get("step", 0) <= step]
         counted.append(line)
     return counted
+
+
+def main_score(lines: Iterable[Mapping[str, Any]]) -> str:
+    """The key of the score that the evaluations of a run's log are about; mIoU where there are none."""
+    keys = {key for line in lines if line.get("event") == "evaluation" for key in line}
+    return next((key for key in _MAIN if key in keys), _MAIN[0])
 
 
 def _open_for_lines(path: Path) -> TextIO:

@@ -1,4 +1,4 @@
-"""How the learning rate runs over the steps: pure functions of the step."""
+"""What a step's number decides: its learning rate, and whether an evaluation follows. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from segpipe.configuration import (
     ConstantSchedule,
     CosineSchedule,
+    EvaluationConfig,
     ExponentialSchedule,
     MultistepSchedule,
     PolySchedule,
@@ -84,6 +85,23 @@ def apply_learning_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get("lr_factor", 1.0)
 
 
+def is_evaluation_step(config: EvaluationConfig | None, step: int, passes: tuple[float, float], length: float) -> bool:
+    """Whether to evaluate after a step. At the end of a run the caller always does.
+
+    Args:
+        config: how often. If None, only at the end.
+        step: optimiser steps done, this one included.
+        passes: over the data, before this step and after it.
+        length: passes of the whole run.
+    """
+    if config is None:
+        return False
+    if config.every_epochs is None:
+        return step % config.every == 0
+    before, after = (int(count) for count in passes)
+    return any(_is_evaluation_epoch(config, epoch, length) for epoch in range(before + 1, after + 1))
+
+
 def _lead(warmup: Warmup, base_lr: float, end: float, step: int) -> float:
     """From ratio · base_lr at step 0 to `end` at the last step of the warm-up."""
     start = warmup.ratio * base_lr
@@ -95,3 +113,8 @@ def _lead(warmup: Warmup, base_lr: float, end: float, step: int) -> float:
             return start ** (1 - share) * end**share
         case "constant":
             return start
+
+
+def _is_evaluation_epoch(config: EvaluationConfig, epoch: int, length: float) -> bool:
+    is_regular = (epoch - 1) % (config.every_epochs or 1) == 0
+    return is_regular or epoch <= config.first_epochs or epoch > (1 - config.last_share) * length

@@ -34,14 +34,13 @@ from .checkpoint import (
     step_of,
 )
 from .engine import StepReport
-from .evaluation_times import is_evaluation_step
 from .parts import TrainerParts
 from .progress import Progress, with_score
 from .results import find_result, take_best, write_result
 from .resumption import resume
 from .run_lines import evaluation_line, interrupted_text, opening_line, stopped_text, worse_text
 from .run_log import LOG, RunLog
-from .schedules import apply_learning_rate, learning_rate
+from .schedules import apply_learning_rate, is_evaluation_step, learning_rate
 from .stopping import PREEMPTED, sole_run, stop_signals
 
 logger = get_logger(__name__)
