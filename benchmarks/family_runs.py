@@ -216,7 +216,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _read_run(work_dir: Path, batch: int) -> tuple[list[float], float, Score]:
     """The loss of each step, pictures a second between the first step and the last, and the scores after it."""
-    from segpipe.trainers.run_log import LOG, read_log
+    from segpipe.trainers.run.run_log import LOG, read_log
 
     lines = read_log(work_dir / LOG)
     steps = [line for line in lines if line["event"] == "step"]

@@ -22,7 +22,7 @@ from segpipe import evaluate, load_dataset, pipeline
 from segpipe.cli.main import main
 from segpipe.hub import ModelFolder
 from segpipe.scenes.street import draw_street_scene
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 ROOT = Path(__file__).parents[1]
 SMALL = (

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from .assembly import open_recipe as open_recipe
     from .building import TRAINERS as TRAINERS, build_trainer as build_trainer
     from .callbacks import Callback as Callback, TensorBoard as TensorBoard
-    from .curves import compare_runs as compare_runs, read_runs as read_runs
     from .optimizers import summarize_groups as summarize_groups
     from .plan import (
         RunDescription as RunDescription,
@@ -17,8 +16,9 @@ if TYPE_CHECKING:
         try_out as try_out,
     )
     from .precision import amp_level as amp_level
+    from .run.curves import compare_runs as compare_runs, read_runs as read_runs
+    from .run.run_log import LOG as LOG, read_log_if_there as read_log_if_there
     from .run_configuration import with_published_recipe as with_published_recipe
-    from .run_log import LOG as LOG, read_log_if_there as read_log_if_there
     from .trainer import Trainer as Trainer
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -27,12 +27,12 @@ __getattr__, __dir__, __all__ = lazy_names(
         "assembly": "open_recipe",
         "building": "TRAINERS build_trainer",
         "callbacks": "Callback TensorBoard",
-        "curves": "compare_runs read_runs",
         "optimizers": "summarize_groups",
         "plan": "RunDescription best_evaluation describe_run try_out",
         "precision": "amp_level",
+        "run.curves": "compare_runs read_runs",
+        "run.run_log": "LOG read_log_if_there",
         "run_configuration": "with_published_recipe",
-        "run_log": "LOG read_log_if_there",
         "trainer": "Trainer",
     },
 )

@@ -41,13 +41,14 @@ from segpipe.models import SegpipeNetwork, build_model, fit_tensors
 
 from .callbacks import Callback
 from .data_check import check_data as look_at_data
-from .data_record import record_data
 from .engine import LocalEngine
 from .freezing import apply_freezing
 from .optimizers import build_optimizer
 from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
 from .results_text import ResultsText
+from .run.data_record import record_data
+from .run.messages import adaptations
 from .run_configuration import (
     configure_run,
     data_changes,
@@ -58,7 +59,6 @@ from .run_configuration import (
     run_steps,
     share_changes,
 )
-from .run_lines import adaptations
 from .sync_norm import apply_synced_norms
 from .tasks import Task, check_best_score, task_of
 from .trainer import Trainer

@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW
 from segpipe.errors import CorruptWeightsError
 
 from .engine import LocalEngine
-from .progress import MOST_STEPS
+from .run.progress import MOST_STEPS
 
 _PARAMETER_STATE: dict[type, tuple[frozenset[str], bool]] = {
     AdamW: (frozenset({"step", "exp_avg", "exp_avg_sq"}), True),

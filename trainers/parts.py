@@ -14,8 +14,8 @@ from segpipe.data import Loader
 from segpipe.evaluation import AnyScores
 
 from .callbacks import Callback
-from .data_record import DataRecord
 from .engine import LocalEngine
+from .run.data_record import DataRecord
 
 
 class Evaluate(Protocol):

@@ -17,7 +17,7 @@ from segpipe.limits import limit
 from segpipe.log import get_logger
 
 from .callbacks import Callback
-from .run_log import LOG, counted_lines, read_log_if_there
+from .run.run_log import LOG, counted_lines, read_log_if_there
 
 if TYPE_CHECKING:
     from .trainer import Trainer

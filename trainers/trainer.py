@@ -21,7 +21,9 @@ from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.progress_bars import ProgressBar, tell
 
-from .checkpoint import (
+from .engine import StepReport
+from .parts import TrainerParts
+from .run.checkpoint import (
     BEST,
     CHECKPOINTS,
     Checkpoint,
@@ -33,15 +35,13 @@ from .checkpoint import (
     save_checkpoint,
     step_of,
 )
-from .engine import StepReport
-from .parts import TrainerParts
-from .progress import Progress, with_score
-from .results import find_result, take_best, write_result
-from .resumption import resume
-from .run_lines import evaluation_line, interrupted_text, opening_line, stopped_text, worse_text
-from .run_log import LOG, RunLog
+from .run.messages import evaluation_line, interrupted_text, opening_line, stopped_text, worse_text
+from .run.outcome import find_result, take_best, write_result
+from .run.progress import Progress, with_score
+from .run.resume import resume
+from .run.run_log import LOG, RunLog
+from .run.signals import PREEMPTED, sole_run, stop_signals
 from .schedules import apply_learning_rate, is_evaluation_step, learning_rate
-from .stopping import PREEMPTED, sole_run, stop_signals
 
 logger = get_logger(__name__)
 

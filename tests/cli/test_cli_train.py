@@ -14,8 +14,8 @@ from training_material import data_root, recipe, write_pictures  # noqa: F401
 
 from segpipe.cli.main import main
 from segpipe.hub import ModelFolder
-from segpipe.trainers.checkpoint import list_checkpoints
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.checkpoint import list_checkpoints
+from segpipe.trainers.run.run_log import read_log
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from segpipe import pipeline
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.configuration import load_preset, override
 from segpipe.trainers import run_configuration
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from segpipe.hub.manifest import build_manifest, write_manifest
 @door
 def run_checkpoints(folder: Path) -> Door:
     """One file of a run's only checkpoint is damaged, with digests that fit."""
-    from segpipe.trainers.checkpoint import Checkpoint, save_checkpoint
-    from segpipe.trainers.checkpoint_reading import load_newest
-    from segpipe.trainers.data_record import DataRecord, SplitRecord
-    from segpipe.trainers.progress import Progress
+    from segpipe.trainers.run.checkpoint import Checkpoint, save_checkpoint
+    from segpipe.trainers.run.checkpoint_reading import load_newest
+    from segpipe.trainers.run.data_record import DataRecord, SplitRecord
+    from segpipe.trainers.run.progress import Progress
 
     configuration = json.dumps(to_document(load_preset("segformer-b0-camvid"))).encode()
     optimizer = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}

@@ -7,7 +7,7 @@ from runs import build
 
 from segpipe import load_dataset, pipeline
 from segpipe.trainers import Callback
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 NAMES = ("left", "right", "top")
 

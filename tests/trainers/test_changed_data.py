@@ -11,10 +11,11 @@ from segpipe import load_dataset
 from segpipe.configuration import LabelSet
 from segpipe.errors import CorruptWeightsError, InputError
 from segpipe.hub.manifest import build_manifest, write_manifest
-from segpipe.trainers import Callback, data_record
-from segpipe.trainers.checkpoint import CHECKPOINTS, list_checkpoints
-from segpipe.trainers.data_record import decode_record, describe_changes, encode_record, record_data
-from segpipe.trainers.resumption import resume
+from segpipe.trainers import Callback
+from segpipe.trainers.run import data_record
+from segpipe.trainers.run.checkpoint import CHECKPOINTS, list_checkpoints
+from segpipe.trainers.run.data_record import decode_record, describe_changes, encode_record, record_data
+from segpipe.trainers.run.resume import resume
 
 
 class StopAt(Callback):

@@ -12,9 +12,9 @@ from runs import build
 from segpipe.errors import CacheError, ConfigurationError, CorruptWeightsError, SegpipeError
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.trainers import Callback
-from segpipe.trainers.checkpoint import CHECKPOINTS, list_checkpoints
-from segpipe.trainers.checkpoint_reading import load_newest
-from segpipe.trainers.resumption import resume
+from segpipe.trainers.run.checkpoint import CHECKPOINTS, list_checkpoints
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.resume import resume
 
 FILES = ("model.safetensors", "optimizer.pt", "progress.json", "configuration.json", "manifest.json")
 

@@ -19,10 +19,10 @@ from segpipe.configuration import SoftCrossEntropyLoss
 from segpipe.data import Batch
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.trainers import Callback
-from segpipe.trainers.checkpoint_reading import load_newest
 from segpipe.trainers.mixing import Mix, cutmix, draw_mix
 from segpipe.trainers.objectives import ClassificationObjective, soft_targets
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.run_log import read_log
 
 RUN = """
 import sys

@@ -19,8 +19,8 @@ from segpipe.drawing.charts import (
     draw_chart,
 )
 from segpipe.errors import InputError
-from segpipe.trainers.curves import Run, compare_runs, read_curves, read_runs, write_curves
-from segpipe.trainers.run_log import counted_lines
+from segpipe.trainers.run.curves import Run, compare_runs, read_curves, read_runs, write_curves
+from segpipe.trainers.run.run_log import counted_lines
 
 
 def step(number, loss, lr=0.1):

@@ -8,9 +8,9 @@ from runs import build, train_in_processes
 
 from segpipe.errors import ConfigurationError
 from segpipe.trainers import Callback
-from segpipe.trainers.checkpoint import list_checkpoints
-from segpipe.trainers.progress import Progress, with_score
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.checkpoint import list_checkpoints
+from segpipe.trainers.run.progress import Progress, with_score
+from segpipe.trainers.run.run_log import read_log
 
 # No weight changes, and no running statistics: the first score is the best, and none after it is better.
 STILL = {"train.optimizer.lr": 1e-30, "train.optimizer.weight_decay": 0.0, "train.freeze": ["head.norm"]}

@@ -12,10 +12,10 @@ from segpipe import advice, build_trainer, load_dataset
 from segpipe.cli.main import main
 from segpipe.errors import ConfigurationError
 from segpipe.trainers import Callback
-from segpipe.trainers.call_again import write_call
-from segpipe.trainers.checkpoint import CHECKPOINTS, list_checkpoints
-from segpipe.trainers.checkpoint_reading import load_newest
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.call_again import write_call
+from segpipe.trainers.run.checkpoint import CHECKPOINTS, list_checkpoints
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.run_log import read_log
 from segpipe.trainers.schedules import learning_rate
 
 EACH = {"evaluation.every": 1, "evaluation.best": "mean_accuracy"}

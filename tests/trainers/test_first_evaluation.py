@@ -7,10 +7,10 @@ from runs import NAMES, build
 from segpipe import build_trainer, load_dataset
 from segpipe.evaluation.measuring import EvaluationStopped
 from segpipe.trainers import Callback
-from segpipe.trainers.checkpoint import CHECKPOINTS
-from segpipe.trainers.checkpoint_reading import load_newest
-from segpipe.trainers.curves import read_curves
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.checkpoint import CHECKPOINTS
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.curves import read_curves
+from segpipe.trainers.run.run_log import read_log
 
 SCORED = {"evaluation.best": "mean_accuracy", "evaluation.every": 1}
 

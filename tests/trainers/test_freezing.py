@@ -7,7 +7,7 @@ from runs import build
 
 from segpipe.errors import ConfigurationError
 from segpipe.trainers.freezing import frozen_norms
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 
 def snapshot(module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from runs import build
 
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 PLAIN = {"model.head.dropout": 0.0, "model.encoder.drop_path_rate": 0.0}
 

@@ -9,7 +9,7 @@ from segpipe import build_trainer, load_dataset
 from segpipe.evaluation.reports import mmseg_tables
 from segpipe.trainers import Callback
 from segpipe.trainers.results_text import add_block
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 
 class Breaking(Callback):

@@ -8,7 +8,7 @@ from runs import build
 from segpipe.cli.main import main
 from segpipe.errors import MissingExtraError
 from segpipe.trainers import Callback, TensorBoard
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.run_log import read_log
 
 pytestmark = pytest.mark.peer
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from segpipe import build_trainer, load_dataset, pipeline
 from segpipe.configuration import override
 from segpipe.errors import ConfigurationError, InputError, NumericalError
-from segpipe.trainers.checkpoint import list_checkpoints
-from segpipe.trainers.checkpoint_reading import load_checkpoint, load_newest
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run.checkpoint import list_checkpoints
+from segpipe.trainers.run.checkpoint_reading import load_checkpoint, load_newest
+from segpipe.trainers.run.run_log import read_log
 
 NAMES = ("left", "right", "top")
 RUN = """

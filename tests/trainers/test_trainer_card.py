@@ -8,7 +8,7 @@ from runs import NAMES, build
 
 from segpipe import build_trainer, load_dataset
 from segpipe.hub import ModelFolder
-from segpipe.trainers.card import MOST_ROWS, command, run_table
+from segpipe.trainers.run.card import MOST_ROWS, command, run_table
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from PIL import Image
 
 from segpipe import build_trainer, load_dataset
 from segpipe.errors import CacheError, InputError, SegpipeError
-from segpipe.trainers import Callback, checkpoint as checkpoints, results, run_log, trainer as trainers
-from segpipe.trainers.checkpoint import list_checkpoints
-from segpipe.trainers.checkpoint_reading import load_newest
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers import Callback, trainer as trainers
+from segpipe.trainers.run import checkpoint as checkpoints, outcome, run_log
+from segpipe.trainers.run.checkpoint import list_checkpoints
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.run_log import read_log
 
 NAMES = ("left", "right", "top")
 
@@ -136,17 +137,17 @@ def test_a_full_disk_at_the_end_leaves_the_model_folder_before_and_can_go_on(rec
     trainer(recipe, tmp_path / "run", data(data_root), max_steps=2).train()
     (tmp_path / "run" / "model" / "README.md").write_text("kept")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
-    write = results.write_tensors
+    write = outcome.write_tensors
 
     def refuse(tensors, path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(results, "write_tensors", refuse)
+    monkeypatch.setattr(outcome, "write_tensors", refuse)
     with pytest.raises(CacheError, match=r"model cannot be written: No space left.*The run itself is saved"):
         trainer(recipe, tmp_path / "run", data(data_root)).train()
     assert (tmp_path / "run" / "model" / "README.md").read_text() == "kept"
     assert not [path.name for path in (tmp_path / "run").iterdir() if "fresh" in path.name or "incoming" in path.name]
-    monkeypatch.setattr(results, "write_tensors", write)
+    monkeypatch.setattr(outcome, "write_tensors", write)
     assert trainer(recipe, tmp_path / "run", data(data_root)).train().verify() == ()
 
 
@@ -168,7 +169,7 @@ def test_a_full_disk_costs_the_log_and_the_curves_and_is_said_once(recipe, data_
             if trainer.progress.step == 6:
                 shutil.copy(tmp_path / "old.jsonl", tmp_path / "run" / "log.jsonl")
 
-    monkeypatch.setattr("segpipe.trainers.curves.write_atomically", lambda path, data: Full().write(data))
+    monkeypatch.setattr("segpipe.trainers.run.curves.write_atomically", lambda path, data: Full().write(data))
     run = trainer(recipe, tmp_path / "run", data(data_root), eval_dataset=data(data_root, "val"), callbacks=[FillUp()])
     assert run.train().verify() == ()
     for name in ("log.jsonl", "results.txt", "curves.png"):

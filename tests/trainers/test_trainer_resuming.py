@@ -15,9 +15,9 @@ from segpipe.errors import ConfigurationError, SegpipeError
 from segpipe.evaluation.measuring import EvaluationStopped
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.trainers import Callback
-from segpipe.trainers.checkpoint import BEST, CHECKPOINTS, list_checkpoints
-from segpipe.trainers.checkpoint_reading import load_newest
-from segpipe.trainers.run_log import LOG, RunLog, read_log
+from segpipe.trainers.run.checkpoint import BEST, CHECKPOINTS, list_checkpoints
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.run_log import LOG, RunLog, read_log
 
 EACH = {"evaluation.every": 1, "evaluation.best": "mean_accuracy"}
 
@@ -176,7 +176,7 @@ def test_good_checkpoints_after_a_damaged_one_are_kept(recipe, data_root, tmp_pa
 def test_saving_counts_without_damaged_checkpoints_that_cannot_be_renamed(recipe, data_root, tmp_path, monkeypatch):
     build(recipe, data_root, tmp_path / "run").train()
     damage(tmp_path / "run" / CHECKPOINTS / "step-00000006")
-    monkeypatch.setattr("segpipe.trainers.resumption.set_aside_newer", lambda folder, step: None)
+    monkeypatch.setattr("segpipe.trainers.run.resume.set_aside_newer", lambda folder, step: None)
     stop(build(recipe, data_root, tmp_path / "run", callbacks=[StopOnce(5)]))
     assert names(tmp_path / "run" / CHECKPOINTS) == ["step-00000004", "step-00000005", "step-00000006"]
 

@@ -17,10 +17,10 @@ from segpipe import build_trainer, load_dataset
 from segpipe.data import loader
 from segpipe.errors import CacheError, InputError, SegpipeError
 from segpipe.hub import ModelFolder
-from segpipe.trainers import checkpoint as checkpoints, progress
-from segpipe.trainers.checkpoint import list_checkpoints
-from segpipe.trainers.checkpoint_reading import load_newest
-from segpipe.trainers.run_log import read_log
+from segpipe.trainers.run import checkpoint as checkpoints, progress
+from segpipe.trainers.run.checkpoint import list_checkpoints
+from segpipe.trainers.run.checkpoint_reading import load_newest
+from segpipe.trainers.run.run_log import read_log
 
 NAMES = ("left", "right", "top")
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from runs import build
 
-from segpipe.trainers.progress import Progress
-from segpipe.trainers.run_lines import evaluation_line
+from segpipe.trainers.run.messages import evaluation_line
+from segpipe.trainers.run.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -9,10 +9,10 @@ from segpipe import advice
 from segpipe.configuration import Configuration
 from segpipe.hub import last_weights
 
+from ..parts import TrainerParts
+from ..run_configuration import fitted_values
 from .call_again import unused_folder, write_call
-from .parts import TrainerParts
 from .progress import Progress
-from .run_configuration import fitted_values
 from .run_log import TITLES
 
 

@@ -14,25 +14,17 @@ from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError
 from segpipe.log import get_logger
 from segpipe.progress_bars import tell
 
+from ..engine_state import check_engine_state, check_weights
+from ..parts import TrainerParts
+from ..run_configuration import run_steps
+from ..schedules import learning_rate
 from .call_again import unused_folder
-from .checkpoint import (
-    BEST,
-    CHECKPOINTS,
-    Checkpoint,
-    check_shared,
-    finish_replacement,
-    keep_best,
-    set_aside_newer,
-)
+from .checkpoint import BEST, CHECKPOINTS, Checkpoint, check_shared, finish_replacement, keep_best, set_aside_newer
 from .checkpoint_reading import load_newest
 from .data_record import describe_changes
-from .engine_state import check_engine_state, check_weights
-from .parts import TrainerParts
+from .messages import longer_text
 from .progress import Progress
-from .run_configuration import run_steps
-from .run_lines import longer_text
 from .run_log import LOG, read_log_if_there
-from .schedules import learning_rate
 
 logger = get_logger(__name__)
 

@@ -18,8 +18,8 @@ import segpipe
 from segpipe.evaluation import AnyScores
 from segpipe.text import markdown_text, printable_line
 
+from ..parts import TrainerParts
 from .curves import CURVES
-from .parts import TrainerParts
 from .progress import Progress
 from .run_log import TITLES, main_score
 

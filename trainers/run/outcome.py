@@ -20,12 +20,12 @@ from segpipe.evaluation import AnyScores
 from segpipe.hub import RUN_MODEL, ModelFolder, card_text, place_in_card, seal_folder
 from segpipe.log import get_logger
 
+from ..engine_state import check_weights
+from ..parts import TrainerParts
 from .card import training_text
 from .checkpoint import BEST, Snapshot, check_shared, refusals_explained
 from .checkpoint_reading import find_damage, load_best
 from .curves import write_curves
-from .engine_state import check_weights
-from .parts import TrainerParts
 from .progress import Progress
 from .run_log import LOG, counted_lines, read_log_if_there
 
