@@ -66,6 +66,14 @@ def test_a_room_imports_from_lower_floors_or_itself(path):
         assert is_allowed(room, imported), f"{path.name}:{line}: {room} imports {imported}"
 
 
+def test_what_a_run_leaves_is_read_and_written_without_the_trainer():
+    """So a command or a service reads a work directory without building a trainer."""
+    for path in (ROOT / "trainers" / "run").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level > 1:
+                assert node.module == "schedules", f"{path.name}:{node.lineno} imports {node.module}"
+
+
 MODULES = {
     ".".join(["segpipe", *path.with_suffix("").relative_to(ROOT).parts]).replace("segpipe.segpipe", "segpipe")
     for path in FILES

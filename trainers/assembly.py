@@ -48,15 +48,15 @@ from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
 from .results_text import ResultsText
 from .run.data_record import record_data
-from .run.messages import adaptations
+from .run.facts import run_steps
 from .run_configuration import (
+    adaptations,
     configure_run,
     data_changes,
     fit_length,
     follow_labels,
     length_changes,
     name_trainer,
-    run_steps,
     share_changes,
 )
 from .sync_norm import apply_synced_norms

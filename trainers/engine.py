@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from segpipe.errors import NumericalError
 from segpipe.models import SegpipeNetwork
 
 from .ema import WeightAverage
+from .engine_state import check_engine_state, check_weights
 from .freezing import frozen_norms
 from .objectives import Objective
 from .precision import PRECISIONS, build_scaler
@@ -129,8 +130,16 @@ class LocalEngine:
         average = {} if self.average is None else self.average.state_dict()
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "average": average}
 
+    def check_weights(self, tensors: Mapping[str, Any], *, origin: str) -> None:
+        """Raise CorruptWeightsError unless the tensors are a state of the model."""
+        check_weights(self.model, tensors, origin=origin)
+
+    def check_state(self, state: object, *, origin: str) -> None:
+        """Raise CorruptWeightsError unless `state_dict` could have given this state."""
+        check_engine_state(self, state, origin=origin)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a state back that `state_dict` gave, see `check_engine_state`.
+        """Take a state back that `state_dict` gave and `check_state` checked.
 
         What the recipe says stays: the optimiser's groups, and how the loss scale grows.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,10 @@ from torch.optim import SGD, AdamW
 
 from segpipe.errors import CorruptWeightsError
 
-from .engine import LocalEngine
 from .run.progress import MOST_STEPS
+
+if TYPE_CHECKING:
+    from .engine import LocalEngine
 
 _PARAMETER_STATE: dict[type, tuple[frozenset[str], bool]] = {
     AdamW: (frozenset({"step", "exp_avg", "exp_avg_sq"}), True),

@@ -16,7 +16,6 @@ from segpipe.configuration import (
     LabelSet,
     ParallelConfig,
     SoftCrossEntropyLoss,
-    TrainConfig,
     load_preset,
     override,
     pad_to_levels,
@@ -156,12 +155,6 @@ def configured_trainer(configuration: Configuration, options: Mapping[str, Any] 
     return name
 
 
-def run_steps(config: TrainConfig, num_samples: int) -> int:
-    """Optimiser steps of a run over so many samples an epoch."""
-    epochs = config.max_epochs or 1
-    return config.max_steps or math.ceil(epochs * num_samples / (config.batch_size * config.accumulate))
-
-
 def fit_length(
     configuration: Configuration, steps: int, options: Mapping[str, Any] | Sequence[str] = ()
 ) -> Configuration:
@@ -181,7 +174,7 @@ def fit_length(
 _FITTED = ("train.log_every", "train.checkpoint.every", "train.schedule.warmup.steps", "evaluation.every")
 
 
-def fitted_values(recipe: Configuration, run: Configuration) -> dict[str, int]:
+def _fitted_values(recipe: Configuration, run: Configuration) -> dict[str, int]:
     """Return by key what `fit_length` has changed."""
     pairs = ((key, _value(recipe, key), _value(run, key)) for key in _FITTED)
     return {key: now for key, before, now in pairs if now is not None and before != now}
@@ -208,6 +201,31 @@ def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
     if evaluation is not None and evaluation.every_epochs is None:
         limits.append(("evaluation.every", evaluation.every, steps, quarter))
     return {key: max(1, fitting) for key, value, limit, fitting in limits if value > max(limit, 1)}
+
+
+def adaptations(recipe: Configuration, run: Configuration, steps: int) -> tuple[str, ...]:
+    """Return in phrases how a run differs from its recipe by what follows from its data and length.
+
+    Args:
+        recipe: with the caller's own changes.
+        run: as the run has it.
+        steps: of the run.
+    """
+    phrases = []
+    before, now = (each.labels.names if each.labels else () for each in (recipe, run))
+    if before != now:
+        of_model = f"; the model's are {_few(before)}" if before else ""
+        phrases.append(f"the classifier starts afresh for the classes {_few(now)}{of_model}")
+    if _have_class_weights(recipe) and not _have_class_weights(run):
+        phrases.append(
+            "all classes weigh the same, since the weights are for other classes: "
+            f"{advice.setting('train.loss.class_weights')} weighs them"
+        )
+    fitted = _fitted_values(recipe, run)
+    if fitted:
+        values = ", ".join(f"{key}={value}" for key, value in fitted.items())
+        phrases.append(f"for {steps:,} steps, {values}")
+    return tuple(phrases)
 
 
 def with_published_recipe(configuration: Configuration, name: str) -> Configuration:
@@ -260,3 +278,7 @@ def _warn_of_spelling(of_model: tuple[str, ...], of_data: tuple[str, ...]) -> No
             "keep it, name them as the model does: %s",
             advice.option("names", list(of_model)),
         )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")

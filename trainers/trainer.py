@@ -53,9 +53,8 @@ class Trainer:
     """
 
     def __init__(self, parts: TrainerParts) -> None:
-        assert parts.configuration.train is not None
         self.parts = parts
-        self.config = parts.configuration.train
+        self.config = parts.config
         self.progress = Progress()
         self._should_stop = False
         self._last_scores: AnyScores | None = None
@@ -155,10 +154,12 @@ class Trainer:
     def _write_result(self, shipped: Progress) -> ModelFolder:
         """The last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
         scores = self._last_scores if shipped.best_step == shipped.step else None
-        try:
-            return write_result(self.parts, shipped, scores, should_stop=lambda: self._should_stop)
-        except EvaluationStopped:
-            self._end_stopped()
+        if scores is None and self.parts.evaluate is not None:
+            try:
+                scores = self.parts.evaluate(lambda: self._should_stop)
+            except EvaluationStopped:
+                self._end_stopped()
+        return write_result(self.parts, shipped, scores)
 
     def evaluate(self) -> AnyScores:
         """Scores on the evaluation data with the weights as they are now, the averaged ones where there are any."""

@@ -18,8 +18,8 @@ import segpipe
 from segpipe.evaluation import AnyScores
 from segpipe.text import markdown_text, printable_line
 
-from ..parts import TrainerParts
 from .curves import CURVES
+from .facts import RunFacts
 from .progress import Progress
 from .run_log import TITLES, main_score
 
@@ -31,24 +31,22 @@ _ABSOLUTE_PATH = re.compile(
 )
 
 
-def training_text(
-    parts: TrainerParts, progress: Progress, scores: AnyScores | None, log: Sequence[Mapping[str, Any]]
-) -> str:
+def training_text(run: RunFacts, progress: Progress, scores: AnyScores | None, log: Sequence[Mapping[str, Any]]) -> str:
     """The part of the card that says how the model came to be and how good it is.
 
     Args:
         scores: of the folder's weights; None where nothing was evaluated.
         log: the lines of the run's log, see `read_log`.
     """
-    config = parts.configuration
+    config = run.configuration
     taken = progress.best_step if progress.best_step is not None else progress.step
     sections = [
         "\n## Training",
-        f"{progress.step} steps, {progress.samples} samples of {parts.num_samples} pictures"
+        f"{progress.step} steps, {progress.samples} samples of {run.num_samples} pictures"
         f"{f' of {markdown_text(config.dataset.type)}' if config.dataset else ''}; "
         f"the weights are those of step {taken}.\n"
         f"The recipe is the section `train` of configuration.json.{_extended_text(log)}"
-        f"{_first_text(parts, progress, scores)}",
+        f"{_first_text(run, progress, scores)}",
         f"    {printable_line(command(sys.argv))}",
         f"segpipe {segpipe.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}.",
@@ -77,11 +75,11 @@ def _extended_text(log: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _first_text(parts: TrainerParts, progress: Progress, scores: AnyScores | None) -> str:
+def _first_text(run: RunFacts, progress: Progress, scores: AnyScores | None) -> str:
     """A sentence about the score before the first step; empty without one."""
     if progress.first_score is None or scores is None:
         return ""
-    evaluation = parts.configuration.evaluation
+    evaluation = run.configuration.evaluation
     title = TITLES[evaluation.best if evaluation else next(iter(scores.means))]
     worse = ", which no step reached" if progress.is_worse_than_at_first else ""
     return f"\nIt began at {title} {_percent(progress.first_score)} %, with the weights that were taken over{worse}."

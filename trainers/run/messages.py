@@ -1,4 +1,4 @@
-"""The lines that a run shows to people: what is special about it, where it goes on, what each evaluation gave."""
+"""What a run says to people: where it goes on, what each evaluation gave, how it is trained longer."""
 
 from __future__ import annotations
 
@@ -6,52 +6,24 @@ from datetime import timedelta
 from typing import Any
 
 from segpipe import advice
-from segpipe.configuration import Configuration
 from segpipe.hub import last_weights
 
-from ..parts import TrainerParts
-from ..run_configuration import fitted_values
 from .call_again import unused_folder, write_call
+from .facts import RunFacts
 from .progress import Progress
 from .run_log import TITLES
 
 
-def adaptations(recipe: Configuration, run: Configuration, steps: int) -> tuple[str, ...]:
-    """Return in phrases how a run differs from its recipe by what follows from its data and length.
-
-    Args:
-        recipe: with the caller's own changes.
-        run: as the run has it.
-        steps: of the run.
-    """
-    assert recipe.train is not None
-    phrases = []
-    before, now = (each.labels.names if each.labels else () for each in (recipe, run))
-    if before != now:
-        of_model = f"; the model's are {_few(before)}" if before else ""
-        phrases.append(f"the classifier starts afresh for the classes {_few(now)}{of_model}")
-    if _class_weights(recipe) is not None and _class_weights(run) is None:
-        phrases.append(
-            "all classes weigh the same, since the weights are for other classes: "
-            f"{advice.setting('train.loss.class_weights')} weighs them"
-        )
-    fitted = fitted_values(recipe, run)
-    if fitted:
-        values = ", ".join(f"{key}={value}" for key, value in fitted.items())
-        phrases.append(f"for {steps:,} steps, {values}")
-    return tuple(phrases)
-
-
-def opening_line(parts: TrainerParts, progress: Progress, *, is_over: bool) -> str | None:
+def opening_line(run: RunFacts, progress: Progress, *, is_over: bool) -> str | None:
     """Return what to say before the first step of a call, or None where there is nothing to say."""
     if is_over:
-        return _over_text(parts, progress)
+        return _over_text(run, progress)
     if progress.step:
-        return f"Going on from step {progress.step:,} of {parts.max_steps:,} in {parts.work_dir}"
-    return f"Recipe adapted: {'; '.join(parts.adaptations)}" if parts.adaptations else None
+        return f"Going on from step {progress.step:,} of {run.max_steps:,} in {run.work_dir}"
+    return f"Recipe adapted: {'; '.join(run.adaptations)}" if run.adaptations else None
 
 
-def evaluation_line(parts: TrainerParts, progress: Progress, score: tuple[str, float], seconds: float) -> str:
+def evaluation_line(run: RunFacts, progress: Progress, score: tuple[str, float], seconds: float) -> str:
     """Return an evaluation's score, how it compares, and how long it took.
 
     Args:
@@ -63,28 +35,27 @@ def evaluation_line(parts: TrainerParts, progress: Progress, score: tuple[str, f
     took = f"{seconds:.2g} s" if seconds < 99 else str(timedelta(seconds=round(seconds)))
     if not progress.step:
         return f"Before the first step: {name}, {took}"
-    where = f"Step {progress.step}/{parts.max_steps}, epoch {progress.samples / parts.num_samples:.1f}"
+    where = f"Step {progress.step}/{run.max_steps}, epoch {progress.samples / run.num_samples:.1f}"
     return f"{where}: {name}, {_comparison(progress)}, {took}"
 
 
-def worse_text(parts: TrainerParts, progress: Progress) -> str:
+def worse_text(run: RunFacts, progress: Progress) -> str:
     """Return the advice for a run whose weights were never as good as those that it began with."""
-    assert parts.configuration.train is not None
-    rate = parts.configuration.train.optimizer.lr
+    rate = run.config.optimizer.lr
     lower = advice.setting("train.optimizer.lr", float(f"{rate / 10:g}"))
     return (
         f"No evaluation reached the {_percent(progress.first_score)} that training began with; the best is "
         f"{_percent(progress.best_score)}. The recipe's learning rate, {rate:g}, is for training from scratch. Try a "
         f"lower one in another work directory: {lower}{advice.either(python=',', command='')} "
-        f"{advice.argument('work_dir', unused_folder(parts.work_dir))}"
+        f"{advice.argument('work_dir', unused_folder(run.work_dir))}"
     )
 
 
-def stopped_text(parts: TrainerParts, progress: Progress) -> str:
+def stopped_text(run: RunFacts, progress: Progress) -> str:
     """Return what to say of a run that was told to stop."""
     again = advice.either(python="make the same call again", command="run the same command again")
     return (
-        f"Stopped at step {progress.step:,} of {parts.max_steps:,}, as told; everything is saved in {parts.work_dir}. "
+        f"Stopped at step {progress.step:,} of {run.max_steps:,}, as told; everything is saved in {run.work_dir}. "
         f"To go on, {again}."
     )
 
@@ -101,14 +72,14 @@ def interrupted_text(last: int | None) -> str:
     return f"Interrupted without saving: {again} goes on from the last checkpoint, that of step {last:,}."
 
 
-def longer_text(parts: TrainerParts, length: dict[str, Any] | None = None) -> str:
+def longer_text(run: RunFacts, length: dict[str, Any] | None = None) -> str:
     """Return how a run is trained longer: the calls to copy, for the same run and for a new one.
 
     Args:
-        parts: of the run as it is called now.
+        run: as it is called now.
         length: arguments that set a new length. If None, the call has the new one already.
     """
-    given, work_dir = parts.arguments, parts.work_dir
+    given, work_dir = run.arguments, run.work_dir
     new_length = length or {}
     lines = ["To go on with this run to a new end:", f"  {write_call(given, {**new_length, 'extend': True})}"]
     weights = last_weights(work_dir)
@@ -123,21 +94,20 @@ def longer_text(parts: TrainerParts, length: dict[str, Any] | None = None) -> st
     return "\n".join([*lines, f"{help_text} says more."])
 
 
-def _over_text(parts: TrainerParts, progress: Progress) -> str:
-    if progress.step < parts.max_steps:  # out of patience
-        evaluation = parts.configuration.evaluation
+def _over_text(run: RunFacts, progress: Progress) -> str:
+    if progress.step < run.max_steps:  # out of patience
+        evaluation = run.configuration.evaluation
         patience = 2 * (evaluation.patience or 1) if evaluation else 1
         return (
-            f"The run in {parts.work_dir} ended early at step {progress.step:,}, since no evaluation was better for "
+            f"The run in {run.work_dir} ended early at step {progress.step:,}, since no evaluation was better for "
             f"as long as evaluation.patience says. To go on, {advice.setting('evaluation.patience', patience)}."
         )
-    config = parts.configuration.train
-    assert config is not None
-    longer: dict[str, Any] = {"max_steps": 2 * parts.max_steps, "max_epochs": None}
+    config = run.config
+    longer: dict[str, Any] = {"max_steps": 2 * run.max_steps, "max_epochs": None}
     if config.max_epochs:
         longer = {"max_epochs": 2 * config.max_epochs, "max_steps": None}
-    done = f"All {parts.max_steps:,} steps of the run in {parts.work_dir} are done, so nothing is left to train."
-    return f"{done} {longer_text(parts, longer)}"
+    done = f"All {run.max_steps:,} steps of the run in {run.work_dir} are done, so nothing is left to train."
+    return f"{done} {longer_text(run, longer)}"
 
 
 def _comparison(progress: Progress) -> str:
@@ -152,11 +122,3 @@ def _comparison(progress: Progress) -> str:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None or share != share else f"{100 * share:.2f} %"
-
-
-def _class_weights(configuration: Configuration) -> Any:
-    return getattr(configuration.train.loss, "class_weights", None) if configuration.train else None
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from segpipe.evaluation import AnyScores
 from segpipe.hub import RUN_MODEL, ModelFolder, card_text, place_in_card, seal_folder
 from segpipe.log import get_logger
 
-from ..engine_state import check_weights
-from ..parts import TrainerParts
 from .card import training_text
 from .checkpoint import BEST, Snapshot, check_shared, refusals_explained
 from .checkpoint_reading import find_damage, load_best
 from .curves import write_curves
+from .facts import RunFacts
 from .progress import Progress
 from .run_log import LOG, counted_lines, read_log_if_there
 
@@ -39,62 +37,53 @@ _ADVICE = (
 )
 
 
-def take_best(parts: TrainerParts, progress: Progress) -> Progress:
+def take_best(run: RunFacts, progress: Progress) -> Progress:
     """Give the model the weights of the best step; the progress, without a best step where its weights are gone.
 
     The model stays as it is where nothing was evaluated, and where the best weights are gone.
     """
-    best = _load_best(parts, progress)
-    check_shared(parts.work_dir, "no best weights" if best is None else f"the best ones of step {progress.best_step}")
+    best = _load_best(run, progress)
+    check_shared(run.work_dir, "no best weights" if best is None else f"the best ones of step {progress.best_step}")
     if best is not None:
-        parts.engine.model.load_state_dict(dict(best.model))
+        run.engine.model.load_state_dict(dict(best.model))
     elif progress.best_step not in (None, progress.step):
         logger.warning("The weights of the best step %s are gone; those of the last are taken", progress.best_step)
         return replace(progress, best_score=None, best_step=None)
     return progress
 
 
-def _load_best(parts: TrainerParts, progress: Progress) -> Snapshot | None:
-    best = load_best(parts.work_dir / BEST, progress.best_step)
+def _load_best(run: RunFacts, progress: Progress) -> Snapshot | None:
+    best = load_best(run.work_dir / BEST, progress.best_step)
     try:
         if best is not None:
-            check_weights(parts.engine.model, best.model, origin=str(parts.work_dir / BEST))
+            run.engine.check_weights(best.model, origin=str(run.work_dir / BEST))
     except CorruptWeightsError as error:
         logger.warning("Passing over the best weights: %s", error)
         return None
     return best
 
 
-def find_result(parts: TrainerParts) -> ModelFolder | None:
+def find_result(run: RunFacts) -> ModelFolder | None:
     """`work_dir/model` where it is whole and has the weights that the model has now, else None."""
-    final = parts.work_dir / FOLDER
-    is_there = distributed.is_main() and _has_weights(final, parts.engine.model)
-    return ModelFolder.open(final) if distributed.any_process(is_there, parts.engine.device) else None
+    final = run.work_dir / FOLDER
+    is_there = distributed.is_main() and _has_weights(final, run.engine.model)
+    return ModelFolder.open(final) if distributed.any_process(is_there, run.engine.device) else None
 
 
-def write_result(
-    parts: TrainerParts,
-    progress: Progress,
-    scores: AnyScores | None = None,
-    *,
-    should_stop: Callable[[], bool] | None = None,
-) -> ModelFolder:
+def write_result(run: RunFacts, progress: Progress, scores: AnyScores | None) -> ModelFolder:
     """Write `work_dir/model` from the model as it is.
 
     Args:
-        parts: of the run; its model has the weights that `take_best` gave it.
+        run: its model has the weights that `take_best` gave it.
         progress: as `take_best` gave it.
-        scores: of these weights where they are known; else they are evaluated once more.
-        should_stop: asked in that evaluation, which then raises EvaluationStopped; nothing is written.
+        scores: of these weights. If None, there is nothing to evaluate on.
     """
-    if scores is None and parts.evaluate is not None:
-        scores = parts.evaluate(should_stop)  # every process takes its share
-    final = parts.work_dir / FOLDER
+    final = run.work_dir / FOLDER
     if distributed.is_main():
         with refusals_explained(final, _ADVICE), replaced_folder(final) as path:
-            write_tensors(parts.engine.model.state_dict(), path / WEIGHTS)
-            _write_record(parts, progress, scores, path)
-            seal_folder(path, _without_root(parts.configuration), name=str(final))
+            write_tensors(run.engine.model.state_dict(), path / WEIGHTS)
+            _write_record(run, progress, scores, path)
+            seal_folder(path, _without_root(run.configuration), name=str(final))
     distributed.barrier()
     return ModelFolder.open(final)
 
@@ -109,16 +98,16 @@ def _has_weights(folder: Path, model: torch.nn.Module) -> bool:
     return written.keys() == own.keys() and all(torch.equal(written[key], own[key].cpu()) for key in own)
 
 
-def _write_record(parts: TrainerParts, progress: Progress, scores: AnyScores | None, folder: Path) -> None:
+def _write_record(run: RunFacts, progress: Progress, scores: AnyScores | None, folder: Path) -> None:
     """Draw the curves, and put them, the log and the card into the folder."""
-    curves, log = write_curves(parts.work_dir), parts.work_dir / LOG
+    curves, log = write_curves(run.work_dir), run.work_dir / LOG
     for path in (curves, log):
         if path is not None and os.path.isfile(path):
             shutil.copyfile(path, folder / path.name)
     lines = counted_lines(read_log_if_there(log))
-    name = Path(os.path.abspath(parts.work_dir)).name
-    place = place_in_card(parts.work_dir / FOLDER)
-    text = card_text(parts.configuration, name, place) + training_text(parts, progress, scores, lines)
+    name = Path(os.path.abspath(run.work_dir)).name
+    place = place_in_card(run.work_dir / FOLDER)
+    text = card_text(run.configuration, name, place) + training_text(run, progress, scores, lines)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
