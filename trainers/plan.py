@@ -11,7 +11,7 @@ from segpipe import distributed
 from segpipe.configuration import Configuration, EvaluationConfig
 
 from .optimizers import summarize_groups
-from .run_log import LOG, read_log_if_there
+from .run.run_log import LOG, read_log_if_there
 from .trainer import Trainer
 
 
