@@ -46,7 +46,7 @@ class House:
 
 
 def random_house(rng: np.random.Generator, side: int, x: float, near: float) -> House:
-    """A house whose near end is at `near`."""
+    """Return a house whose near end is at `near`."""
     floors = int(rng.choice([2, 3, 3, 4]))
     return House(
         side=side,
@@ -60,7 +60,7 @@ def random_house(rng: np.random.Generator, side: int, x: float, near: float) -> 
 
 
 def draw_house(canvas: Canvas, house: House, light: Light) -> None:
-    """Its chimney, the end wall that faces the camera, and its façade along the street."""
+    """Draw its chimney, the end wall that faces the camera, and its façade along the street."""
     near = max(house.near, canvas.entry_depth(house.x))
     if near >= house.far:
         return
@@ -72,7 +72,7 @@ def draw_house(canvas: Canvas, house: House, light: Light) -> None:
 
 
 def draw_house_across(canvas: Canvas, house: House, left: float, light: Light) -> None:
-    """The same house turned to face the camera at depth `near`, its left edge at x = `left`."""
+    """Draw the same house turned to face the camera at depth `near`, its left edge at x = `left`."""
     scale = float(canvas.camera.scale(house.near))
     facade = paint_facade(canvas.rng, house, float(np.clip(scale, 3, MAX_PIXELS_PER_METRE))) * light.on_front()
     width, height = max(2, round((house.far - house.near) * scale)), max(2, round(house.height * scale))
@@ -85,12 +85,12 @@ def draw_house_across(canvas: Canvas, house: House, left: float, light: Light) -
 
 @dataclass(frozen=True)
 class Panel:
-    """A flat picture that stands upright along the street, like a façade or a row of railings."""
+    """A flat image that stands upright along the street, like a façade or a row of railings."""
 
     colours: np.ndarray
     """(h, w, 3) float32, lit; row 0 is the top, column 0 the end near the camera."""
     alpha: np.ndarray | None
-    """(h, w) float32 from 0 to 1, or None where nothing shines through."""
+    """(h, w) float32 from 0 to 1, or None if nothing shines through."""
     x: float
     near: float
     far: float
@@ -123,7 +123,7 @@ def stand_along_street(canvas: Canvas, panel: Panel, index: int) -> None:
 
 
 def paint_facade(rng: np.random.Generator, house: House, density: float) -> np.ndarray:
-    """A façade (h, w, 3) float32 before any light falls on it, at `density` pixels a metre."""
+    """Return a façade (h, w, 3) float32 before any light falls on it, at `density` pixels a metre."""
     wall = _Wall(house.far - house.near, house.height, density)
     wall.pixels[:] = _masonry(rng, wall.pixels.shape[:2], house.wall, density)
     first_floor = SHOP if house.has_shop else FLOOR
@@ -149,14 +149,14 @@ class _Wall:
         self.region(left, bottom, right, top)[:] = colour
 
     def region(self, left: float, bottom: float, right: float, top: float) -> np.ndarray:
-        """A view of the pixels between two corners; empty where it is thinner than half a pixel."""
+        """Return a view of the pixels between two corners; it is empty where thinner than half a pixel."""
         columns = (max(0, round(value * self.density)) for value in (left, right))
         rows = (max(0, round((self.height - value) * self.density)) for value in (top, bottom))
         return self.pixels[slice(*rows), slice(*columns)]
 
 
 def _masonry(rng: np.random.Generator, size: tuple[int, int], colour: Colour, density: float) -> np.ndarray:
-    """A bare wall: stains, and courses of brick where they are large enough to see."""
+    """Return a bare wall with stains, and with courses of brick where they are large enough to see."""
     height, width = size
     half = fractal_noise(rng, (height // 2 + 1, width // 2 + 1), octaves=5, roughness=0.8)
     stains = cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR) * 0.055
@@ -166,7 +166,7 @@ def _masonry(rng: np.random.Generator, size: tuple[int, int], colour: Colour, de
 
 
 def _grime(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Darkening (h, w, 1): rain streaks, dirt at the foot, the shade under the eaves."""
+    """Return the darkening (h, w, 1) by rain streaks, dirt at the foot and the shade under the eaves."""
     height, width = size
     streaks = fractal_noise(rng, (4, max(2, width)), octaves=2, roughness=0.9)
     streaks = cv2.resize(streaks, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -190,7 +190,7 @@ def _paint_upper_floors(rng: np.random.Generator, wall: _Wall, house: House, fir
 def _paint_window(
     rng: np.random.Generator, wall: _Wall, corner: tuple[float, float], size: tuple[float, float], frame: Colour
 ) -> None:
-    """A sash window: lintel, recess, frame, reflecting panes, sill."""
+    """Paint a sash window: lintel, recess, frame, reflecting panes, sill."""
     (left, bottom), (wide, tall) = corner, size
     wall.region(left - 0.12, bottom + tall, left + wide + 0.12, bottom + tall + 0.2)[:] *= 1.18
     wall.region(left - 0.06, bottom - 0.02, left + wide + 0.06, bottom + tall + 0.05)[:] *= 0.5
@@ -209,7 +209,7 @@ def _paint_window(
 def _copy_window(
     wall: _Wall, source: tuple[float, float], target: tuple[float, float], size: tuple[float, float]
 ) -> None:
-    """A window like one that is painted already: much faster than painting each."""
+    """Copy a window that is painted already, which is much faster than painting each."""
     old, new = (
         wall.region(left - 0.12, bottom - 0.24, left + size[0] + 0.12, bottom + size[1] + 0.2)
         for left, bottom in (source, target)
@@ -219,7 +219,7 @@ def _copy_window(
 
 
 def _glaze(rng: np.random.Generator, pane: np.ndarray) -> None:
-    """Dark glass with a slanting bit of sky in it."""
+    """Paint dark glass with a slanting bit of sky in it."""
     height, width = pane.shape[:2]
     if not (height and width):
         return
@@ -229,7 +229,7 @@ def _glaze(rng: np.random.Generator, pane: np.ndarray) -> None:
 
 
 def _paint_ground_floor(rng: np.random.Generator, wall: _Wall, house: House) -> None:
-    """A front door and windows; a plinth below them."""
+    """Paint a front door and windows, and a plinth below them."""
     wall.region(0, 0, wall.width, 0.5)[:] *= 0.8
     count = max(2, round(wall.width / 2.6))
     door = int(rng.integers(count))
@@ -248,7 +248,7 @@ def _paint_door(rng: np.random.Generator, wall: _Wall, middle: float) -> None:
 
 
 def _paint_shop(rng: np.random.Generator, wall: _Wall, top: float) -> None:
-    """A shop front: fascia with lettering, large panes over a stall riser, a recessed door."""
+    """Paint a shop front: fascia with lettering, large panes over a stall riser, a recessed door."""
     paint = np.array(_SHOP_PAINT[int(rng.integers(len(_SHOP_PAINT)))], np.float64)
     wall.box(0, 0, wall.width, top - 0.1, paint * 0.8)
     wall.box(0.15, top - 0.85, wall.width - 0.15, top - 0.15, paint * 1.15 + 8)
@@ -264,7 +264,7 @@ def _paint_shop(rng: np.random.Generator, wall: _Wall, top: float) -> None:
 
 
 def _paint_lettering(rng: np.random.Generator, wall: _Wall, middle: float) -> None:
-    """Strokes that look like a name from the other side of the street."""
+    """Paint strokes that look like a name from the other side of the street."""
     if wall.density < COARSE:
         return
     ink = np.array([220, 214, 196]) * rng.uniform(0.6, 1.0)
@@ -278,7 +278,7 @@ def _paint_lettering(rng: np.random.Generator, wall: _Wall, middle: float) -> No
 
 
 def _display(rng: np.random.Generator, pane: np.ndarray) -> None:
-    """A shop window: dark inside, goods at the bottom, the street's reflection over all."""
+    """Paint a shop window: dark inside, goods at the bottom, the street's reflection over all."""
     height, width = pane.shape[:2]
     if not (height and width):
         return
@@ -289,7 +289,7 @@ def _display(rng: np.random.Generator, pane: np.ndarray) -> None:
 
 
 def _draw_end_wall(canvas: Canvas, house: House, light: Light) -> None:
-    """The gable at the near end: visible where the neighbour is lower or stands farther back."""
+    """Draw the gable at the near end, visible where the neighbour is lower or stands farther back."""
     depth = house.x + house.side * 9.0
     ridge = house.x + house.side * 4.5
     peak = house.height + canvas.rng.uniform(0.0, 2.5)

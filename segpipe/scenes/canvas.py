@@ -1,4 +1,4 @@
-"""The canvas that every part of a drawn scene paints on: picture and label together, seen by a pinhole camera.
+"""The canvas that every part of a drawn scene paints on: image and label together, seen by a pinhole camera.
 
 World coordinates are metres: x to the right, y up from the road, z away from the camera. Picture coordinates are
 pixels, (x, y). Colours are RGB, 0–255. The canvas is twice the size of the scene, and halving it smooths the edges.
@@ -39,31 +39,31 @@ class Camera:
     height: float
 
     def project(self, points: ArrayLike) -> np.ndarray:
-        """Points (N, 3) of the world to (N, 2) pixels; what lies too near is moved to the nearest depth."""
+        """Project points (N, 3) of the world to (N, 2) pixels; what lies too near is moved to the nearest depth."""
         x, y, z = np.asarray(points, np.float64).T
         scale = self.scale(z)
         return np.stack([self.centre_x + x * scale, self.horizon + (self.height - y) * scale], axis=1)
 
     def scale(self, z: ArrayLike) -> np.ndarray:
-        """Pixels per metre at a depth."""
+        """Return the pixels per metre at a depth."""
         return self.focal / np.maximum(z, NEAREST_DEPTH)
 
 
 @dataclass(frozen=True)
 class Air:
-    """What distance does to a colour: it fades towards the haze."""
+    """Haze, towards which colours fade with distance."""
 
     haze: np.ndarray
     reach: float
 
     def through(self, colour: Colour, z: ArrayLike) -> np.ndarray:
-        """A colour, or an array of them, seen over z metres; shapes broadcast with the colour axis last."""
+        """Return a colour, or an array of them, seen over z metres; shapes broadcast with the colour axis last."""
         clarity = np.exp(-np.asarray(z, np.float32) / self.reach)[..., None]
         return np.asarray(colour, np.float32) * clarity + self.haze.astype(np.float32) * (1 - clarity)
 
 
 class Canvas:
-    """A picture (H, W, 3) uint8 and its label (H, W) uint8, which all drawing changes together."""
+    """An image (H, W, 3) uint8 and its label (H, W) uint8, which all drawing changes together."""
 
     def __init__(self, size: tuple[int, int], camera: Camera, air: Air, rng: np.random.Generator) -> None:
         self.image: np.ndarray = np.zeros((*size, 3), np.uint8)
@@ -75,7 +75,7 @@ class Canvas:
         comes from another generator, so that a scene has one layout at every size."""
 
     def entry_depth(self, x: float) -> float:
-        """Metres ahead at which what stands at x comes into the picture."""
+        """Return the metres ahead at which what stands at x comes into view."""
         half = self.camera.centre_x if x < 0 else self.label.shape[1] - self.camera.centre_x
         return max(NEAREST_DEPTH, abs(x) * self.camera.focal / half)
 
@@ -91,24 +91,24 @@ class Canvas:
         self.fill(self.camera.project(points), colour, index, float(points[:, 2].mean()))
 
     def tint(self, outline: ArrayLike, colour: Colour, z: float) -> None:
-        """Fill a polygon in the picture alone: a detail of what is already labelled there."""
+        """Fill a polygon in the image alone: a detail of what is already labelled there."""
         colour = _rgb(self.air.through(colour, z))
         cv2.fillPoly(self.image, [_fixed_point(outline)], colour, cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def tint_world(self, outline: ArrayLike, colour: Colour) -> None:
-        """As `tint`, with the polygon (N, 3) in metres."""
+        """Fill as `tint` does, with the polygon (N, 3) in metres."""
         points = np.asarray(outline, np.float64)
         self.tint(self.camera.project(points), colour, float(points[:, 2].mean()))
 
     def limb(self, start: ArrayLike, end: ArrayLike, widths: tuple[float, float], colour: Colour, index: int) -> None:
-        """A rounded stick between two points of the world, with its width in metres at either end."""
+        """Draw a rounded stick between two points of the world, with its width in metres at either end."""
         ends = np.asarray([start, end], np.float64)
         z = float(ends[:, 2].mean())
         radii = np.asarray(widths) * float(self.camera.scale(z)) / 2
         self.fill(_capsule(self.camera.project(ends), radii), colour, index, z)
 
     def disc(self, centre: ArrayLike, radii: tuple[float, float], colour: Colour, index: int) -> None:
-        """An upright ellipse that faces the camera; its radii (x, y) in metres."""
+        """Draw an upright ellipse that faces the camera, its radii (x, y) in metres."""
         around = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         x, y, z = (float(value) for value in np.asarray(centre))
         ring = np.stack([x + radii[0] * np.cos(around), y + radii[1] * np.sin(around), np.full(20, z)], axis=1)
@@ -152,7 +152,7 @@ class Canvas:
         np.copyto(self.label[box], marked, where=marked != VOID)
 
     def clip_box(self, first: ArrayLike, last: ArrayLike) -> tuple[slice, slice]:
-        """Rows and columns of the canvas between two corners (x, y), as slices that never leave it."""
+        """Return rows and columns of the canvas between two corners (x, y), as slices that never leave it."""
         height, width = self.label.shape
         left, top = np.floor(np.asarray(first)).astype(int)
         right, bottom = np.ceil(np.asarray(last)).astype(int)
@@ -161,7 +161,7 @@ class Canvas:
 
 
 def fractal_noise(rng: np.random.Generator, size: tuple[int, int], *, octaves: int, roughness: float) -> np.ndarray:
-    """Smooth noise (H, W) float32, mean near 0, deviation near 1; each octave is `roughness` times the coarser one."""
+    """Return smooth noise (H, W) float32, mean near 0, deviation near 1; each octave `roughness` times as strong."""
     height, width = size
     total = np.zeros(size, np.float32)
     power = 0.0

@@ -11,7 +11,7 @@ from .plants import hedge_texture
 
 
 def draw_lamp_post(canvas: Canvas, place: tuple[float, float], side: int, light: Light) -> None:
-    """A tall post at (x, z) with its arm over the road."""
+    """Draw a tall post at (x, z) with its arm over the road."""
     x, z = place
     grey = np.array([84, 88, 88]) * light.on_front()
     canvas.limb([x, 0, z], [x, 1.2, z], (0.2, 0.18), grey * 0.8, POLE)
@@ -21,7 +21,7 @@ def draw_lamp_post(canvas: Canvas, place: tuple[float, float], side: int, light:
 
 
 def draw_traffic_light(canvas: Canvas, place: tuple[float, float], light: Light, *, green: bool) -> None:
-    """A signal head on its pole; the head counts as a sign."""
+    """Draw a signal head on its pole; the head counts as a sign."""
     x, z = place
     canvas.limb([x, 0, z], [x, 3.1, z], (0.13, 0.12), np.array([70, 72, 74]) * light.on_front(), POLE)
     canvas.fill_world(_plate(x, 2.75, z, (0.3, 0.62)), np.array([24, 25, 26]) * light.on_front(), SIGN)
@@ -36,7 +36,7 @@ def draw_traffic_light(canvas: Canvas, place: tuple[float, float], light: Light,
 
 
 def draw_round_sign(canvas: Canvas, place: tuple[float, float], light: Light, *, is_ban: bool) -> None:
-    """A traffic sign on a thin post: red ring on white for a ban, or blue."""
+    """Draw a traffic sign on a thin post: red ring on white for a ban, or blue."""
     x, z = place
     lit = light.on_front()
     canvas.limb([x, 0, z], [x, 2.7, z], (0.09, 0.09), np.array([92, 94, 96]) * lit, POLE)
@@ -47,7 +47,7 @@ def draw_round_sign(canvas: Canvas, place: tuple[float, float], light: Light, *,
 
 
 def draw_hanging_sign(canvas: Canvas, wall: float, side: int, place: tuple[float, float], light: Light) -> None:
-    """A shop's sign that sticks out from a wall at x = `wall`; `place` is (height, z)."""
+    """Draw a shop's sign that sticks out from a wall at x = `wall`; `place` is (height, z)."""
     height, z = place
     x = wall - side * 0.65
     lit = light.on_front()
@@ -60,7 +60,7 @@ def draw_hanging_sign(canvas: Canvas, wall: float, side: int, place: tuple[float
 
 
 def forge_railings(side: int, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of iron railings in front of shrubs, on a stone plinth: (h, w, 3) float32, lit."""
+    """Return iron railings in front of shrubs, on a stone plinth, (h, w, 3) float32, lit."""
     rows, columns = 96, 200
     colours = hedge_texture(rng, (rows, columns), light) * np.float32(0.75)
     bars = np.zeros((rows, columns), bool)
@@ -80,7 +80,7 @@ def draw_railings(canvas: Canvas, railings: np.ndarray, x: float, span: tuple[fl
 
 
 def draw_guard_rail(canvas: Canvas, x: float, span: tuple[float, float], light: Light) -> None:
-    """The grey rail between pavement and road where people must not cross."""
+    """Draw the grey rail between pavement and road where people must not cross."""
     near, far = span
     columns = max(8, round((far - near) * 40))
     bars = np.zeros((44, columns), np.float32)

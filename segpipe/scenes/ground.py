@@ -27,11 +27,11 @@ class Street:
     end: float
 
     def kerb(self, side: int) -> float:
-        """x of the kerb at one side (-1 left, +1 right)."""
+        """Return x of the kerb at one side (-1 left, +1 right)."""
         return self.left_kerb if side < 0 else self.right_kerb
 
     def front(self, side: int) -> float:
-        """x where the pavement ends and houses or railings begin."""
+        """Return x where the pavement ends and houses or railings begin."""
         return self.left_front if side < 0 else self.right_front
 
     @property
@@ -41,7 +41,7 @@ class Street:
 
 
 def random_street(rng: np.random.Generator) -> Street:
-    """A street of two lanes between two pavements."""
+    """Return a street of two lanes between two pavements."""
     left_kerb = -float(rng.uniform(1.7, 2.9))
     right_kerb = left_kerb + float(rng.uniform(6.2, 8.2))
     return Street(
@@ -54,7 +54,7 @@ def random_street(rng: np.random.Generator) -> Street:
 
 
 def draw_ground(canvas: Canvas, street: Street, light: Light) -> None:
-    """Everything below the horizon: the road between its kerbs, pavement on either side."""
+    """Draw everything below the horizon: the road between its kerbs, pavement on either side."""
     first = int(canvas.camera.horizon) + 1
     height, width = canvas.label.shape
     x, z = _ground_points(canvas, np.arange(first, height) + 0.5, np.arange(width) + 0.5)
@@ -70,7 +70,7 @@ def draw_ground(canvas: Canvas, street: Street, light: Light) -> None:
 
 
 def draw_markings(canvas: Canvas, street: Street, light: Light, rng: np.random.Generator) -> None:
-    """A dashed centre line, double yellow lines along the kerbs, perhaps an arrow and a manhole or two."""
+    """Draw a dashed centre line, double yellow lines along the kerbs, perhaps an arrow and a manhole or two."""
     white = np.array([176, 178, 178]) * light.on_ground() * rng.uniform(0.75, 1.0)
     yellow = np.array([150, 132, 86]) * light.on_ground()
     _draw_manholes(canvas, street, light, rng)
@@ -85,7 +85,7 @@ def draw_markings(canvas: Canvas, street: Street, light: Light, rng: np.random.G
 
 
 def draw_house_shadow(canvas: Canvas, street: Street, light: Light, rng: np.random.Generator) -> None:
-    """The jagged shadow that the houses on the sun's side throw over the street."""
+    """Draw the jagged shadow that the houses on the sun's side throw over the street."""
     side = light.sun_side
     strength = float(light.sun.mean() * 0.55 / light.on_ground().mean())
     steps = np.cumsum(rng.uniform(5, 12, 24)) + 1.5
@@ -97,14 +97,14 @@ def draw_house_shadow(canvas: Canvas, street: Street, light: Light, rng: np.rand
 
 
 def _ground_points(canvas: Canvas, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the ground pixels lie: x (h, w) and z (h, 1), float32."""
+    """Return where on the ground pixels lie: x (h, w) and z (h, 1), float32."""
     camera = canvas.camera
     z = (camera.focal * camera.height / (rows - camera.horizon)).astype(np.float32)[:, None]
     return (columns - camera.centre_x).astype(np.float32)[None] * (z / np.float32(camera.focal)), z
 
 
 def _wear(x: np.ndarray, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise that lies on the ground: grain that distance averages out, and broad stains drawn out along the street."""
+    """Return noise on the ground: grain that distance averages out, and broad stains drawn out along the street."""
     tile = fractal_noise(rng, (512, 512), octaves=6, roughness=0.85)
     depth = np.broadcast_to(z, x.shape)
     grain = _sample(tile, x / 2.2, depth / 2.2) * np.exp(-z / 14)
@@ -113,14 +113,14 @@ def _wear(x: np.ndarray, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sample(tile: np.ndarray, across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """The tile's values at coordinates that count whole tiles."""
+    """Return the tile's values at coordinates that count whole tiles."""
     side = tile.shape[0]
     map_x, map_y = ((value - np.floor(value)) * side for value in (across, along))
     return cv2.remap(tile, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def _asphalt(x: np.ndarray, street: Street, wear: np.ndarray) -> np.ndarray:
-    """Grey tone of the road: tyres polish two bands in each lane, dirt gathers in the gutters."""
+    """Return the grey tone of the road: tyres polish two bands in each lane, dirt gathers in the gutters."""
     lane = (street.right_kerb - street.left_kerb) / 2
     tyres = np.cos((x - street.left_kerb) / lane * 4 * np.pi)
     gutter = np.exp(-np.abs(np.minimum(x - street.left_kerb, street.right_kerb - x)) / 0.3)
@@ -128,7 +128,7 @@ def _asphalt(x: np.ndarray, street: Street, wear: np.ndarray) -> np.ndarray:
 
 
 def _slabs(x: np.ndarray, z: np.ndarray, street: Street, wear: np.ndarray) -> np.ndarray:
-    """Grey tone of the pavement: joints between slabs near the camera, a pale kerb stone at the edge."""
+    """Return the grey tone of the pavement: joints between slabs near the camera, a pale kerb stone at the edge."""
     outward = np.where(x < street.middle, street.left_kerb - x, x - street.right_kerb)
     rank, file = np.floor(outward / 0.62), np.floor(z / 0.9 + 0.5 * np.mod(np.floor(outward / 0.62), 2))
     patchwork = ((rank.astype(np.int32) * 73 + file.astype(np.int32) * 151) * 97 % 256) / np.float32(256) - 0.5

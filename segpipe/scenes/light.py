@@ -32,20 +32,20 @@ class Light:
     air: Air
 
     def on_side(self, side: int) -> np.ndarray:
-        """Light on a wall that stands at one side of the street (-1 left, +1 right) and faces it."""
+        """Return the light on a wall that stands at one side of the street (-1 left, +1 right) and faces it."""
         return self.ambient + self.sun * (0.7 if side != self.sun_side else 0.0)
 
     def on_front(self) -> np.ndarray:
-        """Light on what faces the camera."""
+        """Return the light on what faces the camera."""
         return self.ambient * 0.85 + self.sun * 0.12
 
     def on_ground(self) -> np.ndarray:
-        """Light on the ground where nothing shades it."""
+        """Return the light on the ground where nothing shades it."""
         return self.ambient + self.sun * 0.55
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """A late-winter day in town: from a clear low sun to a bright overcast."""
+    """Return the light of a late-winter day in town, from a clear low sun to a bright overcast."""
     cloud = float(rng.uniform(0, 1))
     warmth = rng.uniform(0.0, 0.1)
     strength = (1 - cloud) * rng.uniform(0.5, 1.0)
@@ -64,7 +64,7 @@ def random_light(rng: np.random.Generator) -> Light:
 
 
 def draw_sky(canvas: Canvas, light: Light) -> None:
-    """The whole canvas as sky: paler towards the horizon, with clouds drawn out sideways."""
+    """Draw the whole canvas as sky, paler towards the horizon, with clouds drawn out sideways."""
     height, width = (length // 4 for length in canvas.label.shape)
     rise = np.clip(1 - np.arange(height, dtype=np.float32) * 4 / canvas.camera.horizon, 0, 1)[:, None, None]
     clear = light.sky_low + (light.sky_top - light.sky_low) * rise**0.8
@@ -78,7 +78,7 @@ def draw_sky(canvas: Canvas, light: Light) -> None:
 
 
 def photograph(canvas: Canvas) -> np.ndarray:
-    """The picture (H, W, 3) uint8 that a dashboard camera takes of the canvas, at half its size."""
+    """Return the image (H, W, 3) uint8 that a dashboard camera takes of the canvas, at half its size."""
     height, width = (length // 2 for length in canvas.label.shape)
     small = cv2.resize(canvas.image, (width, height), interpolation=cv2.INTER_AREA)
     soft = cv2.GaussianBlur(small, (3, 3), 0.55).astype(np.float32)
@@ -95,13 +95,13 @@ def _vignette(height: int, width: int) -> np.ndarray:
 
 
 def _tone(exposed: np.ndarray) -> np.ndarray:
-    """A camera's contrast curve: deep shadows, highlights that run into white."""
+    """Apply a camera's contrast curve: deep shadows, highlights that run into white."""
     level = np.minimum(exposed / 255, 1)
     return 255 * (level * (0.62 + 0.38 * level))
 
 
 def _grain(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Sensor noise (H, W, 3): fine in brightness, coarser and weaker in colour."""
+    """Return sensor noise (H, W, 3), fine in brightness, coarser and weaker in colour."""
     height, width = size
     fine = rng.standard_normal((height, width, 1), dtype=np.float32)
     coarse = rng.standard_normal((height // 2, width // 2, 3), dtype=np.float32)

@@ -26,7 +26,7 @@ _HAIR = ((40, 30, 24), (26, 22, 20), (92, 74, 50), (110, 104, 98))
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at (x, z); `stride` from -1 to 1 is the moment of the step or of the pedal's turn."""
+    """A person at (x, z); `stride` from -1 to 1 is the moment of the step or of the pedal's turn."""
 
     x: float
     z: float
@@ -40,7 +40,7 @@ class Person:
 
 
 def random_person(rng: np.random.Generator, x: float, z: float) -> Person:
-    """Somebody in winter clothes."""
+    """Return a person in winter clothes."""
 
     def one_of(colours: tuple[tuple[int, ...], ...]) -> tuple[float, ...]:
         return tuple(np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.8, 1.15))
@@ -59,7 +59,7 @@ def random_person(rng: np.random.Generator, x: float, z: float) -> Person:
 
 
 def draw_pedestrian(canvas: Canvas, person: Person, light: Light) -> None:
-    """A walker, from the feet up."""
+    """Draw a walker, from the feet up."""
     figure = _Figure(canvas, person, light, PEDESTRIAN)
     _draw_foot_shadow(canvas, person, 0.28)
     swing = 0.16 * person.stride
@@ -77,7 +77,7 @@ def draw_pedestrian(canvas: Canvas, person: Person, light: Light) -> None:
 
 
 def draw_bicyclist(canvas: Canvas, person: Person, light: Light) -> None:
-    """A rider seen from behind or ahead: a thin wheel, pumping legs, a helmet."""
+    """Draw a rider seen from behind or ahead: a thin wheel, pumping legs, a helmet."""
     figure = _Figure(canvas, person, light, BICYCLIST)
     _draw_foot_shadow(canvas, person, 0.25)
     wheel = 0.34 / person.height
@@ -100,7 +100,7 @@ def draw_bicyclist(canvas: Canvas, person: Person, light: Light) -> None:
 
 
 class _Figure:
-    """A person's own coordinates: (across, up) as shares of their height."""
+    """A person's own coordinates, (across, up) as fractions of their height."""
 
     def __init__(self, canvas: Canvas, person: Person, light: Light, index: int) -> None:
         self.canvas, self.person, self.index = canvas, person, index
@@ -127,7 +127,7 @@ class _Figure:
 
 
 def _draw_upper_body(figure: _Figure, lift: float, *, lean: float) -> None:
-    """Coat, neck, head and hair."""
+    """Draw coat, neck, head and hair."""
     person = figure.person
     figure.limb((0, 0.52 + lift), (lean, 0.77 + lift), (0.2, 0.24), person.coat)
     figure.limb((-0.075, 0.79 + lift), (0.075 + lean, 0.79 + lift), (0.09, 0.09), person.coat)

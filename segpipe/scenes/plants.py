@@ -1,4 +1,4 @@
-"""Trees and hedges: a tree is drawn once as a cut-out picture and pasted at many sizes."""
+"""Trees and hedges: a tree is drawn once as a cut-out image and pasted at many sizes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Cutout:
     pixels: tuple[np.ndarray, ...]
     """(S, S, 4) uint8, from small to large: RGB, already lit, and how much of a pixel is covered."""
     cover_needed: float
-    """Where at least this share of the neighbourhood is covered, the label says tree: for a bare crown the sky between
-    its twigs belongs to it, as in CamVid."""
+    """The label says tree where at least this fraction of the neighbourhood is covered: the sky between the twigs of a
+    bare crown belongs to it, as in CamVid."""
     grain: float
-    """Size of that neighbourhood, as a share of the cut-out's side."""
+    """Size of that neighbourhood, as a fraction of the cut-out's side."""
 
 
 def grow_bare_tree(rng: np.random.Generator, light: Light) -> Cutout:
-    """A broad-leaved tree in winter: eight generations of branches, ever thinner."""
+    """Return a broad-leaved tree in winter: eight generations of branches, ever thinner."""
     wood = np.zeros((CUTOUT, CUTOUT), np.uint8)
     starts, headings = np.array([[CUTOUT / 2, CUTOUT - 1.0]]), np.array([-np.pi / 2])
     lengths = np.array([CUTOUT * rng.uniform(0.2, 0.235)])
@@ -45,7 +45,7 @@ def grow_bare_tree(rng: np.random.Generator, light: Light) -> Cutout:
 
 
 def grow_leafy_tree(rng: np.random.Generator, light: Light) -> Cutout:
-    """An evergreen: clumps of leaves, each lighter where the sun comes from, ragged at its edge."""
+    """Return an evergreen: clumps of leaves, each lighter where the sun comes from, ragged at its edge."""
     shade = np.full((CUTOUT, CUTOUT), 30, np.float32)
     body = np.zeros((CUTOUT, CUTOUT), np.uint8)
     for size, count in ((54, 30), (28, 120), (12, 420)):
@@ -83,14 +83,14 @@ def plant(canvas: Canvas, tree: Cutout, place: tuple[float, float], height: floa
 
 
 def hedge_texture(rng: np.random.Generator, size: tuple[int, int], light: Light) -> np.ndarray:
-    """Shrubs (h, w, 3) float32, dark and mottled."""
+    """Return shrubs (h, w, 3) float32, dark and mottled."""
     noise = fractal_noise(rng, size, octaves=5, roughness=1.0)
     green = np.array([58, 62, 42]) * light.on_front()
     return green.astype(np.float32) * np.clip(1 + 0.45 * noise, 0.2, 2.2)[..., None]
 
 
 def _resize_cutout(part: np.ndarray, side: int, box: tuple[slice, slice], corner: tuple[int, int]) -> np.ndarray:
-    """What a cut-out resized to `side` pixels, its corner at (row, column), shows inside a box of the canvas."""
+    """Return what a cut-out resized to `side` pixels, its corner at (row, column), shows inside a box of the canvas."""
     size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
     if side <= len(part):
         whole = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
@@ -124,7 +124,7 @@ def _draw_branches(wood: np.ndarray, starts: np.ndarray, ends: np.ndarray, width
 def _fork(
     rng: np.random.Generator, starts: np.ndarray, ends: np.ndarray, headings: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Three new branches per branch: one from its tip, two from along it."""
+    """Return three new branches per branch: one from its tip, two from along it."""
     count = len(ends)
     along = rng.uniform(0.55, 1.0, (3, count, 1))
     along[0] = 1
@@ -135,7 +135,7 @@ def _fork(
 
 
 def _leaf_places(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Centres of clumps in a lumpy crown, (N, 2) integers."""
+    """Return the centres of clumps in a lumpy crown, (N, 2) integers."""
     turn = rng.uniform(0, 2 * np.pi, count)
     lumps = 1 + 0.1 * np.sin(3 * turn) + 0.06 * np.sin(7 * turn)
     reach = np.sqrt(rng.uniform(0, 1, count)) * (0.365 * CUTOUT - size) * lumps
@@ -145,7 +145,7 @@ def _leaf_places(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
 
 
 def _leaf_tones(rng: np.random.Generator, places: np.ndarray, size: int, light: Light) -> np.ndarray:
-    """Brightness of clumps: more towards the sun and the sky, less between others."""
+    """Return the brightness of clumps: more towards the sun and the sky, less between others."""
     x, y = places.T / CUTOUT
     from_sun = ((x - 0.5) * light.sun_side - (y - 0.44)) * (0.6 + float(light.sun.mean()))
     return np.clip(52 + 64 * from_sun + rng.normal(0, 50 / np.sqrt(size), len(places)), 12, 150)

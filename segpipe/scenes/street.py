@@ -35,7 +35,7 @@ seed 0 one worth showing. Seed 0 is therefore kinder to a model than the others.
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn street and its truth."""
+    """A drawn street and its label."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB."""
@@ -47,14 +47,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that stands in the street at a depth and knows how to draw itself."""
+    """An object that stands in the street at a depth and draws itself."""
 
     z: float
     draw: Callable[[Canvas], None]
 
 
 def draw_street_scene(seed: int = 0, size: tuple[int, int] = (360, 480)) -> Scene:
-    """A street in town as a dashboard camera sees it; the same seed and size give the same scene.
+    """Draw a street in town as a dashboard camera sees it; the same seed and size give the same scene.
 
     The layout of a seed is one at every size. Another build of OpenCV may round a pixel of the image differently.
 
@@ -87,13 +87,13 @@ def draw_street_scene(seed: int = 0, size: tuple[int, int] = (360, 480)) -> Scen
 
 
 def draw_far_to_near(canvas: Canvas, things: Iterable[Thing]) -> None:
-    """Each thing over those behind it."""
+    """Draw each object over those behind it."""
     for thing in sorted(things, key=lambda thing: -thing.z):
         thing.draw(canvas)
 
 
 def place_far_end(street: Street, trees: list[Cutout], light: Light, rng: np.random.Generator) -> list[Thing]:
-    """What closes the street: houses across its end, tree tops over them."""
+    """Return what closes the street: houses across its end, tree tops over them."""
     things = []
     left = street.left_front - 30.0
     while left < street.right_front + 30:
@@ -106,7 +106,7 @@ def place_far_end(street: Street, trees: list[Cutout], light: Light, rng: np.ran
 
 
 def place_side(side: int, street: Street, trees: list[Cutout], light: Light, rng: np.random.Generator) -> list[Thing]:
-    """One side of the street from here to its end: a terrace, or railings with trees behind; posts and signs."""
+    """Return one side of the street to its end: a terrace, or railings with trees behind; posts and signs."""
     is_terrace = rng.random() < (0.65 if side < 0 else 0.35)
     build = place_terrace if is_terrace else place_park
     return [*build(side, street, trees, light, rng), *place_posts(side, street, light, rng)]
@@ -115,7 +115,7 @@ def place_side(side: int, street: Street, trees: list[Cutout], light: Light, rng
 def place_terrace(
     side: int, street: Street, trees: list[Cutout], light: Light, rng: np.random.Generator
 ) -> list[Thing]:
-    """Houses wall to wall, a sign or two on them, here and there a tree on the pavement."""
+    """Return houses wall to wall, a sign or two on them, here and there a tree on the pavement."""
     things = []
     for house in _row_of_houses(side, street.front(side), street.end, rng):
         things.append(Thing(house.far, partial(draw_house, house=house, light=light)))
@@ -129,7 +129,7 @@ def place_terrace(
 
 
 def place_park(side: int, street: Street, trees: list[Cutout], light: Light, rng: np.random.Generator) -> list[Thing]:
-    """Railings along the pavement, a row of trees behind them, houses behind the trees."""
+    """Return railings along the pavement, a row of trees behind them, houses behind the trees."""
     things = []
     front = street.front(side)
     setback = float(rng.choice([13, 18, 30]))
@@ -146,7 +146,7 @@ def place_park(side: int, street: Street, trees: list[Cutout], light: Light, rng
 
 
 def place_posts(side: int, street: Street, light: Light, rng: np.random.Generator) -> list[Thing]:
-    """Lamp posts, a traffic light, round signs and a guard rail along the kerb."""
+    """Return lamp posts, a traffic light, round signs and a guard rail along the kerb."""
     x = street.kerb(side) + side * 0.45
     lamps = np.arange(rng.uniform(13, 30), street.end, rng.uniform(24, 32))
     things = [Thing(z, partial(draw_lamp_post, place=(x, z), side=side, light=light)) for z in lamps]
@@ -165,7 +165,7 @@ def place_posts(side: int, street: Street, light: Light, rng: np.random.Generato
 
 
 def place_traffic(street: Street, light: Light, rng: np.random.Generator) -> list[Thing]:
-    """Cars ahead, oncoming and parked, each in its lane."""
+    """Return cars ahead, oncoming and parked, each in its lane."""
     ahead = np.cumsum(rng.uniform(14, 40, 2)) + 6
     oncoming = np.cumsum(rng.uniform(8, 26, 3)) + 3
     lanes = [
@@ -184,7 +184,7 @@ def place_traffic(street: Street, light: Light, rng: np.random.Generator) -> lis
 
 
 def place_people(street: Street, light: Light, rng: np.random.Generator) -> list[Thing]:
-    """Walkers on both pavements, riders along the left kerb."""
+    """Return walkers on both pavements, riders along the left kerb."""
     things = []
     for side in (-1, 1):
         width = abs(street.front(side) - street.kerb(side))

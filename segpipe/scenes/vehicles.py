@@ -81,7 +81,7 @@ _WAIST = 0.95
 
 
 def random_car(rng: np.random.Generator, x: float, z: float, *, oncoming: bool) -> Car:
-    """A car of a random make and paint."""
+    """Return a car of a random make and paint."""
     return Car(
         x=x,
         z=z,
@@ -93,7 +93,7 @@ def random_car(rng: np.random.Generator, x: float, z: float, *, oncoming: bool) 
 
 
 def draw_car(canvas: Canvas, car: Car, light: Light) -> None:
-    """Shadow first, then the faces that the camera sees, far to near."""
+    """Draw the shadow first, then the faces that the camera sees, far to near."""
     _draw_contact_shadow(canvas, car)
     body = _Body(canvas, car, _profile(car))
     sides = [side for side in (-1, 1) if side * car.x < -_HALF_WIDTH * 0.9]
@@ -115,7 +115,7 @@ class _Body:
         self.length = float(top[:, 0].max())
 
     def point(self, side: float, along: float, height: float) -> list[float]:
-        """A point of the body; `side` -1 is its left edge in the picture, +1 its right edge."""
+        """Return a point of the body; `side` -1 is its left edge in the image, +1 its right edge."""
         inset = _TUMBLEHOME * max(0.0, height - _WAIST * self.car.size) + 0.05 * max(0.0, 0.5 - height)
         half = _HALF_WIDTH * self.car.size * (1.1 if self.car.shape == 2 else 1.0) - inset
         return [self.car.x + side * half, height, self.car.z + along]
@@ -147,7 +147,7 @@ def _draw_underside(body: _Body) -> None:
 
 
 def _draw_top_face(body: _Body, face: int, light: Light) -> None:
-    """One strip between two points of the profile: bonnet, windscreen, roof or boot."""
+    """Draw one strip between two points of the profile: bonnet, windscreen, roof or boot."""
     (near, low), (far, high) = body.top[face], body.top[face + 1]
     slope = (high - low) / max(1e-3, far - near + abs(high - low))
     if slope <= 0 and min(low, high) > body.canvas.camera.height:
@@ -176,7 +176,7 @@ def _draw_screen(body: _Body, face: int) -> None:
 
 
 def _draw_flank(body: _Body, side: int, light: Light) -> None:
-    """The long side that faces the middle of the picture: paint, glass, doors, wheels."""
+    """Draw the long side that faces the middle of the image: paint, glass, doors, wheels."""
     lit = np.multiply(body.car.paint, light.on_side(-side) * 0.9)
     sill = [(body.length - 0.02, 0.28), (0.02, 0.28)]
     outline = [body.point(side, along, height) for along, height in [*body.top, *sill]]
@@ -203,7 +203,7 @@ def _draw_side_windows(body: _Body, side: int) -> None:
 
 
 def _draw_wheel_backs(body: _Body, side: int) -> None:
-    """The tread that shows below the bumper."""
+    """Draw the tread that shows below the bumper."""
     for along in (0.05, 0.78 * body.length):
         x, _, z = body.point(side * 0.98, along, 0.4)
         width = -side * 0.2
@@ -220,7 +220,7 @@ def _draw_wheel(body: _Body, side: int, along: float) -> None:
 
 
 def _draw_end(body: _Body, light: Light) -> None:
-    """The near end: bumper, number plate, lamps, and a grille on a front."""
+    """Draw the near end: bumper, number plate, lamps, and a grille on a front."""
     paint = np.multiply(body.car.paint, light.on_front())
     size = body.car.size
     _panel(body, (-1, 1), (0.24, 0.98 * min(0.7 * size, 0.7)), paint * 0.82)
