@@ -1,4 +1,4 @@
-"""Finding pictures: paths, URLs, data URIs, base64, arrays, and folders, patterns and iterables of them."""
+"""Find images: paths, URLs, data URIs, base64, arrays, and folders, patterns and iterables of them."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from segpipe.data import load_dataset
+from segpipe.data.annotations import DrawingBudget, polygon_window
 
 NAMES = ("sky", "road", "car")
 HAS_CODECS = find_spec("imagecodecs") is not None
@@ -47,3 +48,11 @@ def make_dataset(root, name="one", rows=([[0, 1, 2]], [[2, 2, 2]])):
         put_image(root, f"{name}/images/{index}.png", level=index)
         put_label(root, f"{name}/labels/{index}.png", row)
     return load_dataset("folder", root / name, "all", names=NAMES)
+
+
+def rasterise_polygon(points, size):
+    """The mask (H, W) of a polygon."""
+    mask = np.zeros(size, np.uint8)
+    rows, columns, inside = polygon_window(points, size, DrawingBudget())
+    mask[rows, columns] = inside
+    return mask

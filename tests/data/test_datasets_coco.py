@@ -8,23 +8,15 @@ import pickle
 
 import numpy as np
 import pytest
-from dataset_material import put_image, put_label, put_text
+from dataset_material import put_image, put_label, put_text, rasterise_polygon
 
 from segpipe.data import load_dataset
-from segpipe.data.annotations import DrawingBudget, polygon_window, read_annotations
+from segpipe.data.annotations import read_annotations
 from segpipe.data.datasets.lists import read_names
 from segpipe.data.rle import encode_mask, mask_to_counts
 from segpipe.errors import ImageDecodeError, InputError
 
 CATEGORIES = [{"id": 1, "name": "person"}, {"id": 5, "name": "dog"}, {"id": 90, "name": "sky"}]
-
-
-def rasterise_polygon(points, size):
-    """The mask (H, W) of a polygon."""
-    mask = np.zeros(size, np.uint8)
-    rows, columns, inside = polygon_window(points, size, DrawingBudget())
-    mask[rows, columns] = inside
-    return mask
 
 
 def put_coco(root, annotations, size=(4, 5), name="annotations/instances_val2017.json"):

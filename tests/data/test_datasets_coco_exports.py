@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from dataset_material import put_image, put_label
+from dataset_material import put_image, put_label, rasterise_polygon
 
 from segpipe.data import load_dataset
 from segpipe.data.datasets.coco_documents import Category, color_of
@@ -453,7 +453,7 @@ def test_polygons_in_shares_of_the_image_are_refused(tmp_path):
     ids=["closed", "points twice", "a bow", "a spike", "a hole by a seam", "beyond the image"],
 )
 def test_polygons_with_area_are_those_of_pycocotools(points):
-    from segpipe.data.annotations import has_area, rasterise_polygon
+    from segpipe.data.annotations import has_area
 
     oracle = pytest.importorskip("pycocotools.mask")
     theirs = oracle.decode(oracle.merge(oracle.frPyObjects([list(map(float, points))], 90, 100)))

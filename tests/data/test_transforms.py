@@ -92,7 +92,7 @@ def labelled(label, image=None) -> Sample:
 
 
 def test_these_are_all_transforms():
-    # That one refuses labels; tests/data/test_transforms_classification.py has it.
+    # That one refuses labels; tests/data/test_transforms_augmenting.py has it.
     assert {type(config) for config in ALL} | {documents.RandAugment} == set(get_args(TransformConfig))
 
 

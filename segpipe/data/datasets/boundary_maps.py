@@ -220,11 +220,12 @@ def _angle(depth: np.ndarray) -> np.ndarray:
     reach = KERNEL_SIDE // 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
     square = np.where((x == 0) & (y == 0), 1.0, x * x + y * y)
-    slopes = (
+    gradients = (
         cv2.filter2D(depth.astype(np.float64), cv2.CV_64F, kernel / square, borderType=cv2.BORDER_CONSTANT)
         for kernel in (y, x)
     )
-    angle: np.ndarray = np.degrees(np.arctan2(*(np.where(np.abs(slope) < 1e-5, 0.0, slope) for slope in slopes)))
+    clean = (np.where(np.abs(gradient) < 1e-5, 0.0, gradient) for gradient in gradients)
+    angle: np.ndarray = np.degrees(np.arctan2(*clean))
     return angle
 
 

@@ -122,7 +122,7 @@ def sort_out(
         document: the JSON.
 
     Raises:
-        InputError: there are objects, and none of them has a mask; or their polygons are in shares, not pixels.
+        InputError: there are objects, and none of them has a mask; or their polygons are in fractions, not pixels.
     """
     objects = {image.key: Objects(image.size, []) for image in images}
     names = {image.key: image.file_name for image in images}
@@ -155,7 +155,7 @@ def _check_pixels(objects: Iterable[Objects], document: Path) -> None:
     are_small = bool(masks) and all(isinstance(mask, list) and all(map(_is_in_first_pixel, mask)) for mask in masks)
     if are_small and any(number not in (0, 1) for polygon in polygons for number in polygon):
         raise InputError(
-            f"All polygons in {document} lie between 0 and 1, as shares of the image's sides; COCO's are in pixels. "
+            f"All polygons in {document} lie between 0 and 1, as fractions of the image's sides; COCO's are in pixels. "
             "Multiply each x by the width of its image and each y by the height."
         )
 
