@@ -123,7 +123,7 @@ def _require_gpu() -> None:
 
     if not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU here. This benchmark needs one: run it on a machine with an NVIDIA GPU.")
-    from segpipe.models.fast.triton_choice import can_fuse
+    from segpipe.models.fast.choosing import can_fuse
 
     if not can_fuse(torch.zeros(1, device="cuda")):
         raise SystemExit("Triton cannot be used here, so there is nothing to compare. Run pip install triton.")
@@ -194,7 +194,7 @@ def _deformable_calls(batch: int, size: int) -> Calls:
     """Three levels, eight heads and four points."""
     import torch
 
-    from segpipe.models.deformable import sample_levels
+    from segpipe.models.unept.deformable import sample_levels
 
     grids = tuple((size // stride, size // stride) for stride in (8, 16, 32))
     queries, heads, points = sum(height * width for height, width in grids), 8, 4
@@ -255,7 +255,7 @@ def prepare_training_calls(folder: Path, batch: int, size: int, *, device: str =
 
 
 def _without_kernels(call: Callable[[], object]) -> object:
-    from segpipe.models.fast.triton_choice import SWITCH
+    from segpipe.models.fast.choosing import SWITCH
 
     with mock.patch.dict("os.environ", {SWITCH: "0"}):
         return call()

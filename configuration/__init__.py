@@ -20,29 +20,22 @@ if TYPE_CHECKING:
         describe_scores as describe_scores,
     )
     from .explain import find_path as find_path, json_schema as json_schema, parse_path as parse_path
+    from .fields import PositiveFloat as PositiveFloat, Section as Section, Share as Share, Size as Size
     from .models import (
         HALF_MEAN as HALF_MEAN,
         HALF_STD as HALF_STD,
         IMAGENET_MEAN as IMAGENET_MEAN,
         IMAGENET_STD as IMAGENET_STD,
-        LEVEL_STRIDE as LEVEL_STRIDE,
         MAX_CLASSES as MAX_CLASSES,
-        DeitConfig as DeitConfig,
+        MODELS as MODELS,
+        Blocks as Blocks,
+        Channels as Channels,
+        Classes as Classes,
         Dialect as Dialect,
-        EncoderConfig as EncoderConfig,
-        HeadConfig as HeadConfig,
-        MitConfig as MitConfig,
+        Factor as Factor,
         ModelConfig as ModelConfig,
-        NormEps as NormEps,
-        ResNetConfig as ResNetConfig,
-        SegformerConfig as SegformerConfig,
-        SegmenterConfig as SegmenterConfig,
-        SegmenterHeadConfig as SegmenterHeadConfig,
-        UneptConfig as UneptConfig,
-        Variant as Variant,
-        VitConfig as VitConfig,
-        VitVariant as VitVariant,
-        pad_to_levels as pad_to_levels,
+        change_model as change_model,
+        model_type as model_type,
     )
     from .overrides import override as override
     from .presets import (
@@ -160,10 +153,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         ),
         "description": "describe_inference describe_multiscale describe_preprocessing describe_scores",
         "explain": "find_path json_schema parse_path",
+        "fields": "PositiveFloat Section Share Size",
         "models": (
-            "HALF_MEAN HALF_STD IMAGENET_MEAN IMAGENET_STD LEVEL_STRIDE MAX_CLASSES DeitConfig Dialect EncoderConfig "
-            "HeadConfig MitConfig ModelConfig NormEps ResNetConfig SegformerConfig SegmenterConfig "
-            "SegmenterHeadConfig UneptConfig Variant VitConfig VitVariant pad_to_levels"
+            "HALF_MEAN HALF_STD IMAGENET_MEAN IMAGENET_STD MAX_CLASSES MODELS Blocks Channels Classes Dialect Factor "
+            "ModelConfig change_model model_type"
         ),
         "overrides": "override",
         "presets": "load_preset preset_names unknown_preset_message",

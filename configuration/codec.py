@@ -13,7 +13,8 @@ from segpipe.atomic import write_atomically
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 
-from .explain import explain
+from .explain import below, explain
+from .models import decode_model
 from .schema import Configuration, CropResize, ExactResize, ShortSideResize
 from .strict_json import check_values, parse_json, read_json
 from .transforms import RandomResize, RandomResizedCrop, Resize, ResizeBetween, ResizeChoice, Transform
@@ -54,13 +55,21 @@ def check_document(document: dict[str, Any], *, origin: str) -> Configuration:
     """
     check_values(document, origin=origin)
     try:
-        configuration = msgspec.convert(document, Configuration)
+        configuration = msgspec.convert(document, Configuration, dec_hook=_decode_section)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{origin}: {explain(error, document)}") from None
     problem = oversized(configuration)
     if problem is not None:
         raise ConfigurationError(f"{origin}: {problem}")
     return configuration
+
+
+def _decode_section(kind: type, section: Any) -> Any:
+    """Decode what the schema leaves open, which is `model` alone, for msgspec."""
+    try:
+        return decode_model(section)
+    except msgspec.ValidationError as error:
+        raise below(error, "model") from None
 
 
 def encode_configuration(configuration: Configuration) -> bytes:

@@ -14,8 +14,10 @@ import msgspec
 from msgspec import inspect
 
 from segpipe.names import nearest_name
+from segpipe.registry import load_plugins
 
 from .fields import Section
+from .models import any_model
 from .schema import Configuration
 from .values import json_values
 
@@ -123,20 +125,30 @@ def describe(expected: inspect.Type) -> str:
     return "true or false" if isinstance(expected, inspect.BoolType) else "null"
 
 
+def below(error: msgspec.ValidationError, key: str) -> msgspec.ValidationError:
+    """Return the error about a document that has at `key` what the given error is about."""
+    reason, path = _split(str(error))
+    return msgspec.ValidationError(f"{reason} - at `$.{format_path((key, *path))}`")
+
+
 def json_schema() -> dict[str, Any]:
-    """A JSON Schema (2020-12) that editors understand."""
-    document = msgspec.json.schema(Configuration)
-    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    document["title"] = "segpipe configuration.json"
-    for name, definition in document["$defs"].items():
+    """Return a JSON Schema (2020-12) that editors understand; `model` is the section of any installed family."""
+    load_plugins()
+    (document, model), definitions = msgspec.json.schema_components(
+        (Configuration, any_model()), schema_hook=lambda _: {"type": "object"}, ref_template="#/$defs/{name}"
+    )
+    definitions["Configuration"]["properties"]["model"] = model
+    texts = field_descriptions()
+    for name, definition in definitions.items():
         for key, field in definition.get("properties", {}).items():
-            text = field_descriptions().get(name, {}).get(key)
+            text = texts.get(name, {}).get(key)
             if text:
                 definition["properties"][key] = {**field, "description": text}
-    return json_values(document)
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    whole = {**document, "$defs": definitions, "$schema": dialect, "title": "segpipe configuration.json"}
+    return json_values(whole)
 
 
-@functools.lru_cache(maxsize=1)
 def field_descriptions() -> dict[str, dict[str, str]]:
     """Return the text under each field of each section: class name → field → text, inherited fields included."""
     lines = {section: _section_classes(section) for section in _sections(_document_type())}
@@ -168,10 +180,10 @@ def _document_type() -> inspect.Type:
 
 def _paths_below(expected: inspect.Type, path: tuple[str, ...], passed: tuple[type, ...]) -> Iterator[tuple[str, ...]]:
     for struct in structs_of(expected):
-        for field in struct.fields if struct.cls not in passed else ():
-            below = (*path, field.encode_name)
+        for key, member in _members(struct).items() if struct.cls not in passed else ():
+            below = (*path, key)
             yield below
-            yield from _paths_below(field.type, below, (*passed, struct.cls))
+            yield from _paths_below(member, below, (*passed, struct.cls))
 
 
 def _member_type(expected: inspect.Type | None, key: Key, value: Any) -> inspect.Type | None:
@@ -182,8 +194,14 @@ def _member_type(expected: inspect.Type | None, key: Key, value: Any) -> inspect
     if tag_field == key:
         return inspect.LiteralType(tuple(struct.tag for struct in structs))
     struct = chosen_struct(structs, value)
-    types = {field.encode_name: field.type for field in struct.fields} if struct else {}
-    return types.get(key)
+    return _members(struct).get(key) if struct else None
+
+
+def _members(struct: inspect.StructType) -> dict[str, inspect.Type]:
+    """Return key → type of a section's members; what the schema leaves open is the section of any family."""
+    types = {field.encode_name: field.type for field in struct.fields}
+    left_open = [key for key, member in types.items() if isinstance(member, inspect.CustomType)]
+    return types | {key: inspect.type_info(any_model()) for key in left_open}
 
 
 def _item_type(expected: inspect.Type | None, index: int) -> inspect.Type | None:
@@ -288,7 +306,7 @@ def _sections(expected: inspect.Type) -> set[type]:
             waiting.append(kind.item_type)
         if isinstance(kind, inspect.StructType) and kind.cls not in found:
             found.add(kind.cls)
-            waiting += [field.type for field in kind.fields]
+            waiting += _members(kind).values()
     return found
 
 

@@ -32,7 +32,7 @@ _HOMES = {
     "ModelFolder": "segpipe.hub",
     "download": "segpipe.hub",
     "publish": "segpipe.hub",
-    "MODELS": "segpipe.models",
+    "MODELS": "segpipe.configuration",
     "convert": "segpipe.checkpoints",
     "load_model": "segpipe.checkpoints",
     "evaluate": "segpipe.evaluation",
@@ -61,13 +61,12 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from segpipe.checkpoints import convert as convert, load_model as load_model
-    from segpipe.configuration import Configuration as Configuration, LabelSet as LabelSet
+    from segpipe.configuration import MODELS as MODELS, Configuration as Configuration, LabelSet as LabelSet
     from segpipe.data import DATASETS as DATASETS, load_dataset as load_dataset
     from segpipe.errors import SegpipeError as SegpipeError
     from segpipe.evaluation import evaluate as evaluate
     from segpipe.exporters import export as export
     from segpipe.hub import Hub as Hub, ModelFolder as ModelFolder, download as download, publish as publish
-    from segpipe.models import MODELS as MODELS
     from segpipe.names import Tasks as Tasks
     from segpipe.pipelines import PIPELINES as PIPELINES, Segmentation as Segmentation, pipeline as pipeline
     from segpipe.trainers import TRAINERS as TRAINERS, build_trainer as build_trainer

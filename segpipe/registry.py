@@ -1,10 +1,11 @@
-"""Registries: names to builders at the four seams where third parties can join in."""
+"""Registries: the names of what third parties can add."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
 
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.log import get_logger
@@ -17,60 +18,68 @@ PLUGIN_GROUP = "segpipe.plugins"
 
 
 class Registry(Generic[T]):
-    """Names of one kind of thing, each with what builds it.
+    """Names of one kind of thing, each with its entry, or with the `module:attribute` that the entry is read from.
 
-        MODELS = Registry("model type")
+        LOSSES: Registry[LossFamily] = Registry("loss", {"dice": "segpipe.trainers.losses.dice:LOSS"})
 
-        @MODELS.register("segformer")
-        def build_segformer(configuration): ...
+        @LOSSES.register("mine")
+        class Mine: ...
 
-    A name that is not known makes the installed plugins (entry points of the group
-    `segpipe.plugins`, each a callable without arguments that registers things) load once.
+    Entries given as text are imported when they are first asked for. An unknown name makes the installed plug-ins
+    (entry points of the group `segpipe.plugins`, each a callable without arguments that registers things) load once.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, str] | None = None) -> None:
         self.kind = kind
-        self._entries: dict[str, T] = {}
+        self._entries: dict[str, T | str] = {**(entries or {})}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: make `name` stand for the decorated object."""
+        """Return a decorator that makes `name` stand for the decorated object."""
 
         def add(entry: T) -> T:
-            if name in self._entries and self._entries[name] is not entry:
-                raise InputError(
-                    f"The {self.kind} {name!r} is already registered as {self._entries[name]!r}. Choose another name."
-                )
+            known = self._entries.get(name)
+            if known is not None and known is not entry:
+                raise InputError(f"The {self.kind} {name!r} is already registered as {known!r}. Choose another name.")
             self._entries[name] = entry
             return entry
 
         return add
 
     def get(self, name: str) -> T:
-        """What `name` stands for; UnknownNameError with the nearest name and the list."""
-        if name not in self._entries:
-            load_plugins()
-        if name not in self._entries:
+        """Return what `name` stands for; UnknownNameError lists the names and the nearest one."""
+        if name not in self:
             raise UnknownNameError(unknown_name_message(self.kind, name, self._entries))
-        return self._entries[name]
+        entry = self._entries[name]
+        if isinstance(entry, str):
+            entry = self._entries[name] = cast(T, load_attribute(entry))
+        return entry
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+        return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        if isinstance(name, str) and name not in self._entries:
+            load_plugins()
+        return isinstance(name, str) and name in self._entries
 
     def __repr__(self) -> str:
         return f"Registry({self.kind}: {', '.join(self) or 'empty'})"
+
+
+def load_attribute(place: str) -> Any:
+    """Import what a text `module:attribute` names."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 _loaded_plugins: set[str] = set()
 
 
 def load_plugins() -> None:
-    """Run each installed plugin once; one that fails is logged and never breaks the core."""
+    """Run each installed plug-in once; one that fails is logged and never breaks the core."""
     for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
         if plugin.name in _loaded_plugins:
             continue

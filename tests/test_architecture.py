@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "advice": 0, "errors": 0, "lazy": 0, "names": 0, "text": 0, "log": 0.25,
     "files": 0.5, "limits": 0.5, "progress_bars": 0.5, "atomic": 0.75,
-    "extras": 1, "registry": 1, "configuration": 1, "distributed": 1, "devices": 1.5,
+    "registry": 0.75, "extras": 1, "configuration": 1, "distributed": 1, "devices": 1.5,
     "drawing": 2, "hub": 2, "scenes": 2,
     "data": 3, "models": 3,
     "checkpoints": 4,

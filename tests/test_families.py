@@ -10,7 +10,8 @@ from training_material import CONFIGURATION, write_pictures
 
 from segpipe import build_trainer, load_dataset, pipeline
 from segpipe.checkpoints import load_model
-from segpipe.configuration import (
+from segpipe.models import (
+    BoundaryOutput,
     DeitConfig,
     EncoderConfig,
     HeadConfig,
@@ -21,8 +22,8 @@ from segpipe.configuration import (
     SegmenterHeadConfig,
     UneptConfig,
     VitConfig,
+    build_model,
 )
-from segpipe.models import BoundaryOutput, build_model
 
 NAMES = ("left", "right", "top")
 MIT = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))

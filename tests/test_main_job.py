@@ -11,8 +11,7 @@ from foreign_checkpoints import hugging_face_repository, modelscope_repository
 
 from segpipe import load_model, pipeline
 from segpipe.configuration import ExactResize, load_preset
-from segpipe.configuration.models import pad_to_levels
-from segpipe.models import build_model
+from segpipe.models import build_model, pad_to_best
 
 TASK = "image-segmentation"
 MODELSCOPE_ID = "damo/cv_segformer-b0_image_semantic-segmentation_coco-stuff164k"
@@ -80,7 +79,7 @@ def test_a_repository_by_its_own_name_is_the_network_of_the_preset(hubs, name, p
     """What their configuration files say agrees with what our presets say, but for the padding of ModelScope's page."""
     theirs, ours = pipeline(TASK, name), load_preset(preset)
     assert theirs.configuration.model.size_multiple == 1
-    assert pad_to_levels(theirs.configuration.model) == pad_to_levels(ours.model)
+    assert pad_to_best(theirs.configuration.model) == pad_to_best(ours.model)
     assert theirs.labels == ours.labels
 
 

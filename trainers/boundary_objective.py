@@ -9,7 +9,7 @@ import numpy as np
 from segpipe.configuration import BoundaryLoss
 from segpipe.data import ANGLE, DISTANCE, Batch
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import BoundaryOutput, SegmentationModel
+from segpipe.models import BoundaryOutput, SegmentationModel, family_of
 
 from .boundary_loss import BoundaryMaps, BoundarySegmentationLoss, build_boundary_loss
 from .losses import LossSum
@@ -47,7 +47,7 @@ def build_boundary_objective(
         ConfigurationError: the network gives class logits alone.
         InputError: class weights that are not one per class.
     """
-    if not hasattr(network, "forward_boundaries"):
+    if "boundary" not in family_of(network.config).losses:
         raise _no_boundaries(network)
     return BoundaryObjective(
         network, build_boundary_loss(config, num_classes=network.num_classes, ignore_index=ignore_index)

@@ -16,13 +16,13 @@ from segpipe.configuration import CrossEntropyLoss, LossConfig, SoftCrossEntropy
 from segpipe.data import Batch
 from segpipe.errors import ConfigurationError
 from segpipe.inference import Placement, place_image
-from segpipe.models import BoundaryOutput, SegmentationModel
+from segpipe.models import SegmentationModel
 
 from .losses import LossSum, SegmentationLoss
 from .mixing import draw_mix
 
 Forward = Callable[[Tensor], Any]
-"""(B, 3, H, W) pictures → logits, or a `BoundaryOutput`, in the precision of the recipe."""
+"""(B, 3, H, W) images → the output of the network, in the precision of the recipe."""
 
 
 class Objective(Protocol):
@@ -47,11 +47,12 @@ class SegmentationObjective:
 
     def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
         output = forward(batch.images)
-        if not isinstance(output, BoundaryOutput):
-            return self.loss(output, batch.labels, self._placement(batch.images, output))
-        loss = self.loss(output.logits, batch.labels, self._placement(batch.images, output.logits))
+        logits, others = self.model.split_output(output)
+        loss = self.loss(logits, batch.labels, self._placement(batch.images, logits))
+        if not others:
+            return loss
         # Heads that this loss leaves out get gradients of zero: processes wait for one of each parameter.
-        unused = output.mask.float().sum() + output.direction.float().sum()
+        unused = torch.stack([tensor.float().sum() for tensor in others]).sum()
         return loss._replace(total=loss.total + 0.0 * unused)
 
     def _placement(self, images: Tensor, logits: Tensor) -> Placement | None:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from segpipe import distributed
-from segpipe.configuration import Configuration, EvaluationConfig
+from segpipe.configuration import Configuration, EvaluationConfig, model_type
 
 from .optimizers import summarize_groups
 from .run.run_log import LOG, read_log_if_there
@@ -62,9 +62,8 @@ def best_evaluation(trainer: Trainer) -> dict[str, Any] | None:
 
 
 def _model_text(configuration: Configuration) -> str:
-    model: Any = configuration.model
-    variant = f"{model.variant} " if hasattr(model, "variant") else ""
-    return f"{type(model).__struct_config__.tag} {variant}with {model.num_classes} outputs"
+    model = configuration.model
+    return f"{model_type(model)} {model.variant} with {model.num_classes} outputs"
 
 
 def _length_text(trainer: Trainer) -> str:

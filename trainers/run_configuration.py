@@ -16,9 +16,9 @@ from segpipe.configuration import (
     LabelSet,
     ParallelConfig,
     SoftCrossEntropyLoss,
+    change_model,
     load_preset,
     override,
-    pad_to_levels,
     preset_names,
     read_configuration,
 )
@@ -26,6 +26,7 @@ from segpipe.data import DATASETS, ClassificationDataset, SegmentationDataset, c
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
+from segpipe.models import pad_to_best
 
 logger = get_logger(__name__)
 
@@ -74,7 +75,7 @@ def _check_parallel(config: ParallelConfig | None) -> None:
 
 def _padded_to_levels(configuration: Configuration) -> Configuration:
     """What a run makes pads images to whole cells of its coarsest level, whatever the weights' own code does."""
-    model = pad_to_levels(configuration.model)
+    model = pad_to_best(configuration.model)
     if model == configuration.model:
         return configuration
     logger.info(
@@ -133,7 +134,7 @@ def follow_labels(
     model = configuration.model
     if names != labels.names:
         _warn_of_spelling(names, labels.names)
-        model = msgspec.structs.replace(model, num_classes=len(labels.names))
+        model = change_model(model, num_classes=len(labels.names))
         configuration = _fit_class_weights(configuration, len(labels.names), options)
     return msgspec.structs.replace(configuration, model=model, labels=labels, weights=None)
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         examine_opencv as examine_opencv,
         examine_versions as examine_versions,
     )
-    from .parameter_counts import known_parameters as known_parameters, num_parameters as num_parameters
     from .profiling import (
         Profile as Profile,
         Speed as Speed,
@@ -55,7 +54,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "attention": "AttentionQuery Token draw_attention read_token see_attention usual_token",
         "counting": "MacCount ParameterCount count_macs count_parameters saved_bytes",
         "installation": "REQUIRED Finding Section examine examine_opencv examine_versions",
-        "parameter_counts": "known_parameters num_parameters",
         "profiling": "Profile Speed measure_speed profile_model",
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from torch.nn import functional
 
 from segpipe import advice
 from segpipe.checkpoints import load_model, open_folder
-from segpipe.configuration import Configuration, MitConfig, PreprocessorConfig, SegformerConfig
+from segpipe.configuration import Configuration, PreprocessorConfig
 from segpipe.drawing import draw_heat_page, write_image
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.inference import resize_image
-from segpipe.models import MixTransformer, Segmenter, SegpipeNetwork, VitTrunk
+from segpipe.models import AttentionMap, SegpipeNetwork, build_outline
 from segpipe.names import unknown_name_message
 
 Size = tuple[int, int]
@@ -97,8 +97,8 @@ def draw_attention(
 
 
 def usual_token(configuration: Configuration, part: str, image: np.ndarray) -> str:
-    """Return cls for a Vision Transformer's encoder, and the pixel in the middle for all without a class token."""
-    has_class_token = part == "encoder" and not isinstance(configuration.model, MitConfig | SegformerConfig)
+    """Return cls for an encoder with a class token, else the pixel in the middle."""
+    has_class_token = part == "encoder" and build_outline(configuration.model).has_class_token
     return "cls" if has_class_token else f"{image.shape[1] // 2},{image.shape[0] // 2}"
 
 
@@ -153,48 +153,32 @@ def _resized_place(token: tuple[int, int], size: Size, resized: Size) -> tuple[f
 
 
 def _look(network: SegpipeNetwork, pixels: Tensor, query: AttentionQuery, place: tuple[float, float] | None) -> Tensor:
-    """(M, h, w): the token's row of the attention, on the grid of what it looks at."""
-    if query.part == "decoder":
-        return _look_from_decoder(network, pixels, query, place)
-    encoder = getattr(network, "encoder", None)
-    if isinstance(query.token, int):
+    """(M, h, w): the token's row of the attention, on the grid of the keys."""
+    if query.part == "encoder" and isinstance(query.token, int):
         raise InputError(
             f"Classes are tokens of the decoder alone. Give {advice.argument('part', 'decoder')}, or a place x,y."
         )
-    images = network.normalise(pixels)
-    padded = (images.shape[2], images.shape[3])
-    if isinstance(encoder, VitTrunk):
-        extra, grid = len(encoder.extra_tokens), encoder.grid_of(images)
-        row = 0 if place is None else extra + _cell(place, padded, grid)
-        return encoder.attention_map(images, query.layer)[0, :, row, extra:].unflatten(-1, grid)
-    if isinstance(encoder, MixTransformer):
-        if place is None:
-            raise InputError("A Mix Transformer has no class token. Ask for a place x,y.")
-        found = encoder.attention_map(images, query.layer)
-        return found.weights[0, :, _cell(place, padded, found.query_grid)].unflatten(-1, found.key_grid)
-    raise InputError(f"{type(network).__name__} has an encoder without attention. Choose a model with a transformer.")
-
-
-def _look_from_decoder(
-    network: SegpipeNetwork, pixels: Tensor, query: AttentionQuery, place: tuple[float, float] | None
-) -> Tensor:
-    """Of Segmenter's mask transformer: patches row by row, then the classes."""
-    if not isinstance(network, Segmenter):
-        raise InputError("Only Segmenter's mask transformer is a decoder with attention. Ask for the part 'encoder'.")
-    padded = network.input_size((pixels.shape[2], pixels.shape[3]))
-    grid = cast(Size, tuple(side // network.encoder.patch_size for side in padded))
-    patches = grid[0] * grid[1]
+    found = network.attention(pixels, query.layer, part=query.part)
     if place is not None:
-        row = _cell(place, padded, grid)
-    elif isinstance(query.token, int) and 0 <= query.token < network.num_classes:
-        row = patches + query.token
+        row = found.extra + _cell(place, network.input_size((pixels.shape[2], pixels.shape[3])), found.query_grid)
     else:
-        raise InputError(
-            f"The decoder has no token {query.token!r}: it has places x,y and the classes 0 to "
-            f"{network.num_classes - 1}. Choose one."
-        )
-    weights = network.attention_map(pixels, query.layer, part="decoder")
-    return weights[0, :, row, :patches].unflatten(-1, grid)
+        row = _row_of_token(network, found, query)
+    cells = slice(found.extra, found.extra + found.key_grid[0] * found.key_grid[1])
+    return found.weights[0, :, row, cells].unflatten(-1, found.key_grid)
+
+
+def _row_of_token(network: SegpipeNetwork, found: AttentionMap, query: AttentionQuery) -> int:
+    """Return the row of the class token, or of a class of the decoder."""
+    if query.part == "encoder":
+        if not found.extra:
+            raise InputError(f"{type(network).__name__} has no class token. Ask for a place x,y.")
+        return 0
+    if isinstance(query.token, int) and 0 <= query.token < network.num_classes:
+        return found.query_grid[0] * found.query_grid[1] + query.token
+    raise InputError(
+        f"The decoder has no token {query.token!r}: it has places x,y and the classes 0 to "
+        f"{network.num_classes - 1}. Choose one."
+    )
 
 
 def _cell(place: tuple[float, float], padded: Size, grid: Size) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, cast
@@ -12,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segpipe.configuration import ModelConfig
-from segpipe.models import Segformer, SegmentationModel, SegpipeNetwork, build_outline
+from segpipe.models import SegmentationModel, build_outline
 
 
 @dataclass(frozen=True)
@@ -81,18 +80,7 @@ def count_macs(config: ModelConfig, size: tuple[int, int]) -> MacCount:
         if f"{type(network).__name__}.{part}" in counts
     }
     total = counter.get_total_flops() // 2
-    return MacCount(total, by_part, total - by_part.get("head", 0) + _published_head_macs(network, size, by_part))
-
-
-def _published_head_macs(network: SegpipeNetwork, size: tuple[int, int], by_part: Mapping[str, int]) -> int:
-    """Of SegFormer's head as published: levels projected, brought to stride 4, concatenated, fused, classified."""
-    if not isinstance(network, Segformer):
-        return by_part.get("head", 0)
-    channels = network.head.fuse.out_channels
-    grids = [tuple(-(-side // stride) for side in network.input_size(size)) for stride in (4, 8, 16, 32)]
-    dims = network.encoder.shape.dims
-    levels = sum(math.prod(grid) * dim * channels for grid, dim in zip(grids, dims, strict=True))
-    return levels + math.prod(grids[0]) * channels * (len(dims) * channels + network.num_classes)
+    return MacCount(total, by_part, network.published_macs(size, by_part))
 
 
 class _ByteCounter:

@@ -214,7 +214,7 @@ def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bo
 def _warn_of_eps(configuration: Configuration, dialect: str) -> None:
     """Names say nothing of LayerNorm's eps, which that implementation has fixed."""
     theirs = IMPLEMENTATIONS[dialect].norm_eps
-    ours = getattr(configuration.model.encoder, "norm_eps", None)
+    ours = getattr(getattr(configuration.model, "encoder", None), "norm_eps", None)
     if theirs is not None and ours != theirs:
         logger.warning(
             "These weights were made for other LayerNorm eps than %s computes with: its logits will differ a little",

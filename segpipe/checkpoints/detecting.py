@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from segpipe.configuration import Configuration, Dialect, ModelConfig, read_json
+from segpipe.configuration import MODELS, Configuration, Dialect, read_json
 from segpipe.errors import (
     ConfigurationError,
     CorruptWeightsError,
@@ -55,8 +55,6 @@ WRITTEN_DIALECTS = tuple(name for name, implementation in IMPLEMENTATIONS.items(
 # The first that recognizes a checkpoint describes it; UN-EPT's may have Segmenter's encoder.
 RECOGNIZERS: tuple[Recognizer, ...] = (SEGFORMER_SHAPES, UNEPT_SHAPES, SEGMENTER_SHAPES)
 ARCHITECTURES = tuple(name for recognizer in RECOGNIZERS for name in recognizer.architectures)
-
-_OWN_MODEL_TYPES = tuple(section.__struct_config__.tag for section in get_args(ModelConfig))
 
 
 def find_dialect(names: Collection[str], dialects: Collection[str] = tuple(IMPLEMENTATIONS)) -> str | None:
@@ -164,7 +162,7 @@ def read_foreign_settings(folder: Path) -> ForeignSettings | None:
     if model_type is not None:
         raise ConfigurationError(
             f"{own}: model.type: {model_type!r} is no model that segpipe reads; allowed are "
-            f"{', '.join(_OWN_MODEL_TYPES)} in its own folders and Segformer in EasyCV's. Use a SegFormer model."
+            f"{', '.join(MODELS)} in its own folders and Segformer in EasyCV's. Use a SegFormer model."
         )
     return None
 
@@ -175,7 +173,7 @@ def _model_type(document: Any) -> Any:
 
 
 def _is_own(document: Any) -> bool:
-    return isinstance(document, dict) and ("format_version" in document or _model_type(document) in _OWN_MODEL_TYPES)
+    return isinstance(document, dict) and ("format_version" in document or _model_type(document) in MODELS)
 
 
 def _read_huggingface(folder: Path) -> Configuration:

@@ -8,15 +8,14 @@ from segpipe.configuration import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Configuration,
-    HeadConfig,
     InferenceConfig,
     LabelSet,
     PipelineConfig,
     PreprocessorConfig,
-    SegformerConfig,
     ShortSideResize,
 )
 from segpipe.errors import ConfigurationError
+from segpipe.models import HeadConfig, SegformerConfig
 from segpipe.names import PIPELINE_ALIASES, Tasks
 
 from .document import ForeignDocument, described, distinct_names, ignore_index_for, known_labels, numbered_names

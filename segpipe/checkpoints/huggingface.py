@@ -8,21 +8,23 @@ from segpipe.configuration import (
     MAX_CLASSES,
     Configuration,
     CropResize,
-    EncoderConfig,
     ExactResize,
-    HeadConfig,
     InferenceConfig,
     LabelSet,
-    MitConfig,
     ModelConfig,
-    NormEps,
     PipelineConfig,
     PreprocessorConfig,
-    SegformerConfig,
     ShortSideResize,
 )
 from segpipe.errors import InputError
-from segpipe.models import VARIANTS
+from segpipe.models import (
+    MIT_VARIANTS,
+    EncoderConfig,
+    HeadConfig,
+    MitConfig,
+    NormEps,
+    SegformerConfig,
+)
 
 from .document import (
     ForeignDocument,
@@ -345,7 +347,7 @@ def _divide(color: Rgb, factor: float) -> Rgb:
 
 
 def _encoder_fields(variant: str, encoder: EncoderConfig) -> dict[str, Any]:
-    shape = VARIANTS[variant]
+    shape = MIT_VARIANTS[variant]
     return {
         "num_channels": 3,
         "num_encoder_blocks": 4,

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segpipe.configuration import Configuration, InferenceConfig, LabelSet, NormEps, ShortSideResize
+from segpipe.configuration import (
+    Configuration,
+    InferenceConfig,
+    LabelSet,
+    ShortSideResize,
+)
 from segpipe.errors import InputError
+from segpipe.models import NormEps
 
 from .document import distinct_names, ignore_index_for, with_nothing
 from .key_map import KeyMap, Tensors, has_one_output

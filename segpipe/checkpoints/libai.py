@@ -9,19 +9,21 @@ from pathlib import Path
 from segpipe.configuration import (
     Configuration,
     CropResize,
-    HeadConfig,
     InferenceConfig,
-    MitConfig,
     ModelConfig,
-    NormEps,
     PipelineConfig,
     PreprocessorConfig,
-    SegformerConfig,
     parse_yaml,
     read_text,
 )
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
+from segpipe.models import (
+    HeadConfig,
+    MitConfig,
+    NormEps,
+    SegformerConfig,
+)
 
 from .document import ForeignDocument, described
 from .implementation import Document, Implementation, Procedure

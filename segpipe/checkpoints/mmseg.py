@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from segpipe.configuration import InferenceConfig, NormEps, ShortSideResize
+from segpipe.configuration import InferenceConfig, ShortSideResize
+from segpipe.models import NormEps
 
 from .implementation import Implementation, Procedure, with_meta
 from .key_map import KeyMap, OneOutput, Pointwise, Prefix, Rename, Split, Unused

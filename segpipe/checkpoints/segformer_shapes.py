@@ -9,21 +9,24 @@ from typing import cast
 from msgspec.structs import replace
 
 from segpipe.configuration import (
-    LEVEL_STRIDE,
     Configuration,
     CropResize,
-    EncoderConfig,
-    HeadConfig,
     InferenceConfig,
-    MitConfig,
-    NormEps,
     PipelineConfig,
     PreprocessorConfig,
+    model_type,
+)
+from segpipe.errors import InputError
+from segpipe.models import (
+    LEVEL_STRIDE,
+    MIT_VARIANTS,
+    EncoderConfig,
+    HeadConfig,
+    MitConfig,
+    NormEps,
     SegformerConfig,
     Variant,
 )
-from segpipe.errors import InputError
-from segpipe.models import VARIANTS
 from segpipe.names import Tasks
 
 from .document import ForeignDocument, shown
@@ -80,7 +83,7 @@ class EncoderShape:
 
 def find_variant(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant | None:
     """Return the variant with these channels and blocks, if there is one (Xie et al. 2021, table 6)."""
-    found = (name for name, shape in VARIANTS.items() if (shape.dims, shape.depths) == (dims, depths))
+    found = (name for name, shape in MIT_VARIANTS.items() if (shape.dims, shape.depths) == (dims, depths))
     return cast("Variant | None", next(found, None))
 
 
@@ -110,7 +113,7 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
 def _described_beside(checkpoint: Checkpoint, configuration: Configuration, path: Path) -> Configuration:
     """Return what the implementation's own document beside the file says."""
     model = configuration.model
-    found = f"{model.__struct_config__.tag}-{model.variant}"
+    found = f"{model_type(model)}-{model.variant}"
     if checkpoint.architecture not in (None, found):
         raise InputError(
             f"{path} says that {checkpoint.path.name} is a {found}, not a {checkpoint.architecture}. "
@@ -170,7 +173,7 @@ def _recognize(checkpoint: Checkpoint) -> tuple[str, str]:
 
 
 SEGFORMER_SHAPES = Recognizer(
-    architectures=tuple(f"{family}-{variant}" for family in ("segformer", "mit") for variant in VARIANTS),
+    architectures=tuple(f"{family}-{variant}" for family in ("segformer", "mit") for variant in MIT_VARIANTS),
     signature=MIT_WEIGHT,
     describe=describe_segformer,
 )

@@ -16,17 +16,19 @@ from segpipe.configuration import (
     LabelSet,
     PipelineConfig,
     PreprocessorConfig,
-    SegmenterConfig,
-    SegmenterHeadConfig,
     ShortSideResize,
-    VitConfig,
-    VitVariant,
     load_preset,
     read_yaml,
 )
 from segpipe.errors import InputError
 from segpipe.log import get_logger
-from segpipe.models import VIT_VARIANTS
+from segpipe.models import (
+    VIT_VARIANTS,
+    SegmenterConfig,
+    SegmenterHeadConfig,
+    VitConfig,
+    VitVariant,
+)
 from segpipe.names import Tasks
 
 from .document import ForeignDocument, described

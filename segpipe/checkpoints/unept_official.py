@@ -7,17 +7,19 @@ from typing import cast
 
 from segpipe.configuration import (
     Configuration,
-    DeitConfig,
     InferenceConfig,
     PipelineConfig,
     PreprocessorConfig,
-    ResNetConfig,
     ShortSideResize,
+)
+from segpipe.errors import InputError
+from segpipe.models import (
+    VIT_VARIANTS,
+    DeitConfig,
+    ResNetConfig,
     UneptConfig,
     VitVariant,
 )
-from segpipe.errors import InputError
-from segpipe.models import VIT_VARIANTS
 from segpipe.names import Tasks
 
 from .implementation import Checkpoint, Implementation, Recognizer, with_meta

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segpipe.configuration import ModelConfig, model_type
 from segpipe.hub import find_configuration
 from segpipe.text import format_bytes, format_fields, format_seconds, format_table
 
@@ -15,7 +16,6 @@ from .printing import print_json
 
 if TYPE_CHECKING:
     from segpipe.analysis import MacCount, ParameterCount, Profile, Speed
-    from segpipe.configuration import ModelConfig
 
 PROFILE_EXAMPLES = """  segpipe profile segformer-b0-ade20k
   segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
@@ -97,7 +97,7 @@ def _speed_document(speed: Speed, device: str, dtype: str) -> dict[str, Any]:
 
 def _profile_text(config: ModelConfig, profile: Profile, options: argparse.Namespace) -> str:
     parameters, macs = profile.parameters, profile.macs
-    head = f"{options.model}: {type(config).__struct_config__.tag} {config.variant}, {config.num_classes} classes"
+    head = f"{options.model}: {model_type(config)} {config.variant}, {config.num_classes} classes"
     fields = [
         ("parameters", f"{parameters.total:,}, of which {parameters.trainable:,} are trainable"),
         ("saved weights", f"{format_bytes(profile.num_bytes)} in float32"),

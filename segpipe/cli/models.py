@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from segpipe.analysis import num_parameters
 from segpipe.configuration import (
     Configuration,
     TrainConfig,
@@ -19,6 +18,7 @@ from segpipe.configuration import (
     encode_configuration,
     json_schema,
     load_preset,
+    model_type,
     override,
     preset_names,
     read_configuration,
@@ -34,6 +34,7 @@ from segpipe.hub import (
     locate_weights,
     trained_model,
 )
+from segpipe.models import num_parameters
 from segpipe.names import Tasks
 from segpipe.text import Align, format_columns, format_fields, format_table
 
@@ -281,7 +282,7 @@ def _description(configuration: Configuration) -> str:
     model = configuration.model
     names = f", {len(configuration.labels.names)} names" if configuration.labels else ""
     recipe = ", with a training recipe" if configuration.train else ""
-    return f"{type(model).__struct_config__.tag} {model.variant}, {model.num_classes} classes{names}{recipe}"
+    return f"{model_type(model)} {model.variant}, {model.num_classes} classes{names}{recipe}"
 
 
 COMMANDS = {

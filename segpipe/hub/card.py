@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from segpipe.atomic import write_atomically
+from segpipe.configuration import (
+    Configuration,
+    PublishedScores,
+    describe_inference,
+    describe_multiscale,
+    describe_preprocessing,
+    model_type,
+)
 from segpipe.text import markdown_code, markdown_text
 
 from .folder import CARD_NAME
-
-if TYPE_CHECKING:
-    from segpipe.configuration import Configuration, PublishedScores
 
 _MAX_LABELS = 200
 _TAGS = {"image-segmentation": "semantic-segmentation"}
@@ -62,7 +66,7 @@ def _front_matter(configuration: Configuration) -> str:
 
 def _summary(configuration: Configuration) -> str:
     model = configuration.model
-    kind = type(model).__struct_config__.tag
+    kind = model_type(model)
     size = f"{markdown_text(model.variant)} with {model.num_classes} classes"
     return f"{kind} {size}, for {configuration.task}, in segpipe's format."
 
@@ -111,8 +115,6 @@ def _scores(configuration: Configuration) -> str:
 
 
 def _how_measured(configuration: Configuration, scores: PublishedScores) -> str:
-    from segpipe.configuration import describe_inference, describe_multiscale, describe_preprocessing
-
     if scores.reported_by is None:
         return scores.how or ""
     several = describe_multiscale(scores.multiscale) if scores.multiscale else ""

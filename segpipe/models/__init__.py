@@ -5,25 +5,37 @@ from typing import TYPE_CHECKING
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .bilinear import bilinear_weights as bilinear_weights
-    from .building import (
-        MODELS as MODELS,
-        build_loaded as build_loaded,
-        build_model as build_model,
-        build_outline as build_outline,
-        model_type as model_type,
-    )
-    from .contract import (
+    from .base import (
+        AttentionMap as AttentionMap,
         BoundaryOutput as BoundaryOutput,
+        Part as Part,
         SegmentationModel as SegmentationModel,
         SegpipeNetwork as SegpipeNetwork,
     )
-    from .fast.triton_choice import can_fuse as can_fuse, launching_on as launching_on
-    from .mit import VARIANTS as VARIANTS, MixTransformer as MixTransformer, Shape as Shape
-    from .segformer import Segformer as Segformer
-    from .segmenter import Segmenter as Segmenter
-    from .vit import (
-        VIT_VARIANTS as VIT_VARIANTS,
+    from .bilinear import bilinear_weights as bilinear_weights
+    from .building import build_loaded as build_loaded, build_model as build_model, build_outline as build_outline
+    from .family import (
+        Family as Family,
+        family_of as family_of,
+        num_parameters as num_parameters,
+        pad_to_best as pad_to_best,
+    )
+    from .fast.choosing import can_fuse as can_fuse, launching_on as launching_on
+    from .mit.config import (
+        LEVEL_STRIDE as LEVEL_STRIDE,
+        MIT_VARIANTS as MIT_VARIANTS,
+        EncoderConfig as EncoderConfig,
+        MitConfig as MitConfig,
+        MitShape as MitShape,
+        NormEps as NormEps,
+        Variant as Variant,
+    )
+    from .resnet.config import ResNetConfig as ResNetConfig
+    from .segformer.config import HeadConfig as HeadConfig, SegformerConfig as SegformerConfig
+    from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
+    from .unept.config import DeitConfig as DeitConfig, UneptConfig as UneptConfig
+    from .vit.config import VIT_VARIANTS as VIT_VARIANTS, VitConfig as VitConfig, VitVariant as VitVariant
+    from .vit.encoder import (
         Grid as Grid,
         Resampling as Resampling,
         VitTrunk as VitTrunk,
@@ -38,14 +50,18 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "base": "AttentionMap BoundaryOutput Part SegmentationModel SegpipeNetwork",
         "bilinear": "bilinear_weights",
-        "building": "MODELS build_loaded build_model build_outline model_type",
-        "contract": "BoundaryOutput SegmentationModel SegpipeNetwork",
-        "fast.triton_choice": "can_fuse launching_on",
-        "mit": "VARIANTS MixTransformer Shape",
-        "segformer": "Segformer",
-        "segmenter": "Segmenter",
-        "vit": "VIT_VARIANTS Grid Resampling VitTrunk resize_positions",
+        "building": "build_loaded build_model build_outline",
+        "family": "Family family_of num_parameters pad_to_best",
+        "fast.choosing": "can_fuse launching_on",
+        "mit.config": "LEVEL_STRIDE MIT_VARIANTS EncoderConfig MitConfig MitShape NormEps Variant",
+        "resnet.config": "ResNetConfig",
+        "segformer.config": "HeadConfig SegformerConfig",
+        "segmenter.config": "SegmenterConfig SegmenterHeadConfig",
+        "unept.config": "DeitConfig UneptConfig",
+        "vit.config": "VIT_VARIANTS VitConfig VitVariant",
+        "vit.encoder": "Grid Resampling VitTrunk resize_positions",
         "weights": "apply_tensors fit_tensors mistyped_tensors",
     },
 )

@@ -1,8 +1,8 @@
-"""The registry of networks, and building one from a configuration."""
+"""From a model section to its network: with fresh weights, with given ones, or without memory for any."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,60 +12,46 @@ from torch.overrides import TorchFunctionMode
 from segpipe.configuration import ModelConfig
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
-from segpipe.registry import Registry
 
-from .contract import SegpipeNetwork
-from .mit import MitClassifier
-from .segformer import Segformer
-from .segmenter import Segmenter
-from .unept import Unept
+from .base import SegpipeNetwork
+from .family import family_of
 from .weights import fit_tensors
-
-MODELS: Registry[Callable[[Any], SegpipeNetwork]] = Registry("model type")
-MODELS.register("segformer")(Segformer)
-MODELS.register("mit")(MitClassifier)
-MODELS.register("segmenter")(Segmenter)
-MODELS.register("unept")(Unept)
-
-
-def model_type(config: ModelConfig) -> str:
-    """The name under which a model section is registered."""
-    return str(config.__struct_config__.tag)
 
 
 def build_model(config: ModelConfig) -> SegpipeNetwork:
-    """A network with freshly initialised weights.
+    """Build a network with freshly initialised weights.
 
     Raises:
         ConfigurationError: see `build_outline`; nothing was allocated.
     """
     build_outline(config)
-    return _build(config)
+    return family_of(config).build(config)
 
 
 def build_loaded(config: ModelConfig, tensors: Mapping[str, Tensor], *, origin: str) -> SegpipeNetwork:
-    """A network with these weights; memory for it is taken once all of them fit.
+    """Build a network with these weights; memory for it is taken once all of them fit.
 
     Raises:
         ConfigurationError: see `build_outline`.
         WeightMismatchError: see `fit_tensors`.
     """
     fitted = fit_tensors(build_outline(config), tensors, origin=origin)
-    network = _build(config)
+    network = family_of(config).build(config)
     network.load_state_dict(fitted, strict=False)
     return network
 
 
 def build_outline(config: ModelConfig) -> SegpipeNetwork:
-    """A network on torch's meta device: its modules, shapes and sizes, without memory for weights.
+    """Build a network on torch's meta device: its modules, shapes and sizes, without memory for weights.
 
     Raises:
         ConfigurationError: the network has more numbers than `model_parameters` (see `segpipe.limits`), or its numbers
             contradict one another.
     """
+    build = family_of(config).network_class  # imported before torch's device is another
     try:
         with torch.device("meta"), _WithoutValues():
-            network = _build(config)
+            network = build(config)
     except (RuntimeError, ZeroDivisionError, AssertionError) as error:  # sizes that overflow, or that do not divide
         raise ConfigurationError(
             f"model: no network has these numbers: {str(error).splitlines()[0] or type(error).__name__}. Correct the "
@@ -79,10 +65,6 @@ def build_outline(config: ModelConfig) -> SegpipeNetwork:
             "classes or image_size smaller; docs/limits.md says how to raise the limit."
         )
     return network
-
-
-def _build(config: ModelConfig) -> SegpipeNetwork:
-    return MODELS.get(model_type(config))(config)
 
 
 class _WithoutValues(TorchFunctionMode):

@@ -5,9 +5,16 @@ import pytest
 import torch
 
 from segpipe.analysis.aligning import align, compare_tensors, image_input, measure_difference, noise_input
-from segpipe.configuration import DeitConfig, MitConfig, SegformerConfig, SegmenterConfig, UneptConfig, VitConfig
 from segpipe.errors import InputError
-from segpipe.models import build_model
+from segpipe.models import (
+    DeitConfig,
+    MitConfig,
+    SegformerConfig,
+    SegmenterConfig,
+    UneptConfig,
+    VitConfig,
+    build_model,
+)
 
 NETWORKS = [
     SegformerConfig(num_classes=4),

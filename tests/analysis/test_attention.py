@@ -5,19 +5,18 @@ import pytest
 import torch
 
 from segpipe.analysis.attention import AttentionQuery, see_attention
-from segpipe.configuration import (
+from segpipe.configuration import ExactResize, PreprocessorConfig
+from segpipe.errors import InputError
+from segpipe.models import (
     DeitConfig,
-    ExactResize,
     MitConfig,
-    PreprocessorConfig,
     ResNetConfig,
     SegformerConfig,
     SegmenterConfig,
     UneptConfig,
     VitConfig,
+    build_model,
 )
-from segpipe.errors import InputError
-from segpipe.models import build_model
 
 PLAIN = PreprocessorConfig()
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -51,7 +50,7 @@ def test_a_mix_transformers_weights_are_those_of_its_fused_attention(stage):
 
 def test_layers_of_a_mix_transformer_count_over_all_stages():
     encoder = network("mit").encoder
-    grids = [encoder.attention_map(torch.randn(1, 3, 64, 96), layer)[1:] for layer in (0, 2, 5, 7)]
+    grids = [encoder.attention_map(torch.randn(1, 3, 64, 96), layer)[1:3] for layer in (0, 2, 5, 7)]
     assert grids == [((16, 24), (2, 3)), ((8, 12), (2, 3)), ((4, 6), (2, 3)), ((2, 3), (2, 3))]
     with pytest.raises(InputError, match="numbered from 0 to 7"):
         encoder.attention_map(torch.randn(1, 3, 64, 96), 8)

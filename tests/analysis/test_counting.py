@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segpipe.analysis.counting import count_macs, count_parameters, saved_bytes
-from segpipe.configuration import (
+from segpipe.models import (
     DeitConfig,
     HeadConfig,
     MitConfig,
@@ -14,8 +14,8 @@ from segpipe.configuration import (
     SegmenterHeadConfig,
     UneptConfig,
     VitConfig,
+    build_model,
 )
-from segpipe.models import build_model
 
 # Xie et al. 2021, table 1: GFLOPs on ADE20K; B5's pictures are of 640 pixels.
 PUBLISHED = [("b0", 8.4, 512), ("b1", 15.9, 512), ("b2", 62.4, 512), ("b3", 79.0, 512), ("b4", 95.7, 512)]

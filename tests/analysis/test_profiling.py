@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from segpipe.analysis.profiling import WARM_UP_ROUNDS, measure_speed
-from segpipe.configuration import SegformerConfig
 from segpipe.errors import InputError
-from segpipe.models import build_model
+from segpipe.models import SegformerConfig, build_model
 
 
 def test_warm_up_is_not_timed_and_the_batch_counts():

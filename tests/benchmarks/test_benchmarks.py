@@ -168,8 +168,8 @@ def test_split_classes_keep_the_original_ones_first():
 @torch.inference_mode()
 def test_a_larger_network_computes_the_same():
     from segpipe import load_model
-    from segpipe.configuration import HeadConfig, load_preset
-    from segpipe.models import build_model
+    from segpipe.configuration import load_preset
+    from segpipe.models import HeadConfig, build_model
 
     small = load_model("segformer-b0-camvid")
     config = load_preset("segformer-b0-camvid").model

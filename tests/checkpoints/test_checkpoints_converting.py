@@ -7,9 +7,9 @@ from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 from segpipe import ModelFolder, convert, load_model
 from segpipe.checkpoints import write_dialect
 from segpipe.checkpoints.tensor_files import write_tensors
-from segpipe.configuration import HeadConfig, MitConfig, SegformerConfig, ShortSideResize
+from segpipe.configuration import ShortSideResize
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.models import build_model
+from segpipe.models import HeadConfig, MitConfig, SegformerConfig, build_model
 
 
 def network(config):

@@ -20,27 +20,29 @@ from segpipe.checkpoints import (
 from segpipe.checkpoints.huggingface import configuration_from_huggingface, huggingface_config, huggingface_preprocessor
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.configuration import (
-    DeitConfig,
     ExactResize,
-    HeadConfig,
     InferenceConfig,
     LabelSet,
-    MitConfig,
-    NormEps,
     PreprocessorConfig,
-    ResNetConfig,
-    SegformerConfig,
-    SegmenterConfig,
-    SegmenterHeadConfig,
     ShortSideResize,
-    UneptConfig,
-    VitConfig,
     load_preset,
     override,
     write_configuration,
 )
 from segpipe.errors import InputError
-from segpipe.models import build_model
+from segpipe.models import (
+    DeitConfig,
+    HeadConfig,
+    MitConfig,
+    NormEps,
+    ResNetConfig,
+    SegformerConfig,
+    SegmenterConfig,
+    SegmenterHeadConfig,
+    UneptConfig,
+    VitConfig,
+    build_model,
+)
 
 VIT = VitConfig(image_size=(64, 64), depth=1)
 UNEPT = {"num_classes": 5, "query_grid": (8, 8), "dim": 32, "hidden": 64}

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from segpipe.checkpoints import encoder_tensors
-from segpipe.configuration import EncoderConfig, MitConfig, SegformerConfig
 from segpipe.errors import InputError, WeightMismatchError, WeightsError
-from segpipe.models import build_model
+from segpipe.models import EncoderConfig, MitConfig, SegformerConfig, build_model
 
 ENCODER = EncoderConfig(dims=(8, 16, 24, 32), depths=(2, 1, 1, 1), heads=(1, 2, 3, 4))
 BLOCK = {

@@ -12,14 +12,13 @@ from segpipe.checkpoints import read_foreign_settings
 from segpipe.configuration import (
     Configuration,
     ExactResize,
-    MitConfig,
-    NormEps,
     ShortSideResize,
     load_preset,
     override,
     write_configuration,
 )
 from segpipe.errors import ConfigurationError
+from segpipe.models import MitConfig, NormEps
 
 HF_B0 = Path(__file__).parents[3] / "shared" / "models" / "hf-segformer-b0-camvid"
 NORMALIZE = {"type": "MMNormalize", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}

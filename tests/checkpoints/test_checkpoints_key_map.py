@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from segpipe.checkpoints import IMPLEMENTATIONS, detect_dialect
 from segpipe.checkpoints.key_map import KeyMap, Pack, Prefix, Rename, Spelling, Split, Unused
-from segpipe.configuration import (
+from segpipe.models import (
     DeitConfig,
     EncoderConfig,
     HeadConfig,
@@ -17,8 +17,8 @@ from segpipe.configuration import (
     SegmenterHeadConfig,
     UneptConfig,
     VitConfig,
+    build_outline,
 )
-from segpipe.models import build_outline
 
 CLASSES = st.integers(2, 5)
 SIZES = st.sampled_from([(32, 32), (32, 48)])

@@ -11,9 +11,15 @@ import torch
 from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.checkpoints.tensor_files import write_tensors
-from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, SegformerConfig
 from segpipe.errors import CorruptWeightsError, UnknownDialectError, WeightMismatchError, WeightsError
-from segpipe.models import apply_tensors, build_model
+from segpipe.models import (
+    EncoderConfig,
+    HeadConfig,
+    MitConfig,
+    SegformerConfig,
+    apply_tensors,
+    build_model,
+)
 
 TINY = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))
 

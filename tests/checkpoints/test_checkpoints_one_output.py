@@ -11,9 +11,9 @@ from torch.nn import functional
 from segpipe import pipeline
 from segpipe.checkpoints import convert, translate
 from segpipe.checkpoints.huggingface import configuration_from_huggingface
-from segpipe.configuration import EncoderConfig, LabelSet, MitConfig, SegformerConfig, load_preset, override
+from segpipe.configuration import LabelSet, load_preset, override
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import apply_tensors, build_model
+from segpipe.models import EncoderConfig, MitConfig, SegformerConfig, apply_tensors, build_model
 from segpipe.trainers.run_configuration import follow_labels
 
 SIZES = [(64, 64), (97, 131), (48, 200)]

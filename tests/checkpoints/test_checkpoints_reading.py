@@ -11,9 +11,9 @@ from segpipe.checkpoints import encoder_tensors, open_checkpoint, own_tensors, w
 from segpipe.checkpoints.reading import USUAL, read_tensors, read_weights
 from segpipe.checkpoints.tensor_files import write_tensors
 from segpipe.cli.main import main
-from segpipe.configuration import Configuration, EncoderConfig, SegformerConfig, WeightsConfig, write_configuration
+from segpipe.configuration import Configuration, WeightsConfig, write_configuration
 from segpipe.errors import CorruptWeightsError, UnknownDialectError, WeightsError
-from segpipe.models import build_model, fit_tensors
+from segpipe.models import EncoderConfig, SegformerConfig, build_model, fit_tensors
 
 TINY = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))
 CONFIG = SegformerConfig(num_classes=3, encoder=TINY)

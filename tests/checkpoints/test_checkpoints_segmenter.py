@@ -8,9 +8,8 @@ import torch
 
 from segpipe import convert, load_model
 from segpipe.checkpoints import ARCHITECTURES
-from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig, VitConfig
 from segpipe.errors import ConfigurationError, InputError, UnknownNameError, WeightMismatchError
-from segpipe.models import build_model
+from segpipe.models import SegmenterConfig, SegmenterHeadConfig, VitConfig, build_model
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 VARIANT = """world_batch_size: 8

@@ -10,10 +10,9 @@ from foreign_checkpoints import hugging_face_repository, hugging_face_tensors
 from segpipe import convert, load_model
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.checkpoints.tensor_files import write_tensors
-from segpipe.configuration import SegformerConfig
 from segpipe.errors import CorruptWeightsError, ModelFolderError, SegpipeError, UnsafePathError, WeightsError
 from segpipe.hub import Hub, ModelFolder
-from segpipe.models import build_model
+from segpipe.models import SegformerConfig, build_model
 
 SAFE, PICKLED = "model.safetensors.index.json", "pytorch_model.bin.index.json"
 KINDS = pytest.mark.parametrize("index", [SAFE, PICKLED])

@@ -14,9 +14,9 @@ import torch
 from segpipe.checkpoints import convert, encoder_tensors, load_model
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.checkpoints.tensor_files import write_tensors
-from segpipe.configuration import Configuration, EncoderConfig, HeadConfig, SegformerConfig, write_configuration
+from segpipe.configuration import Configuration, write_configuration
 from segpipe.errors import ConfigurationError, CorruptWeightsError, SegpipeError, WeightMismatchError, WeightsError
-from segpipe.models import build_model, build_outline
+from segpipe.models import EncoderConfig, HeadConfig, SegformerConfig, build_model, build_outline
 from segpipe.models.weights import fit_tensors
 
 TINY = EncoderConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), heads=(1, 2, 3, 4))
@@ -259,19 +259,17 @@ def test_a_configuration_of_another_network_is_compared_before_memory_is_taken(t
     write_tensors(build_model(CONFIG).state_dict(), tmp_path / "model.safetensors")
     large = SegformerConfig(num_classes=3, encoder=EncoderConfig(dims=(1024,) * 4, heads=(1, 2, 4, 8)))
     write_configuration(Configuration(model=large), tmp_path / "configuration.json")
-    monkeypatch.setattr("segpipe.models.building._build", only_on_meta())
+    monkeypatch.setattr("segpipe.models.segformer.network.Segformer", only_on_meta())
     with pytest.raises(WeightMismatchError, match="does not fit the model"):
         load_model(tmp_path)
 
 
 def only_on_meta():
-    from segpipe.models import building
-
-    build = building._build
+    from segpipe.models.segformer.network import Segformer
 
     def checked(config):
         assert torch.empty(0).device.type == "meta"
-        return build(config)
+        return Segformer(config)
 
     return checked
 

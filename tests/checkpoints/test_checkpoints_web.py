@@ -11,9 +11,10 @@ from test_checkpoints_segmenter import SMALL, assert_same, write_checkpoint
 
 import segpipe.configuration
 from segpipe import load_model
-from segpipe.configuration import Configuration, DeitConfig, UneptConfig, WeightsConfig, load_preset
+from segpipe.configuration import Configuration, WeightsConfig, load_preset
 from segpipe.errors import CorruptWeightsError, WeightMismatchError
 from segpipe.hub import Hub, client
+from segpipe.models import DeitConfig, UneptConfig
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity folders are not beside this checkout")

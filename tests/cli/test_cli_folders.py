@@ -5,12 +5,11 @@ import json
 import pytest
 
 from segpipe import load_model
-from segpipe.analysis import num_parameters
 from segpipe.cli.main import main
 from segpipe.configuration import load_preset, preset_names
 from segpipe.configuration.values import read_labels
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import build_model
+from segpipe.models import build_model, num_parameters
 
 MODEL = "segformer-b0-camvid"
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import inspect
 
+from segpipe.configuration.models import any_model
+
 Classes = frozenset[str]
 Scope = dict[str, Classes]
 NONE: Classes = frozenset()
@@ -49,6 +51,8 @@ def structs_below(expected: inspect.Type) -> dict[str, inspect.StructType]:
 
 def structs_at(expected: inspect.Type) -> Classes:
     """The names of the structs that may stand at a place, or in the list that stands there."""
+    if isinstance(expected, inspect.CustomType):  # the section of any network family
+        return structs_at(inspect.type_info(any_model()))
     members = [*getattr(expected, "types", ()), *getattr(expected, "item_types", ())]
     if isinstance(expected, inspect.VarTupleType):
         members.append(expected.item_type)

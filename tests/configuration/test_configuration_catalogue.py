@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 
 from segpipe.configuration import (
-    DeitConfig,
     LossScale,
     MultistepSchedule,
     OhemLoss,
     PolySchedule,
     RandomCrop,
     RandomResize,
-    ResNetConfig,
     Sgd,
     ShortSideResize,
     load_preset,
@@ -23,6 +21,7 @@ from segpipe.configuration import (
 )
 from segpipe.configuration.training import BoundaryLoss
 from segpipe.data import dataset_labels
+from segpipe.models import DeitConfig, ResNetConfig
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "reference" / "published-weights.json"
 SEGMENTER = tuple(name for name in preset_names() if name.startswith("segmenter-"))

@@ -12,7 +12,6 @@ import pytest
 from segpipe.configuration import (
     Configuration,
     LabelSet,
-    SegformerConfig,
     decode_configuration,
     encode_configuration,
     read_configuration,
@@ -20,6 +19,7 @@ from segpipe.configuration import (
 )
 from segpipe.configuration.strict_json import parse_json
 from segpipe.errors import ConfigurationError
+from segpipe.models import SegformerConfig
 
 RECIPE = {
     "max_steps": 10,

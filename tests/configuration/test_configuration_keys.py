@@ -11,15 +11,17 @@ from msgspec import inspect
 
 from segpipe import configuration
 from segpipe.configuration import Configuration
+from segpipe.configuration.models import any_model
 
 ROOT = Path(__file__).parents[2]
-STRUCTS = structs_below(inspect.type_info(Configuration))
+STRUCTS = structs_below(inspect.type_info(Configuration)) | structs_below(inspect.type_info(any_model()))
 OURS = {"Configuration.format_version": "the table of upgrades reads it, before there is a Configuration"}
 
 
 def aliases() -> dict[str, frozenset[str]]:
     """What annotations call a union of structs, such as LossConfig."""
     named = {name: getattr(configuration, name) for name in dir(configuration)}
+    named["ModelConfig"] = any_model()
     return {
         name: frozenset(member.__name__ for member in value.__args__) & STRUCTS.keys()
         for name, value in named.items()

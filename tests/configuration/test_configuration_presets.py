@@ -11,7 +11,6 @@ import pytest
 import segpipe.configuration
 from segpipe.configuration import (
     AdamW,
-    NormEps,
     Pad,
     ParameterGroup,
     ShortSideResize,
@@ -20,6 +19,7 @@ from segpipe.configuration import (
     preset_names,
 )
 from segpipe.errors import UnknownNameError
+from segpipe.models import NormEps
 
 FOLDER = Path(segpipe.configuration.__file__).parent / "presets"
 VARIANTS = ("b0", "b1", "b2", "b3", "b4", "b5")

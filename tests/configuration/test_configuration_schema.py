@@ -9,6 +9,7 @@ import pytest
 
 from segpipe.configuration import Configuration, json_schema, load_preset, to_document
 from segpipe.configuration.explain import field_descriptions, format_path, parse_path
+from segpipe.configuration.models import any_model
 
 
 def sections_of(expected: msgspec.inspect.Type, seen: set[type]) -> set[type]:
@@ -24,9 +25,17 @@ def sections_of(expected: msgspec.inspect.Type, seen: set[type]) -> set[type]:
     return seen
 
 
+def all_sections() -> set[type]:
+    """Those of the document, and those of all network families."""
+    seen: set[type] = set()
+    for expected in msgspec.inspect.multi_type_info((Configuration, any_model())):
+        sections_of(expected, seen)
+    return seen
+
+
 def test_every_field_of_every_section_has_a_description() -> None:
     texts = field_descriptions()
-    sections = sections_of(msgspec.inspect.type_info(Configuration), set())
+    sections = all_sections()
     assert len(sections) > 30
     missing = [
         f"{section.__name__}.{name}"
@@ -38,7 +47,7 @@ def test_every_field_of_every_section_has_a_description() -> None:
 
 
 def test_every_section_is_frozen_and_refuses_unknown_keys() -> None:
-    for section in sections_of(msgspec.inspect.type_info(Configuration), set()):
+    for section in all_sections():
         config = section.__struct_config__
         assert config.frozen, section
         assert config.forbid_unknown_fields, section

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.configuration import CropResize, LabelSet, MitConfig, PreprocessorConfig
+from segpipe.configuration import CropResize, LabelSet, PreprocessorConfig
 from segpipe.configuration.schema import Configuration
 from segpipe.data import Sample
 from segpipe.errors import InputError, NumericalError
@@ -12,7 +12,7 @@ from segpipe.evaluation import evaluate_classifier
 from segpipe.evaluation.classification import rank_of, scores_of
 from segpipe.evaluation.sharing import EvaluationStopped
 from segpipe.inference.preprocessing import resize_image, resized_size
-from segpipe.models import SegpipeNetwork
+from segpipe.models import MitConfig, SegpipeNetwork
 
 NAMES = tuple("abcdefg")
 

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from segpipe.configuration import SegformerConfig
-from segpipe.models import SegmentationModel
+from segpipe.models import SegformerConfig, SegmentationModel
 
 
 class Stripes(SegmentationModel):

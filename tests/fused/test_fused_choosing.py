@@ -12,8 +12,8 @@ import pytest
 import torch
 from fused_material import DEVICE, import_kernels, on_device
 
-from segpipe.models.fast import triton_choice
-from segpipe.models.fast.triton_choice import can_fuse
+from segpipe.models.fast import choosing
+from segpipe.models.fast.choosing import can_fuse
 
 ROOT = Path(__file__).parents[2]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
@@ -25,7 +25,7 @@ def on_gpu(dtype=torch.float32):
 
 
 def test_a_working_gpu_is_used_in_32_bits_or_fewer(monkeypatch):
-    monkeypatch.setattr(triton_choice, "_is_working", lambda index: index == 0)
+    monkeypatch.setattr(choosing, "_is_working", lambda index: index == 0)
     assert can_fuse(on_gpu())
     assert can_fuse(on_gpu(torch.bfloat16))
     assert not can_fuse(on_gpu(torch.float64))
@@ -33,14 +33,14 @@ def test_a_working_gpu_is_used_in_32_bits_or_fewer(monkeypatch):
 
 
 def test_the_switch_leaves_everything_to_torch(monkeypatch):
-    monkeypatch.setattr(triton_choice, "_is_working", lambda index: True)
+    monkeypatch.setattr(choosing, "_is_working", lambda index: True)
     monkeypatch.setenv("SEGPIPE_FUSED", "0")
     assert not can_fuse(on_gpu())
 
 
 def test_without_triton_the_answer_is_no_and_silent(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert not triton_choice._is_working.__wrapped__(0)
+    assert not choosing._is_working.__wrapped__(0)
     assert not caplog.records
 
 
@@ -49,7 +49,7 @@ def test_without_triton_the_answer_is_no_and_silent(monkeypatch, caplog):
 def test_where_triton_fails_a_warning_says_so(monkeypatch, caplog):
     monkeypatch.setattr(import_kernels("segpipe.models.fast.triton_probe"), "is_right_on", lambda index: 1 / 0)
     monkeypatch.setattr(logging.getLogger("segpipe"), "propagate", True)
-    assert not triton_choice._is_working.__wrapped__(0)
+    assert not choosing._is_working.__wrapped__(0)
     assert "cannot run on GPU 0" in caplog.text
     assert "division by zero" in caplog.text
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from segpipe.configuration import Configuration, InferenceConfig, SegformerConfig, SegmenterConfig, VitConfig
+from segpipe.configuration import Configuration, InferenceConfig
 from segpipe.inference import predict, prepare_image
-from segpipe.models import build_model
+from segpipe.models import SegformerConfig, SegmenterConfig, VitConfig, build_model
 
 WHOLE = InferenceConfig()
 SLIDE = InferenceConfig(mode="slide", window=(40, 64), stride=(40, 64))

@@ -7,18 +7,12 @@ import torch
 from torch.nn.functional import interpolate, pad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from segpipe.configuration import (
-    EncoderConfig,
-    InferenceConfig,
-    PreprocessorConfig,
-    SegformerConfig,
-    ShortSideResize,
-)
+from segpipe.configuration import InferenceConfig, PreprocessorConfig, ShortSideResize
 from segpipe.errors import NumericalError
 from segpipe.inference import Mosaic, Prediction, View, label_map, predict_views, share_windows, window_starts
 from segpipe.inference.geometry import Axis, Placement
 from segpipe.inference.label_maps.dense import STRIP_FLOATS
-from segpipe.models import build_model
+from segpipe.models import EncoderConfig, SegformerConfig, build_model
 
 NO_RESIZE = PreprocessorConfig()
 

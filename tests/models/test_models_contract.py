@@ -4,10 +4,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, SegformerConfig
 from segpipe.errors import ConfigurationError
-from segpipe.models import build_model
-from segpipe.models.mit import DropPath, MixFFN
+from segpipe.models import (
+    EncoderConfig,
+    HeadConfig,
+    MitConfig,
+    SegformerConfig,
+    build_model,
+)
+from segpipe.models.layers import DropPath
+from segpipe.models.mit.encoder import MixFFN
 
 # Facts of the released checkpoints: MiT, MiT with 1000 classes, all-MLP head with 19 classes, conv head with 172.
 PARAMETERS = {

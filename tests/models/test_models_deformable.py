@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from segpipe.models.deformable import DeformableAttention, grid_centres, sample_levels
+from segpipe.models.unept.deformable import DeformableAttention, grid_centres, sample_levels
 
 GRIDS = ((3, 5), (2, 2))
 

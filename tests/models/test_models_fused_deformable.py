@@ -4,8 +4,8 @@ import pytest
 import torch
 from fused_material import DEVICE, import_kernels, needs_gpu, on_device
 
-from segpipe.models import deformable
-from segpipe.models.deformable import DeformableAttention, grid_centres, sample_levels
+from segpipe.models.unept import deformable
+from segpipe.models.unept.deformable import DeformableAttention, grid_centres, sample_levels
 
 pytestmark = pytest.mark.peer
 

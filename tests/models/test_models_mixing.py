@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from segpipe.models.fast import mixing
+from segpipe.models.fast import mit_block
 
 DTYPES = torch.float32, torch.bfloat16, torch.float64
 
@@ -16,10 +16,10 @@ def material(dtype, size):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", [mixing.mix, mixing.mix_in_one_pass, mixing.mix_in_two_passes])
+@pytest.mark.parametrize("way", [mit_block.mix, mit_block.mix_in_one_pass, mit_block.mix_in_two_passes])
 @pytest.mark.parametrize(("size", "padding"), [((9, 7), 1), ((9, 7), 0), ((1, 6), 1), ((1, 1), 1)])
 def test_every_way_equals_float64(way, dtype, size, padding):
-    if way is mixing.mix_in_one_pass and not mixing._is_one_pass(dtype):
+    if way is mit_block.mix_in_one_pass and not mit_block._is_one_pass(dtype):
         pytest.skip("not in one pass here")
     hidden, weight, bias = material(dtype, size)
     found = way(hidden, weight, bias, padding=padding)
@@ -31,11 +31,11 @@ def test_every_way_equals_float64(way, dtype, size, padding):
 
 @pytest.mark.parametrize("broken", [None, lambda hidden, *_, **__: hidden])
 def test_an_operator_that_is_not_there_or_wrong_is_not_used(broken, monkeypatch):
-    monkeypatch.setattr(mixing, "mix_in_one_pass", broken)
-    assert not mixing._is_one_pass.__wrapped__(torch.float32)
+    monkeypatch.setattr(mit_block, "mix_in_one_pass", broken)
+    assert not mit_block._is_one_pass.__wrapped__(torch.float32)
 
 
 def test_who_disables_onednn_gets_two_passes(monkeypatch):
-    monkeypatch.setattr(mixing, "mix_in_one_pass", None)
+    monkeypatch.setattr(mit_block, "mix_in_one_pass", None)
     with torch.backends.mkldnn.flags(enabled=False):
-        assert mixing.mix(*material(torch.float32, (9, 7)), padding=1).shape == (2, 24, 9, 7)
+        assert mit_block.mix(*material(torch.float32, (9, 7)), padding=1).shape == (2, 24, 9, 7)

@@ -8,8 +8,15 @@ import torch
 
 from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.reading import read_tensors
-from segpipe.configuration import EncoderConfig, HeadConfig, MitConfig, NormEps, SegformerConfig
-from segpipe.models import apply_tensors, build_model
+from segpipe.models import (
+    EncoderConfig,
+    HeadConfig,
+    MitConfig,
+    NormEps,
+    SegformerConfig,
+    apply_tensors,
+    build_model,
+)
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 ALL_1E5 = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)

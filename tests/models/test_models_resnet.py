@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from segpipe.configuration import ResNetConfig
-from segpipe.models.resnet import ResNet
+from segpipe.models import ResNetConfig
+from segpipe.models.resnet.encoder import ResNet
 
 STRIDED = {"strides": (1, 2, 2, 2), "dilations": (1, 1, 1, 1)}
 

@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.reading import read_tensors
-from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig, VitConfig
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import apply_tensors, build_model
+from segpipe.models import SegmenterConfig, SegmenterHeadConfig, VitConfig, apply_tensors, build_model
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 # The inputs of the parity folders are normalised already.

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from segpipe.configuration import MitConfig, NormEps
-from segpipe.models import build_model
-from segpipe.models.fast.strip_ffn import apply_strip_ffn
+from segpipe.models import MitConfig, NormEps, build_model
+from segpipe.models.fast.mit_block import FastBlock, apply_strip_ffn
 from segpipe.models.fast.strip_fusion import slices
-from segpipe.models.mit import Block, BlockConfig, MixFFN
+from segpipe.models.mit.encoder import BlockConfig, MixFFN
 
 
 def randomised(module):
@@ -24,8 +23,8 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize("strip_rows", [2, 3, 8])
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 5), (16, 3), (19, 20)])
 def test_strips_add_what_the_mix_ffn_gives(monkeypatch, size, strip_rows):
-    monkeypatch.setattr("segpipe.models.fast.strip_ffn.STRIP_ROWS", strip_rows)
-    monkeypatch.setattr("segpipe.models.fast.strip_ffn.STRIP_BYTES", 1)
+    monkeypatch.setattr("segpipe.models.fast.mit_block.STRIP_ROWS", strip_rows)
+    monkeypatch.setattr("segpipe.models.fast.mit_block.STRIP_BYTES", 1)
     mlp = randomised(MixFFN(8, 32))
     features, normed = torch.randn(2, 2, *size, 8, dtype=torch.float64).unbind()
     with torch.no_grad():
@@ -37,7 +36,7 @@ def test_strips_add_what_the_mix_ffn_gives(monkeypatch, size, strip_rows):
 @pytest.mark.parametrize("size", [(8, 12), (96, 136)])  # the larger one in strips
 def test_a_block_gives_the_same_with_and_without_gradients(size):
     eps = NormEps()
-    block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=8, eps=eps), 0.1))
+    block = randomised(FastBlock(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=8, eps=eps), 0.1))
     features = torch.randn(2, *size, 32, dtype=torch.float64)
     before = features.clone()
     expected = block(features)
@@ -51,7 +50,7 @@ def test_adapters_and_hooks_of_a_layer_are_not_passed_by():
         def forward(self, features):
             return super().forward(features) + 1.0
 
-    block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
+    block = randomised(FastBlock(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
     features, seen = torch.randn(1, 8, 8, 32, dtype=torch.float64), []
     with torch.inference_mode():
         before = block(features)
@@ -75,7 +74,7 @@ def test_whole_parts_may_be_watched_and_replaced(part):
         def forward(self, features):
             return 2 * self.inner(features)
 
-    block = randomised(Block(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
+    block = randomised(FastBlock(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
     features, seen = torch.randn(1, 8, 8, 32, dtype=torch.float64), []
     handle = getattr(block, part).register_forward_hook(lambda *_: seen.append(1))
     with torch.inference_mode():

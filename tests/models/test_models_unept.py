@@ -14,10 +14,10 @@ from torch.nn import functional
 from segpipe import convert, load_model
 from segpipe.checkpoints import detect_dialect, encoder_tensors, translate
 from segpipe.checkpoints.reading import read_tensors
-from segpipe.configuration import DeitConfig, ResNetConfig, UneptConfig, decode_configuration
+from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import BoundaryOutput, apply_tensors, build_model
-from segpipe.models.unept import BatchAttention, QueryAttention, sine_positions
+from segpipe.models import BoundaryOutput, DeitConfig, ResNetConfig, UneptConfig, apply_tensors, build_model
+from segpipe.models.unept.context import BatchAttention, QueryAttention, sine_positions
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity folders are not beside this checkout")

@@ -10,7 +10,8 @@ from vit_checkpoints import flax_arrays, timm_tensors
 
 from segpipe.checkpoints import convert_encoder, detect_dialect, encoder_tensors, translate
 from segpipe.checkpoints.reading import read_tensors
-from segpipe.configuration import (
+from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError, WeightMismatchError, WeightsError
+from segpipe.models import (
     DeitConfig,
     EncoderConfig,
     MitConfig,
@@ -19,10 +20,11 @@ from segpipe.configuration import (
     SegmenterHeadConfig,
     UneptConfig,
     VitConfig,
+    apply_tensors,
+    build_model,
 )
-from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError, WeightMismatchError, WeightsError
-from segpipe.models import apply_tensors, build_model
-from segpipe.models.vit import PositionTable, VisionTransformer, resize_positions, vit_shape
+from segpipe.models.vit.config import vit_shape
+from segpipe.models.vit.encoder import PositionTable, VisionTransformer, resize_positions
 
 DIM, HEADS, PATCH = 32, 4, 8
 SHAPE = {"dim": DIM, "depth": 3, "heads": HEADS, "patch_size": PATCH}

@@ -8,11 +8,11 @@ import torch
 
 from segpipe import pipeline
 from segpipe.checkpoints.tensor_files import write_tensors
-from segpipe.configuration import EncoderConfig, LabelSet, MitConfig
+from segpipe.configuration import LabelSet
 from segpipe.configuration.schema import Configuration
 from segpipe.errors import ModelFolderError, UnknownNameError
 from segpipe.hub import seal_folder
-from segpipe.models import build_model
+from segpipe.models import EncoderConfig, MitConfig, build_model
 from segpipe.pipelines import Classification
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 80, 3)).astype(np.uint8)

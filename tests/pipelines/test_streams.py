@@ -10,12 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from segpipe.configuration import SegformerConfig
 from segpipe.data import sources
 from segpipe.errors import ImageDecodeError
 from segpipe.inference import ExportedNetwork
 from segpipe.inference.runtimes.openvino_session import OpenvinoSession
-from segpipe.models import build_model
+from segpipe.models import SegformerConfig, build_model
 from segpipe.pipelines import Failure, Pipeline, PipelineOptions, stream, stream_plans
 from segpipe.pipelines.stream_plans import StreamPlan, plan_batches, plan_side_by_side, plan_stream
 

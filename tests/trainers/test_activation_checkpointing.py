@@ -5,9 +5,8 @@ import torch
 from runs import build
 from torch import nn
 
-from segpipe.configuration import EncoderConfig, HeadConfig, SegformerConfig
 from segpipe.errors import InputError
-from segpipe.models import SegmentationModel, build_model
+from segpipe.models import EncoderConfig, HeadConfig, SegformerConfig, SegmentationModel, build_model
 
 SMALL = EncoderConfig(dims=(16, 32, 40, 64), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8), drop_path_rate=0.5)
 

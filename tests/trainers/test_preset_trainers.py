@@ -8,8 +8,9 @@ import torch
 from runs import build
 
 from segpipe import build_trainer, load_dataset
-from segpipe.configuration import CrossEntropyLoss, SegmenterHeadConfig, VitConfig, load_preset, preset_names
+from segpipe.configuration import CrossEntropyLoss, load_preset, preset_names
 from segpipe.errors import ConfigurationError
+from segpipe.models import SegmenterHeadConfig, VitConfig
 from segpipe.trainers.optimizers import summarize_groups
 from segpipe.trainers.schedules import learning_rate
 

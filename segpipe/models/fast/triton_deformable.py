@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segpipe.models.fast.triton_choice import launching_on
+from segpipe.models.fast.choosing import launching_on
 
 Grids = tuple[tuple[int, int], ...]
 

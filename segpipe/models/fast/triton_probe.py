@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .triton_choice import launching_on
+from .choosing import launching_on
 
 LENGTH = 16
 

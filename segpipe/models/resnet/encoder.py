@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.configuration import ResNetConfig
+from ..layers import ConvNorm
+from .config import ResNetConfig
 
 EXPANSION = 4
 
@@ -77,51 +77,6 @@ class Bottleneck(nn.Module):
         hidden = functional.relu(self.conv1(features), inplace=True)
         hidden = functional.relu(self.conv2(hidden), inplace=True)
         return functional.relu(self.conv3(hidden) + self.shortcut(features), inplace=True)
-
-
-class ConvNorm(nn.Module):
-    """A convolution without bias, padded to keep the size, and BatchNorm."""
-
-    folded_weight: Tensor | None
-    folded_bias: Tensor | None
-
-    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, stride: int = 1, dilation: int = 1) -> None:
-        super().__init__()
-        padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
-        self.register_buffer("folded_weight", None, persistent=False)
-        self.register_buffer("folded_bias", None, persistent=False)
-        self.register_load_state_dict_pre_hook(_remove_folding)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, D, h, w)."""
-        conv = self.conv
-        if self.folded_weight is None or torch.is_grad_enabled():
-            return self.norm(conv(features))
-        return functional.conv2d(
-            features, self.folded_weight, self.folded_bias, conv.stride, conv.padding, conv.dilation
-        )
-
-    @torch.no_grad()
-    def apply_folding(self) -> None:
-        """Compute with one convolution where no gradient is asked for, until `train()` or `load_state_dict()`."""
-        weight, norm = self.conv.weight, self.norm
-        mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None
-        assert variance is not None
-        scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
-        self.folded_weight = (weight.double() * scale[:, None, None, None]).to(weight.dtype)
-        self.folded_bias = (norm.bias.double() - mean.double() * scale).to(weight.dtype)
-
-    def train(self, mode: bool = True) -> ConvNorm:
-        if mode:
-            _remove_folding(self)
-        return super().train(mode)
-
-
-def _remove_folding(module: ConvNorm, *_: object) -> None:
-    module.folded_weight = module.folded_bias = None
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,133 +1,18 @@
-"""UN-EPT: a pyramid of features read by deformable attention, with logits at stride 8 (Zhu et al. 2021)."""
+"""UN-EPT's context branch: deformable attention within a pyramid, and from queries to it (Zhu et al. 2021)."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.configuration import DeitConfig, UneptConfig
-
-from .blocks import Blocks
-from .contract import BoundaryOutput, NetworkStage, SegmentationModel
+from ..layers import Blocks
+from .config import UneptConfig
 from .deformable import DeformableAttention, Grids, grid_centres
-from .resnet import ConvNorm, ResNet
-from .vit import Resampling, VitTrunk, vit_shape
 
 SINE_TEMPERATURE = 10000.0
-
-
-class Unept(SegmentationModel):
-    """Spatial branch (detail) and context branch (a pyramid), joined by queries on the spatial branch's grid."""
-
-    def __init__(self, config: UneptConfig) -> None:
-        super().__init__(config)
-        self.query_grid = config.query_grid
-        self.encoder = build_encoder(config)
-        self.pyramid = nn.ModuleList(nn.Linear(channels, config.dim) for channels in self.encoder.dims)
-        self.spatial = SpatialBranch(config.dim)
-        self.context = ContextBranch(config)
-        self.queries = nn.Parameter(torch.empty(math.prod(config.query_grid), config.dim).normal_())
-        self.classifier = nn.Linear(config.dim, config.num_classes)
-        self.mask_head = boundary_head(config.dim, outputs=2)
-        self.direction_head = boundary_head(config.dim, outputs=8)
-
-    def forward(self, images: Tensor) -> Tensor | BoundaryOutput:
-        """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 8; in training, boundaries too."""
-        if self.training:
-            return self.forward_boundaries(images)
-        return self._classify(*self._mix(*self._encode(images)))
-
-    def forward_boundaries(self, images: Tensor) -> BoundaryOutput:
-        """(B, 3, H, W) RGB 0–255 → logits of classes, boundaries and directions, in training and in evaluation."""
-        spatial, *levels = self._mix(*self._encode(images))
-        return BoundaryOutput(self._classify(spatial, *levels), self.mask_head(spatial), self.direction_head(spatial))
-
-    def stages(self) -> tuple[NetworkStage, ...]:
-        """Both branches' convolutions, the levels that look at one another, the queries that read them."""
-
-        def read(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            spatial = tensors[0]
-            logits = self._classify(*tensors)
-            return (logits, self.mask_head(spatial), self.direction_head(spatial)) if self.training else (logits,)
-
-        mixing = ("context.level_embeddings", "context.pyramid_layers.")
-        reading = ("queries", "context.query_layers.", "classifier.", "mask_head.", "direction_head.")
-        return (
-            NetworkStage("encoder", ("encoder.", "pyramid.", "spatial."), lambda images: self._encode(*images)),
-            NetworkStage("context.pyramid_layers", mixing, lambda maps: self._mix(*maps)),
-            NetworkStage("context.query_layers", reading, read),
-        )
-
-    def apply_folding(self) -> None:
-        """Multiply every BatchNorm into its convolution, see `ConvNorm.apply_folding`."""
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
-                module.apply_folding()
-
-    def _encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) → the spatial branch's (B, D, h, w), and a (B, h, w, D) map for each level of the pyramid."""
-        images = self.normalise(images)
-        maps = zip(self.pyramid, self.encoder(images), strict=True)
-        return (self.spatial(images), *(level(features) for level, features in maps))
-
-    def _mix(self, spatial: Tensor, *levels: Tensor) -> tuple[Tensor, ...]:
-        return (spatial, *self.context.mix(levels))
-
-    def _classify(self, spatial: Tensor, *levels: Tensor) -> Tensor:
-        grid = (spatial.shape[2], spatial.shape[3])
-        queries = spatial.flatten(2).transpose(1, 2) + self._resized_queries(grid)  # (B, Q, D)
-        logits = self.classifier(self.context.read(queries, grid, levels))  # (B, Q, K)
-        return logits.unflatten(1, grid).permute(0, 3, 1, 2)
-
-    def _resized_queries(self, grid: tuple[int, int]) -> Tensor:
-        """(Q, D): the learned table, resized bilinearly to a grid of another size than that of training."""
-        # A graph for any grid always resizes: to the same one that changes nothing.
-        if not torch.compiler.is_compiling() and grid == self.query_grid:
-            return self.queries
-        table = self.queries.unflatten(0, self.query_grid).permute(2, 0, 1)[None]
-        return functional.interpolate(table, grid, mode="bilinear", align_corners=False)[0].flatten(1).t()
-
-
-class DeitEncoder(VitTrunk):
-    """The patches of a Vision Transformer after equal shares of its blocks, as they are on the residual path."""
-
-    resampling: ClassVar[Resampling] = "bicubic"
-
-    def __init__(self, config: DeitConfig, levels: int) -> None:
-        shape = vit_shape(config.variant, config)
-        super().__init__(shape, config)
-        self.dims = (shape.dim,) * levels
-        self.after = tuple(round(shape.depth * (level + 1) / levels) for level in range(levels))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W), normalised → a (B, h, w, D) map for each level."""
-        return self.features(images, self.after)
-
-
-def build_encoder(config: UneptConfig) -> DeitEncoder | ResNet:
-    """The encoder with freshly initialised weights; it gives as many maps as the pyramid has levels."""
-    if isinstance(config.encoder, DeitConfig):
-        return DeitEncoder(config.encoder, config.levels)
-    return ResNet(config.encoder, config.levels)
-
-
-class SpatialBranch(nn.Module):
-    """Three strided convolutions; the last one's sign is kept."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        widths = (3, dim // 4, dim // 2, dim)
-        self.layers = nn.ModuleList(ConvNorm(before, after, kernel=3, stride=2) for before, after in pairwise(widths))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W), normalised → (B, D, h, w) at stride 8."""
-        first, second, last = self.layers
-        return last(functional.relu(second(functional.relu(first(images)))))
 
 
 class ContextBranch(nn.Module):
@@ -269,11 +154,6 @@ def _join_levels(levels: tuple[Tensor, ...]) -> tuple[Tensor, Grids]:
     """(B, h, w, D) maps → their cells (B, N, D), one level after the other, and each level's (h, w)."""
     grids = tuple((level.shape[1], level.shape[2]) for level in levels)
     return torch.cat([level.flatten(1, 2) for level in levels], dim=1), grids
-
-
-def boundary_head(dim: int, *, outputs: int) -> nn.Sequential:
-    """(B, D, h, w) → (B, outputs, h, w)."""
-    return nn.Sequential(ConvNorm(dim, dim, kernel=1), nn.ReLU(), nn.Conv2d(dim, outputs, 1, bias=False))
 
 
 def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one place that decides between a Triton kernel and its twin in plain torch."""
+"""When a fast form can take a plain definition's place: on a CPU without gradients, on a GPU where Triton works."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import functools
 import importlib
 import os
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from segpipe.log import get_logger
 
-if TYPE_CHECKING:
-    from torch import Tensor
+
+def is_plain_cpu(features: Tensor) -> bool:
+    """Return whether a tensor is on a CPU, outside of gradients, of compilation and of autocast."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return features.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
 
 SWITCH = "SEGPIPE_FUSED"
 """Environment variable: 0 leaves everything to plain torch."""
 
 
 def can_fuse(tensor: Tensor) -> bool:
-    """Whether a kernel can take this tensor: on a GPU with Triton, in at most 32 bits, not while torch compiles.
+    """Return whether a kernel can take this tensor: on a GPU with Triton, in at most 32 bits, not while torch compiles.
 
     The first question about a GPU compiles and runs a tiny kernel there. Where that fails, as without a C compiler,
     a warning is logged and the answer is no from then on.
     """
     if tensor.device.type != "cuda":
         return False
-    import torch
-
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or os.environ.get(SWITCH) == "0":
         return False
     if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -36,8 +41,6 @@ def can_fuse(tensor: Tensor) -> bool:
 
 def launching_on(tensor: Tensor) -> AbstractContextManager[object]:
     """Triton starts kernels on torch's current GPU: inside, that is the tensor's. On a CPU nothing changes."""
-    import torch
-
     return torch.cuda.device_of(tensor)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,53 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from segpipe.configuration import EncoderConfig, MitConfig, NormEps
-from segpipe.errors import ConfigurationError, InputError
+from segpipe.errors import InputError
 
-from .blocks import Blocks
-from .contract import NetworkStage, SegpipeNetwork
-from .fast.cpu import is_plain_cpu
-from .fast.mixing import mix
-from .fast.strip_ffn import apply_strip_ffn, pays_in_strips
-
-
-class Shape(NamedTuple):
-    """Channels, depths, attention heads and key-value reductions of the four stages."""
-
-    dims: tuple[int, ...]
-    depths: tuple[int, ...]
-    heads: tuple[int, ...] = (1, 2, 5, 8)
-    reductions: tuple[int, ...] = (8, 4, 2, 1)
-
-
-# Table 6 of the paper, but MLP ratio 4 in every stage as in the released weights.
-VARIANTS = {
-    "b0": Shape(dims=(32, 64, 160, 256), depths=(2, 2, 2, 2)),
-    "b1": Shape(dims=(64, 128, 320, 512), depths=(2, 2, 2, 2)),
-    "b2": Shape(dims=(64, 128, 320, 512), depths=(3, 4, 6, 3)),
-    "b3": Shape(dims=(64, 128, 320, 512), depths=(3, 4, 18, 3)),
-    "b4": Shape(dims=(64, 128, 320, 512), depths=(3, 8, 27, 3)),
-    "b5": Shape(dims=(64, 128, 320, 512), depths=(3, 6, 40, 3)),
-}
-KERNELS = (7, 3, 3, 3)
-STRIDES = (4, 2, 2, 2)
-
-
-def encoder_shape(variant: str, config: EncoderConfig) -> Shape:
-    """The variant's row of the table, with what the configuration says instead."""
-    row = VARIANTS[variant]
-    shape = Shape(
-        dims=config.dims or row.dims,
-        depths=config.depths or row.depths,
-        heads=config.heads or row.heads,
-        reductions=config.reductions or row.reductions,
-    )
-    if any(dim % heads for dim, heads in zip(shape.dims, shape.heads, strict=True)):
-        raise ConfigurationError(
-            f"model.encoder: the channels {shape.dims} cannot be split over {shape.heads} attention heads. "
-            "Each stage's dims must be a multiple of its heads."
-        )
-    return shape
+from ..base import AttentionMap, NetworkStage, SegpipeNetwork
+from ..layers import Blocks, DropPath
+from .config import KERNELS, STRIDES, EncoderConfig, MitShape, NormEps
 
 
 class MixTransformer(nn.Module):
@@ -72,9 +29,10 @@ class MixTransformer(nn.Module):
     Args:
         shape: channels, depths, heads and reductions.
         config: drop path, LayerNorm eps, MLP ratio.
+        block: class of the blocks: `Block`, or a faster form of it.
     """
 
-    def __init__(self, shape: Shape, config: EncoderConfig) -> None:
+    def __init__(self, shape: MitShape, config: EncoderConfig, block: type[Block]) -> None:
         super().__init__()
         # Stochastic depth grows linearly from 0 over all blocks.
         rates = np.linspace(0, config.drop_path_rate, sum(shape.depths)).tolist()
@@ -83,12 +41,13 @@ class MixTransformer(nn.Module):
         in_channels = 3
         for index, depth in enumerate(shape.depths):
             stage_rates, rates = rates[:depth], rates[depth:]
-            block = BlockConfig(
+            block_config = BlockConfig(
                 shape.dims[index], shape.heads[index], shape.reductions[index], config.mlp_ratio, config.norm_eps
             )
-            self.stages.append(Stage(in_channels, KERNELS[index], STRIDES[index], block, stage_rates))
+            blocks = Blocks(block(block_config, rate) for rate in stage_rates)
+            self.stages.append(Stage(in_channels, KERNELS[index], STRIDES[index], block_config, blocks))
             in_channels = shape.dims[index]
-        self.apply(_initialise)
+        self.apply(initialise)
 
     @property
     def min_size(self) -> int:
@@ -131,17 +90,6 @@ class MixTransformer(nn.Module):
         raise InputError(f"There is no layer {layer}: the blocks are numbered from 0 to {before - 1}. Name one.")
 
 
-class AttentionMap(NamedTuple):
-    """Who looks at whom in one block."""
-
-    weights: Tensor
-    """(B, M, N, n): a row is a query and adds up to 1."""
-    query_grid: tuple[int, int]
-    """(height, width) of the N queries, row by row."""
-    key_grid: tuple[int, int]
-    """(height, width) of the n cells that are looked at, row by row."""
-
-
 @dataclass(frozen=True)
 class BlockConfig:
     """What the blocks of one stage have in common."""
@@ -156,10 +104,10 @@ class BlockConfig:
 class Stage(nn.Module):
     """Patch embedding, blocks, LayerNorm."""
 
-    def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig, drop_rates: list[float]) -> None:
+    def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig, blocks: Blocks) -> None:
         super().__init__()
         self.embed = PatchEmbedding(in_channels, kernel, stride, block)
-        self.blocks = Blocks(Block(block, rate) for rate in drop_rates)
+        self.blocks = blocks
         self.norm = nn.LayerNorm(block.dim, eps=block.eps.stage)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -206,29 +154,8 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, D) → (B, H, W, D)."""
-        if not self.training and is_plain_cpu(features) and self._is_untouched():
-            return self._infer(features)
         features = features + self.drop_path(self.attention(self.norm1(features)))
         return features + self.drop_path(self.mlp(self.norm2(features)))
-
-    def _is_untouched(self) -> bool:
-        """Whether what `_infer` reads weights of, or passes by, has no hooks and no adapters in its place."""
-        if not (_is_plain(self.attention, Attention) and _is_plain(self.mlp, MixFFN)):
-            return False
-        linears = self.attention.proj, self.mlp.fc1, self.mlp.fc2
-        return (
-            all(_is_plain(linear, nn.Linear) for linear in linears)
-            and _is_plain(self.mlp.depthwise, nn.Conv2d)
-            and _is_plain(self.drop_path, DropPath)
-        )
-
-    def _infer(self, features: Tensor) -> Tensor:
-        """The same with what is added written by the matrix products themselves."""
-        attended = self.attention.attend(self.norm1(features))
-        features = features + self.attention.proj.bias
-        _tokens(features).addmm_(_tokens(attended), self.attention.proj.weight.T)
-        self.mlp.apply_residual(features, self.norm2(features))
-        return features
 
 
 class Attention(nn.Module):
@@ -295,38 +222,8 @@ class MixFFN(nn.Module):
         # What GELU gives is as large as `hidden` and quick to compute: the backward pass does it again.
         return checkpoint(self._project, hidden, use_reentrant=False, preserve_rng_state=False)
 
-    def apply_residual(self, features: Tensor, normed: Tensor) -> None:
-        """Add what this network makes of `normed` to `features`, both (B, H, W, D), where no gradient is asked for."""
-        if pays_in_strips(features, self.fc1):
-            apply_strip_ffn(features, normed, self.fc1, self.depthwise, self.fc2)
-            return
-        assert self.depthwise.bias is not None
-        hidden = self.fc1(normed).permute(0, 3, 1, 2)
-        mixed = mix(hidden, self.depthwise.weight, self.depthwise.bias, padding=1)
-        tokens = mixed.permute(0, 2, 3, 1).flatten(0, 2)  # (B H W, E)
-        _tokens(features.add_(self.fc2.bias)).addmm_(tokens, self.fc2.weight.T)
-
     def _project(self, hidden: Tensor) -> Tensor:
         return self.fc2(functional.gelu(hidden))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: drop a residual branch per sample, scale the others by 1 / keep (Huang et al. 2016)."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """Any shape that begins with B."""
-        if not self.training or self.rate == 0.0:
-            return branch
-        keep = 1.0 - self.rate
-        mask = branch.new_empty(branch.shape[0], *(1,) * (branch.dim() - 1)).bernoulli_(keep)
-        return branch * (mask / max(keep, 1e-6))
-
-    def extra_repr(self) -> str:
-        return f"rate={self.rate:.3f}"
 
 
 def encoder_stages(network: SegpipeNetwork, encoder: MixTransformer) -> tuple[NetworkStage, ...]:
@@ -343,44 +240,12 @@ def encoder_stages(network: SegpipeNetwork, encoder: MixTransformer) -> tuple[Ne
     return tuple(NetworkStage(name, (f"{name}.",), run) for name, run in zip(names, runs, strict=True))
 
 
-class MitClassifier(SegpipeNetwork):
-    """Mix Transformer with a linear classifier on the mean over the last map's positions."""
-
-    def __init__(self, config: MitConfig) -> None:
-        super().__init__(config)
-        self.encoder = MixTransformer(encoder_shape(config.variant, config.encoder), config.encoder)
-        self.classifier = nn.Linear(self.encoder.shape.dims[-1], config.num_classes)
-        _initialise(self.classifier)
-        self.min_size = self.encoder.min_size
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB 0–255 → (B, K) class logits."""
-        return self._classify(self.encoder(self.normalise(images)))
-
-    def stages(self) -> tuple[NetworkStage, ...]:
-        """The encoder's four stages and the classifier."""
-        classifier = NetworkStage("classifier", ("classifier.",), lambda maps: (self._classify(maps),))
-        return (*encoder_stages(self, self.encoder), classifier)
-
-    def _classify(self, maps: tuple[Tensor, ...]) -> Tensor:
-        return self.classifier(maps[-1].mean(dim=(1, 2)))
-
-
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
     """A convolution between (B, H, W, C) maps."""
     return conv(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
 
 
-def _tokens(features: Tensor) -> Tensor:
-    """(B, H, W, D) as (B H W, D), the same memory."""
-    return features.view(-1, features.shape[-1])
-
-
-def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    return type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks
-
-
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """As published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .fast.cpu import is_plain_cpu
-from .fast.strip_fusion import FusionLayers, classify_strips
+from ..fast.choosing import is_plain_cpu
+from ..fast.strip_fusion import FusionLayers, classify_strips
 
 
 class DecodeHead(nn.Module):

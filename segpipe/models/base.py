@@ -1,35 +1,25 @@
-"""What every network of segpipe does the same way: take RGB 0–255, normalise, pad."""
+"""What every network has in common: it takes RGB 0–255, normalises and pads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segpipe import advice
+from segpipe.configuration import ModelConfig
 from segpipe.errors import InputError
 
-from .blocks import Blocks
+from .layers import Blocks
 
-
-class NetworkConfig(Protocol):
-    """The fields that every model configuration has."""
-
-    @property
-    def num_classes(self) -> int: ...
-    @property
-    def pixel_mean(self) -> tuple[float, float, float]: ...
-    @property
-    def pixel_std(self) -> tuple[float, float, float]: ...
-    @property
-    def size_multiple(self) -> int: ...
+Part = Literal["encoder", "decoder"]
 
 
 class BoundaryOutput(NamedTuple):
-    """What a network that learns boundaries too gives in training."""
+    """The output in training of a network that learns boundaries too."""
 
     logits: Tensor
     """(B, K, h, w) class logits."""
@@ -40,18 +30,31 @@ class BoundaryOutput(NamedTuple):
 
 
 class NetworkStage(NamedTuple):
-    """A slice of a network: what one stage gives is what the next one takes."""
+    """A slice of a network: each stage takes what the one before it gives."""
 
     name: str
-    """Of its main part, as in `named_modules`."""
+    """The name of its main part, as in `named_modules`."""
     prefixes: tuple[str, ...]
-    """Of the names of its parameters: each parameter of the network belongs to one stage."""
+    """Prefixes of its parameters' names; each parameter of the network belongs to one stage."""
     run: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
     """Tensors in, tensors out; their shapes say all that the next stage must know."""
 
 
+class AttentionMap(NamedTuple):
+    """The attention of one block: how much each query attends to each key."""
+
+    weights: Tensor
+    """(B, M, Q, N): a row is a query and adds up to 1."""
+    query_grid: tuple[int, int]
+    """(height, width) of the queries that are cells of the image, row by row."""
+    key_grid: tuple[int, int]
+    """(height, width) of the keys that are."""
+    extra: int = 0
+    """Tokens before the cells, the class token first; behind the cells stand the classes."""
+
+
 class SegpipeNetwork(nn.Module):
-    """A network that takes pictures as they are decoded, (B, 3, H, W) RGB 0–255, uint8 or float.
+    """A network that takes images as they are decoded, (B, 3, H, W) RGB 0–255, uint8 or float.
 
     Normalisation, and after it the zero pad on the right and at the bottom, live here, so that
     training, evaluation, pipelines and exports cannot disagree about them.
@@ -60,12 +63,14 @@ class SegpipeNetwork(nn.Module):
         size_multiple: images are padded to a multiple of it.
         min_size: images are padded to at least this.
         best_multiple: the network scores higher where both sides are multiples of it.
+        has_class_token: whether its encoder's attention has one.
     """
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    has_class_token = False
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.num_classes = config.num_classes
@@ -77,7 +82,7 @@ class SegpipeNetwork(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(config.pixel_std, dtype=torch.float32), persistent=False)
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) of a picture once it is padded to the multiple and to the least size."""
+        """Return the (height, width) of an image once it is padded to the multiple and to the least size."""
         multiple = self.size_multiple
         height, width = (-(-max(side, self.min_size) // multiple) * multiple for side in size)
         return height, width
@@ -92,8 +97,30 @@ class SegpipeNetwork(nn.Module):
         return functional.pad(images, (0, padded_width - width, 0, padded_height - height))
 
     def stages(self) -> tuple[NetworkStage, ...]:
-        """Slices whose composition is `forward`: from (images,) to (logits,) or what else forward gives."""
+        """Return slices whose composition is `forward`: from (images,) to (logits,) or the output's other tensors."""
         return (NetworkStage("network", ("",), lambda tensors: as_tuple(self(*tensors))),)
+
+    def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
+        """Return the attention of one block.
+
+        Args:
+            images: (B, 3, H, W) RGB 0–255.
+            layer: number of the block, from 0.
+            part: of the network.
+
+        Raises:
+            InputError: the network has no such part or block.
+        """
+        raise InputError(f"{type(self).__name__} has an encoder without attention. Choose a model with a transformer.")
+
+    def published_macs(self, size: tuple[int, int], by_part: Mapping[str, int]) -> int:
+        """Return the multiply-accumulates that papers state for one image of `size`, which may compute in another way.
+
+        Args:
+            size: (height, width).
+            by_part: child → what this network computes.
+        """
+        return sum(by_part.values())
 
     def apply_activation_checkpointing(self) -> None:
         """Keep only each block's input for the backward pass, which computes the rest again.
@@ -114,17 +141,27 @@ class SegpipeNetwork(nn.Module):
 class SegmentationModel(SegpipeNetwork):
     """A network whose forward gives logits on its own grid.
 
-    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`; in training a network
-    that learns boundaries gives a `BoundaryOutput`.
+    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`; in training it may give
+    more, which `split_output` takes apart.
     """
+
+    def split_output(self, output: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the class logits (B, K, h, w) of an output, and its other tensors."""
+        return output, ()
 
     def apply_folding(self) -> None:
         """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""
 
 
 def as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What a network gives, as the tensors that a stage gives."""
+    """Return an output as the tensors that a stage gives."""
     return output if isinstance(output, tuple) else (output,)
+
+
+def check_part(part: Part) -> None:
+    """Refuse the decoder of a network whose decoder has no attention."""
+    if part != "encoder":
+        raise InputError("Only Segmenter's mask transformer is a decoder with attention. Ask for the part 'encoder'.")
 
 
 def _standardise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

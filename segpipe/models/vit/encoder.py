@@ -4,59 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.configuration import VitConfig
 from segpipe.errors import ConfigurationError, InputError
 
-from .blocks import Blocks
-from .contract import NetworkStage, SegpipeNetwork
-from .mit import DropPath
+from ..base import AttentionMap, NetworkStage, SegpipeNetwork
+from ..layers import Blocks, DropPath
+from .config import VitConfig, VitShape
 
 Grid = tuple[int, int]
 """Patches along (height, width)."""
 Resampling = Literal["bilinear", "bicubic"]
-HEAD_DIM = 64
 CACHED_GRIDS = 4
-
-
-class VitShape(NamedTuple):
-    """Channels of a token, number of blocks, attention heads."""
-
-    dim: int
-    depth: int
-    heads: int
-
-
-# Steiner et al. 2022, table 2 (DeiT has the same numbers).
-VIT_VARIANTS = {
-    "tiny": VitShape(dim=192, depth=12, heads=3),
-    "small": VitShape(dim=384, depth=12, heads=6),
-    "base": VitShape(dim=768, depth=12, heads=12),
-    "large": VitShape(dim=1024, depth=24, heads=16),
-}
-
-
-def vit_shape(variant: str, config: VitConfig) -> VitShape:
-    """The variant's row of the table, with what the configuration says instead."""
-    row = VIT_VARIANTS[variant]
-    dim = config.dim or row.dim
-    heads = config.heads or (row.heads if config.dim is None else max(1, dim // HEAD_DIM))
-    check_heads(dim, heads, where="model.encoder")
-    return VitShape(dim, config.depth or row.depth, heads)
-
-
-def check_heads(dim: int, heads: int, *, where: str) -> None:
-    """Refuse channels that the attention heads cannot share evenly."""
-    if dim % heads:
-        raise ConfigurationError(
-            f"{where}: {dim} channels cannot be split over {heads} attention heads. "
-            "The dim must be a multiple of the heads."
-        )
 
 
 @dataclass(frozen=True)
@@ -137,6 +100,11 @@ class VitTrunk(nn.Module):
     def attention_map(self, images: Tensor, layer: int) -> Tensor:
         """(B, M, E + N, E + N) softmax weights of a block's attention, counted from 0; each row adds up to 1."""
         return attention_weights(self.blocks, self.tokens(images), layer)
+
+    def attention(self, images: Tensor, layer: int) -> AttentionMap:
+        """Return the attention of a block for normalised images (B, 3, H, W)."""
+        grid = self.grid_of(images)
+        return AttentionMap(self.attention_map(images, layer), grid, grid, extra=len(self.extra_tokens))
 
 
 class VisionTransformer(VitTrunk):

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.models.fast.triton_choice import can_fuse
-
-from .fast.cpu import is_plain_cpu
+from ..fast.choosing import can_fuse, is_plain_cpu
+from ..fast.deformable_rows import sum_rows
 
 Grids = tuple[tuple[int, int], ...]
 
@@ -90,10 +89,10 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
         (B, Q, D): head m reads channels m·D/M to (m+1)·D/M.
     """
     if can_fuse(values):
-        from .fast.triton_deformable import fused_sample_levels  # which needs Triton
+        from ..fast.triton_deformable import fused_sample_levels  # which needs Triton
 
         return fused_sample_levels(values, references, offsets, weights, grids)
-    sample = _sum_rows if is_plain_cpu(values) else _sum_samples
+    sample = sum_rows if is_plain_cpu(values) else sum_samples
     maps = values.split([height * width for height, width in grids], dim=1)
     total = None
     for level, (features, (height, width)) in enumerate(zip(maps, grids, strict=True)):
@@ -115,7 +114,7 @@ def grid_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack((columns, rows), dim=-1).flatten(0, 1)
 
 
-def _sum_samples(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+def sum_samples(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     """One level by torch's sampler: (B, h, w, D) features, (B, Q, M, P) points and weights → (B, Q, D)."""
     _, height, width, _ = features.shape
     heads = x.shape[2]
@@ -125,32 +124,6 @@ def _sum_samples(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Ten
     read = functional.grid_sample(maps, points, align_corners=False)  # (B·M, D / M, Q, P)
     summed = torch.einsum("bcqp,bqp->bqc", read, weights.transpose(1, 2).flatten(0, 1))
     return summed.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2)
-
-
-def _sum_rows(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    """The same as sums over rows of a table, four for each point: several times as fast on a CPU, forwards."""
-    _, height, width, _ = features.shape
-    batch, queries, heads, _ = x.shape
-    # A ring of zeros, so that every point within one cell of the map has four neighbours.
-    table = functional.pad(features, (0, 0, 1, 1, 1, 1)).unflatten(-1, (heads, -1)).flatten(0, 3)
-    x, y = x.clamp(-1, width), y.clamp(-1, height)
-    left, top = x.floor().clamp_(max=width - 1), y.floor().clamp_(max=height - 1)
-    right, below = x.sub_(left), y.sub_(top)  # shares of the neighbours there
-    lower = weights * below
-    upper = weights - lower
-    lower_right, upper_right = lower * right, upper * right
-    shares = torch.stack((upper - upper_right, upper_right, lower - lower_right, lower_right), dim=3)
-    # Clamped once more: what is not a number shall come out as such, not end in a bad index.
-    first = torch.add(left, top, alpha=width + 2).add_(width + 3).to(torch.int32)
-    first = first.clamp_(0, (height + 1) * (width + 2) - 2).mul_(heads)
-    neighbours = first.new_tensor((0, 1, width + 2, width + 3)).mul_(heads)[:, None]
-    maps = torch.arange(batch, dtype=torch.int32) * ((height + 2) * (width + 2) * heads)
-    starts = maps[:, None] + torch.arange(heads, dtype=torch.int32)  # (B, M)
-    rows = first.unsqueeze(3) + (starts[:, None, :, None, None] + neighbours)  # (B, Q, M, 4, P)
-    summed = functional.embedding_bag(
-        rows.flatten(0, 2).flatten(1), table, per_sample_weights=shares.flatten(0, 2).flatten(1), mode="sum"
-    )
-    return summed.view(batch, queries, -1)
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:

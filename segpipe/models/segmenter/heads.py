@@ -1,74 +1,14 @@
-"""Segmenter: a Vision Transformer and a decoder on its patches, with one logit for each patch (Strudel et al. 2021)."""
+"""Segmenter's decoders: one linear layer, and the mask transformer (Strudel et al. 2021, section 3.2)."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.configuration import SegmenterConfig, SegmenterHeadConfig
-from segpipe.errors import InputError
-
-from .contract import NetworkStage, SegmentationModel
-from .vit import (
-    HEAD_DIM,
-    BlockConfig,
-    VisionTransformer,
-    attention_weights,
-    check_heads,
-    initialise_linear,
-    transformer_blocks,
-    trunk_stages,
-    vit_shape,
-)
-
-
-class Segmenter(SegmentationModel):
-    """ViT encoder and decoder."""
-
-    def __init__(self, config: SegmenterConfig) -> None:
-        super().__init__(config)
-        shape = vit_shape(config.variant, config.encoder)
-        self.encoder = VisionTransformer(shape, config.encoder)
-        if config.head.type == "mask":
-            self.head: nn.Module = MaskTransformer(shape.dim, config.num_classes, config.head)
-        else:
-            self.head = LinearDecoder(shape.dim, config.num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits, one for each patch of the padded picture."""
-        return self.head(self.encoder(self.normalise(images)))
-
-    def stages(self) -> tuple[NetworkStage, ...]:
-        """Patches to tokens, each block of the encoder, its norm with the decoder."""
-
-        def decode(tokens: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (self.head(self.encoder.norm(tokens[1])),)
-
-        return (*trunk_stages(self, self.encoder), NetworkStage("head", ("encoder.norm.", "head."), decode))
-
-    def attention_map(self, images: Tensor, layer: int, *, part: Literal["encoder", "decoder"] = "encoder") -> Tensor:
-        """Who looks at whom in one block.
-
-        Args:
-            images: (B, 3, H, W) RGB 0–255.
-            layer: number of the block, from 0.
-            part: the encoder's tokens are class token, distillation token where there is one, then patches row by
-                row; the decoder's are patches row by row, then the classes.
-
-        Returns:
-            (B, M, N, N) softmax weights: a row is a query and adds up to 1.
-        """
-        pixels = self.normalise(images)
-        if part == "encoder":
-            return self.encoder.attention_map(pixels, layer)
-        if not isinstance(self.head, MaskTransformer):
-            raise InputError(
-                "A linear decoder has no attention; only the mask transformer has. Ask for the part 'encoder'."
-            )
-        return self.head.attention_map(self.encoder(pixels), layer)
+from ..vit.config import HEAD_DIM, check_heads
+from ..vit.encoder import BlockConfig, attention_weights, initialise_linear, transformer_blocks
+from .config import SegmenterHeadConfig
 
 
 class LinearDecoder(nn.Module):
@@ -90,7 +30,7 @@ class LinearDecoder(nn.Module):
 
 
 class MaskTransformer(nn.Module):
-    """Patches and one token per class look at each other; a logit is the cosine between the two (section 3.2).
+    """Patches and one token per class attend to each other; a logit is the cosine between the two.
 
     Args:
         encoder_dim: channels of the encoder.

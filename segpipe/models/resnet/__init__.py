@@ -1,0 +1,1 @@
+"""ResNet-V1c, an encoder of UN-EPT."""

@@ -1,0 +1,101 @@
+"""UN-EPT: a pyramid of features read by deformable attention, with logits at stride 8 (Zhu et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..base import AttentionMap, BoundaryOutput, NetworkStage, Part, SegmentationModel, check_part
+from ..layers import ConvNorm
+from .config import UneptConfig
+from .context import ContextBranch
+from .encoders import DeitEncoder, build_encoder
+from .heads import SpatialBranch, boundary_head
+
+
+class Unept(SegmentationModel):
+    """Spatial branch (detail) and context branch (a pyramid), joined by queries on the spatial branch's grid."""
+
+    def __init__(self, config: UneptConfig) -> None:
+        super().__init__(config)
+        self.query_grid = config.query_grid
+        self.encoder = build_encoder(config)
+        self.has_class_token = isinstance(self.encoder, DeitEncoder)
+        self.pyramid = nn.ModuleList(nn.Linear(channels, config.dim) for channels in self.encoder.dims)
+        self.spatial = SpatialBranch(config.dim)
+        self.context = ContextBranch(config)
+        self.queries = nn.Parameter(torch.empty(math.prod(config.query_grid), config.dim).normal_())
+        self.classifier = nn.Linear(config.dim, config.num_classes)
+        self.mask_head = boundary_head(config.dim, outputs=2)
+        self.direction_head = boundary_head(config.dim, outputs=8)
+
+    def forward(self, images: Tensor) -> Tensor | BoundaryOutput:
+        """(B, 3, H, W) RGB 0–255 → (B, K, h, w) logits at stride 8; in training, boundaries too."""
+        if self.training:
+            return self.forward_boundaries(images)
+        return self._classify(*self._mix(*self._encode(images)))
+
+    def forward_boundaries(self, images: Tensor) -> BoundaryOutput:
+        """(B, 3, H, W) RGB 0–255 → logits of classes, boundaries and directions, in training and in evaluation."""
+        spatial, *levels = self._mix(*self._encode(images))
+        return BoundaryOutput(self._classify(spatial, *levels), self.mask_head(spatial), self.direction_head(spatial))
+
+    def stages(self) -> tuple[NetworkStage, ...]:
+        """Return both branches' convolutions, the levels that attend to one another, the queries that read them."""
+
+        def read(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            spatial = tensors[0]
+            logits = self._classify(*tensors)
+            return (logits, self.mask_head(spatial), self.direction_head(spatial)) if self.training else (logits,)
+
+        mixing = ("context.level_embeddings", "context.pyramid_layers.")
+        reading = ("queries", "context.query_layers.", "classifier.", "mask_head.", "direction_head.")
+        return (
+            NetworkStage("encoder", ("encoder.", "pyramid.", "spatial."), lambda images: self._encode(*images)),
+            NetworkStage("context.pyramid_layers", mixing, lambda maps: self._mix(*maps)),
+            NetworkStage("context.query_layers", reading, read),
+        )
+
+    def split_output(self, output: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `SegmentationModel.split_output`."""
+        return (output.logits, output[1:]) if isinstance(output, BoundaryOutput) else (output, ())
+
+    def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
+        """See `SegpipeNetwork.attention`."""
+        check_part(part)
+        if not isinstance(self.encoder, DeitEncoder):
+            return super().attention(images, layer)
+        return self.encoder.attention(self.normalise(images), layer)
+
+    def apply_folding(self) -> None:
+        """Multiply every BatchNorm into its convolution, see `ConvNorm.apply_folding`."""
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.apply_folding()
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) → the spatial branch's (B, D, h, w), and a (B, h, w, D) map for each level of the pyramid."""
+        images = self.normalise(images)
+        maps = zip(self.pyramid, self.encoder(images), strict=True)
+        return (self.spatial(images), *(level(features) for level, features in maps))
+
+    def _mix(self, spatial: Tensor, *levels: Tensor) -> tuple[Tensor, ...]:
+        return (spatial, *self.context.mix(levels))
+
+    def _classify(self, spatial: Tensor, *levels: Tensor) -> Tensor:
+        grid = (spatial.shape[2], spatial.shape[3])
+        queries = spatial.flatten(2).transpose(1, 2) + self._resized_queries(grid)  # (B, Q, D)
+        logits = self.classifier(self.context.read(queries, grid, levels))  # (B, Q, K)
+        return logits.unflatten(1, grid).permute(0, 3, 1, 2)
+
+    def _resized_queries(self, grid: tuple[int, int]) -> Tensor:
+        """(Q, D): the learned table, resized bilinearly to a grid of another size than that of training."""
+        # A graph for any grid always resizes: to the same one that changes nothing.
+        if not torch.compiler.is_compiling() and grid == self.query_grid:
+            return self.queries
+        table = self.queries.unflatten(0, self.query_grid).permute(2, 0, 1)[None]
+        return functional.interpolate(table, grid, mode="bilinear", align_corners=False)[0].flatten(1).t()

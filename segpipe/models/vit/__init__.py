@@ -1,0 +1,1 @@
+"""Vision Transformer, the encoder of Segmenter and of UN-EPT."""
