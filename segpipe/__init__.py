@@ -30,10 +30,10 @@ _HOMES = {
     "load_dataset": "segpipe.data",
     "Hub": "segpipe.hub",
     "ModelFolder": "segpipe.hub",
-    "download": "segpipe.hub",
     "publish": "segpipe.hub",
     "MODELS": "segpipe.configuration",
     "convert": "segpipe.checkpoints",
+    "download": "segpipe.checkpoints",
     "load_model": "segpipe.checkpoints",
     "evaluate": "segpipe.evaluation",
     "export": "segpipe.exporters",
@@ -60,13 +60,13 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from segpipe.checkpoints import convert as convert, load_model as load_model
+    from segpipe.checkpoints import convert as convert, download as download, load_model as load_model
     from segpipe.configuration import MODELS as MODELS, Configuration as Configuration, LabelSet as LabelSet
     from segpipe.data import DATASETS as DATASETS, load_dataset as load_dataset
     from segpipe.errors import SegpipeError as SegpipeError
     from segpipe.evaluation import evaluate as evaluate
     from segpipe.exporters import export as export
-    from segpipe.hub import Hub as Hub, ModelFolder as ModelFolder, download as download, publish as publish
+    from segpipe.hub import Hub as Hub, ModelFolder as ModelFolder, publish as publish
     from segpipe.names import Tasks as Tasks
     from segpipe.pipelines import PIPELINES as PIPELINES, Segmentation as Segmentation, pipeline as pipeline
     from segpipe.trainers import TRAINERS as TRAINERS, build_trainer as build_trainer

@@ -61,8 +61,6 @@ def test_a_room_imports_from_lower_floors_or_itself(path):
     if room == "__init__":
         return  # the public names
     for imported, line in imported_rooms(path):
-        if (room, imported) == ("hub", "checkpoints"):
-            continue  # folders of other libraries, until `checkpoints` opens them
         assert is_allowed(room, imported), f"{path.name}:{line}: {room} imports {imported}"
 
 

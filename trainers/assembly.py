@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from segpipe import advice, distributed
-from segpipe.checkpoints import encoder_tensors, tensors_of
+from segpipe.checkpoints import encoder_tensors, resolve_folder, tensors_of
 from segpipe.configuration import (
     BoundaryLoss,
     Configuration,
@@ -34,7 +34,7 @@ from segpipe.data import (
 from segpipe.devices import join_processes
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.evaluation import AnyScores
-from segpipe.hub import Hub, ModelFolder
+from segpipe.hub import ModelFolder
 from segpipe.inference import require_compiler
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_model, fit_tensors
@@ -179,7 +179,7 @@ def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> Model
         return model
     if not with_weights and str(model) in preset_names() and not os.path.isdir(model):
         return ModelFolder(Path(model), load_preset(str(model)), None, "segpipe", str(model))
-    return Hub().resolve(model)
+    return resolve_folder(model)
 
 
 def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset) -> tuple[Any, Any]:

@@ -11,11 +11,17 @@ if TYPE_CHECKING:
         IMPLEMENTATIONS as IMPLEMENTATIONS,
         WRITTEN_DIALECTS as WRITTEN_DIALECTS,
         detect_dialect as detect_dialect,
-        read_foreign_settings as read_foreign_settings,
         translate as translate,
         write_dialect as write_dialect,
     )
     from .encoders import convert_encoder as convert_encoder, encoder_tensors as encoder_tensors
+    from .folders import (
+        download as download,
+        find_configuration as find_configuration,
+        find_folder as find_folder,
+        read_foreign_settings as read_foreign_settings,
+        resolve_folder as resolve_folder,
+    )
     from .opening import (
         load_model as load_model,
         open_checkpoint as open_checkpoint,
@@ -32,11 +38,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "converting": "convert convert_back",
-        "detecting": (
-            "ARCHITECTURES IMPLEMENTATIONS WRITTEN_DIALECTS detect_dialect read_foreign_settings translate "
-            "write_dialect"
-        ),
+        "detecting": "ARCHITECTURES IMPLEMENTATIONS WRITTEN_DIALECTS detect_dialect translate write_dialect",
         "encoders": "convert_encoder encoder_tensors",
+        "folders": "download find_configuration find_folder read_foreign_settings resolve_folder",
         "opening": "load_model open_checkpoint open_folder own_tensors sidecar_of tensors_of",
         "pickles": "read_pickle",
         "reading": "read_tensors",

@@ -1,15 +1,12 @@
-"""Whose a file of weights or a folder is: the implementations by name, and what is recognized as whose."""
+"""Whose a file of weights is: the implementations by name, what recognizes a file, and translation."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from segpipe.configuration import MODELS, Configuration, Dialect, read_json
+from segpipe.configuration import Configuration
 from segpipe.errors import (
-    ConfigurationError,
     CorruptWeightsError,
     InputError,
     SegpipeError,
@@ -18,8 +15,8 @@ from segpipe.errors import (
 )
 from segpipe.names import unknown_name_message
 
-from .easycv import EASYCV, configuration_from_easycv, is_easycv
-from .huggingface import CONFIG_FILE, HUGGINGFACE, PREPROCESSOR_FILE, configuration_from_huggingface
+from .easycv import EASYCV
+from .huggingface import HUGGINGFACE
 from .implementation import Checkpoint, Implementation, Recognizer
 from .key_map import KeyMap, Tensors
 from .libai import LIBAI
@@ -32,8 +29,6 @@ from .unept_official import UNEPT, UNEPT_SHAPES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-OWN_FILE = "configuration.json"
 
 OWN = Implementation(KeyMap(signature=(MIT_WEIGHT, VIT_WEIGHT, RESNET.key_map.needs)))
 # The first that recognizes a file has made it.
@@ -128,59 +123,3 @@ def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
         if isinstance(error, SegpipeError):
             raise
         raise InputError(f"{checkpoint.path}: {error}. Convert it with a preset that says what it is.") from None
-
-
-class ForeignSettings(NamedTuple):
-    """What another library's folder says, in our words."""
-
-    configuration: Configuration
-    dialect: Dialect
-    """Whose names the tensors in the folder have."""
-
-
-def read_foreign_settings(folder: Path) -> ForeignSettings | None:
-    """Read the settings of another library's folder.
-
-    The documents are read as data: `plugins`, `allow_remote`, `auto_map` and the like are ignored.
-
-    Returns:
-        None where the folder is our own, or has no document of a library that segpipe reads.
-
-    Raises:
-        ConfigurationError: names the key that asks for something that segpipe does not have.
-    """
-    own = folder / OWN_FILE
-    document = read_json(own) if os.path.isfile(own) else None
-    if is_easycv(document):
-        return ForeignSettings(configuration_from_easycv(document, origin=str(own)), "easycv")
-    if _is_own(document):
-        return None
-    # ModelScope's mirrors of Hugging Face models have a short configuration.json beside config.json.
-    if os.path.isfile(folder / CONFIG_FILE):
-        return ForeignSettings(_read_huggingface(folder), "huggingface")
-    model_type = _model_type(document)
-    if model_type is not None:
-        raise ConfigurationError(
-            f"{own}: model.type: {model_type!r} is no model that segpipe reads; allowed are "
-            f"{', '.join(MODELS)} in its own folders and Segformer in EasyCV's. Use a SegFormer model."
-        )
-    return None
-
-
-def _model_type(document: Any) -> Any:
-    model = document.get("model") if isinstance(document, dict) else None
-    return model.get("type") if isinstance(model, dict) else None
-
-
-def _is_own(document: Any) -> bool:
-    return isinstance(document, dict) and ("format_version" in document or _model_type(document) in MODELS)
-
-
-def _read_huggingface(folder: Path) -> Configuration:
-    config, preprocessor = folder / CONFIG_FILE, folder / PREPROCESSOR_FILE
-    return configuration_from_huggingface(
-        read_json(config),
-        read_json(preprocessor) if os.path.isfile(preprocessor) else {},
-        origin=str(config),
-        preprocessor_origin=str(preprocessor),
-    )

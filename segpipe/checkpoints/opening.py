@@ -14,11 +14,12 @@ from segpipe.atomic import atomic_folder
 from segpipe.configuration import Configuration, encode_configuration, load_preset, read_configuration
 from segpipe.devices import parse_device
 from segpipe.errors import InputError
-from segpipe.hub import Hub, ModelFolder, is_model_folder, read_manifest, seal_folder, touch, weight_files
+from segpipe.hub import Cache, ModelFolder, is_model_folder, read_manifest, seal_folder, touch, weight_files
 from segpipe.log import get_logger
 from segpipe.models import SegmentationModel, SegpipeNetwork, build_loaded, build_outline, fit_tensors
 
 from .detecting import IMPLEMENTATIONS, describe_checkpoint
+from .folders import build_hub, resolve_folder
 from .implementation import Checkpoint
 from .key_map import Tensors
 from .reading import read_weights
@@ -52,16 +53,16 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
     return model
 
 
-def open_folder(source: str | Path | ModelFolder) -> ModelFolder:
+def open_folder(source: str | Path | ModelFolder, revision: str | None = None) -> ModelFolder:
     """Return the folder that a source stands for, whoever wrote it.
 
     What was downloaded in a foreign dialect is converted to ours, once, in the cache.
     """
-    hub = Hub()
-    folder = source if isinstance(source, ModelFolder) else hub.resolve(source)
-    if folder.dialect == "segpipe" or folder.weights is None or not _is_cached(folder, hub):
+    hub = build_hub()
+    folder = source if isinstance(source, ModelFolder) else hub.resolve(source, revision)
+    if folder.dialect == "segpipe" or folder.weights is None or not _is_cached(folder, hub.cache):
         return folder
-    return _converted(folder, hub)
+    return _converted(folder, hub.cache)
 
 
 def open_checkpoint(source: str | Path, *, architecture: str | None = None, preset: str | None = None) -> ModelFolder:
@@ -81,7 +82,7 @@ def open_checkpoint(source: str | Path, *, architecture: str | None = None, pres
             checkpoint = Checkpoint(path, found.tensors, implementation, found.meta, architecture)
             configuration = describe_checkpoint(checkpoint)
         return CheckpointFolder(path.parent, configuration, path, found.dialect, path.name, tensors=found.tensors)
-    folder = Hub().resolve(source)
+    folder = resolve_folder(source)
     if folder.weights is None:
         raise InputError(f"{source} has no weights to convert. Name a folder or a file that has.")
     if architecture is not None:
@@ -150,12 +151,12 @@ def _find_checkpoint(path: Path) -> Path:
     return found[0]
 
 
-def _is_cached(folder: ModelFolder, hub: Hub) -> bool:
-    return hub.cache.home.resolve() in folder.path.resolve().parents
+def _is_cached(folder: ModelFolder, cache: Cache) -> bool:
+    return cache.home.resolve() in folder.path.resolve().parents
 
 
-def _converted(folder: ModelFolder, hub: Hub) -> ModelFolder:
-    final = hub.cache.converted_folder(f"{folder.name}-{_identity(folder)}")
+def _converted(folder: ModelFolder, cache: Cache) -> ModelFolder:
+    final = cache.converted_folder(f"{folder.name}-{_identity(folder)}")
     if not os.path.isfile(final / "manifest.json"):
         logger.info("Converting the weights of %s from %s, once", folder.name, folder.dialect)
         with atomic_folder(final) as folder_in_progress:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segpipe.checkpoints import find_configuration
 from segpipe.configuration import ModelConfig, model_type
-from segpipe.hub import find_configuration
 from segpipe.text import format_bytes, format_fields, format_seconds, format_table
 
 from .options import add_device, add_json, add_reading

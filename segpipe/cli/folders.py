@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from segpipe.hub import CachedModel, Hub, Pruned, download, folder_bytes, publish
+from segpipe.checkpoints import download
+from segpipe.hub import CachedModel, Hub, Pruned, folder_bytes, publish
 from segpipe.text import format_bytes, format_fields, format_table
 
 from .options import add_json, add_overwrite

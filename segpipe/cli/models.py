@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from segpipe.checkpoints import find_configuration, find_folder
 from segpipe.configuration import (
     Configuration,
     TrainConfig,
@@ -26,8 +27,6 @@ from segpipe.configuration import (
 )
 from segpipe.hub import (
     Hub,
-    find_configuration,
-    find_folder,
     has_weights,
     is_bundled,
     is_preset,

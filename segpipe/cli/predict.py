@@ -12,9 +12,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
+from segpipe.checkpoints import resolve_folder
 from segpipe.configuration import load_preset
 from segpipe.errors import InputError, SegpipeError
-from segpipe.hub import BUNDLED_MODEL, Hub, ModelFolder
+from segpipe.hub import BUNDLED_MODEL, ModelFolder
 from segpipe.names import Tasks, listing
 from segpipe.progress_bars import track
 from segpipe.text import format_fields, format_seconds, format_table
@@ -95,7 +96,7 @@ def run_predict(options: argparse.Namespace) -> int:
     options.on_error = options.on_error or ("raise" if names_one_image(options.inputs) else REPORT)
     outputs = _open_outputs(sources, options)
     options.model = options.model or _bundled_model(options.quiet)
-    folder = Hub().resolve(options.model, options.revision)
+    folder = resolve_folder(options.model, options.revision)
     if folder.configuration.task == Tasks.image_classification:
         return _classify(folder, sources, options)
     return _segment(folder, sources, outputs, options)

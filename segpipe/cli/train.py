@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from segpipe.checkpoints import find_configuration
 from segpipe.configuration import (
     Configuration,
     DatasetConfig,
@@ -22,7 +23,7 @@ from segpipe.configuration import (
     read_configuration,
 )
 from segpipe.errors import InputError
-from segpipe.hub import ModelFolder, find_configuration, has_weights, is_preset
+from segpipe.hub import ModelFolder, has_weights, is_preset
 from segpipe.text import format_fields, format_seconds, format_table
 
 from .options import add_dataset_option, add_device, add_json, add_launcher, add_set, apply_launcher, parse_options

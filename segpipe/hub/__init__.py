@@ -10,15 +10,13 @@ if TYPE_CHECKING:
     from .card import card_text as card_text, place_in_card as place_in_card
     from .catalogue import (
         BUNDLED_MODEL as BUNDLED_MODEL,
-        find_configuration as find_configuration,
-        find_folder as find_folder,
         folder_bytes as folder_bytes,
         has_weights as has_weights,
         is_bundled as is_bundled,
         is_preset as is_preset,
         locate_weights as locate_weights,
     )
-    from .client import BUNDLED as BUNDLED, Hub as Hub, download as download, publish as publish
+    from .client import BUNDLED as BUNDLED, Hub as Hub, publish as publish
     from .fetching import Fetcher as Fetcher
     from .folder import ModelFolder as ModelFolder, is_model_folder as is_model_folder
     from .manifest import (
@@ -74,10 +72,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "bodies": "body_length",
         "cache": "Cache CachedModel Checked Pruned",
         "card": "card_text place_in_card",
-        "catalogue": (
-            "BUNDLED_MODEL find_configuration find_folder folder_bytes has_weights is_bundled is_preset locate_weights"
-        ),
-        "client": "BUNDLED Hub download publish",
+        "catalogue": ("BUNDLED_MODEL folder_bytes has_weights is_bundled is_preset locate_weights"),
+        "client": "BUNDLED Hub publish",
         "fetching": "Fetcher",
         "folder": "ModelFolder is_model_folder",
         "manifest": (

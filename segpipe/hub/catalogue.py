@@ -1,38 +1,18 @@
-"""What is known of a model without loading it: its configuration, whether it is on this disk, its size there."""
+"""What is known of a model without loading it: whether it is a preset, whether it is on this disk, its size there."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from segpipe.configuration import Configuration, load_preset, preset_names
-from segpipe.errors import OfflineError
+from segpipe.configuration import Configuration, preset_names
 
 from .cache import CachedModel
-from .client import BUNDLED, Hub
+from .client import BUNDLED
 from .folder import ModelFolder
 
 BUNDLED_MODEL = "segformer-b0-camvid"
 """A preset whose weights come with the package."""
-
-
-def find_configuration(name: str) -> Configuration:
-    """Return what a preset, a folder or a cached model says of itself. Nothing is downloaded."""
-    if is_preset(name):
-        return load_preset(name)
-    return find_folder(name).configuration
-
-
-def find_folder(name: str) -> ModelFolder:
-    """Return the folder of a model that is on this disk.
-
-    Raises:
-        OfflineError: it is not.
-    """
-    try:
-        return Hub(offline=True).resolve(name)
-    except OfflineError:
-        raise OfflineError(f"{name} is not in the cache. Run segpipe download {name} first.") from None
 
 
 def is_preset(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from segpipe import advice
@@ -21,7 +22,7 @@ from segpipe.files import absolute_path
 from segpipe.log import get_logger
 
 from .cache import Cache, CachedModel, Checked, Pruned
-from .folder import ModelFolder, is_model_folder, reading
+from .folder import ForeignReader, ModelFolder, is_model_folder, reading
 from .huggingface import HuggingFaceSource, huggingface_credentials
 from .modelscope import DATA, ModelScopeSource, modelscope_credentials
 from .publishing import DEFAULT_REVISION, publish_to_directory, target_directory
@@ -47,14 +48,21 @@ class Hub:
         cache_dir: instead of SEGPIPE_HOME.
         offline: instead of SEGPIPE_OFFLINE.
         limits: timeouts and retries; default: see Limits, with SEGPIPE_DOWNLOAD_TIMEOUT.
+        read_foreign: see `ModelFolder.open`.
     """
 
     def __init__(
-        self, cache_dir: str | Path | None = None, offline: bool | None = None, *, limits: Limits | None = None
+        self,
+        cache_dir: str | Path | None = None,
+        offline: bool | None = None,
+        *,
+        limits: Limits | None = None,
+        read_foreign: ForeignReader | None = None,
     ) -> None:
         self._cache_dir = cache_dir
         self._offline = offline
         self._limits = limits
+        self._open = partial(ModelFolder.open, read_foreign=read_foreign)
 
     @property
     def settings(self) -> Settings:
@@ -76,7 +84,7 @@ class Hub:
             refresh: ask the source whether the revision has moved; without a network the cached one is used.
         """
         if isinstance(name, str | Path) and os.path.isdir(name):
-            return _open_directory(Path(name), revision, str(name))
+            return self._open_directory(Path(name), revision, str(name))
         if isinstance(name, Path):
             raise ModelFolderError(f"There is no folder {name}. Check the path.")
         if not isinstance(name, str):
@@ -131,7 +139,7 @@ class Hub:
 
     def _resolve_source(self, reference: Reference, name: str, refresh: bool) -> ModelFolder:
         if reference.kind == "directory":
-            return _open_directory(Path(reference.location), reference.revision, name)
+            return self._open_directory(Path(reference.location), reference.revision, name)
         if reference.kind == "package" or _is_weights_url(reference):
             raise ModelNameError(
                 f"{name!r} is a weights file, and a model needs a configuration. Name a preset that uses it, or fetch "
@@ -144,7 +152,7 @@ class Hub:
         source = self._source(reference)
         wanted = Wanted(reference.revision or source.default_revision)
         path = self._cached_or_fetched(source, reference, wanted, refresh)
-        return ModelFolder.open(path, name=name, revision=wanted.revision)
+        return self._open(path, name=name, revision=wanted.revision)
 
     def _resolve_preset(self, preset: Reference, refresh: bool) -> ModelFolder:
         from segpipe.configuration import load_preset
@@ -167,13 +175,27 @@ class Hub:
     ) -> tuple[Path, str, str]:
         """(folder, file name, revision) of a preset's weights."""
         if reference.kind == "directory":
-            found = _open_directory(Path(reference.location), reference.revision, reference.label)
+            found = self._open_directory(Path(reference.location), reference.revision, reference.label)
             return found.path, file or _weights_name(found.path), found.revision or DEFAULT_REVISION
         source = self._source(reference, sha256)
         name = source.file_name if isinstance(source, WeightsFileSource) else file
         wanted = Wanted(reference.revision or source.default_revision, name, sha256)
         path = self._cached_or_fetched(source, reference, wanted, refresh)
         return path, name or _weights_name(path), wanted.revision
+
+    def _open_directory(self, folder: Path, revision: str | None, name: str) -> ModelFolder:
+        """A model folder, or the revision of it that a static hub's directory holds."""
+        if revision is not None:
+            check_revision(revision)
+        with reading(folder):
+            if revision is None and is_model_folder(folder):
+                return self._open(folder, name=name)
+            chosen = revision or DEFAULT_REVISION
+            if is_model_folder(folder / chosen):
+                return self._open(folder / chosen, name=name, revision=chosen)
+            if revision is None and os.path.isdir(folder):
+                return self._open(folder, name=name)  # says why it is none
+            raise _no_such_directory(folder, revision)
 
     def _cached_or_fetched(self, source: Source, reference: Reference, wanted: Wanted, refresh: bool) -> Path:
         shelf = self.cache.shelf(reference.label)
@@ -236,29 +258,9 @@ class Hub:
         return StaticHubSource(reference.location)
 
 
-def download(name: str, *, revision: str | None = None, refresh: bool = False) -> ModelFolder:
-    """The folder that a model's name stands for. What is cached is used without asking; `refresh` asks."""
-    return Hub().resolve(name, revision, refresh=refresh)
-
-
 def publish(folder: str | Path, name: str, *, revision: str | None = None) -> str:
     """Copy a model folder to a static hub and return the name that resolves to it, see Hub.publish."""
     return Hub().publish(folder, name, revision=revision)
-
-
-def _open_directory(folder: Path, revision: str | None, name: str) -> ModelFolder:
-    """A model folder, or the revision of it that a static hub's directory holds."""
-    if revision is not None:
-        check_revision(revision)
-    with reading(folder):
-        if revision is None and is_model_folder(folder):
-            return ModelFolder.open(folder, name=name)
-        chosen = revision or DEFAULT_REVISION
-        if is_model_folder(folder / chosen):
-            return ModelFolder.open(folder / chosen, name=name, revision=chosen)
-        if revision is None and os.path.isdir(folder):
-            return ModelFolder.open(folder, name=name)  # says why it is none
-        raise _no_such_directory(folder, revision)
 
 
 def _no_such_directory(folder: Path, revision: str | None) -> ModelNotFoundError:

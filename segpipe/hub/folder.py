@@ -1,9 +1,9 @@
-"""A model folder: configuration.json, weights, card, manifest; ours, ModelScope's or Hugging Face's."""
+"""A model folder: configuration.json, weights, card, manifest."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration, Dialect
 
+ForeignReader = Callable[[Path], "tuple[Configuration, Dialect] | None"]
 CONFIGURATION_NAME = "configuration.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
@@ -47,16 +48,30 @@ class ModelFolder:
         return f"ModelFolder({str(self.path)!r})"
 
     @classmethod
-    def open(cls, path: str | Path, *, name: str | None = None, revision: str | None = None) -> ModelFolder:
-        """Read a folder of any of the three kinds; ModelFolderError when it is none, or not a whole one.
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        revision: str | None = None,
+        read_foreign: ForeignReader | None = None,
+    ) -> ModelFolder:
+        """Read a folder in our own format; ModelFolderError when it is not one, or not a whole one.
 
         The work directory of a run stands for the model that was trained there. Digests are not computed here,
         `verify` does that.
+
+        Args:
+            path: of the folder.
+            name: what it is called. If None, its path.
+            revision: of the model. If None, what its manifest says.
+            read_foreign: reads another library's folder: its configuration in our words and whose names its tensors
+                have, or None where it is not one. If None, such a folder is refused.
         """
         with reading(Path(path)):
             folder = trained_model(Path(path))
             _require_folder(folder)
-            configuration, dialect = _read_configuration(folder)
+            configuration, dialect = _read_configuration(folder, read_foreign)
             manifest = read_manifest(folder)
             _require_whole(folder, manifest)
             configuration = _with_origin(configuration, dialect, manifest)
@@ -148,17 +163,19 @@ def _advice(folder: Path) -> str:
     return "For a model of that name on a hub, write modelscope:owner/name or hf:owner/name."
 
 
-def _read_configuration(folder: Path) -> tuple[Configuration, Dialect]:
-    from segpipe.checkpoints import read_foreign_settings
+def _read_configuration(folder: Path, read_foreign: ForeignReader | None) -> tuple[Configuration, Dialect]:
     from segpipe.configuration import read_configuration
 
-    foreign = read_foreign_settings(folder)
+    foreign = read_foreign(folder) if read_foreign else None
     if foreign is not None:
-        return foreign.configuration, foreign.dialect
+        return foreign
     if not os.path.isfile(folder / CONFIGURATION_NAME):
         raise ModelFolderError(
             f"{folder}/config.json is not that of a model which segpipe reads. It needs a SegFormer of Hugging Face's "
             "or a configuration.json."
+            if read_foreign
+            else f"{folder} is a folder of another library. Open it with segpipe.load_model, or convert it: segpipe "
+            f"convert {folder} NEW_FOLDER."
         )
     configuration = read_configuration(folder / CONFIGURATION_NAME)
     return configuration, configuration.weights.dialect if configuration.weights else "segpipe"

@@ -15,7 +15,7 @@ from segpipe.checkpoints import open_folder
 from segpipe.configuration import override
 from segpipe.devices import find_device
 from segpipe.errors import InputError, ModelFolderError, UnknownNameError
-from segpipe.hub import Hub, ModelFolder
+from segpipe.hub import ModelFolder
 from segpipe.inference import DTYPES, RUNTIMES, check_runtime
 from segpipe.names import PIPELINE_ALIASES, Tasks, unknown_name_message
 from segpipe.registry import Registry, load_plugins
@@ -135,7 +135,7 @@ def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str
     name = model if model is not None else DEFAULT_MODELS.get(task)
     if name is None:
         raise InputError(f"The task {task!r} has no default model. Name one.")
-    folder = open_folder(name if isinstance(name, ModelFolder) else Hub().resolve(name, revision))
+    folder = open_folder(name, revision)
     if folder.configuration.task != task:
         raise ModelFolderError(
             f"{folder.name} is a model for the task {folder.configuration.task!r}, not for {task!r}. "

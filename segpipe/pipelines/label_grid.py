@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from segpipe.checkpoints import find_configuration
 from segpipe.configuration import Configuration, LabelSet, read_configuration
 from segpipe.data import (
     ClassificationDataset,
@@ -36,7 +37,6 @@ from segpipe.drawing import (
 )
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
-from segpipe.hub import find_configuration
 
 cv2 = import_opencv()
 

@@ -8,10 +8,9 @@ import torch
 from foreign_checkpoints import hugging_face_repository, hugging_face_tensors
 
 from segpipe import convert, load_model
-from segpipe.checkpoints.reading import read_tensors
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints import read_tensors, resolve_folder, write_tensors
 from segpipe.errors import CorruptWeightsError, ModelFolderError, SegpipeError, UnsafePathError, WeightsError
-from segpipe.hub import Hub, ModelFolder
+from segpipe.hub import Hub
 from segpipe.models import SegformerConfig, build_model
 
 SAFE, PICKLED = "model.safetensors.index.json", "pytorch_model.bin.index.json"
@@ -57,7 +56,7 @@ def hugging_face_folder(folder, network, index):
 
 @KINDS
 def test_a_folder_of_hugging_faces_with_shards_is_a_model(tmp_path, network, index):
-    folder = ModelFolder.open(hugging_face_folder(tmp_path, network, index))
+    folder = resolve_folder(hugging_face_folder(tmp_path, network, index))
     assert folder.weights == tmp_path / index
     loaded, own = load_model(folder), network.state_dict()
     whole = convert(tmp_path, tmp_path / "whole")
@@ -73,7 +72,7 @@ def test_shards_that_transformers_wrote_give_its_logits(tmp_path):
     theirs = transformers.SegformerForSemanticSegmentation(config).eval()
     theirs.save_pretrained(tmp_path, max_shard_size="200KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
-    model, image = ModelFolder.open(tmp_path).configuration.model, torch.rand(1, 3, 64, 96) * 255
+    model, image = resolve_folder(tmp_path).configuration.model, torch.rand(1, 3, 64, 96) * 255
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.pixel_mean, model.pixel_std))
     with torch.inference_mode():
         expected, logits = theirs((image - mean) / std).logits, load_model(tmp_path)(image)
@@ -115,9 +114,9 @@ def test_an_index_is_a_file_of_weights(tmp_path, network, index):
 def test_one_file_comes_before_an_index(tmp_path, network):
     hugging_face_folder(tmp_path, network, PICKLED)
     shard(tmp_path, hugging_face_tensors(network), SAFE)
-    assert ModelFolder.open(tmp_path).weights.name == SAFE
+    assert resolve_folder(tmp_path).weights.name == SAFE
     write_tensors(hugging_face_tensors(network), tmp_path / "model.safetensors")
-    assert ModelFolder.open(tmp_path).weights.name == "model.safetensors"
+    assert resolve_folder(tmp_path).weights.name == "model.safetensors"
 
 
 @KINDS
@@ -216,7 +215,7 @@ def test_shards_without_their_index_are_said_to_be_some(tmp_path, network, index
     hugging_face_folder(tmp_path, network, index)
     (tmp_path / index).unlink()
     with pytest.raises(ModelFolderError, match=r"in several files \(.*00001-of-00003.* without the index"):
-        ModelFolder.open(tmp_path)
+        resolve_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,7 @@ def test_a_folder_with_a_checkpoint_alone_says_how_to_convert_it(tmp_path, names
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(ModelFolderError, match=f"segpipe convert {tmp_path / chosen} NEW_FOLDER"):
-        ModelFolder.open(tmp_path)
+        resolve_folder(tmp_path)
 
 
 def test_the_cache_tells_other_shards_by_their_bytes(tmp_path, monkeypatch, network):

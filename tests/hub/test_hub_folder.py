@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer
 from hub_material import CONFIGURATION, WEIGHTS, make_folder
 
 from segpipe.configuration import decode_configuration
@@ -18,28 +17,6 @@ from segpipe.hub import Hub, ModelFolder, seal_folder
 from segpipe.hub.card import card_text, place_in_card
 from segpipe.hub.manifest import check_folder, git_sha1_of, read_manifest, sha256_of
 
-SHARED = Path(__file__).parents[3] / "shared"
-EASYCV = {
-    "framework": "pytorch",
-    "task": "image-segmentation",
-    "model": {
-        "type": "Segformer",
-        "backbone": {
-            "type": "MixVisionTransformer",
-            "embed_dims": 32,
-            "num_layers": [2, 2, 2, 2],
-            "num_heads": [1, 2, 5, 8],
-        },
-        "decode_head": {
-            "type": "SegformerHead",
-            "in_channels": [32, 64, 160, 256],
-            "channels": 256,
-            "num_classes": 2,
-        },
-    },
-    "CLASSES": ["a", "b"],
-    "pipeline": {"type": "easycv-segmentation"},
-}
 SOURCE = {
     "source": "modelscope:damo/x",
     "revision": "v1",
@@ -174,26 +151,13 @@ def test_mistake_in_our_own_configuration_is_reported_as_one(sealed: ModelFolder
         ModelFolder.open(sealed.path)
 
 
-def test_easycv_folder_is_opened(tmp_path: Path):
-    (tmp_path / "configuration.json").write_text(json.dumps(EASYCV))
-    (tmp_path / "pytorch_model.pt").write_bytes(b"pickle")
-    folder = ModelFolder.open(tmp_path)
-    assert (folder.dialect, folder.weights) == ("easycv", tmp_path / "pytorch_model.pt")
-
-
-def test_downloaded_folder_of_another_library_says_where_it_comes_from(hub: Hub, server: FaultServer):
-    server.add_model("a/b", {"configuration.json": json.dumps(EASYCV).encode(), "pytorch_model.pt": b"pickle"})
-    weights = hub.resolve("modelscope:a/b").configuration.weights
-    assert weights is not None
-    assert (weights.source, weights.revision, weights.dialect) == ("modelscope:a/b", "master", "easycv")
-
-
-@pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the folder of real models beside the checkout")
-def test_hugging_face_folder_is_opened():
-    folder = ModelFolder.open(SHARED / "models" / "hf-segformer-b0-camvid")
-    assert folder.dialect == "huggingface"
-    assert folder.configuration.model.num_classes == 11
+def test_a_folder_of_another_library_is_not_ours(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "segformer"}))
+    with pytest.raises(ModelFolderError, match="folder of another library"):
+        ModelFolder.open(tmp_path)
+    (tmp_path / "configuration.json").write_text(json.dumps({"model": {"type": "Segformer"}}))
+    with pytest.raises(ConfigurationError, match='"Segformer" is not allowed'):
+        ModelFolder.open(tmp_path)
 
 
 def test_digests_are_those_of_sha256sum_and_git(tmp_path: Path):

@@ -1,6 +1,5 @@
 """A run's work directory stands for its model wherever a model folder is taken, and says so."""
 
-import json
 import logging
 import shutil
 
@@ -38,13 +37,6 @@ def test_a_recipe_or_checkpoints_beside_the_model_change_nothing(work_dir):
 def test_a_model_folder_with_the_log_of_its_training_is_itself(work_dir):
     shutil.copyfile(work_dir / "log.jsonl", work_dir / "model" / "log.jsonl")
     assert ModelFolder.open(work_dir / "model").path == work_dir / "model"
-
-
-def test_a_model_folder_of_hugging_faces_with_checkpoints_beside_its_weights_is_itself(tmp_path):
-    document = {"model_type": "segformer", "architectures": ["SegformerForSemanticSegmentation"], "num_labels": 3}
-    (tmp_path / "config.json").write_text(json.dumps(document))
-    (tmp_path / "checkpoints").mkdir()
-    assert ModelFolder.open(tmp_path).dialect == "huggingface"
 
 
 def test_a_run_that_is_not_finished_names_what_can_be_used_and_that_can_be_used(work_dir):

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from segpipe.checkpoints import resolve_folder
 from segpipe.configuration import preset_names, to_document
 from segpipe.data import modelscope_data
 from segpipe.errors import InputError, ModelNotFoundError, UnknownNameError
-from segpipe.hub import Hub, ModelFolder
+from segpipe.hub import ModelFolder
 from segpipe.log import get_logger as own_logger
 from segpipe.names import listing
 
@@ -102,7 +103,7 @@ def normalize_model_input(model: Any, model_revision: str | None = None, **_: An
 
 def read_config(model_id_or_path: str | Path, revision: str | None = None, **_: Any) -> Config:
     """Return the configuration.json of a model, as its owner wrote it."""
-    return configuration_of(Hub().resolve(model_id_or_path, revision))
+    return configuration_of(resolve_folder(model_id_or_path, revision))
 
 
 def configuration_of(folder: ModelFolder) -> Config:
@@ -137,7 +138,7 @@ class Model:
         The network is what `segpipe.load_model` gives.
         """
         say_ignored("Model.from_pretrained", without_effect)
-        return Hub().resolve(model_name_or_path, revision)
+        return resolve_folder(model_name_or_path, revision)
 
 
 class HubApi:
@@ -159,4 +160,4 @@ class HubApi:
 
 
 def _resolve(name: str, revision: str | None, cache_dir: str | Path | None, local_files_only: bool) -> ModelFolder:
-    return Hub(cache_dir, offline=True if local_files_only else None).resolve(name, revision)
+    return resolve_folder(name, revision, cache_dir=cache_dir, offline=True if local_files_only else None)

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from segpipe import distributed
-from segpipe.checkpoints import detect_dialect, read_tensors, translate
+from segpipe.checkpoints import detect_dialect, read_tensors, resolve_folder, translate
 from segpipe.configuration import load_preset, override, preset_names
 from segpipe.errors import InputError
 from segpipe.evaluation import AnyScores
-from segpipe.hub import Hub, ModelFolder
+from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.models import fit_tensors
 from segpipe.trainers import Trainer, build_trainer as build_own_trainer, with_published_recipe
@@ -145,7 +145,7 @@ def _opened(model: str | Path | ModelFolder, revision: str | None) -> str | Path
         return _with_own_recipe(model)
     if str(model) in preset_names() and revision is None and not os.path.isdir(model):
         return model
-    return _with_own_recipe(Hub().resolve(model, revision))
+    return _with_own_recipe(resolve_folder(model, revision))
 
 
 def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
@@ -203,7 +203,7 @@ def _folder(arguments: Mapping[str, Any]) -> ModelFolder:
     model = arguments.get("model")
     if model is None:
         raise InputError("There is no model whose configuration could be changed. Give model.")
-    return model if isinstance(model, ModelFolder) else Hub().resolve(model)
+    return resolve_folder(model)
 
 
 def _listed(config: Config) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _apply_checkpoint(trainer: Trainer, path: Path) -> None:
             f"{work_dir}/checkpoints, from which train() goes on by itself. Give one of these, or another file."
         )
     if os.path.isdir(path):
-        path = ModelFolder.open(path).require_weights()
+        path = resolve_folder(path).require_weights()
     tensors = read_tensors(path)
     tensors = translate(tensors, detect_dialect(tensors, origin=str(path)))
     own = trainer.model.state_dict()
