@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 
 class Tasks:
     """Task names, as ModelScope spells them."""
 
-    image_segmentation = "image-segmentation"
-    image_classification = "image-classification"
+    image_segmentation: Final = "image-segmentation"
+    image_classification: Final = "image-classification"
 
 
 FEW = 20

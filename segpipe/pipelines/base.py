@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -60,6 +60,12 @@ class Pipeline(Generic[Result]):
         """Return how a stream of `count` images is divided among threads. If None, the length is unknown."""
         return plan_batches(options)
 
+    @overload
+    def __call__(self, inputs: list[Any] | tuple[Any, ...], **options: Any) -> list[Result]: ...
+    @overload
+    def __call__(self, inputs: bytes, **options: Any) -> Result: ...
+    @overload
+    def __call__(self, inputs: Any, **options: Any) -> Any: ...
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Run the pipeline.
 

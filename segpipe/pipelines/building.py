@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 
@@ -21,10 +21,12 @@ from segpipe.names import PIPELINE_ALIASES, Tasks, unknown_name_message
 from segpipe.registry import Registry, load_plugins
 
 from .base import Pipeline
+from .classification import Classification
 from .image_classification import ImageClassificationPipeline
 from .image_segmentation import ImageSegmentationPipeline
 from .networks import check_calibration
 from .options import PipelineOptions, replace_options
+from .segmentation import Segmentation
 
 
 class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):
@@ -87,6 +89,45 @@ PIPELINES.register(Tasks.image_classification)(ImageClassificationPipeline)
 DEFAULT_MODELS = {Tasks.image_segmentation: "segformer-b0-cocostuff"}
 
 
+@overload
+def pipeline(
+    task: Literal["image-segmentation"],
+    model: str | Path | ModelFolder | None = ...,
+    *,
+    revision: str | None = ...,
+    device: str | torch.device | None = ...,
+    dtype: str | torch.dtype | None = ...,
+    runtime: str = ...,
+    calibration: Any = ...,
+    overrides: Iterable[str] | Mapping[str, Any] = ...,
+    **options: Any,
+) -> Pipeline[Segmentation]: ...
+@overload
+def pipeline(
+    task: Literal["image-classification"],
+    model: str | Path | ModelFolder | None = ...,
+    *,
+    revision: str | None = ...,
+    device: str | torch.device | None = ...,
+    dtype: str | torch.dtype | None = ...,
+    runtime: str = ...,
+    calibration: Any = ...,
+    overrides: Iterable[str] | Mapping[str, Any] = ...,
+    **options: Any,
+) -> Pipeline[Classification]: ...
+@overload
+def pipeline(
+    task: str,
+    model: str | Path | ModelFolder | None = ...,
+    *,
+    revision: str | None = ...,
+    device: str | torch.device | None = ...,
+    dtype: str | torch.dtype | None = ...,
+    runtime: str = ...,
+    calibration: Any = ...,
+    overrides: Iterable[str] | Mapping[str, Any] = ...,
+    **options: Any,
+) -> Pipeline[Any]: ...
 def pipeline(
     task: str,
     model: str | Path | ModelFolder | None = None,

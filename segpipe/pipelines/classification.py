@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from segpipe.errors import InputError, UnknownNameError
-from segpipe.names import unknown_name_message
+from segpipe.errors import InputError
 from segpipe.text import html_table, html_text
 
+from .result import KeyedResult
+
 TOP = 5
-_KEYS = ("scores", "labels")
 
 
-class Classification(Mapping[str, Any]):
+class Classification(KeyedResult):
     """What one picture shows.
 
     A mapping with ModelScope's keys `scores` and `labels`: the five likeliest classes, the likeliest first; of equally
@@ -24,6 +24,8 @@ class Classification(Mapping[str, Any]):
     """
 
     __slots__ = ("_names", "_order", "_probabilities", "_source", "_timings")
+
+    KEYS = ("scores", "labels")
 
     def __init__(
         self,
@@ -112,20 +114,6 @@ class Classification(Mapping[str, Any]):
         width = max(len("class"), *(len(name) for name, _ in rows))
         lines = [f"{name.ljust(width)}  {score:.3f}" for name, score in rows]
         return "\n".join([f"{'class'.ljust(width)}  score", *lines])
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in _KEYS:
-            raise UnknownNameError(unknown_name_message("key", key, _KEYS))
-        return getattr(self, key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in _KEYS
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_KEYS)
-
-    def __len__(self) -> int:
-        return len(_KEYS)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Classification):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from segpipe.names import unknown_name_message
 from segpipe.text import columns_of
 
 from . import document
+from .result import KeyedResult
 
-_KEYS = ("masks", "labels", "scores")
 _PRINTED_ROWS = 20
 _FONT_SIZE = 15
 _LARGEST_FONT = 64
@@ -28,7 +28,7 @@ _COUNTED_AT_ONCE = 2**18
 Palette = tuple[tuple[int, int, int], ...]
 
 
-class Segmentation(Mapping[str, Any]):
+class Segmentation(KeyedResult):
     """What an image shows, where.
 
     A mapping with ModelScope's keys `masks`, `labels` and `scores`: one entry per class present, by ascending class
@@ -39,6 +39,8 @@ class Segmentation(Mapping[str, Any]):
     """
 
     __slots__ = ("_areas", "_image", "_label_map", "_masks", "_names", "_palette", "_score_of", "_source", "_timings")
+
+    KEYS = ("masks", "labels", "scores")
 
     def __init__(
         self,
@@ -281,21 +283,6 @@ class Segmentation(Mapping[str, Any]):
         label_map = document.label_map_of(segments, size, len(all_names))
         scores = {segment.index: segment.score for segment in segments}
         return cls(label_map, scores, all_names, palette=palette, image=image, source=source)
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in _KEYS:
-            # Mapping.get and `in` rely on KeyError.
-            raise KeyError(f"A segmentation has no {key!r}; it has {', '.join(_KEYS)}. Use one of them.")
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_KEYS)
-
-    def __len__(self) -> int:
-        return len(_KEYS)
-
-    def __contains__(self, key: object) -> bool:
-        return key in _KEYS  # without computing the masks
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segmentation):
