@@ -35,7 +35,7 @@ def stripes():
     return Stripes().eval()
 
 
-def pictures(*shape):
+def random_images(*shape):
     return torch.randint(0, 256, (shape[0], 3, *shape[1:]), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from exporter_material import Stripes, pictures, relative, stripes
+from exporter_material import Stripes, random_images, relative, stripes
 from test_families import build, every_family
 
 from segpipe import export
@@ -24,7 +24,7 @@ TORCH = FORMATS["torch"]
 def test_the_graph_is_the_network(config, size, monkeypatch):
     network = build(config).eval()
     network.apply_folding()
-    images = pictures(2, *size)
+    images = random_images(2, *size)
     with torch.no_grad():
         expected = network(images)
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # the path that exporters trace
@@ -33,13 +33,13 @@ def test_the_graph_is_the_network(config, size, monkeypatch):
     assert relative(logits.permute(0, 3, 1, 2), expected) < 1e-5
 
 
-def test_a_file_takes_any_number_of_pictures_of_any_size(tmp_path):
+def test_a_file_takes_any_number_of_images_of_any_size(tmp_path):
     network = stripes()
     report = export_network(network, tmp_path / "stripes.pt2", TORCH, pixels=torch.uint8)
     session = open_session(report.path, format="torch")
     for shape in [(1, 64, 64), (3, 70, 131)]:
-        logits = torch.from_numpy(session.run(pictures(*shape).numpy())).permute(0, 3, 1, 2)
-        assert relative(logits, network(pictures(*shape)).detach()) < 1e-5
+        logits = torch.from_numpy(session.run(random_images(*shape).numpy())).permute(0, 3, 1, 2)
+        assert relative(logits, network(random_images(*shape)).detach()) < 1e-5
     assert (report.format, report.is_dynamic, report.min_size) == ("torch", True, 64)
     assert report.num_bytes == report.path.stat().st_size
     assert report.largest_difference < 1e-5
@@ -157,9 +157,9 @@ def test_every_family_gives_the_same_logits_and_label_maps(config, format, tmp_p
     export_network(network, path, FORMATS[format], pixels=torch.float32)
     exported = ExportedNetwork(open_session(path, format=format), network, config.pixel_mean)
     for size in [(20, 40), (64, 72)]:
-        for _ in range(2):  # the second picture of a size may go another way
+        for _ in range(2):  # the second image of a size may go another way
             with torch.inference_mode():
-                logits, expected = exported(pictures(1, *size)), network(pictures(1, *size))
+                logits, expected = exported(random_images(1, *size)), network(random_images(1, *size))
             assert relative(logits, expected) < 1e-4
             assert (logits.argmax(1) == expected.argmax(1)).double().mean() > 0.999
             assert logits.permute(0, 2, 3, 1).is_contiguous()
@@ -172,7 +172,7 @@ def test_every_family_can_be_exported_for_torch(config, tmp_path):
     network.apply_folding()
     report = export_network(network, tmp_path / "network.pt2", TORCH, pixels=torch.uint8)
     session = open_session(report.path, format="torch")
-    images = pictures(1, report.min_size, report.min_size + 1)
+    images = random_images(1, report.min_size, report.min_size + 1)
     with torch.inference_mode():
         expected = network(images)
     assert relative(torch.from_numpy(session.run(images.numpy())).permute(0, 3, 1, 2), expected) < 1e-4

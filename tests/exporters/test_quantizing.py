@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from exporter_material import TwoStripes, pictures
+from exporter_material import TwoStripes, random_images
 from PIL import Image
 
 from segpipe import export, pipeline
@@ -90,7 +90,7 @@ def test_images_of_the_calibration_are_read_as_those_of_the_pipeline_and_of_the_
     assert seen[0].read(path).max() == 255
 
 
-def test_the_network_sees_a_picture_as_in_the_pipeline():
+def test_the_network_sees_an_image_as_in_the_pipeline():
     network, scene = TwoStripes().eval(), scenes(1)[0]
     [(images, logits)] = record_views(network, scene, AS_IT_IS)
     assert np.array_equal(images[0].permute(1, 2, 0), scene)
@@ -116,7 +116,7 @@ def test_a_format_without_int8_is_refused(tmp_path):
         export(MODEL, tmp_path / "street.pt2", format="torch", calibration=scenes(1))
 
 
-def test_other_pictures_are_another_kept_file(monkeypatch, tmp_path):
+def test_other_images_are_another_kept_file(monkeypatch, tmp_path):
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(export_cache, "load_model", lambda folder: None)
     monkeypatch.setattr(export_cache, "export_network", lambda network, path, *_, **__: path.write_bytes(b"bytes"))
@@ -177,7 +177,7 @@ def test_an_int8_file_decides_as_its_network(name, pixels, tmp_path):
     scene = torch.from_numpy(scenes(1)[0]).permute(2, 0, 1)[None]
     with torch.inference_mode():
         assert (exported(scene).argmax(1) == network(scene).argmax(1)).double().mean() > 0.97
-    assert exported(pictures(2, 40, 56)).shape == (2, 3, 10, 14)
+    assert exported(random_images(2, 40, 56)).shape == (2, 3, 10, 14)
 
 
 @pytest.mark.peer
@@ -194,10 +194,10 @@ def test_an_int8_file_that_decides_otherwise_is_not_kept(tmp_path):
 
 
 @pytest.mark.peer
-def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(tmp_path):
+def test_an_image_that_cannot_be_read_is_named_and_nothing_is_left(tmp_path):
     format = int8_format("onnx")
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     calibration = choose_images([scenes(1)[0], broken], AS_IT_IS)
     with pytest.raises(ImageDecodeError, match=r"broken\.jpg is not an image"):
         export_network(

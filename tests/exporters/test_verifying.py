@@ -17,7 +17,7 @@ from segpipe.hub.manifest import build_manifest, write_manifest
 
 
 class SecondIsNone:
-    """A session whose second picture gives no numbers."""
+    """A session whose second image gives no numbers."""
 
     def __init__(self, network):
         self.network, self.calls = network, 0
@@ -29,7 +29,7 @@ class SecondIsNone:
         return logits if self.calls == 1 else np.full_like(logits, np.nan)
 
 
-def test_what_is_not_a_number_is_found_in_any_picture(monkeypatch, tmp_path):
+def test_what_is_not_a_number_is_found_in_any_image(monkeypatch, tmp_path):
     network = stripes()
     monkeypatch.setattr(verifying, "open_session", lambda *_, **__: SecondIsNone(network))
     with pytest.raises(NumericalError, match="differ"):
