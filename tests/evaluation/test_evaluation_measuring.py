@@ -13,7 +13,7 @@ from segpipe.configuration import InferenceConfig, LabelSet, PreprocessorConfig,
 from segpipe.errors import InputError, SegpipeError
 from segpipe.evaluation import ConfusionMatrix
 from segpipe.evaluation.classes import match_classes
-from segpipe.inference.runtimes import ExportedNetwork
+from segpipe.inference import ExportedNetwork
 
 MODEL = "segformer-b0-camvid"
 LABELS = load_preset(MODEL).labels

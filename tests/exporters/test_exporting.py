@@ -14,7 +14,7 @@ from segpipe.errors import InputError, MissingExtraError, NumericalError
 from segpipe.exporters import FORMATS, export_cache, keep_export
 from segpipe.exporters.exporting import export_network
 from segpipe.exporters.torch_export import ExportGraph, trace_network
-from segpipe.inference.runtimes import ExportedNetwork, open_session
+from segpipe.inference import ExportedNetwork, open_session
 
 TORCH = FORMATS["torch"]
 

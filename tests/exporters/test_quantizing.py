@@ -20,7 +20,7 @@ from segpipe.exporters.exporting import export_network
 from segpipe.exporters.onnx import nodes_to_quantize, write_onnx
 from segpipe.exporters.quantizing import record_views
 from segpipe.exporters.torch_export import trace_network
-from segpipe.inference.runtimes import ExportedNetwork, open_session
+from segpipe.inference import ExportedNetwork, open_session
 from segpipe.pipelines import networks
 from segpipe.pipelines.options import PipelineOptions
 from segpipe.scenes.street import draw_street_scene

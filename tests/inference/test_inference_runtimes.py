@@ -9,8 +9,7 @@ import torch
 from segpipe.checkpoints import load_model
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError, MissingExtraError
-from segpipe.inference import label_map, predict_views
-from segpipe.inference.runtimes import CompiledNetwork, ExportedNetwork, check_runtime, open_session
+from segpipe.inference import CompiledNetwork, ExportedNetwork, check_runtime, label_map, open_session, predict_views
 
 MODEL = "segformer-b0-camvid"
 SLIDE = {"mode": "slide", "window": (64, 64), "stride": (40, 48)}
