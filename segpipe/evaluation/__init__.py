@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .boundaries import BoundaryCounts as BoundaryCounts
+    from .boundary_iou import BoundaryCounts as BoundaryCounts
     from .classification import (
         AnyScores as AnyScores,
         ClassificationScores as ClassificationScores,
         evaluate_classifier as evaluate_classifier,
     )
     from .confusion import ConfusionMatrix as ConfusionMatrix
-    from .measuring import OnPicture as OnPicture, evaluate as evaluate
+    from .evaluating import OnPicture as OnPicture, evaluate as evaluate
+    from .loop import EvaluationStopped as EvaluationStopped
     from .reports import REPORTS as REPORTS, mmseg_tables as mmseg_tables, segmenter_yaml as segmenter_yaml
     from .scores import Scores as Scores
-    from .sharing import EvaluationStopped as EvaluationStopped
     from .submissions import (
         BENCHMARKS as BENCHMARKS,
         check_submission_names as check_submission_names,
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "boundaries": "BoundaryCounts",
+        "boundary_iou": "BoundaryCounts",
         "classification": "AnyScores ClassificationScores evaluate_classifier",
         "confusion": "ConfusionMatrix",
-        "measuring": "OnPicture evaluate",
+        "evaluating": "OnPicture evaluate",
+        "loop": "EvaluationStopped",
         "reports": "REPORTS mmseg_tables segmenter_yaml",
         "scores": "Scores",
-        "sharing": "EvaluationStopped",
         "submissions": "BENCHMARKS check_submission_names submission_values submission_writer write_submission",
     },
 )

@@ -13,13 +13,13 @@ logger = get_logger(__name__)
 
 
 def match_classes(model: LabelSet | None, num_classes: int, dataset: LabelSet) -> np.ndarray | None:
-    """The data set's class for each of the network's, or None where they are the same.
+    """Return the data set's class for each of the network's, or None where they are the same.
 
     Classes are matched by name where the network knows all names of the data set, else by index where there are as
     many; what the data set does not have becomes an index past its last class, which is always wrong.
 
     Args:
-        model: the network's labels, None where nothing is known of them.
+        model: the network's labels. If None, they are unknown.
         num_classes: the network's outputs.
         dataset: the data set's labels.
     """

@@ -1,4 +1,4 @@
-"""Scores of a classifier on a data set whose pictures have one class each: Acc@1 and Acc@5."""
+"""Scores of a classifier on a data set whose images have one class each: Acc@1 and Acc@5."""
 
 from __future__ import annotations
 
@@ -16,21 +16,14 @@ from segpipe import advice, distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
-from segpipe.inference import Network, in_evaluation_mode, resize_image
+from segpipe.inference import Network, resize_image
 from segpipe.log import get_logger
 from segpipe.names import Tasks
 from segpipe.text import html_table
 
 from .classes import match_classes
-from .reading import in_batches, read_ahead
+from .loop import check_countable, count_in_batches, open_network
 from .scores import Scores, divide, mean
-from .sharing import (
-    EvaluationStopped,
-    check_countable,
-    count_together,
-    open_network,
-    with_bar,
-)
 
 logger = get_logger(__name__)
 
@@ -39,13 +32,13 @@ TOP = 5
 
 @dataclass(frozen=True)
 class ClassificationScores:
-    """Scores over all pictures, as shares of 1.
+    """Scores over all images, as fractions of 1.
 
     Attributes:
-        acc1: share of the pictures whose own class has the highest logit; of equal ones the lowest index is higher.
-        acc5: share of the pictures whose own class is among the five highest.
-        mean_accuracy: mean of `accuracy` over the classes that have pictures.
-        accuracy: share of a class's pictures that are right, by name; not a number where it has none.
+        acc1: fraction of the images whose own class has the highest logit; of equal ones the lowest index is higher.
+        acc5: fraction of the images whose own class is among the five highest.
+        mean_accuracy: mean of `accuracy` over the classes that have images.
+        accuracy: fraction of a class's images that are right, by name; not a number where it has none.
         num_pictures: how many were counted.
     """
 
@@ -66,7 +59,7 @@ class ClassificationScores:
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: the attributes, with null for what is not a number."""
+        """Return what JSON can hold: the attributes, with null for what is not a number."""
         document = asdict(self)
         document["accuracy"] = {
             name: None if math.isnan(share) else share for name, share in document["accuracy"].items()
@@ -74,7 +67,7 @@ class ClassificationScores:
         return document
 
     def table(self) -> str:
-        """The means in percent."""
+        """Return the means in percent."""
         rows = self._rows()
         width = max(len(name) for name, _ in rows)
         lines = [f"{name.ljust(width)}  {value:>6}" for name, value in rows]
@@ -96,7 +89,7 @@ AnyScores = Scores | ClassificationScores
 
 
 class ClassifiedSample(Protocol):
-    """What is needed of a sample."""
+    """The parts of a sample that are read."""
 
     @property
     def image(self) -> np.ndarray: ...
@@ -107,7 +100,7 @@ class ClassifiedSample(Protocol):
 
 
 class ClassifiedDataset(Protocol):
-    """What is needed of a data set; several threads may read from it at once."""
+    """The parts of a data set that are used; several threads may read from it at once."""
 
     @property
     def labels(self) -> LabelSet: ...
@@ -126,20 +119,20 @@ def evaluate_classifier(
     readers: int = 2,
     should_stop: Callable[[], bool] | None = None,
 ) -> ClassificationScores:
-    """Acc@1 and Acc@5 of a classifier on all pictures of a data set.
+    """Return Acc@1 and Acc@5 of a classifier on all images of a data set.
 
-    Under torch.distributed each process takes every n-th picture and all get the scores of all, from counts of whole
+    Under torch.distributed each process takes every n-th image and all get the scores of all, from counts of whole
     numbers, so that they do not depend on the number of processes. Classes are matched by name where the names differ
     in order.
 
     Args:
         model: a network, which is used where it is and given back in the mode it was in; or a folder or a name.
         dataset: a Sequence of samples that have `image`, `class_index` and `name`, with `labels`.
-        configuration: preprocessing and labels of a network; None: the folder's own, or no resize.
-        device: where a folder's network shall run; None: a GPU if there is one.
-        batch_size: pictures of one input size that the network sees at once.
+        configuration: preprocessing and labels of a network. If None, the folder's own, or no resize.
+        device: where a folder's network runs. If None, a GPU if there is one.
+        batch_size: images of one input size that the network takes at once.
         progress: show a bar in the first process, or where stderr is a file a line now and then.
-        readers: threads that read pictures ahead; 0: none.
+        readers: threads that read images ahead; 0: none.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """
     check_countable(dataset, batch_size)
@@ -147,22 +140,25 @@ def evaluate_classifier(
     matched = match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels)
     output_of = np.arange(len(dataset.labels.names)) if matched is None else _inverted(matched, dataset.labels)
     preprocessor = chosen.preprocessor if chosen else PreprocessorConfig()
-    indices = range(distributed.rank(), len(dataset), distributed.world_size())
-    samples = with_bar(read_ahead(dataset, indices, readers), len(indices), progress)
-    counts = np.zeros((len(dataset.labels.names), 3), np.int64)  # pictures, right, among the five
+    counts = np.zeros((len(dataset.labels.names), 3), np.int64)  # images, right, among the five
 
-    def count() -> None:
-        for batch in in_batches(samples, batch_size):
-            _check_classified(batch)
-            ranks = _ranks(network, batch, preprocessor, output_of)
-            for sample, rank in zip(batch, ranks, strict=True):
-                counts[sample.class_index] += (1, rank < 1, rank < TOP)
-            if should_stop is not None and should_stop():
-                raise EvaluationStopped
+    def count(batch: list[ClassifiedSample]) -> None:
+        classes = [_class_of(sample) for sample in batch]
+        ranks = _ranks(network, batch, preprocessor, output_of[classes])
+        for index, rank in zip(classes, ranks, strict=True):
+            counts[index] += (1, rank < 1, rank < TOP)
 
+    count_in_batches(
+        network,
+        dataset,
+        count,
+        indices=range(distributed.rank(), len(dataset), distributed.world_size()),
+        batch_size=batch_size,
+        readers=readers,
+        progress=progress,
+        should_stop=should_stop,
+    )
     place = network.pixel_mean.device
-    with in_evaluation_mode(network):
-        count_together(count, place)
     scores = scores_of(distributed.all_sum(torch.from_numpy(counts).to(place)).cpu().numpy(), dataset.labels.names)
     if distributed.is_main():
         logger.info("Evaluated %d pictures: Acc@1 %.4f, Acc@5 %.4f", len(dataset), scores.acc1, scores.acc5)
@@ -170,20 +166,20 @@ def evaluate_classifier(
 
 
 def scores_of(counts: np.ndarray, names: tuple[str, ...]) -> ClassificationScores:
-    """The scores of counts (K, 3) int64: pictures of a class, those that are right, those among the highest five."""
-    pictures, right, among = (int(total) for total in counts.sum(axis=0))
+    """Return the scores of counts (K, 3) int64: images of a class, the right ones, those among the highest five."""
+    images, right, among = (int(total) for total in counts.sum(axis=0))
     accuracy = divide(counts[:, 1], counts[:, 0])
     return ClassificationScores(
-        acc1=right / pictures,
-        acc5=among / pictures,
+        acc1=right / images,
+        acc5=among / images,
         mean_accuracy=mean(accuracy),
         accuracy=dict(zip(names, accuracy.tolist(), strict=True)),
-        num_pictures=pictures,
+        num_pictures=images,
     )
 
 
 def rank_of(logits: Tensor, classes: Tensor) -> Tensor:
-    """(B,) how many classes are before a picture's own: those with a higher logit, or the same and a lower index.
+    """Return (B,) how many classes are before an image's own: those with a higher logit, or the same and a lower index.
 
     Args:
         logits: (B, K).
@@ -195,7 +191,7 @@ def rank_of(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """(K,) the network's output for each class of the data set."""
+    """Return (K,) the network's output for each class of the data set."""
     outputs = np.zeros(len(labels.names), np.int64)
     for output, index in enumerate(matched.tolist()):
         if index < len(labels.names):
@@ -203,20 +199,20 @@ def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
     return outputs
 
 
-def _check_classified(batch: list[ClassifiedSample]) -> None:
-    for sample in batch:
-        if sample.class_index is None:
-            raise InputError(
-                f"{sample.name} has no class; scores need one for each image. Give a labelled split: "
-                f"{advice.argument('split', 'val')}."
-            )
+def _class_of(sample: ClassifiedSample) -> int:
+    if sample.class_index is None:
+        raise InputError(
+            f"{sample.name} has no class; scores need one for each image. Give a labelled split: "
+            f"{advice.argument('split', 'val')}."
+        )
+    return int(sample.class_index)
 
 
 @torch.inference_mode()
 def _ranks(
-    network: Network, batch: list[ClassifiedSample], preprocessor: PreprocessorConfig, output_of: np.ndarray
+    network: Network, batch: list[ClassifiedSample], preprocessor: PreprocessorConfig, own: np.ndarray
 ) -> list[int]:
-    """How many outputs are before each picture's own; pictures of one size go through the network together."""
+    """Return how many outputs are before each image's own; images of one size go through the network together."""
     images = [resize_image(sample.image, preprocessor) for sample in batch]
     ranks = [0] * len(batch)
     for size in dict.fromkeys(image.shape for image in images):
@@ -225,9 +221,8 @@ def _ranks(
         logits = network(pixels.to(network.pixel_mean.device)).float()  # (B, K)
         if not torch.isfinite(logits).all():
             names = ", ".join(batch[index].name for index in members)
-            raise NumericalError(f"A logit is not finite. Look at these pictures and at the weights: {names}.")
-        own = [int(batch[index].class_index or 0) for index in members]
-        classes = torch.from_numpy(output_of[own]).to(logits.device)
+            raise NumericalError(f"A logit is not finite. Look at these images and at the weights: {names}.")
+        classes = torch.from_numpy(own[members]).to(logits.device)
         for index, rank in zip(members, rank_of(logits, classes).tolist(), strict=True):
             ranks[index] = rank
     return ranks

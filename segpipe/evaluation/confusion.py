@@ -8,12 +8,12 @@ import numpy as np
 
 from segpipe.errors import InputError
 
-from .boundaries import BoundaryCounts
+from .boundary_iou import BoundaryCounts
 from .scores import Scores, divide, mean
 
 
 class ConfusionMatrix:
-    """Counts of pixels by label and prediction, int64, over any number of pictures.
+    """Counts of pixels by label and prediction, int64, over any number of images.
 
     Args:
         num_classes: K.
@@ -27,7 +27,7 @@ class ConfusionMatrix:
         self.counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
 
     def update(self, *, prediction: np.ndarray, label: np.ndarray) -> None:
-        """Count one picture: two (H, W) maps of class indices."""
+        """Count one image: two (H, W) maps of class indices."""
         if prediction.shape != label.shape:
             raise InputError(
                 f"The prediction is {prediction.shape} and the label {label.shape}; they must be one size."
@@ -46,7 +46,7 @@ class ConfusionMatrix:
         self.counts += cells.reshape(self.counts.shape)
 
     def scores(self, names: Sequence[str] | None = None, *, boundaries: BoundaryCounts | None = None) -> Scores:
-        """The scores of what was counted (mmsegmentation's and Cityscapes' formulas), see `POLICY`."""
+        """Return the scores of what was counted (mmsegmentation's and Cityscapes' formulas), see `POLICY`."""
         keys = names if names is not None else [f"class {index}" for index in range(self.num_classes)]
         if len(keys) != self.num_classes:
             raise InputError(f"There are {len(keys)} names for {self.num_classes} classes. Give one for each.")

@@ -8,9 +8,8 @@ from segpipe.configuration import CropResize, LabelSet, PreprocessorConfig
 from segpipe.configuration.schema import Configuration
 from segpipe.data import Sample
 from segpipe.errors import InputError, NumericalError
-from segpipe.evaluation import evaluate_classifier
+from segpipe.evaluation import EvaluationStopped, evaluate_classifier
 from segpipe.evaluation.classification import rank_of, scores_of
-from segpipe.evaluation.sharing import EvaluationStopped
 from segpipe.inference.preprocessing import resize_image, resized_size
 from segpipe.models import MitConfig, SegpipeNetwork
 

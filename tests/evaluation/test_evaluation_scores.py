@@ -8,7 +8,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from segpipe.evaluation import BoundaryCounts, ConfusionMatrix
-from segpipe.evaluation.boundaries import boundary_distance, is_boundary
+from segpipe.evaluation.boundary_iou import boundary_distance, is_boundary
 
 
 def random_maps(seed, num_classes=6, size=(23, 31)):

@@ -5,7 +5,7 @@ import torch
 from runs import NAMES, build
 
 from segpipe import build_trainer, load_dataset
-from segpipe.evaluation.measuring import EvaluationStopped
+from segpipe.evaluation import EvaluationStopped
 from segpipe.trainers import Callback
 from segpipe.trainers.run.checkpoint import CHECKPOINTS
 from segpipe.trainers.run.checkpoint_reading import load_newest

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from segpipe import distributed
 from segpipe.errors import ConfigurationError, SegpipeError
-from segpipe.evaluation.measuring import EvaluationStopped
+from segpipe.evaluation import EvaluationStopped
 from segpipe.hub.manifest import build_manifest, write_manifest
 from segpipe.trainers import Callback
 from segpipe.trainers.run.checkpoint import BEST, CHECKPOINTS, list_checkpoints
