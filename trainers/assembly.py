@@ -39,14 +39,13 @@ from segpipe.inference import require_compiler
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_model, fit_tensors
 
-from .callbacks import Callback
+from .callbacks import Callback, ResultsText
 from .data_check import check_data as look_at_data
 from .engine import LocalEngine
 from .freezing import apply_freezing
 from .optimizers import build_optimizer
 from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
-from .results_text import ResultsText
 from .run.data_record import record_data
 from .run.facts import run_steps
 from .run_configuration import (

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from segpipe import distributed
 from segpipe.configuration import BoundaryLoss, Configuration, SoftCrossEntropyLoss, TrainConfig
-from segpipe.errors import ConfigurationError, InputError
+from segpipe.errors import ConfigurationError, InputError, NumericalError
 from segpipe.evaluation import AnyScores, evaluate, evaluate_classifier
+from segpipe.inference import in_evaluation_mode, resize_image, segment
 from segpipe.models import SegmentationModel, SegpipeNetwork
 from segpipe.names import Tasks, unknown_name_message
 
 from .boundary_objective import build_boundary_objective
 from .losses import build_loss
 from .objectives import Objective, SegmentationObjective, build_classification_objective
-from .prediction import predict_label_map, predict_probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,27 @@ def check_best_score(configuration: Configuration, task: Task) -> None:
             f"evaluation.best: {task.name} has no score {evaluation.best!r}; it has {', '.join(task.scores)}. "
             f"Set evaluation.best to {task.scores[0]!r}."
         )
+
+
+def predict_label_map(model: SegmentationModel, pixels: np.ndarray, configuration: Configuration) -> np.ndarray:
+    """Return (H, W) uint8, or uint16 with more than 256 classes, for an image (H, W, 3) uint8 RGB.
+
+    The model sees it in evaluation mode and its modules are given back in the modes that they were in.
+    """
+    with in_evaluation_mode(model):
+        [found] = segment(model, [pixels], configuration)
+    if isinstance(found, NumericalError):
+        raise found
+    return found.numpy()
+
+
+@torch.inference_mode()
+def predict_probabilities(model: SegpipeNetwork, pixels: np.ndarray, configuration: Configuration) -> np.ndarray:
+    """Return (K,) float32 probabilities of the classes for an image (H, W, 3) uint8 RGB; the model's mode stays."""
+    image = torch.from_numpy(resize_image(pixels, configuration.preprocessor).copy()).permute(2, 0, 1)  # (3, h, w)
+    with in_evaluation_mode(model):
+        probabilities: np.ndarray = model(image[None].to(model.pixel_mean.device))[0].float().softmax(0).cpu().numpy()
+    return probabilities
 
 
 def _segmentation_objective(network: SegmentationModel, configuration: Configuration) -> Objective:

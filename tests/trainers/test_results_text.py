@@ -8,7 +8,7 @@ from runs import build
 from segpipe import build_trainer, load_dataset
 from segpipe.evaluation.reports import mmseg_tables
 from segpipe.trainers import Callback
-from segpipe.trainers.results_text import add_block
+from segpipe.trainers.callbacks import add_block
 from segpipe.trainers.run.run_log import read_log
 
 
