@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .schema import Configuration, CropResize, ExactResize, InferenceConfig, PublishedScores, ShortSideResize
 
-_SMALLER = {"keep": "", "pad": ", smaller pictures padded", "enlarge": ", smaller pictures enlarged"}
+_SMALLER = {"keep": "", "pad": ", smaller images padded", "enlarge": ", smaller images enlarged"}
 
 
 def describe_preprocessing(configuration: Configuration) -> str:
@@ -16,7 +16,7 @@ def describe_preprocessing(configuration: Configuration) -> str:
 
 def describe_inference(inference: InferenceConfig) -> str:
     """Say how a network sees an image, and how its logits become a label map."""
-    text = "the whole picture at once"
+    text = "the whole image at once"
     if inference.mode == "slide" and inference.window and inference.stride:
         (height, width), (down, right) = inference.window, inference.stride
         step = f"{down}" if down == right else f"{down} × {right}"
@@ -53,7 +53,7 @@ def _describe_resize(configuration: Configuration) -> str:
             return f"resized to {height} × {width} ({library})"
         case CropResize(size=size, crop=(height, width)):
             return f"short side to {size} pixels, the middle {height} × {width} of it (pillow)"
-    return "none, pictures keep their size"
+    return "none, images keep their size"
 
 
 def _join(scales: tuple[float, ...]) -> str:

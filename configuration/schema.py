@@ -107,10 +107,10 @@ class CropResize(Section, tag="center_crop", tag_field="mode", frozen=True, kw_o
 
 
 class PreprocessorConfig(Section, frozen=True, kw_only=True):
-    """From a decoded RGB picture to what the network gets. The network itself normalises and pads."""
+    """From a decoded RGB image to what the network gets. The network itself normalises and pads."""
 
     resize: ShortSideResize | ExactResize | CropResize | None = None
-    """How the picture is resized before the network sees it; null: not at all."""
+    """How the image is resized before the network sees it; null: not at all."""
 
 
 Scales = Annotated[tuple[Annotated[float, Meta(gt=0.0, le=16.0)], ...], Meta(min_length=1, max_length=32)]
@@ -120,32 +120,32 @@ class InferenceConfig(Section, frozen=True, kw_only=True):
     """From a network to a label map."""
 
     mode: Literal["whole", "slide"] = "whole"
-    """whole: the picture at once; slide: overlapping windows whose logits are averaged."""
+    """whole: the image at once; slide: overlapping windows whose logits are averaged."""
     window: Size | None = None
     """(height, width) of a sliding window."""
     stride: Size | None = None
     """Step of the sliding window."""
     small_picture: Literal["keep", "pad", "enlarge"] = "keep"
-    """What slide does with a picture that is smaller than the window.
+    """What slide does with an image that is smaller than the window.
 
     keep: the network sees it as it is (mmsegmentation); pad: with zeros up to the window (UN-EPT);
     enlarge: resized until the window fits in (Segmenter).
     """
     scales: Scales = (1.0,)
-    """Scales at which the picture is seen: factors of what the preprocessor resizes to."""
+    """Scales at which the image is seen: factors of what the preprocessor resizes to."""
     scale_rounding: Rounding = "nearest"
     """How the sides of an image that is not resized become whole numbers at a scale, before the ratio is fitted in.
 
     nearest: mmsegmentation 1.x, where 257×301 at 0.5 is 129×151; down: mmsegmentation 0.x, where it is 128×150.
     """
     flip: bool = False
-    """See the mirrored picture too."""
+    """See the mirrored image too."""
     combine: Literal["probabilities", "logits"] = "probabilities"
     """What is averaged over scales and flips; windows of one look always average their logits."""
     upsampling: Literal["one-step", "two-step"] = "one-step"
-    """one-step: logits straight to the picture (Hugging Face).
+    """one-step: logits straight to the image (Hugging Face).
 
-    two-step: to the network's input, then to the picture (mmsegmentation, EasyCV). Windows are always
+    two-step: to the network's input, then to the image (mmsegmentation, EasyCV). Windows are always
     averaged at the network's input, so with slide both are the same.
     """
 
@@ -224,7 +224,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     labels: LabelSet | None = None
     """What class indices mean."""
     preprocessor: PreprocessorConfig = PreprocessorConfig()
-    """From a picture to the network."""
+    """From an image to the network."""
     inference: InferenceConfig = InferenceConfig()
     """From the network to a label map."""
     pipeline: PipelineConfig | None = None

@@ -19,7 +19,7 @@ class SplitConfig(Section, frozen=True, kw_only=True):
     split: Name
     """Name of the split, as the data set knows it: train, val, …"""
     times: Times = 1
-    """How often each picture comes in an epoch, to outweigh what is mixed in."""
+    """How often each image comes in an epoch, to outweigh what is mixed in."""
 
 
 class MixedDataConfig(Section, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class MixedDataConfig(Section, frozen=True, kw_only=True):
     split: Name = "train"
     """Which of its splits."""
     times: Times = 1
-    """How often each picture comes in an epoch."""
+    """How often each image comes in an epoch."""
 
 
 class DatasetConfig(Section, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class OhemLoss(Loss, tag="ohem", frozen=True, kw_only=True):
 
 
 class DiceLoss(Loss, tag="dice", frozen=True, kw_only=True):
-    """One minus Tversky's index of each picture and class, averaged; the index is Dice's where `delta` is 0.5."""
+    """One minus Tversky's index of each image and class, averaged; the index is Dice's where `delta` is 0.5."""
 
     smooth: NonNegativeFloat = 1e-6
     """Added to both sides of the fraction; towards 1, a class that is absent and hardly predicted costs less."""
@@ -100,12 +100,12 @@ class FocalLoss(Loss, tag="focal", frozen=True, kw_only=True):
 
 
 class SoftCrossEntropyLoss(Section, tag="soft_cross_entropy", tag_field="type", frozen=True, kw_only=True):
-    """Mean cross-entropy over pictures with one class each, which may be mixed by twos; for image-classification."""
+    """Mean cross-entropy over images with one class each, which may be mixed by twos; for image-classification."""
 
     mixup: NonNegativeFloat = 0.0
-    """Alpha of the beta distribution that two pictures' shares are drawn from; 0: no mixup (Zhang et al. 2018)."""
+    """Alpha of the beta distribution that two images' shares are drawn from; 0: no mixup (Zhang et al. 2018)."""
     cutmix: NonNegativeFloat = 0.0
-    """The same for a box of one picture in another; 0: no CutMix (Yun et al. 2019)."""
+    """The same for a box of one image in another; 0: no CutMix (Yun et al. 2019)."""
     mixing_probability: Share = 1.0
     """How often a batch is mixed."""
     cutmix_probability: Share = 0.5
@@ -140,7 +140,7 @@ class BoundaryLoss(Section, tag="boundary", tag_field="type", frozen=True, kw_on
 
     any: from files where there are some, else computed.
     prepared: from files alone, see segpipe data prepare boundaries.
-    computed: from each label as it is read, some tens of milliseconds a picture.
+    computed: from each label as it is read, some tens of milliseconds an image.
     """
 
 
@@ -313,11 +313,11 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     max_epochs: Positive | None = None
     """Passes over the data; this or max_steps."""
     batch_size: Positive
-    """Pictures per step over all processes."""
+    """Images per step over all processes."""
     workers: Annotated[int, Meta(ge=0, le=1024)] = 4
     """Loader processes per training process."""
     seed: NonNegative = 42
-    """Decides the order of the pictures, each transform and new weights."""
+    """Decides the order of the images, each transform and new weights."""
     transforms: tuple[TransformConfig, ...] = ()
     """The augmentation chain, in order."""
     loss: LossConfig = CrossEntropyLoss()
@@ -385,7 +385,7 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
     before_training: bool = True
     """Evaluate before the first step, where weights for the same classes are taken over."""
     batch_size: Annotated[int, Meta(ge=1, le=4096)] = 1
-    """Pictures at a time."""
+    """Images at a time."""
     best: Literal["miou", "pixel_accuracy", "mean_accuracy", "acc1", "acc5"] = "miou"
     """The score that decides which checkpoint is the best; acc1 and acc5 are those of image-classification."""
     patience: Positive | None = None

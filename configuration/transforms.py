@@ -24,14 +24,14 @@ class Resize(Transform, tag="resize", frozen=True, kw_only=True):
     """Keep the ratio and fit into size (short side, long side)."""
 
     size: Size
-    """(short side, long side) that the picture must fit into."""
+    """(short side, long side) that the image must fit into."""
 
 
 class RandomResize(Transform, tag="random_resize", frozen=True, kw_only=True):
     """Resize by a factor drawn uniformly, keeping the ratio."""
 
     size: Size | None
-    """(short side, long side) before the factor; null: the picture's own."""
+    """(short side, long side) before the factor; null: the image's own."""
     ratio: Interval = (0.5, 2.0)
     """Least and greatest factor."""
 
@@ -65,7 +65,7 @@ class AlignedResize(Transform, tag="aligned_resize", frozen=True, kw_only=True):
     """Resize, then resize up to a multiple of `multiple`."""
 
     size: Size
-    """(short side, long side) that the picture must fit into, before it is aligned."""
+    """(short side, long side) that the image must fit into, before it is aligned."""
     multiple: Multiple = 32
     """Both sides are resized up to a multiple of it."""
 
@@ -83,14 +83,14 @@ class RandomCrop(Transform, tag="random_crop", frozen=True, kw_only=True):
     """Crop to size; up to ten boxes are drawn while one class has too large a share."""
 
     size: Size
-    """(height, width) of the crop; a smaller picture stays as it is."""
+    """(height, width) of the crop; a smaller image stays as it is."""
     max_class_share: Share = 1.0
     """Below it must lie the share of each class in the labelled pixels, of which there are two at least.
 
     The tenth box is taken in any case. 1: any box will do.
     """
     probability: Share = 1.0
-    """How often a picture is cropped."""
+    """How often an image is cropped."""
 
 
 class RandomResizedCrop(Transform, tag="random_resized_crop", frozen=True, kw_only=True):
@@ -108,12 +108,12 @@ class RandomResizedCrop(Transform, tag="random_resized_crop", frozen=True, kw_on
 
 
 class RandomAreaCrop(Transform, tag="random_area_crop", frozen=True, kw_only=True):
-    """Crop a part of a drawn area and shape and resize it to size; for pictures with one class each."""
+    """Crop a part of a drawn area and shape and resize it to size; for images with one class each."""
 
     size: Size
     """(height, width) of the result."""
     area: tuple[Share, Share] = (0.08, 1.0)
-    """Least and greatest share of the picture's area."""
+    """Least and greatest share of the image's area."""
     ratio: Interval = (0.75, 4 / 3)
     """Least and greatest width / height of the part."""
 
@@ -126,20 +126,20 @@ class CenterCrop(Transform, tag="center_crop", frozen=True, kw_only=True):
     """Crop to size around the centre."""
 
     size: Size
-    """(height, width) of the crop; a smaller picture stays as it is."""
+    """(height, width) of the crop; a smaller image stays as it is."""
 
 
 class Pad(Transform, tag="pad", frozen=True, kw_only=True):
-    """Pad right and bottom to size: the picture with `value`, the label with ignore_index."""
+    """Pad right and bottom to size: the image with `value`, the label with ignore_index."""
 
     size: Size
-    """(height, width) that the picture has at least, afterwards."""
+    """(height, width) that the image has at least, afterwards."""
     value: Byte | None = None
     """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
 
 
 class PadToMultiple(Transform, tag="pad_to_multiple", frozen=True, kw_only=True):
-    """Pad right and bottom to a multiple: the picture with `value`, the label with ignore_index."""
+    """Pad right and bottom to a multiple: the image with `value`, the label with ignore_index."""
 
     multiple: Multiple = 32
     """Both sides become a multiple of it."""
@@ -151,7 +151,7 @@ class RandomFlip(Transform, tag="random_flip", frozen=True, kw_only=True):
     """Mirror."""
 
     probability: Share = 0.5
-    """How often a picture is mirrored."""
+    """How often an image is mirrored."""
     direction: Literal["horizontal", "vertical"] = "horizontal"
     """horizontal: left becomes right; vertical: top becomes bottom."""
 
@@ -162,9 +162,9 @@ class RandomRotation(Transform, tag="random_rotation", frozen=True, kw_only=True
     degrees: Annotated[float, Meta(ge=0.0, le=360.0)] = 10.0
     """Greatest angle, to either side."""
     probability: Share = 0.2
-    """How often a picture is turned."""
+    """How often an image is turned."""
     expand: bool = False
-    """Make the picture as large as the turned one needs."""
+    """Make the image as large as the turned one needs."""
     value: Byte | None = None
     """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
     label_value: LabelValue | None = None
@@ -183,7 +183,7 @@ class Affine(Transform, tag="affine", frozen=True, kw_only=True):
     shear: tuple[Shear, Shear] = (0.0, 0.0)
     """(along the vertical, along the horizontal) in degrees, up to 80."""
     probability: Share = 1.0
-    """How often a picture is transformed."""
+    """How often an image is transformed."""
     value: Byte | None = None
     """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
     label_value: LabelValue | None = None
@@ -219,7 +219,7 @@ class ColorJitter(Transform, tag="color_jitter", frozen=True, kw_only=True):
     hue: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.0
     """Turns of the colour circle, between -0.5 and 0.5."""
     probability: Share = 1.0
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class Gamma(Transform, tag="gamma", frozen=True, kw_only=True):
@@ -230,7 +230,7 @@ class Gamma(Transform, tag="gamma", frozen=True, kw_only=True):
     gain: Factor = 1.0
     """Factor."""
     probability: Share = 1.0
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class Sharpness(Transform, tag="sharpness", frozen=True, kw_only=True):
@@ -239,14 +239,14 @@ class Sharpness(Transform, tag="sharpness", frozen=True, kw_only=True):
     factor: Factor
     """0: smoothed; 1: as it is; 2: twice as sharp."""
     probability: Share = 0.5
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class AutoContrast(Transform, tag="auto_contrast", frozen=True, kw_only=True):
     """Stretch each channel so that its least value becomes 0 and its greatest 255."""
 
     probability: Share = 0.5
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class Rerange(Transform, tag="rerange", frozen=True, kw_only=True):
@@ -257,7 +257,7 @@ class Rerange(Transform, tag="rerange", frozen=True, kw_only=True):
     greatest: Byte = 255
     """Greatest value of the result."""
     probability: Share = 1.0
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
     def __post_init__(self) -> None:
         if self.least >= self.greatest:
@@ -268,7 +268,7 @@ class Equalize(Transform, tag="equalize", frozen=True, kw_only=True):
     """Equalise the histogram of each channel."""
 
     probability: Share = 1.0
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class Clahe(Transform, tag="clahe", frozen=True, kw_only=True):
@@ -279,7 +279,7 @@ class Clahe(Transform, tag="clahe", frozen=True, kw_only=True):
     tiles: tuple[Annotated[int, Meta(ge=1, le=256)], Annotated[int, Meta(ge=1, le=256)]] = (8, 8)
     """(rows, columns) of tiles."""
     probability: Share = 1.0
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class Posterize(Transform, tag="posterize", frozen=True, kw_only=True):
@@ -288,7 +288,7 @@ class Posterize(Transform, tag="posterize", frozen=True, kw_only=True):
     bits: Annotated[int, Meta(ge=1, le=8)] = 2
     """How many bits stay."""
     probability: Share = 1.0
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class GaussianBlur(Transform, tag="gaussian_blur", frozen=True, kw_only=True):
@@ -299,7 +299,7 @@ class GaussianBlur(Transform, tag="gaussian_blur", frozen=True, kw_only=True):
     sigma: PositiveFloat | None = None
     """Standard deviation in pixels; null: 0.15 · kernel + 0.35."""
     probability: Share = 0.5
-    """How often a picture is blurred."""
+    """How often an image is blurred."""
 
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
@@ -310,11 +310,11 @@ class Grayscale(Transform, tag="grayscale", frozen=True, kw_only=True):
     """Take the colour away: 0.299 R + 0.587 G + 0.114 B in all three channels."""
 
     probability: Share = 0.5
-    """How often a picture is changed."""
+    """How often an image is changed."""
 
 
 class RandAugment(Transform, tag="rand_augment", frozen=True, kw_only=True):
-    """Some operations of a fixed list, drawn with their strength; for pictures with one class each.
+    """Some operations of a fixed list, drawn with their strength; for images with one class each.
 
     The defaults are those of timm's "rand-m9-mstd0.5-inc1".
     """
@@ -334,16 +334,16 @@ class RandAugment(Transform, tag="rand_augment", frozen=True, kw_only=True):
 
 
 class RandomErasing(Transform, tag="random_erasing", frozen=True, kw_only=True):
-    """Put noise into a box of a drawn area and shape; for pictures with one class each."""
+    """Put noise into a box of a drawn area and shape; for images with one class each."""
 
     area: tuple[Share, Share] = (0.02, 1 / 3)
-    """Least and greatest share of the picture's area."""
+    """Least and greatest share of the image's area."""
     ratio: Interval = (0.3, 1 / 0.3)
     """Least and greatest height / width of the box."""
     deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (58.395, 57.12, 57.375)
     """Standard deviation of the noise around the model's pixel_mean, for R, G and B."""
     probability: Share = 0.25
-    """How often a picture gets a box."""
+    """How often an image gets a box."""
 
     def __post_init__(self) -> None:
         check_interval("area", self.area)

@@ -75,7 +75,7 @@ class BoundarySegmentationLoss:
             output: logits (B, K, h, w), (B, 2, h, w) and (B, 8, h, w).
             labels: (B, H, W) class indices and ignore_index.
             maps: of the labels.
-            padded: (height, width) of the pictures after the network's pad, right and bottom, which the grid covers;
+            padded: (height, width) of the images after the network's pad, right and bottom, which the grid covers;
                 None: there was no pad.
         """
         self.classes.check(output.logits, labels)
@@ -115,7 +115,7 @@ def build_boundary_loss(config: BoundaryLoss, *, num_classes: int, ignore_index:
 def upsample_corners(logits: Tensor, labels: Tensor, padded: Size | None = None) -> Tensor:
     """(B, C, H, W) float32 at the labels' size, bilinear with corners aligned, as published.
 
-    Where the network padded the picture, corners are those of the padded one.
+    Where the network padded the image, corners are those of the padded one.
     """
     height, width = labels.shape[1:]
     size = (height, width) if padded is None else padded
@@ -148,7 +148,7 @@ def direction_bins(angle: Tensor) -> Tensor:
 def inward_moves(mask: Tensor, direction: Tensor) -> Tensor:
     """(B, H, W, 2) int64 steps (down, right), -1 to 1: to the inside at boundary pixels, none elsewhere.
 
-    They do not leave the picture: at its edge a pixel takes the nearest one that is there.
+    They do not leave the image: at its edge a pixel takes the nearest one that is there.
     """
     table = torch.tensor(MOVES, device=mask.device)
     moves = table[direction.argmax(dim=1)] * (mask[:, 1] > SURE)[..., None]

@@ -104,7 +104,7 @@ class TensorBoard(Callback):
 
     def _write(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
-            if math.isfinite(value):  # a class that is in no picture has no score, a step that overflowed no norm
+            if math.isfinite(value):  # a class that is in no image has no score, a step that overflowed no norm
                 self._writer.add_scalar(name, value, step)
         self._writer.flush()  # or a kill would take points away that a checkpoint is already beyond
 

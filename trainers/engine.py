@@ -36,7 +36,7 @@ class StepReport:
     """What one step came to, over all processes.
 
     Attributes:
-        loss: mean loss of the step's pixels, or of its pictures where each has one class.
+        loss: mean loss of the step's pixels, or of its images where each has one class.
         grad_norm: L2 norm of the gradients before clipping.
         is_skipped: whether the loss scale overflowed, in float16, and no update was made.
     """
@@ -79,7 +79,7 @@ class LocalEngine:
         self.frozen_norms = frozen_norms(self.model, config.freeze)
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
         # Each size by itself, up to torch's limit of 8: its code for any size can fail to build, and crops have one
-        # size. Evaluation takes pictures of many sizes and keeps to the plain model.
+        # size. Evaluation takes images of many sizes and keeps to the plain model.
         self.network: Any = torch.compile(self.model, dynamic=False) if config.compile else self.model
         if distributed.world_size() > 1:
             _apply_plain_gradients(self.parameters)
@@ -182,13 +182,13 @@ class LocalEngine:
         return float(nn.utils.clip_grad_norm_(self.parameters, limit))
 
     def _check_finite(self, value: float, batches: Sequence[Batch], number: int, what: str) -> None:
-        """The value is the same in all processes, so all stop, and each tells the others its pictures."""
+        """The value is the same in all processes, so all stop, and each tells the others its images."""
         if math.isfinite(value):
             return
         names = ", ".join(distributed.gather_texts(", ".join(name for batch in batches for name in batch.names)))
         raise NumericalError(
             f"Step {number}: the {what} is {value}. Nothing was updated. "
-            f"Look at these pictures and labels, or lower the learning rate: {names}."
+            f"Look at these images and labels, or lower the learning rate: {names}."
         )
 
 
@@ -216,5 +216,5 @@ def step_seed(seed: int, number: int, rank: int) -> int:
 
 
 def step_rng(seed: int, number: int, index: int) -> np.random.Generator:
-    """What mixes the pictures of a step's batch by chance: the same in all processes, another one for each batch."""
+    """What mixes the images of a step's batch by chance: the same in all processes, another one for each batch."""
     return np.random.default_rng(np.random.SeedSequence([seed, number, index], spawn_key=(1,)))

@@ -1,6 +1,6 @@
 """Upsampling and cross-entropy as Triton kernels: each pixel's loss, and its gradient on the network's grid.
 
-Neither logits at the picture's size nor their gradients are ever written: the gradient's kernel makes them a second
+Neither logits at the image's size nor their gradients are ever written: the gradient's kernel makes them a second
 time. No sum depends on the order in which the GPU works, so a step gives the same numbers each time.
 
 Importing this imports Triton; `strip_loss.py` has the same in plain torch.
@@ -261,7 +261,7 @@ def _compute_gradient(
     first_column = tl.load(first_columns + columns, mask=inside, other=0)
     summed = tl.zeros([CELLS, CLASSES], dtype=tl.float32)
     for row_step in range(most_rows):
-        wanted = first_row + row_step  # may lie below the picture
+        wanted = first_row + row_step  # may lie below the image
         y = tl.minimum(wanted, height - 1)
         row_start = tl.load(row_starts + y)
         above, below = tl.load(row_weights + 2 * y), tl.load(row_weights + 2 * y + 1)

@@ -27,7 +27,7 @@ class LossSum(NamedTuple):
 
     Attributes:
         total: scalar with a gradient.
-        weight: scalar float64 without: pixels that counted, by class weight where there are any; for Dice, pictures.
+        weight: scalar float64 without: pixels that counted, by class weight where there are any; for Dice, images.
     """
 
     total: Tensor
@@ -269,7 +269,7 @@ def _hard_pixels(losses: Tensor, counted: Tensor, config: OhemLoss) -> Tensor:
 
 
 def _dice(logits: Tensor, upsampling: Upsampling, target: Target, config: DiceLoss) -> LossSum:
-    """Σ over pictures of 1 - Tversky's index, the mean over classes (by class weight).
+    """Σ over images of 1 - Tversky's index, the mean over classes (by class weight).
 
     The index of a class is (TP + s) / (TP + d·FN + (1 - d)·FP + s), which is (TP + s) / (d·N + (1 - d)·P + s) with N
     the pixels of the class and P the sum of its probabilities.
@@ -294,7 +294,7 @@ def _measure_dice(grid: LogitGrid, *, target: Target, config: DiceLoss) -> Tenso
 
 
 def _class_sums(grid: LogitGrid, target: Target) -> Tensor:
-    """(B, 3, K) float64 per picture and class: overlap TP, sum of probabilities P, pixels N."""
+    """(B, 3, K) float64 per image and class: overlap TP, sum of probabilities P, pixels N."""
 
     def look(tile: Tile) -> tuple[Tensor, None]:
         classes, counted = target.classes(tile), tile.read(target.counted).to(tile.logits)

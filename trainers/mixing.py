@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each picture of a batch gets a share of another one, and of its class."""
+"""Mixup and CutMix: each image of a batch gets a share of another one, and of its class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch is mixed: the same for all of its pictures.
+    """How a batch is mixed: the same for all of its images.
 
-    Picture i gets its share of picture i + B/2 of the batch over all processes, around its end. Processes take turns
-    in the pictures, so that one is with its partner wherever each process has an even number of them: then the number
+    Image i gets its share of image i + B/2 of the batch over all processes, around its end. Processes take turns
+    in the images, so that one is with its partner wherever each process has an even number of them: then the number
     of processes changes nothing.
 
     Attributes:
-        share: what a picture keeps of itself.
+        share: what an image keeps of itself.
         box: (top, bottom, left, right) of what comes from the other one, in CutMix; None: all pixels are mixed.
     """
 
@@ -50,7 +50,7 @@ def draw_mix(config: SoftCrossEntropyLoss, size: tuple[int, ...], rng: np.random
 
     Args:
         config: how often, and how strongly.
-        size: (H, W) of the pictures.
+        size: (H, W) of the images.
         rng: all chance comes from it.
     """
     is_mixed, is_cut = rng.random() < config.mixing_probability, rng.random() < config.cutmix_probability
@@ -62,13 +62,13 @@ def draw_mix(config: SoftCrossEntropyLoss, size: tuple[int, ...], rng: np.random
 
 
 def cutmix(size: tuple[int, ...], share: float, rng: np.random.Generator) -> Mix:
-    """A box of the picture's shape around a point drawn uniformly; what lies outside is cut off (Yun et al. 2019).
+    """A box of the image's shape around a point drawn uniformly; what lies outside is cut off (Yun et al. 2019).
 
     The share that is kept is that of the pixels in the end.
 
     Args:
         size: (H, W).
-        share: what would be kept if the whole box lay in the picture.
+        share: what would be kept if the whole box lay in the image.
     """
     top, bottom, left, right = (
         bound for side in size for bound in _interval(side, int(side * math.sqrt(1.0 - share)), int(rng.integers(side)))

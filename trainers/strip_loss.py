@@ -1,6 +1,6 @@
 """Losses at the label's size from logits on the network's grid, without ever making the logits at that size.
 
-Upsampling is linear: logits at the picture's size are R · L · Cᵀ with one matrix per axis, and the gradient on the grid
+Upsampling is linear: logits at the image's size are R · L · Cᵀ with one matrix per axis, and the gradient on the grid
 is Rᵀ · G · C. Both are done for one tile of pixels at a time; value and gradient come out of the same pass, so that
 neither K·H·W logits nor their gradients exist, and only the gradient on the grid is kept for the backward pass.
 """
@@ -55,7 +55,7 @@ class Upsampling:
 
     @classmethod
     def placed(cls, placement: Placement, dtype: torch.dtype) -> Upsampling:
-        """As a picture lies on the grid, e.g. where the network padded it."""
+        """As an image lies on the grid, e.g. where the network padded it."""
         return cls(placement.rows.matrix.to(dtype), placement.columns.matrix.to(dtype))
 
 
@@ -70,10 +70,10 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A rectangle of pixels of one picture.
+    """A rectangle of pixels of one image.
 
     Attributes:
-        image: which picture of the batch.
+        image: which image of the batch.
         rows: which rows.
         columns: which columns.
         logits: (P, K) of its pixels, row by row.
@@ -130,7 +130,7 @@ class LogitGrid:
             shape: of what it adds to the sum.
 
         Returns:
-            (B, *shape) float64, the sums per picture.
+            (B, *shape) float64, the sums per image.
         """
         pieces = [(image, band) for image in range(len(self.cells)) for band in self._bands]
         sums = torch.zeros((len(self.cells), *shape), dtype=torch.float64, device=self.cells.device)

@@ -1,4 +1,4 @@
-"""What training does differently for each task: the network, the objective, the scores, one picture's answer."""
+"""What training does differently for each task: the network, the objective, the scores, one image's answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Task:
         is_network: whether a network is one for the task.
         objective: what a network of the task minimises with a configuration.
         evaluate: network, data and keywords → scores, as `segpipe.evaluate`.
-        predict: network, (H, W, 3) uint8 RGB and configuration → one picture's answer.
+        predict: network, (H, W, 3) uint8 RGB and configuration → one image's answer.
     """
 
     name: str
@@ -114,12 +114,12 @@ def _classification_objective(network: SegpipeNetwork, configuration: Configurat
 
 
 def _check_pairs(config: TrainConfig) -> None:
-    """Pictures are mixed by twos in each process."""
+    """Images are mixed by twos in each process."""
     loss, share = config.loss, config.batch_size // distributed.world_size()
     if isinstance(loss, SoftCrossEntropyLoss) and (loss.mixup or loss.cutmix) and share % 2:
         raise ConfigurationError(
             f"train.batch_size: {config.batch_size} gives each of {distributed.world_size()} processes {share} "
-            "pictures, and mixup and CutMix pair them. Choose a batch size that gives each an even number."
+            "images, and mixup and CutMix pair them. Choose a batch size that gives each an even number."
         )
 
 

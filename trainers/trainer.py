@@ -99,7 +99,7 @@ class Trainer:
         Raises:
             ConfigurationError: when the work directory holds a run with another configuration, or of a newer segpipe.
             InputError: when another run works in the directory, or the data cannot be right.
-            NumericalError: when a loss or gradient is not finite; it names the pictures and the last checkpoint.
+            NumericalError: when a loss or gradient is not finite; it names the images and the last checkpoint.
             SegpipeError: when another process of the run or a loader worker is gone, nothing can be written, or the
                 processes see different work directories.
             SystemExit: with code 75 after SIGTERM, SIGUSR1 or Ctrl-C, with everything saved.
@@ -169,7 +169,7 @@ class Trainer:
             return self.parts.evaluate()
 
     def predict(self, image: Any) -> np.ndarray:
-        """The answer for a picture with the weights as they are now, the averaged ones where there are any.
+        """The answer for an image with the weights as they are now, the averaged ones where there are any.
 
         Args:
             image: (H, W, 3) uint8 RGB, a path, or what else `segpipe.data.sources.read_source` reads.

@@ -81,7 +81,7 @@ def test_what_train_leaves_behind_is_what_pipeline_opens(recipe, data_root, tmp_
     folder = trainer(recipe, data_root, tmp_path / "run", max_steps=40).train()
     assert folder.verify() == ()
     card = (folder.path / "README.md").read_text()
-    assert "40 steps, 80 samples of 5 pictures" in card
+    assert "40 steps, 80 samples of 5 images" in card
     assert "| left |" in card
     segment = pipeline("image-segmentation", folder.path)
     label = segment(data_root / "images" / "val" / "0.png").label_map

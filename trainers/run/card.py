@@ -42,7 +42,7 @@ def training_text(run: RunFacts, progress: Progress, scores: AnyScores | None, l
     taken = progress.best_step if progress.best_step is not None else progress.step
     sections = [
         "\n## Training",
-        f"{progress.step} steps, {progress.samples} samples of {run.num_samples} pictures"
+        f"{progress.step} steps, {progress.samples} samples of {run.num_samples} images"
         f"{f' of {markdown_text(config.dataset.type)}' if config.dataset else ''}; "
         f"the weights are those of step {taken}.\n"
         f"The recipe is the section `train` of configuration.json.{_extended_text(log)}"
