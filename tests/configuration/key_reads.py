@@ -84,6 +84,7 @@ class Reads:
         self._members: dict[str, dict[str, Classes]] = defaultdict(dict)
         self._bases: dict[str, list[str]] = {}
         self._returned: dict[str, Classes] = defaultdict(frozenset)
+        self._keywords: dict[str, set[str]] = defaultdict(set)
         trees = [ast.parse(text) for text in sources]
         self._learn([*trees, *map(ast.parse, known)])
         for tree in trees:
@@ -98,8 +99,9 @@ class Reads:
             self._bases.setdefault(name, [])
             self._members[name] = {field.name: structs_at(field.type) for field in struct.fields}
         for node in nodes:
-            if isinstance(node, ast.FunctionDef) and node.returns is not None:
+            if isinstance(node, ast.FunctionDef):
                 self._returned[node.name] |= self._annotated(node.returns)
+                self._keywords[node.name] |= {argument.arg for argument in node.args.kwonlyargs}
         for node in classes:
             for item in node.body:
                 if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
@@ -250,12 +252,12 @@ class Reads:
         return self._classes(node.elt, scope)
 
     def _table(self, node: ast.Dict) -> None:
-        """In a table by structs, the texts of a value are the fields that it reads."""
+        """In a table from structs to functions, the names of a function's keyword-only parameters are fields."""
         for key, value in zip(node.keys, node.values, strict=True):
             name = getattr(key, "attr", getattr(key, "id", ""))
-            for text in ast.walk(value) if name in self.structs else ():
-                if isinstance(text, ast.Constant):
-                    self._member([name], str(text.value))
+            function = getattr(value, "attr", getattr(value, "id", ""))
+            for keyword in self._keywords[function] if name in self.structs else ():
+                self._member([name], keyword)
 
     def _match(self, node: ast.Match, scope: Scope) -> None:
         classes = self._classes(node.subject, scope)

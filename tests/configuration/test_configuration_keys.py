@@ -52,7 +52,7 @@ def test_every_key_is_read_outside_of_the_room_that_defines_it() -> None:
         "    def length(self):\n        return self.config.max_steps",
         "def length(it):\n    match it:\n        case TrainConfig(max_steps=steps):\n            return steps",
         "def length(config: TrainConfig):\n    return getattr(config, 'max_steps', None)",
-        "BUILDERS = {documents.TrainConfig: forward(build, 'max_steps')}",
+        "def build(*, max_steps): ...\nFUNCTIONS = {documents.TrainConfig: build}",
     ],
 )
 def test_a_read_is_attributed_to_its_struct(source: str) -> None:

@@ -66,11 +66,11 @@ def _build_step(config: TransformConfig | Transform, border: Padding) -> Transfo
     )
 
 
-def _function_of(config: object) -> Callable[..., Sample] | None:
-    if isinstance(config, documents.RandomFlip):
-        return warping.flip_horizontal if config.direction == "horizontal" else warping.flip_vertical
-    if isinstance(config, documents.RandomRotation):
-        return warping.expanding_rotation if config.expand else warping.rotation
+def _function_of(config: TransformConfig | Transform) -> Callable[..., Sample] | None:
+    if isinstance(config, documents.RandomFlip) and config.direction == "vertical":
+        return warping.flip_vertical
+    if isinstance(config, documents.RandomRotation) and config.expand:
+        return warping.expanding_rotation
     return _FUNCTIONS.get(type(config))
 
 
@@ -91,7 +91,7 @@ def _sometimes(sample: Sample, rng: np.random.Generator, *, transform: Transform
     return transform(sample, rng) if rng.random() < probability else sample
 
 
-def _padding(config: object, border: Padding) -> Padding:
+def _padding(config: TransformConfig, border: Padding) -> Padding:
     """Return the padding of the step, else the border of the chain."""
     value, label = getattr(config, "value", None), getattr(config, "label_value", None)
     fill = border.fill if value is None else (value,) * 3
@@ -111,6 +111,8 @@ _FUNCTIONS: dict[type, Callable[..., Sample]] = {
     documents.CenterCrop: resize_crop_pad.center_crop,
     documents.Pad: resize_crop_pad.pad,
     documents.PadToMultiple: resize_crop_pad.pad_to_multiple,
+    documents.RandomFlip: warping.flip_horizontal,
+    documents.RandomRotation: warping.rotation,
     documents.Affine: warping.affine,
     documents.PhotometricDistortion: color.photometric_distortion,
     documents.ColorJitter: color.color_jitter,
