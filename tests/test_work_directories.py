@@ -8,7 +8,7 @@ from segpipe import build_trainer, convert, evaluate, load_dataset, load_model, 
 from segpipe.checkpoints import open_checkpoint
 from segpipe.cli.main import main
 from segpipe.compat import modelscope
-from segpipe.hub import run_folders
+from segpipe.hub import folder as hub_folder
 
 IMAGE = "data/images/val/0.png"
 
@@ -85,7 +85,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_verbs_take_it_and_say_so_once(command, tmp_path, capsys):
-    run_folders._say_once.cache_clear()
+    hub_folder._say_once.cache_clear()
     words = [word.replace("NAME", "runs/first/").replace("OUT", str(tmp_path)) for word in command]
     assert main(words) == 0, capsys.readouterr().err
     told = "segpipe: runs/first is the work directory of a run; its model is runs/first/model\n"

@@ -53,7 +53,7 @@ TOLD = (
     "segpipe.inference.runtimes",
     "segpipe.checkpoints.reading",
     "segpipe.data.image_folders",
-    "segpipe.hub.run_folders",
+    "segpipe.hub.folder",
 )
 """Loggers whose information people are told: what takes long, which weights of a file were taken, which folders."""
 

@@ -17,9 +17,9 @@ from segpipe.checkpoints import load_model
 from segpipe.hub import (
     Hub,
     ModelFolder,
-    Shelf,
     build_manifest,
     check_folder,
+    folder_lock,
     read_manifest,
     read_settings,
     sha256_of,
@@ -53,7 +53,7 @@ def keep_export(folder: ModelFolder, *, format: str, calibration: Calibration | 
     final = cache.converted_folder(f"{Path(folder.name).name}-{kind}-{_identity(folder, chosen, calibration)}")
     if check_folder(final):
         cache.prepare()
-        with Shelf(cache.home / "locks" / final.name).lock(read_settings().lock_timeout):
+        with folder_lock(cache.home / "locks" / final.name, read_settings().lock_timeout):
             _make(folder, final, chosen, calibration)
     touch(final)
     return _file_in(final, chosen)

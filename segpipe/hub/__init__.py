@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .bodies import body_length as body_length
-    from .cache import Cache as Cache, CachedModel as CachedModel, Checked as Checked, Pruned as Pruned
-    from .card import card_text as card_text, place_in_card as place_in_card
+    from .cache import (
+        Cache as Cache,
+        CachedModel as CachedModel,
+        Checked as Checked,
+        Pruned as Pruned,
+        folder_lock as folder_lock,
+    )
     from .catalogue import (
         BUNDLED_MODEL as BUNDLED_MODEL,
         folder_bytes as folder_bytes,
@@ -17,8 +21,19 @@ if TYPE_CHECKING:
         locate_weights as locate_weights,
     )
     from .client import BUNDLED as BUNDLED, Hub as Hub, publish as publish
-    from .fetching import Fetcher as Fetcher
-    from .folder import ModelFolder as ModelFolder, is_model_folder as is_model_folder
+    from .connections import body_length as body_length
+    from .downloading import Fetcher as Fetcher, Progress as Progress, fetch_all as fetch_all
+    from .folder import (
+        RUN_BEST as RUN_BEST,
+        RUN_CHECKPOINTS as RUN_CHECKPOINTS,
+        RUN_LOG as RUN_LOG,
+        RUN_MODEL as RUN_MODEL,
+        ModelFolder as ModelFolder,
+        is_model_folder as is_model_folder,
+        last_weights as last_weights,
+        trained_model as trained_model,
+    )
+    from .http import Transport as Transport, fetch_bytes as fetch_bytes
     from .manifest import (
         FileEntry as FileEntry,
         Manifest as Manifest,
@@ -32,67 +47,52 @@ if TYPE_CHECKING:
         timestamp as timestamp,
         write_manifest as write_manifest,
     )
-    from .modelscope import (
+    from .model_files import is_index as is_index, read_index as read_index, weight_files as weight_files
+    from .origins import (
         ModelScopeDataSource as ModelScopeDataSource,
+        RemoteFile as RemoteFile,
+        Source as Source,
         modelscope_credentials as modelscope_credentials,
     )
     from .parts import Part as Part
-    from .paths import (
+    from .references import (
+        check_model_name as check_model_name,
         check_relative_path as check_relative_path,
         check_relative_paths as check_relative_paths,
+        check_revision as check_revision,
         file_key as file_key,
     )
-    from .progress import Progress as Progress
-    from .references import check_model_name as check_model_name, check_revision as check_revision
     from .retries import Limits as Limits
-    from .run_folders import (
-        RUN_BEST as RUN_BEST,
-        RUN_CHECKPOINTS as RUN_CHECKPOINTS,
-        RUN_LOG as RUN_LOG,
-        RUN_MODEL as RUN_MODEL,
-        last_weights as last_weights,
-        trained_model as trained_model,
-    )
-    from .sealing import seal_folder as seal_folder
+    from .sealing import card_text as card_text, place_in_card as place_in_card, seal_folder as seal_folder
     from .settings import (
         VARIABLES as VARIABLES,
         Settings as Settings,
         describe_variables as describe_variables,
         read_settings as read_settings,
     )
-    from .shards import is_index as is_index, read_index as read_index, weight_files as weight_files
-    from .shelf import Shelf as Shelf, touch as touch
-    from .snapshots import fetch_all as fetch_all
-    from .sources import RemoteFile as RemoteFile, Source as Source
-    from .transport import Transport as Transport, fetch_bytes as fetch_bytes
+    from .snapshots import Shelf as Shelf, touch as touch
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "bodies": "body_length",
-        "cache": "Cache CachedModel Checked Pruned",
-        "card": "card_text place_in_card",
-        "catalogue": ("BUNDLED_MODEL folder_bytes has_weights is_bundled is_preset locate_weights"),
+        "cache": "Cache CachedModel Checked Pruned folder_lock",
+        "catalogue": "BUNDLED_MODEL folder_bytes has_weights is_bundled is_preset locate_weights",
         "client": "BUNDLED Hub publish",
-        "fetching": "Fetcher",
-        "folder": "ModelFolder is_model_folder",
+        "connections": "body_length",
+        "downloading": "Fetcher Progress fetch_all",
+        "folder": "RUN_BEST RUN_CHECKPOINTS RUN_LOG RUN_MODEL ModelFolder is_model_folder last_weights trained_model",
+        "http": "Transport fetch_bytes",
         "manifest": (
             "FileEntry Manifest Problem build_manifest check_folder find_problems parse_manifest read_manifest "
             "sha256_of timestamp write_manifest"
         ),
-        "modelscope": "ModelScopeDataSource modelscope_credentials",
+        "model_files": "is_index read_index weight_files",
+        "origins": "ModelScopeDataSource RemoteFile Source modelscope_credentials",
         "parts": "Part",
-        "paths": "check_relative_path check_relative_paths file_key",
-        "progress": "Progress",
-        "references": "check_model_name check_revision",
+        "references": "check_model_name check_relative_path check_relative_paths check_revision file_key",
         "retries": "Limits",
-        "run_folders": "RUN_BEST RUN_CHECKPOINTS RUN_LOG RUN_MODEL last_weights trained_model",
-        "sealing": "seal_folder",
+        "sealing": "card_text place_in_card seal_folder",
         "settings": "VARIABLES Settings describe_variables read_settings",
-        "shards": "is_index read_index weight_files",
-        "shelf": "Shelf touch",
-        "snapshots": "fetch_all",
-        "sources": "RemoteFile Source",
-        "transport": "Transport fetch_bytes",
+        "snapshots": "Shelf touch",
     },
 )

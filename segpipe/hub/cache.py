@@ -6,19 +6,25 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from segpipe.atomic import UNFINISHED, is_finished, remove_folder, storage_errors, write_atomically
 from segpipe.errors import InputError
+from segpipe.log import get_logger
 
 from .manifest import Problem, check_folder
 from .parts import left_behind
-from .paths import file_key
-from .shelf import Shelf, list_children, readable_manifest
+from .references import file_key
+from .snapshots import Shelf, list_children, readable_manifest
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+logger = get_logger(__name__)
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Cache of segpipe; it can be deleted.\n"
 _DAY = 86400.0
@@ -190,13 +196,38 @@ class Cache:
                     with storage_errors(leftover):
                         remove_folder(leftover)
                 yield path, size
-        for folder in ("models", "models/*", "converted", "data/*"):
+        for folder in ("models", "models/*", "converted", "data/*", "publishing"):
             for path in (path for pattern in UNFINISHED for path in self.home.glob(f"{folder}/{pattern}")):
                 # A living process may be filling it; nobody fills one for a day.
                 if time.time() - _modified(path) > _DAY:
                     size = _folder_bytes(path)
                     shutil.rmtree(path, ignore_errors=True)
                     yield path, size
+
+
+@contextmanager
+def folder_lock(folder: Path, timeout: float) -> Iterator[None]:
+    """Keep other processes from filling the same folder of the cache meanwhile.
+
+    It saves bandwidth, and nothing rests on it: where locks do not work, or another process holds this one for longer
+    than `timeout` seconds, the block runs without it.
+    """
+    import filelock
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = _new_lock(folder / ".lock")
+    try:
+        _acquire(lock, timeout)
+    except filelock.Timeout:
+        logger.warning("Another process has held %s for %g s. Going on without it.", folder, timeout)
+    except (OSError, NotImplementedError) as error:
+        logger.info("No lock in %s (%s). Going on without it.", folder, error)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.release()
 
 
 def _is_orphan(model: CachedModel, models: Iterable[CachedModel]) -> bool:
@@ -236,3 +267,23 @@ def _size(path: Path) -> int:
 def _folder_bytes(folder: Path) -> int:
     """Return the bytes of all files below `folder`; links are not followed."""
     return sum(_size(Path(root, name)) for root, _, names in os.walk(folder) for name in names)
+
+
+def _acquire(lock: BaseFileLock, timeout: float) -> None:
+    import filelock
+
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.info("Waiting for another process that holds %s.", lock.lock_file)
+        lock.acquire(timeout=timeout)
+
+
+def _new_lock(path: Path) -> BaseFileLock:
+    """A lock of the kernel, which ends with its process; never a file whose mere existence locks."""
+    import filelock
+
+    try:
+        return filelock.FileLock(path, fallback_to_soft=False)
+    except TypeError:  # an older filelock, which has no such fallback
+        return filelock.FileLock(path)

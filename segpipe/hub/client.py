@@ -1,4 +1,4 @@
-"""The hub's front: from a model's name to a folder on this disk, and back by publishing."""
+"""The hub: from a model's name to a folder on this disk, and back by publishing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from segpipe import advice
+from segpipe.configuration import load_preset, preset_names, unknown_preset_message
 from segpipe.errors import (
     AccessDeniedError,
     DownloadError,
@@ -21,20 +22,25 @@ from segpipe.errors import (
 from segpipe.files import absolute_path
 from segpipe.log import get_logger
 
-from .cache import Cache, CachedModel, Checked, Pruned
+from .cache import Cache, CachedModel, Checked, Pruned, folder_lock
 from .folder import ForeignReader, ModelFolder, is_model_folder, reading
-from .huggingface import HuggingFaceSource, huggingface_credentials
-from .modelscope import DATA, ModelScopeSource, modelscope_credentials
-from .publishing import DEFAULT_REVISION, publish_to_directory, target_directory
+from .http import Transport
+from .model_files import INDEX_SUFFIX, select_weights_name
+from .origins import (
+    DATA,
+    HuggingFaceSource,
+    ModelScopeSource,
+    Source,
+    StaticHubSource,
+    WeightsFileSource,
+    huggingface_credentials,
+    modelscope_credentials,
+)
+from .publishing import DEFAULT_REVISION, publish_to_directory, publish_to_hub, target_directory
 from .references import WEIGHT_SUFFIXES, Reference, check_model_name, check_revision, parse_hub, parse_reference
 from .retries import Limits
 from .settings import Settings, read_settings
-from .shards import INDEX_SUFFIX
-from .shelf import touch
-from .snapshots import Wanted, fetch_snapshot
-from .sources import Source, select_weights_name
-from .transport import Transport
-from .web import StaticHubSource, WeightsFileSource
+from .snapshots import Wanted, fetch_snapshot, touch
 
 logger = get_logger(__name__)
 
@@ -66,7 +72,7 @@ class Hub:
 
     @property
     def settings(self) -> Settings:
-        """Arguments and environment, as they are now."""
+        """The arguments and the environment, as they are now."""
         return read_settings(self._cache_dir, self._offline)
 
     @property
@@ -75,7 +81,7 @@ class Hub:
         return Cache(self.settings.home)
 
     def resolve(self, name: str | Path, revision: str | None = None, *, refresh: bool = False) -> ModelFolder:
-        """The folder that a name stands for, downloaded if need be.
+        """Return the folder that a name stands for, downloaded if need be.
 
         In this order: a folder on disk, a preset, a name with its source, owner/name at the default source.
 
@@ -86,33 +92,44 @@ class Hub:
         if isinstance(name, str | Path) and os.path.isdir(name):
             return self._open_directory(Path(name), revision, str(name))
         if isinstance(name, Path):
-            raise ModelFolderError(f"There is no folder {name}. Check the path.")
+            raise ModelFolderError(f"There is no folder {name}. Check the path.", path=name)
         if not isinstance(name, str):
             raise ModelNameError(f"A model's name is a text or a path; a {type(name).__name__} was given.")
         if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX)) and ":" not in name and not os.path.exists(name):
-            raise ModelFolderError(f"There is no file {name}. Check the path.")
+            raise ModelFolderError(f"There is no file {name}. Check the path.", path=name)
         reference = _parse_name(name, revision)
         if reference.kind != "bare":
             return self._resolve_source(reference, name, refresh)
-        if reference.location in _preset_names():
+        if reference.location in preset_names():
             return self._resolve_preset(reference, refresh)
         return self._resolve_source(self._default_source(reference), name, refresh)
 
     def publish(self, folder: str | Path, name: str, *, revision: str | None = None) -> str:
-        """Copy a verified model folder to a static hub and return the name that resolves to it.
+        """Publish a model folder and return the name that resolves to it.
+
+        On Hugging Face and ModelScope the repository is created if it is not there, as its account creates them. For a
+        private one, create it on the website before.
 
         Args:
-            name: owner/name where SEGPIPE_HUB is a directory, or a directory: file:///srv/models/owner/name,
-                ./models/owner/name.
-            revision: default main. A revision that holds another model is refused.
+            folder: in segpipe's own format.
+            name: hf:owner/name, modelscope:owner/name, owner/name where SEGPIPE_HUB says which of them or which
+                directory is meant, or a directory: file:///srv/models/owner/name, ./models/owner/name.
+            revision: on a static hub the name of the revision, default main; one that holds another model is refused.
+                Elsewhere the branch to commit to, default main, on ModelScope master.
         """
-        reference = _parse_target(name, revision)
-        hub = self.settings.hub
-        target = target_directory(reference, parse_hub(hub) if hub else None)
-        return publish_to_directory(folder, target, reference.revision)
+        settings = self.settings
+        reference, hub = _parse_target(name, revision), parse_hub(settings.hub) if settings.hub else None
+        if reference.kind == "bare" and hub is not None and hub.kind in ("hf", "modelscope"):
+            reference = replace(reference, kind=hub.kind)
+        if reference.kind not in ("hf", "modelscope"):
+            return publish_to_directory(folder, target_directory(reference, hub), reference.revision)
+        published = publish_to_hub(folder, reference, settings)
+        # What the cache has of that branch is old now.
+        self.cache.shelf(reference.label).drop(published.rpartition("@")[2])
+        return published
 
     def cached(self) -> tuple[CachedModel, ...]:
-        """What the cache holds, the most recently used first."""
+        """Return what the cache holds, the most recently used first."""
         return self.cache.models()
 
     def verify(self) -> tuple[Checked, ...]:
@@ -131,7 +148,7 @@ class Hub:
         if name.startswith(f"{DATA}:"):
             return self.cache.remove_data(name, revision)
         reference = parse_reference(name, revision)
-        if reference.kind == "bare" and reference.location in _preset_names():
+        if reference.kind == "bare" and reference.location in preset_names():
             reference = replace(_preset_reference(reference.location), revision=reference.revision)
         elif reference.kind == "bare":
             reference = self._default_source(reference)
@@ -155,8 +172,6 @@ class Hub:
         return self._open(path, name=name, revision=wanted.revision)
 
     def _resolve_preset(self, preset: Reference, refresh: bool) -> ModelFolder:
-        from segpipe.configuration import load_preset
-
         configuration = load_preset(preset.location)
         weights = configuration.weights
         if weights is None or weights.source is None:
@@ -173,7 +188,7 @@ class Hub:
     def _weights_of(
         self, reference: Reference, file: str | None, sha256: str | None, refresh: bool
     ) -> tuple[Path, str, str]:
-        """(folder, file name, revision) of a preset's weights."""
+        """Return (folder, file name, revision) of a preset's weights."""
         if reference.kind == "directory":
             found = self._open_directory(Path(reference.location), reference.revision, reference.label)
             return found.path, file or _weights_name(found.path), found.revision or DEFAULT_REVISION
@@ -184,7 +199,7 @@ class Hub:
         return path, name or _weights_name(path), wanted.revision
 
     def _open_directory(self, folder: Path, revision: str | None, name: str) -> ModelFolder:
-        """A model folder, or the revision of it that a static hub's directory holds."""
+        """Open a model folder, or the revision of it that a static hub's directory holds."""
         if revision is not None:
             check_revision(revision)
         with reading(folder):
@@ -217,12 +232,13 @@ class Hub:
 
     def _fetch(self, source: Source, reference: Reference, wanted: Wanted, refresh: bool) -> Path:
         settings = self.settings
-        transport = Transport(self._bounds(settings), offline_reason=_offline_reason(settings, reference))
+        transport = Transport(self._bounds(settings), offline_reason=settings.offline_reason(reference.kind))
         if transport.offline_reason:
-            raise OfflineError(f"{source.label}@{wanted.revision} would need a request and {transport.offline_reason}.")
+            message = f"{source.label}@{wanted.revision} would need a request and {transport.offline_reason}."
+            raise OfflineError(message, key=source.label)
         self.cache.prepare()
         shelf = self.cache.shelf(reference.label)
-        with shelf.lock(settings.lock_timeout):
+        with folder_lock(shelf.root, settings.lock_timeout):
             # Another process may have fetched it while this one waited.
             found = None if refresh else shelf.find(wanted.revision, wanted.weights_file)
             return found or fetch_snapshot(source, shelf, transport, wanted, has_progress=settings.progress)
@@ -231,7 +247,7 @@ class Hub:
         return self._limits or replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
 
     def _default_source(self, reference: Reference) -> Reference:
-        """What a bare name means: a model at SEGPIPE_HUB, else on ModelScope."""
+        """Return what a bare name means: a model at SEGPIPE_HUB, else on ModelScope."""
         hub = parse_hub(self.settings.hub or "modelscope:")
         if hub.kind == "directory":
             return replace(hub, location=str(Path(hub.location, reference.location)), revision=reference.revision)
@@ -239,8 +255,8 @@ class Hub:
             return replace(hub, location=f"{hub.location}/{reference.location}", revision=reference.revision)
         if reference.location.count("/") != 1:
             raise UnknownNameError(
-                f"{_unknown_preset(reference.location)} There is no folder of that name either; a model on a hub "
-                "has a name like owner/name."
+                f"{unknown_preset_message(reference.location)} There is no folder of that name either; a model on a "
+                "hub has a name like owner/name."
             )
         return replace(hub, location=reference.location, revision=reference.revision)
 
@@ -259,7 +275,7 @@ class Hub:
 
 
 def publish(folder: str | Path, name: str, *, revision: str | None = None) -> str:
-    """Copy a model folder to a static hub and return the name that resolves to it, see Hub.publish."""
+    """Publish a model folder and return the name that resolves to it, see Hub.publish."""
     return Hub().publish(folder, name, revision=revision)
 
 
@@ -267,9 +283,11 @@ def _no_such_directory(folder: Path, revision: str | None) -> ModelNotFoundError
     if not os.path.isdir(folder):
         siblings = sorted(entry.name for entry in folder.parent.iterdir())[:8] if os.path.isdir(folder.parent) else []
         beside = f" Beside it there are {', '.join(siblings)}." if siblings else ""
-        return ModelNotFoundError(f"There is no model at {folder}.{beside} Check the name.")
+        return ModelNotFoundError(f"There is no model at {folder}.{beside} Check the name.", path=folder)
     held = ", ".join(sorted(entry.name for entry in folder.iterdir() if is_model_folder(entry))[:8])
-    return ModelNotFoundError(f"{folder} has no revision {revision!r}. It has {held or 'none'}. Name one of them.")
+    return ModelNotFoundError(
+        f"{folder} has no revision {revision!r}. It has {held or 'none'}. Name one of them.", path=folder
+    )
 
 
 def _parse_name(name: str, revision: str | None) -> Reference:
@@ -278,14 +296,14 @@ def _parse_name(name: str, revision: str | None) -> Reference:
         return parse_reference(name, revision)
     except ModelNameError:
         if isinstance(name, str) and os.path.isfile(name):
-            raise ModelFolderError(f"{name} is a file. A model folder is needed; give its folder.") from None
+            raise ModelFolderError(f"{name} is a file. A model folder is needed; give its folder.", path=name) from None
         if isinstance(name, str) and _is_path(name):
-            raise ModelFolderError(f"There is no folder {name[:200]}. Check the path.") from None
+            raise ModelFolderError(f"There is no folder {name[:200]}. Check the path.", path=name) from None
         raise
 
 
 def _parse_target(name: str, revision: str | None) -> Reference:
-    """Where to publish: a name, or a path, which is a directory of a static hub."""
+    """Take apart where to publish: a name, or a path, which is a directory of a static hub."""
     if isinstance(name, str) and _is_path(name):
         name = absolute_path(name, error=ModelNameError).as_uri()
     return parse_reference(name, revision)
@@ -295,32 +313,20 @@ def _is_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~", ".\\", "..\\")) or name[1:3] == ":\\"
 
 
-def _preset_names() -> tuple[str, ...]:
-    from segpipe.configuration import preset_names
-
-    return preset_names()
-
-
-def _unknown_preset(name: str) -> str:
-    from segpipe.configuration import unknown_preset_message
-
-    return unknown_preset_message(name)
-
-
 def _preset_reference(name: str) -> Reference:
-    """Where a preset's weights live."""
-    from segpipe.configuration import load_preset
-
+    """Return where a preset's weights live."""
     weights = load_preset(name).weights
     if weights is None or weights.source is None:
-        raise ModelFolderError(f"The preset {name} has no weights. Name another one, or train it.")
+        raise ModelFolderError(f"The preset {name} has no weights. Name another one, or train it.", key=name)
     return parse_reference(weights.source)
 
 
 def _bundled(reference: Reference) -> Path:
     path = BUNDLED / check_model_name(reference.location)
     if not os.path.isfile(path):
-        raise ModelFolderError(f"{path} is missing, though it belongs to the package. Install segpipe again.")
+        raise ModelFolderError(
+            f"{path} is missing, though it belongs to the package. Install segpipe again.", path=path
+        )
     return path
 
 
@@ -329,25 +335,17 @@ def _is_weights_url(reference: Reference) -> bool:
 
 
 def _weights_name(folder: Path) -> str:
-    """The weights file of a folder whose other files do not matter."""
+    """Return the weights file of a folder whose other files do not matter."""
     name = select_weights_name([path.name for path in folder.iterdir()])
     if name is None:
-        raise ModelFolderError(f"{folder} has no weights file that segpipe can choose. Check the source.")
+        raise ModelFolderError(f"{folder} has no weights file that segpipe can choose. Check the source.", path=folder)
     return name
-
-
-def _offline_reason(settings: Settings, reference: Reference) -> str | None:
-    if settings.offline:
-        return "offline mode is on (SEGPIPE_OFFLINE)"
-    if settings.hf_offline and reference.kind == "hf":
-        return "HF_HUB_OFFLINE is set"
-    return None
 
 
 def _not_cached(
     error: DownloadError, source: Source, wanted: Wanted, revisions: tuple[tuple[str, str], ...]
 ) -> DownloadError:
-    """The same kind of error, which also says what is missing and what the cache has instead."""
+    """Return the same kind of error, which also says what is missing and what the cache has instead."""
     file = f" with {wanted.weights_file}" if wanted.weights_file else ""
     held = ", ".join(sorted({revision for revision, _ in revisions})[:8])
     instead = (
@@ -356,4 +354,9 @@ def _not_cached(
         else "Connect once to download it; segformer-b0-camvid comes with segpipe and needs no network."
     )
     kind = OfflineError if isinstance(error, OfflineError) else DownloadError
-    return kind(f"{error} The cache does not have {source.label}@{wanted.revision}{file}. {instead}")
+    return kind(
+        f"{error} The cache does not have {source.label}@{wanted.revision}{file}. {instead}",
+        url=error.url,
+        status=error.status,
+        key=source.label,
+    )

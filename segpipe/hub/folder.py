@@ -1,31 +1,40 @@
-"""A model folder: configuration.json, weights, card, manifest."""
+"""A model folder: configuration.json, weights, card, manifest; and the work directory of a run, which stands for it."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from segpipe.atomic import MANIFEST_NAME
+from segpipe.configuration import WeightsConfig, preset_names, read_configuration
 from segpipe.errors import ModelFolderError, SegpipeError
+from segpipe.log import get_logger
 from segpipe.names import listing
 
 from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
+from .model_files import INDEX_SUFFIX, LONE_WEIGHTS, WEIGHT_FILES, lone_shards, select_weights_name
 from .references import WEIGHT_SUFFIXES
-from .run_folders import newest_step, trained_model
-from .shards import INDEX_SUFFIX, lone_shards
-from .sources import LONE_WEIGHTS, WEIGHT_FILES, select_weights_name
 
 if TYPE_CHECKING:
     from segpipe.configuration import Configuration, Dialect
+
+logger = get_logger(__name__)
 
 ForeignReader = Callable[[Path], "tuple[Configuration, Dialect] | None"]
 CONFIGURATION_NAME = "configuration.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+RUN_MODEL, RUN_CHECKPOINTS, RUN_BEST, RUN_LOG = "model", "checkpoints", "best", "log.jsonl"
+"""What a work directory holds: the finished model, the last states of the run, its best weights, its log."""
+_STEP = re.compile("step-([0-9]{8,16})")
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,12 @@ class ModelFolder:
             raise ModelFolderError(
                 f"{self.name} is a recipe without weights: nobody offers any in public under a lasting address. "
                 f"Train it (segpipe train --model {self.name}), or convert a checkpoint that you have: "
-                f"segpipe convert FILE FOLDER --preset {self.name}."
+                f"segpipe convert FILE FOLDER --preset {self.name}.",
+                path=self.path,
             )
         raise ModelFolderError(
-            f"{self.name} has no weights, only a configuration. Train it, or put {WEIGHTS_NAME} into {self.path}."
+            f"{self.name} has no weights, only a configuration. Train it, or put {WEIGHTS_NAME} into {self.path}.",
+            path=self.path,
         )
 
     def _pinned_digest(self) -> str | None:
@@ -122,7 +133,8 @@ def reading(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ModelFolderError(
-            f"{error.filename or folder} cannot be read: {reason}. Check the path and its permissions."
+            f"{error.filename or folder} cannot be read: {reason}. Check the path and its permissions.",
+            path=error.filename or folder,
         ) from None
 
 
@@ -132,23 +144,58 @@ def is_model_folder(path: str | Path) -> bool:
     return any(os.path.isfile(folder / name) for name in (CONFIGURATION_NAME, "config.json"))
 
 
+def trained_model(folder: Path) -> Path:
+    """Return the model folder of a run's work directory; any other path as it is.
+
+    Raises:
+        ModelFolderError: a run that is not finished, so that there is no model folder yet.
+    """
+    if not _is_work_dir(folder):
+        return folder
+    if os.path.isfile(folder / RUN_MODEL / "configuration.json"):
+        _say_once(folder)
+        return folder / RUN_MODEL
+    if any(os.path.isfile(folder / name) for name in ("configuration.json", "config.json")):
+        return folder
+    raise ModelFolderError(_unfinished_text(folder), path=folder)
+
+
+def last_weights(folder: Path) -> Path | None:
+    """Return what can be used as the model of a work directory now, or None.
+
+    It is the finished one, else the best weights so far, else the last checkpoint.
+    """
+    if os.path.isfile(folder / RUN_MODEL / "configuration.json"):
+        return folder / RUN_MODEL
+    return newest_step(folder / RUN_BEST) or newest_step(folder / RUN_CHECKPOINTS)
+
+
+def newest_step(folder: Path) -> Path | None:
+    """Return the newest of the checkpoints in a folder, or None where there is none."""
+    if not os.path.isdir(folder):
+        return None
+    steps = {entry.name: int(match[1]) for entry in folder.iterdir() if (match := _STEP.fullmatch(entry.name))}
+    return folder / max(steps, key=steps.__getitem__) if steps else None
+
+
 def _require_folder(folder: Path) -> None:
     if os.path.isfile(folder):
-        raise ModelFolderError(f"{folder} is a file. A model folder is needed; give the folder that it lies in.")
+        raise ModelFolderError(
+            f"{folder} is a file. A model folder is needed; give the folder that it lies in.", path=folder
+        )
     if not os.path.isdir(folder):
-        raise ModelFolderError(f"There is no folder {folder}. Check the path.")
+        raise ModelFolderError(f"There is no folder {folder}. Check the path.", path=folder)
     if is_model_folder(folder):
         return
     held = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
     raise ModelFolderError(
         f"{folder} is not a model folder: it has no configuration.json and no config.json (it holds {held}). "
-        f"{_advice(folder)}"
+        f"{_advice(folder)}",
+        path=folder,
     )
 
 
 def _advice(folder: Path) -> str:
-    from segpipe.configuration import preset_names
-
     checkpoint = newest_step(folder)
     if checkpoint is not None:
         return f"It holds checkpoints of a run, each of which can be used as a model; the newest is {checkpoint}."
@@ -164,8 +211,6 @@ def _advice(folder: Path) -> str:
 
 
 def _read_configuration(folder: Path, read_foreign: ForeignReader | None) -> tuple[Configuration, Dialect]:
-    from segpipe.configuration import read_configuration
-
     foreign = read_foreign(folder) if read_foreign else None
     if foreign is not None:
         return foreign
@@ -175,7 +220,8 @@ def _read_configuration(folder: Path, read_foreign: ForeignReader | None) -> tup
             "or a configuration.json."
             if read_foreign
             else f"{folder} is a folder of another library. Open it with segpipe.load_model, or convert it: segpipe "
-            f"convert {folder} NEW_FOLDER."
+            f"convert {folder} NEW_FOLDER.",
+            path=folder,
         )
     configuration = read_configuration(folder / CONFIGURATION_NAME)
     return configuration, configuration.weights.dialect if configuration.weights else "segpipe"
@@ -185,10 +231,6 @@ def _with_origin(configuration: Configuration, dialect: Dialect, manifest: Manif
     """A downloaded folder of another library does not say where it comes from; the manifest made for it does."""
     if configuration.weights is not None or dialect == "segpipe" or manifest is None or manifest.source is None:
         return configuration
-    import msgspec
-
-    from segpipe.configuration import WeightsConfig
-
     weights = WeightsConfig(source=manifest.source, revision=manifest.revision, dialect=dialect)
     return msgspec.structs.replace(configuration, weights=weights)
 
@@ -198,7 +240,8 @@ def _require_whole(folder: Path, manifest: Manifest | None) -> None:
     if problems:
         raise ModelFolderError(
             f"{folder} is not whole: {'; '.join(str(problem) for problem in problems[:5])}. "
-            "Download it again, or call segpipe.hub.seal_folder if you changed it on purpose."
+            "Download it again, or call segpipe.hub.seal_folder if you changed it on purpose.",
+            path=folder,
         )
 
 
@@ -212,18 +255,45 @@ def _find_weights(folder: Path, stated: str | None) -> Path | None:
     if stated is not None and (chosen or lone):
         raise ModelFolderError(
             f"{folder} has no {stated}, which weights.file of its configuration.json names, but {chosen or lone[0]}. "
-            "Put the named file there, or correct weights.file and weights.dialect."
+            "Put the named file there, or correct weights.file and weights.dialect.",
+            path=folder,
         )
     if chosen is not None:
         return folder / chosen
     if lone:
         raise ModelFolderError(
             f"{folder} has several weights files ({', '.join(lone[:5])}) and none of the usual names "
-            f"({', '.join(WEIGHT_FILES)}). Keep one, or name it in weights.file of configuration.json."
+            f"({', '.join(WEIGHT_FILES)}). Keep one, or name it in weights.file of configuration.json.",
+            path=folder,
         )
     if shards:
         raise ModelFolderError(
             f"{folder} has weights in several files ({listing(shards)}) without the index that says what is in them. "
-            "Put model.safetensors.index.json or pytorch_model.bin.index.json beside them."
+            "Put model.safetensors.index.json or pytorch_model.bin.index.json beside them.",
+            path=folder,
         )
     return None
+
+
+def _is_work_dir(folder: Path) -> bool:
+    """Whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
+    has_log = os.path.isfile(folder / RUN_LOG) and not os.path.isfile(folder / "model.safetensors")
+    return has_log or os.path.isdir(folder / RUN_CHECKPOINTS)
+
+
+@cache
+def _say_once(folder: Path) -> None:
+    """One command may look a model up several times."""
+    logger.info("%s is the work directory of a run; its model is %s", folder, folder / RUN_MODEL)
+
+
+def _unfinished_text(folder: Path) -> str:
+    weights = last_weights(folder)
+    text = (
+        f"{folder} holds a run that is not finished, so it has no folder {RUN_MODEL} yet. To finish it, make the call "
+        "that began it again."
+    )
+    if weights is None:
+        return f"{text} It has saved no checkpoint so far."
+    kind = "Its best weights so far" if weights.parent.name == RUN_BEST else "The weights of its last checkpoint"
+    return f"{text} {kind} can be used as a model: {weights}."

@@ -18,7 +18,7 @@ from segpipe.errors import ModelFolderError, UnsafePathError
 from segpipe.files import open_regular, read_file
 from segpipe.limits import limit
 
-from .paths import check_relative_paths
+from .references import check_relative_paths
 
 MANIFEST_VERSION = 1
 

@@ -12,20 +12,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, TypeVar
 
 from msgspec import Meta
 
 from segpipe.atomic import move, open_new, write_atomically
-from segpipe.configuration import Count, Text
-from segpipe.files import open_regular
+from segpipe.configuration import Count, Text, decode_document
+from segpipe.files import open_regular, read_file
 from segpipe.log import get_logger
 
-from .notes import read_note
-from .paths import file_key
+from .references import file_key
 
 logger = get_logger(__name__)
 
+Note = TypeVar("Note")
+
+NOTE_BYTES = 2**16
+"""The cache's own notes are far shorter."""
 ABANDONED_AFTER = 3600.0
 """Seconds without a write after which another machine's part counts as left behind."""
 
@@ -133,6 +136,14 @@ def left_behind(folder: Path, older_than: float = 0.0) -> Iterator[Path]:
     for path in folder.glob("*.part.json"):
         if not os.path.exists(path.with_suffix("")) and _age(path) >= max(older_than, 60.0):
             yield path
+
+
+def read_note(path: Path, kind: type[Note]) -> Note | None:
+    """Return a note of the cache, or None where there is none, or what lies there is not one."""
+    try:
+        return decode_document(read_file(path, max_bytes=NOTE_BYTES, error=ValueError), kind)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""When a failed request is worth repeating, how long to wait before, and when to stop."""
+"""Failed requests: which are worth repeating, how long to wait before, and when to stop."""
 
 from __future__ import annotations
 
@@ -48,25 +48,29 @@ class Limits:
 class TransientError(DownloadError):
     """A failure that may pass; becomes a final error when the attempts are used up."""
 
+    kind: type[HubError] = DownloadError
+    """What becomes of it."""
+    advice = "Try again later."
     most_attempts: int | None = None
-    """Fewer than the limits allow, where there was no progress before; None: as many."""
+    """Fewer than the limits allow, where there was no progress before. If None, as many."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, url: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, url=url, status=status)
         self.retry_after = retry_after
 
     def final(self, attempts: int) -> HubError:
-        """The error to raise after so many attempts."""
-        return DownloadError(f"{self} Gave up after {_times(attempts)}. Try again later.")
+        """Return the error to raise after `attempts` attempts."""
+        times = "one attempt" if attempts == 1 else f"{attempts} attempts"
+        return self.kind(f"{self} Gave up after {times}. {self.advice}", url=self.url, status=self.status)
 
 
 class UnknownHostError(TransientError):
     """No name server knows the host: a misspelt address or no network, which waiting seldom mends."""
 
+    advice = "Check the address and the network."
     most_attempts = 2
-
-    def final(self, attempts: int) -> HubError:
-        return DownloadError(f"{self} Gave up after {_times(attempts)}. Check the address and the network.")
 
 
 class SlowError(TransientError):
@@ -76,8 +80,8 @@ class SlowError(TransientError):
 class ShortBodyError(TransientError):
     """The answer ended before its announced end."""
 
-    def final(self, attempts: int) -> HubError:
-        return IntegrityError(f"{self} Gave up after {_times(attempts)}. Try again later, or check the proxy.")
+    kind = IntegrityError
+    advice = "Try again later, or check the proxy."
 
 
 @dataclass
@@ -131,7 +135,7 @@ def check_seconds(name: str, seconds: float) -> float:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or a date), or None."""
+    """Return the seconds that a Retry-After header asks for (a number or a date), or None."""
     if not value:
         return None
     seconds = parse_count(value)
@@ -147,23 +151,19 @@ def parse_retry_after(value: str | None) -> float | None:
 
 
 def parse_count(value: str) -> int | None:
-    """The number in a header, None when it is none. Not isdigit: that takes "²" as well, and int does not."""
+    """Return the number in a header, or None. Not by isdigit: that takes "²" as well, and int does not."""
     return int(value) if re.fullmatch(r"\s*[0-9]{1,18}\s*", value) else None
 
 
-def _times(attempts: int) -> str:
-    return "one attempt" if attempts == 1 else f"{attempts} attempts"
-
-
 def innermost_reason(error: BaseException) -> str:
-    """The innermost cause of an error in words. Not str(error), which has the URL with its query."""
+    """Return the innermost cause of an error in words. Not str(error), which has the URL with its query."""
     causes = raised_causes(error)
     words = next((cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), None)
     return words or type(causes[-1]).__name__
 
 
 def raised_causes(error: BaseException) -> list[BaseException]:
-    """The error and what it was raised for, outermost first."""
+    """Return the error and what it was raised for, outermost first."""
     causes: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in causes:

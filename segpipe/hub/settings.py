@@ -60,9 +60,15 @@ class Settings:
     modelscope_token: str | None = field(default=None, repr=False)
     data: Path | None = None
 
+    def offline_reason(self, source: str) -> str | None:
+        """Return why a source, e.g. "hf", may not be asked; None where it may."""
+        if self.offline:
+            return "offline mode is on (SEGPIPE_OFFLINE)"
+        return "HF_HUB_OFFLINE is set" if self.hf_offline and source == "hf" else None
+
 
 def read_settings(cache_dir: str | Path | None = None, offline: bool | None = None) -> Settings:
-    """The settings of this moment; the environment is read at each call."""
+    """Return the settings of this moment; the environment is read at each call."""
     if cache_dir is not None and "\0" in str(cache_dir):
         raise InputError(f"cache_dir is {str(cache_dir)!r}, which cannot be a path. Correct it.")
     data = _text("SEGPIPE_DATA")
@@ -83,7 +89,7 @@ def read_settings(cache_dir: str | Path | None = None, offline: bool | None = No
 
 
 def default_home() -> Path:
-    """SEGPIPE_HOME, else `segpipe` in the cache folder of this operating system's users."""
+    """Return SEGPIPE_HOME, else `segpipe` in the cache folder of this operating system's users."""
     home = _text("SEGPIPE_HOME")
     if home:
         return Path(os.path.expanduser(home))
@@ -104,7 +110,7 @@ def _user_home() -> Path:
 
 
 def describe_variables() -> tuple[tuple[str, str, str], ...]:
-    """(name, value, description) of every variable; a secret shows only whether it is set."""
+    """Return (name, value, description) of every variable; a secret shows only whether it is set."""
     return tuple((variable.name, _shown(variable), variable.description) for variable in VARIABLES)
 
 

@@ -1,29 +1,51 @@
-"""From a source's list of files to a whole snapshot in the cache: it appears with all its files or not at all."""
+"""Snapshots: revisions of one model in the cache. Each appears with all its files or not at all, and never changes."""
 
 from __future__ import annotations
 
+import json
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from segpipe.atomic import check_free_space, link_or_copy
-from segpipe.errors import IntegrityError
+from msgspec import Meta
 
-from .fetching import CancelledError, Fetcher
-from .manifest import FileEntry, Manifest, git_sha1_of, sha256_of, timestamp
-from .parts import Part
-from .paths import check_relative_paths
-from .progress import Progress
-from .shards import is_index, shard_names
-from .shelf import Shelf
-from .sources import Listing, RemoteFile, Source, select_files, select_shards, select_weights_name
-from .transport import Transport
+from segpipe.atomic import (
+    atomic_folder,
+    check_free_space,
+    is_finished,
+    link_or_copy,
+    remove_folder,
+    replaced_folder,
+    storage_errors,
+    write_atomically,
+)
+from segpipe.errors import CacheError, IntegrityError, ModelFolderError, UnsafePathError
+from segpipe.log import get_logger
 
-WORKERS = 4
+from .downloading import fetch_all
+from .http import Transport
+from .manifest import (
+    FileEntry,
+    Manifest,
+    find_missing,
+    find_problems,
+    git_sha1_of,
+    read_manifest,
+    sha256_of,
+    timestamp,
+    write_manifest,
+)
+from .model_files import is_index, select_files, select_shards, select_weights_name, shard_names
+from .origins import Listing, RemoteFile, Source
+from .parts import Part, read_note
+from .references import RevisionText, check_relative_paths, file_key
+
+logger = get_logger(__name__)
+
+SnapshotName = Annotated[str, Meta(pattern=r"^[0-9a-f]{20}\Z")]
 
 
 @dataclass(frozen=True)
@@ -35,22 +57,6 @@ class Wanted:
     """None: the usual names are looked for."""
     sha256: str | None = None
     """Of the weights file, where it is known beforehand."""
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """A file that lies on this disk: as a part of ours, or in an older snapshot."""
-
-    entry: FileEntry
-    part: Part | None
-    path: Path
-
-    def put(self, folder: Path) -> None:
-        target = folder / self.entry.path
-        if self.part is None:
-            link_or_copy(self.path, target)
-            return
-        self.part.move_to(target)
 
 
 def fetch_snapshot(
@@ -74,6 +80,146 @@ def fetch_snapshot(
     return snapshot
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of one model in the cache.
+
+        refs/<revision>.json    which snapshot a revision stood for when it was last asked
+        <id>/                   a snapshot: its files and manifest.json; the name is the manifest's id
+        parts/                  unfinished downloads
+
+    Snapshots are never changed, so a reader sees an old one or a new one, never a mixture.
+    """
+
+    root: Path
+
+    @property
+    def parts(self) -> Path:
+        """Where unfinished downloads lie."""
+        return self.root / "parts"
+
+    def find(self, revision: str, weights_file: str | None = None) -> Path | None:
+        """The whole snapshot of a revision, or None. Sizes are checked, digests are not; nothing is written."""
+        note = read_note(self._ref(revision, weights_file), _Note)
+        return None if note is None else self.whole(note.snapshot)
+
+    def whole(self, name: str) -> Path | None:
+        """The snapshot of that name, or None. Sizes are checked, digests are not."""
+        if not name.isalnum() or not is_finished(self.root / name):
+            return None
+        problems = _problems(self.root / name)
+        if problems:
+            logger.warning("The cached model %s is damaged (%s). Not using it.", self.root / name, problems[0])
+            return None
+        return self.root / name
+
+    def add(self, manifest: Manifest, fill: Callable[[Path], None]) -> Path:
+        """Make a snapshot: `fill` puts the manifest's files into the folder that it gets."""
+        final = self.root / manifest.id
+        is_there = is_finished(final)  # asked once: another process may finish a good one meanwhile
+        if is_there and not _is_damaged(final, manifest):
+            return final
+        # A damaged one stays until then: `fill` may take what is right from it.
+        new_folder = replaced_folder if is_there else atomic_folder
+        with new_folder(final) as folder, storage_errors(final, manifest.size):
+            fill(folder)
+            write_manifest(folder, manifest)
+        return final
+
+    def point(self, revision: str, snapshot: Path, weights_file: str | None = None) -> None:
+        """Note that a revision stands for a snapshot."""
+        path = self._ref(revision, weights_file)
+        document = {"revision": revision, "weights_file": weights_file, "snapshot": snapshot.name}
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(document).encode())
+
+    def snapshots(self) -> tuple[Path, ...]:
+        """The finished snapshots."""
+        return tuple(sorted(path for path in list_children(self.root) if path.name.isalnum() and is_finished(path)))
+
+    def revisions(self) -> tuple[tuple[str, str], ...]:
+        """(revision, name of its snapshot) of each note."""
+        return tuple((revision, name) for _, revision, name in self._notes())
+
+    def drop(self, revision: str) -> tuple[Path, ...]:
+        """Remove a revision's notes; the snapshots that stood for it alone come back.
+
+        The note of the commit that a revision stood for was written along with the revision's own: it keeps nothing.
+        """
+        notes = list(self._notes())
+        dropped = {name for _, known, name in notes if known == revision}
+        with storage_errors(self.root):
+            for path, known, _ in notes:
+                if known == revision:
+                    path.unlink(missing_ok=True)
+        kept = {name for _, known, name in notes if known not in (revision, self._commit(name))}
+        return tuple(self.root / name for name in sorted(dropped - kept))
+
+    def forget(self, snapshot: Path) -> None:
+        """Remove a snapshot and the notes that point at it."""
+        with storage_errors(snapshot):
+            for path, _, name in self._notes():
+                if name == snapshot.name:
+                    path.unlink(missing_ok=True)
+            remove_folder(snapshot)
+
+    def _ref(self, revision: str, weights_file: str | None) -> Path:
+        text = revision if weights_file is None else f"{revision}#{weights_file}"
+        return self.root / "refs" / f"{file_key(text)}.json"
+
+    def _commit(self, snapshot: str) -> str | None:
+        manifest = readable_manifest(self.root / snapshot)
+        return manifest.commit if manifest else None
+
+    def _notes(self) -> Iterator[tuple[Path, str, str]]:
+        for path in list_children(self.root / "refs"):
+            note = read_note(path, _Note)
+            if note is not None:
+                yield path, note.revision, note.snapshot
+
+
+def touch(folder: Path) -> None:
+    """Note that a folder was used now, where that can be written."""
+    with suppress(OSError):
+        os.utime(folder / "manifest.json")
+
+
+def readable_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder, None where there is none or none that can be read."""
+    try:
+        return read_manifest(folder)
+    except (ModelFolderError, UnsafePathError, OSError):
+        return None
+
+
+def list_children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CacheError(
+            f"Cannot read {folder}: {error.strerror}. Set SEGPIPE_HOME to a folder of yours.", path=folder
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A file that lies on this disk: as a part of ours, or in an older snapshot."""
+
+    entry: FileEntry
+    part: Part | None
+    path: Path
+
+    def put(self, folder: Path) -> None:
+        target = folder / self.entry.path
+        if self.part is None:
+            link_or_copy(self.path, target)
+            return
+        self.part.move_to(target)
+
+
 def _store(
     files: Sequence[RemoteFile], source: Source, shelf: Shelf, transport: Transport, has_progress: bool
 ) -> dict[str, _Stored]:
@@ -81,7 +227,7 @@ def _store(
     stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
     missing = [file for file in files if file.path not in stored]
     check_free_space(shelf.root, sum(file.size or 0 for file in missing))
-    fetched = fetch_all(source, shelf, transport, missing, has_progress)
+    fetched = fetch_all(source, shelf.parts, transport, missing, has_progress)
     return stored | {entry.path: _Stored(entry, part, part.path) for part, entry in fetched}
 
 
@@ -95,20 +241,6 @@ def _released_on_error(stored: dict[str, _Stored]) -> Iterator[None]:
             if found.part is not None:
                 found.part.release()
         raise
-
-
-def fetch_all(
-    source: Source, shelf: Shelf, transport: Transport, files: Sequence[RemoteFile], has_progress: bool
-) -> list[tuple[Part, FileEntry]]:
-    """Fetch files side by side; the first failure is raised, the others end with their next bytes, wait or timeout."""
-    if not files:
-        return []
-    sizes = [file.size for file in files]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    cancelled = threading.Event()
-    with Progress(source.label, total, has_progress) as progress:
-        fetcher = Fetcher(transport, shelf.parts, source.label, source.credentials, progress.add, cancelled)
-        return _run_all([partial(fetcher.fetch, file) for file in files], cancelled)
 
 
 def _pinned(files: tuple[RemoteFile, ...], wanted: Wanted, label: str) -> tuple[RemoteFile, ...]:
@@ -151,29 +283,6 @@ def _unchanged(shelf: Shelf, manifest: Manifest, stored: dict[str, _Stored]) -> 
     return snapshot if is_same else None
 
 
-def _run_all(
-    tasks: list[Callable[[], tuple[Part, FileEntry]]], cancelled: threading.Event
-) -> list[tuple[Part, FileEntry]]:
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="segpipe-download") as pool:
-        futures = [pool.submit(task) for task in tasks]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            if any(not future.done() or future.exception() for future in futures):
-                cancelled.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-    finished = [future for future in futures if not future.cancelled()]
-    errors = [error for future in finished if (error := future.exception())]
-    if errors:
-        for future in finished:
-            if not future.exception():
-                future.result()[0].release()
-        raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
-    return [future.result() for future in futures]
-
-
 def _manifest(source: Source, wanted: Wanted, listing: Listing, stored: Iterable[_Stored]) -> Manifest:
     entries = sorted((found.entry for found in stored), key=lambda entry: entry.path)
     return Manifest(tuple(entries), source.label, wanted.revision, listing.commit, timestamp())
@@ -198,3 +307,27 @@ def _point(shelf: Shelf, snapshot: Path, wanted: Wanted, listing: Listing) -> No
     for revision in {wanted.revision, listing.commit or wanted.revision}:
         for name in names:
             shelf.point(revision, snapshot, name)
+
+
+@dataclass(frozen=True)
+class _Note:
+    """A note of which snapshot a revision stood for."""
+
+    revision: RevisionText
+    snapshot: SnapshotName
+
+
+def _problems(snapshot: Path) -> tuple[str, ...]:
+    """What is visibly wrong with a snapshot: its manifest is another's, or a file has another size."""
+    try:
+        manifest = read_manifest(snapshot)
+    except (ModelFolderError, UnsafePathError, OSError) as error:
+        return (str(error),)
+    if manifest is None or manifest.id != snapshot.name:
+        return ("its manifest is not the one it was stored with",)
+    return tuple(str(problem) for problem in find_missing(snapshot, manifest))
+
+
+def _is_damaged(snapshot: Path, manifest: Manifest) -> bool:
+    """Whether a snapshot is not what its manifest says; reads every file."""
+    return bool(_problems(snapshot)) or any(problem.kind != "extra" for problem in find_problems(snapshot, manifest))

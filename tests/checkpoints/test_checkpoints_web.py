@@ -9,7 +9,6 @@ import torch
 from fault_server import FaultServer
 from test_checkpoints_segmenter import SMALL, assert_same, write_checkpoint
 
-import segpipe.configuration
 from segpipe import load_model
 from segpipe.configuration import Configuration, WeightsConfig, load_preset
 from segpipe.errors import CorruptWeightsError, WeightMismatchError
@@ -30,8 +29,8 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def use_preset(monkeypatch: pytest.MonkeyPatch, configuration: Configuration, source: str, dialect: str) -> None:
     """Make `tiny` a preset with this network and weights from this address."""
     preset = msgspec.structs.replace(configuration, weights=WeightsConfig(source=source, dialect=dialect))
-    monkeypatch.setattr(client, "_preset_names", lambda: ("tiny",))
-    monkeypatch.setattr(segpipe.configuration, "load_preset", lambda name: preset)
+    monkeypatch.setattr(client, "preset_names", lambda: ("tiny",))
+    monkeypatch.setattr(client, "load_preset", lambda name: preset)
 
 
 def test_a_checkpoint_on_the_web_becomes_a_model(web_server: FaultServer, monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from segpipe.errors import (
     OfflineError,
     UnsafePathError,
 )
-from segpipe.hub import Hub, modelscope as hub_modelscope
+from segpipe.hub import Hub, origins as hub_origins
 
 NAME = "damo/coco_stuff164k"
 
@@ -32,7 +32,7 @@ def test_loose_files_come_page_by_page(modelscope):
 
 
 def test_a_list_without_end_is_given_up(modelscope, monkeypatch):
-    monkeypatch.setattr(hub_modelscope, "PAGES", 3)
+    monkeypatch.setattr(hub_origins, "PAGES", 3)
     modelscope.data[NAME] = coco_stuff_files()
     modelscope.page = 1
     with pytest.raises(DownloadError, match="more than 3 pages"):

@@ -311,7 +311,7 @@ def names_of_files(folder: Path) -> Door:
 @door
 def notes(folder: Path) -> Door:
     """What the cache notes of a revision: anything else is no note, and no error."""
-    from segpipe.hub.shelf import Shelf
+    from segpipe.hub.snapshots import Shelf
 
     shelf = Shelf(folder)
     shelf.point("main", folder / ("0" * 20))

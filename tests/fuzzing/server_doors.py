@@ -15,8 +15,13 @@ from segpipe.hub import Transport, fetch_bytes
 @door
 def listings(folder: Path) -> Door:
     """What Hugging Face and ModelScope say that a model has, and ModelScope of a data set."""
-    from segpipe.hub.huggingface import HuggingFaceSource, huggingface_credentials
-    from segpipe.hub.modelscope import ModelScopeDataSource, ModelScopeSource, modelscope_credentials
+    from segpipe.hub.origins import (
+        HuggingFaceSource,
+        ModelScopeDataSource,
+        ModelScopeSource,
+        huggingface_credentials,
+        modelscope_credentials,
+    )
     from segpipe.hub.settings import read_settings
 
     settings = read_settings()

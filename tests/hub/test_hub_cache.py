@@ -16,8 +16,8 @@ from segpipe.atomic import atomic_folder, check_free_space, write_atomically
 from segpipe.configuration import load_preset
 from segpipe.errors import CacheError, DownloadError, ModelFolderError, ModelNotFoundError, OfflineError
 from segpipe.hub import Hub, ModelFolder, Transport, manifest as manifest_module, snapshots as snapshots_module
-from segpipe.hub.huggingface import HuggingFaceSource, huggingface_credentials
 from segpipe.hub.manifest import sha256_of
+from segpipe.hub.origins import HuggingFaceSource, huggingface_credentials
 from segpipe.hub.snapshots import Wanted, fetch_snapshot
 
 SOURCE = f"hf:{NAME}"

@@ -104,9 +104,9 @@ def test_part_of_a_changed_file_is_not_used(hub: Hub, server: FaultServer):  # c
 
 
 def test_without_a_digest_the_etag_decides_about_a_part(hub: Hub, server: FaultServer, tmp_path: Path):  # case 5
-    from segpipe.hub.fetching import Fetcher
-    from segpipe.hub.sources import RemoteFile
-    from segpipe.hub.transport import Transport
+    from segpipe.hub.downloading import Fetcher
+    from segpipe.hub.http import Transport
+    from segpipe.hub.origins import RemoteFile
 
     server.static["a.pth"] = WEIGHTS
     fetcher = Fetcher(Transport(FAST, sleep=lambda _: None), tmp_path / "parts", "test")
@@ -124,9 +124,9 @@ def test_without_a_digest_the_etag_decides_about_a_part(hub: Hub, server: FaultS
 
 
 def fetch_without_digest(server: FaultServer, folder: Path, name: str = "a.pth"):
-    from segpipe.hub.fetching import Fetcher
-    from segpipe.hub.sources import RemoteFile
-    from segpipe.hub.transport import Transport
+    from segpipe.hub.downloading import Fetcher
+    from segpipe.hub.http import Transport
+    from segpipe.hub.origins import RemoteFile
 
     fetcher = Fetcher(Transport(FAST, sleep=lambda _: None), folder, "test")
     return fetcher.fetch(RemoteFile(name, f"{server.url}/static/{name}"))
@@ -305,9 +305,9 @@ def capped_range(handler: faults.Handler, body: bytes) -> None:
 
 @pytest.mark.parametrize("etags", [True, False])
 def test_part_of_a_file_is_not_taken_for_all_of_it(server: FaultServer, tmp_path: Path, etags: bool):  # case 6
-    from segpipe.hub.fetching import Fetcher
-    from segpipe.hub.sources import RemoteFile
-    from segpipe.hub.transport import Transport
+    from segpipe.hub.downloading import Fetcher
+    from segpipe.hub.http import Transport
+    from segpipe.hub.origins import RemoteFile
 
     server.etags = etags
     server.static["a.pth"] = WEIGHTS

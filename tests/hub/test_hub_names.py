@@ -147,8 +147,8 @@ def test_weights_url_alone_is_no_model(hub: Hub, server: FaultServer):
 def use_preset(monkeypatch: pytest.MonkeyPatch, **weights: object) -> None:
     """Make `tiny` a preset with these weights."""
     document = json.dumps({**CONFIGURATION, "weights": weights})
-    monkeypatch.setattr(client_module, "_preset_names", lambda: ("tiny",))
-    monkeypatch.setattr("segpipe.configuration.load_preset", lambda name: decode_configuration(document, origin="test"))
+    monkeypatch.setattr(client_module, "preset_names", lambda: ("tiny",))
+    monkeypatch.setattr("segpipe.hub.client.load_preset", lambda name: decode_configuration(document, origin="test"))
 
 
 def test_preset_takes_its_own_configuration_and_the_named_weights(hub: Hub, monkeypatch: pytest.MonkeyPatch):

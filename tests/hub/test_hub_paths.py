@@ -13,7 +13,7 @@ from hub_material import NAME
 from segpipe.errors import DownloadError, ModelFolderError, UnsafePathError
 from segpipe.hub import Hub
 from segpipe.hub.manifest import parse_manifest
-from segpipe.hub.paths import check_relative_path, check_relative_paths, file_key
+from segpipe.hub.references import check_relative_path, check_relative_paths, file_key
 
 NEEDED = {"configuration.json", "README.md", "LICENSE", "model.safetensors", "manifest.json"}
 UNSAFE = [

@@ -16,7 +16,7 @@ import pytest
 from fault_server import FaultServer
 from hub_material import NAME, WEIGHTS, leftovers
 
-from segpipe.hub import Hub
+from segpipe.hub import Hub, folder_lock
 from segpipe.hub.parts import Origin, claim_part
 
 SOURCE = f"hf:{NAME}"
@@ -89,7 +89,7 @@ def test_killed_download_is_continued_and_blocks_nobody(hub: Hub, server: FaultS
 
 def test_lock_that_is_held_for_too_long_is_ignored(hub: Hub, monkeypatch, caplog):  # case 19
     monkeypatch.setenv("SEGPIPE_LOCK_TIMEOUT", "0.1")
-    with hub.cache.shelf(SOURCE).lock(timeout=1), caplog.at_level("WARNING", "segpipe"):
+    with folder_lock(hub.cache.shelf(SOURCE).root, 1), caplog.at_level("WARNING", "segpipe"):
         assert hub.resolve(SOURCE).verify() == ()
     assert "Going on without it" in caplog.text
 

@@ -8,7 +8,7 @@ import pytest
 from hub_material import NAME
 
 from segpipe.hub import Hub
-from segpipe.hub.progress import Progress
+from segpipe.hub.downloading import Progress
 
 
 class Terminal(io.StringIO):

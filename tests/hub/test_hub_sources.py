@@ -13,7 +13,7 @@ from hub_material import CONFIGURATION, NAME, WEIGHTS, make_folder
 from segpipe.errors import AccessDeniedError, DownloadError, IntegrityError, ModelNotFoundError
 from segpipe.hub import Hub
 from segpipe.hub.manifest import read_manifest
-from segpipe.hub.sources import select_weights_name
+from segpipe.hub.model_files import select_weights_name
 
 FETCHED = {"configuration.json", "README.md", "LICENSE", "model.safetensors", "manifest.json"}
 

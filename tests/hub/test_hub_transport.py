@@ -17,10 +17,10 @@ from hub_material import FAST, NAME
 
 from segpipe.errors import AccessDeniedError, DownloadError, InputError, ModelNotFoundError, OfflineError
 from segpipe.hub import Hub, Limits, Transport, fetch_bytes, read_settings
-from segpipe.hub.bodies import body_length
+from segpipe.hub.connections import body_length
+from segpipe.hub.http import Credentials
 from segpipe.hub.retries import Backoff, UnknownHostError, parse_retry_after
 from segpipe.hub.settings import VARIABLES, describe_variables
-from segpipe.hub.transport import Credentials
 
 TOKEN = Credentials("HF_TOKEN", "hf_secretsecret")
 

@@ -22,7 +22,7 @@ def work_dir(tmp_path):
 
 @pytest.mark.parametrize("name", [str, lambda path: path, lambda path: path.as_uri()], ids=["text", "path", "file URL"])
 def test_its_name_is_that_of_the_model_which_was_trained_there(work_dir, caplog, name):
-    caplog.set_level(logging.INFO, logger="segpipe.hub.run_folders")
+    caplog.set_level(logging.INFO, logger="segpipe.hub.folder")
     assert Hub().resolve(name(work_dir)).path == work_dir / "model"
     assert caplog.messages == [f"{work_dir} is the work directory of a run; its model is {work_dir / 'model'}"]
 

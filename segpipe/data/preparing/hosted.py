@@ -35,6 +35,7 @@ from segpipe.hub import (
     check_revision,
     fetch_all,
     file_key,
+    folder_lock,
     modelscope_credentials,
     read_settings,
     timestamp,
@@ -99,7 +100,7 @@ def modelscope_data(
         raise OfflineError(f"{source.label}@{revision} would need a request and offline mode is on (SEGPIPE_OFFLINE).")
     limits = replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
     cache.prepare()
-    with shelf.lock(settings.lock_timeout):
+    with folder_lock(shelf.root, settings.lock_timeout):
         if refresh or not is_finished(final):  # another process may have fetched it while this one waited
             _fetch(source, shelf, Transport(limits), revision, final, has_progress=settings.progress)
     return final
@@ -112,7 +113,7 @@ def _fetch(
     size = sum(file.size or 0 for file in files)
     check_free_space(shelf.root, 2 * size)  # packed and unpacked; images do not compress
     logger.info("Fetching %s@%s: %d files, %s bytes, into %s", source.label, revision, len(files), f"{size:,}", final)
-    stored = fetch_all(source, shelf, transport, files, has_progress)
+    stored = fetch_all(source, shelf.parts, transport, files, has_progress)
     try:
         with (replaced_folder if is_finished(final) else atomic_folder)(final, sync=sync_disks) as folder:
             for part, entry in stored:

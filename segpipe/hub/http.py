@@ -1,4 +1,4 @@
-"""HTTP as the hub needs it: typed errors, checked redirects, retries, a deadline that holds, no socket when offline."""
+"""GET requests as the hub needs them: typed errors, checked redirects, retries, no socket when offline."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from segpipe.configuration import Document, decode_document
+from segpipe.configuration import decode_document
 from segpipe.errors import AccessDeniedError, DownloadError, ModelNotFoundError, OfflineError
 from segpipe.limits import limit
 
-from .bodies import Answer, body_length
+from .connections import Answer, Watchdog, body_length, send_request
 from .retries import (
     Backoff,
     Limits,
@@ -28,10 +28,12 @@ from .retries import (
     parse_retry_after,
     raised_causes,
 )
-from .watchdog import Watchdog
+from .settings import read_settings
 
 if TYPE_CHECKING:
     import requests
+
+Document = TypeVar("Document")
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -77,16 +79,22 @@ class Transport:
         self._jitter = jitter
 
     def backoff(self, sleep: Callable[[float], object] | None = None) -> Backoff:
-        """A new count of attempts, which waits by `sleep`."""
+        """Return a new count of attempts, which waits by `sleep`."""
         return Backoff(self.limits, sleep or self._sleep, jitter=self._jitter)
 
     def fetch(
         self, url: str, *, what: str, credentials: Credentials | None = None, max_bytes: int | None = None
     ) -> bytes:
-        """The body behind a URL, with retries; DownloadError when it has more than `max_bytes`, unpacked.
+        """Return the body behind a URL, after retries if need be.
 
         Args:
-            max_bytes: if None, `listing_bytes` of `segpipe.limits`.
+            url: the address.
+            what: what messages call it.
+            credentials: for its host.
+            max_bytes: the largest body, unpacked. If None, `listing_bytes` of `segpipe.limits`.
+
+        Raises:
+            DownloadError: the server does not give it, or it is larger.
         """
         most = limit("listing_bytes") if max_bytes is None else max_bytes
         backoff = self.backoff()
@@ -99,14 +107,15 @@ class Transport:
     def fetch_json(
         self, url: str, kind: type[Document], *, what: str, credentials: Credentials | None = None, advice: str
     ) -> Document:
-        """The JSON document behind a URL, decoded into `kind`; anything else, say a login page, is a DownloadError."""
+        """Return the JSON document behind a URL, decoded into `kind`. Anything else, say a login page, is an error."""
         data = self.fetch(url, what=what, credentials=credentials)
         try:
             return decode_document(data, kind)
         except ValueError as error:
             hint = login_page_hint(data) or advice
             raise DownloadError(
-                f"{what}: the answer of {shown_url(url)} has no list of files ({error}). {hint}"
+                f"{what}: the answer of {shown_url(url)} has no list of files ({error}). {hint}",
+                url=shown_url(url),
             ) from None
 
     @contextmanager
@@ -120,13 +129,19 @@ class Transport:
         accept: tuple[int, ...] = (200,),
         until: float = math.inf,
     ) -> Iterator[Answer]:
-        """One request, redirects followed; the body is still to be read. Other statuses than `accept` raise.
+        """Make one request and follow redirects; the body is still to be read.
 
         Args:
+            url: the address.
+            what: what messages call it.
+            credentials: for its host.
+            headers: besides our own.
+            accept: the status codes that are taken; any other raises an error.
             until: a time of `time.monotonic` at which the connection is shut down, whatever it is doing.
         """
         if self.offline_reason:
-            raise OfflineError(f"{what} would need a request to {shown_url(url)} and {self.offline_reason}.")
+            message = f"{what} would need a request to {shown_url(url)} and {self.offline_reason}."
+            raise OfflineError(message, url=shown_url(url))
         late = TransientError(f"{what} took longer than {self.limits.deadline:g} s.", retry_after=math.inf)
         with Watchdog(until, late) as watchdog:
             response = self._follow(url, what, credentials, dict(headers or {}), watchdog)
@@ -164,7 +179,8 @@ class Transport:
             if _origin(target) != _origin(url):
                 credentials = None
             url = target
-        raise DownloadError(f"{what}: more than {self.limits.max_redirects} redirects. Check the address.")
+        message = f"{what}: more than {self.limits.max_redirects} redirects. Check the address."
+        raise DownloadError(message, url=shown_url(url))
 
 
 def fetch_bytes(
@@ -175,20 +191,24 @@ def fetch_bytes(
     deadline: float = 60.0,
     offline: bool | None = None,
 ) -> bytes:
-    """The bytes behind an http or https URL, e.g. a picture; DownloadError says why there are none.
+    """Return the bytes behind an http or https URL, e.g. of an image.
 
     Args:
+        url: the address.
         timeout: (to connect to one address, without a byte), in seconds.
         max_bytes: of the body, unpacked. If None, `url_image_bytes` of `segpipe.limits`.
         deadline: over all attempts, in seconds, from the first connection on, whatever the server does. Looking its
             name up is not included.
-        offline: None: as SEGPIPE_OFFLINE says.
-    """
-    from .settings import read_settings
+        offline: whether no request may be made. If None, as SEGPIPE_OFFLINE says.
 
+    Raises:
+        DownloadError: says why there are none.
+    """
     reason = "SEGPIPE_OFFLINE is set" if read_settings(offline=offline).offline else None
     if _parts(url).scheme not in ("http", "https"):
-        raise DownloadError(f"{shown_url(url)!r} is not a web address. It needs http:// or https://.")
+        raise DownloadError(
+            f"{shown_url(url)!r} is not a web address. It needs http:// or https://.", url=shown_url(url)
+        )
     check_seconds("deadline", deadline)
     connect, read = min(timeout[0], deadline), min(timeout[1], deadline)
     limits = replace(Limits(), connect_timeout=connect, read_timeout=read, deadline=deadline, attempts=3)
@@ -198,7 +218,7 @@ def fetch_bytes(
 
 
 def shown_url(url: str) -> str:
-    """A URL for messages: without user, query and fragment, which may hold secrets."""
+    """Return a URL for messages: without user, query and fragment, which may hold secrets."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -208,7 +228,7 @@ def shown_url(url: str) -> str:
 
 
 def login_page_hint(head: bytes) -> str | None:
-    """What to say when the bytes look like a web page instead of a file."""
+    """Return what to say where the bytes look like a web page instead of a file, else None."""
     start = head[:512].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head")):
         return "It looks like a web page: perhaps a login page or a proxy answers. Check the network and HTTPS_PROXY."
@@ -226,10 +246,9 @@ def _ask(
 ) -> requests.Response:
     import requests
 
-    from .connections import send_request
-
     host = urlsplit(url).hostname
-    silent = TransientError(f"{what}: no whole answer from {host} within {limits.read_timeout:g} s.")
+    message = f"{what}: no whole answer from {host} within {limits.read_timeout:g} s."
+    silent = TransientError(message, url=shown_url(url))
 
     def connected(connection: socket.socket) -> None:
         watchdog.guard(connection)
@@ -255,24 +274,26 @@ def _request_error(error: Exception, url: str, what: str) -> DownloadError:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in raised_causes(error)):
         return DownloadError(
             f"{what}: the certificate of {host} is not trusted ({innermost_reason(error)}). "
-            "Behind a company's proxy, point REQUESTS_CA_BUNDLE at its certificate."
+            "Behind a company's proxy, point REQUESTS_CA_BUNDLE at its certificate.",
+            url=shown_url(url),
         )
     if isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.Timeout)):
         is_unknown = any(isinstance(cause, socket.gaierror) for cause in raised_causes(error))
         kind = UnknownHostError if is_unknown else TransientError
-        return kind(f"{what}: no answer from {host} ({innermost_reason(error)}).")
-    return DownloadError(f"{what}: {shown_url(url)} cannot be asked ({type(error).__name__}).")
+        return kind(f"{what}: no answer from {host} ({innermost_reason(error)}).", url=shown_url(url))
+    return DownloadError(f"{what}: {shown_url(url)} cannot be asked ({type(error).__name__}).", url=shown_url(url))
 
 
 def _too_large(what: str, url: str, max_bytes: int) -> DownloadError:
     return DownloadError(
         f"{what}: {shown_url(url)} has more than {max_bytes:,} bytes, the limit here. Check the address; "
-        "docs/limits.md says how to raise the limit."
+        "docs/limits.md says how to raise the limit.",
+        url=shown_url(url),
     )
 
 
 def _redirect_target(response: requests.Response) -> str | None:
-    """Where a redirect leads. http.client reads headers as Latin-1; addresses are UTF-8 more often."""
+    """Return where a redirect leads. http.client reads headers as Latin-1; addresses are UTF-8 more often."""
     location = response.headers.get("Location") if response.status_code in _REDIRECTS else None
     return None if location is None else location.encode("latin-1", "replace").decode("utf-8", "replace")
 
@@ -282,7 +303,8 @@ def _check_redirect(url: str, target: str, what: str) -> None:
     if target_scheme not in ("http", "https") or (scheme == "https" and target_scheme == "http"):
         raise DownloadError(
             f"{what}: {shown_url(url)} redirects to {shown_url(target)}, which is not as secure. "
-            "It would need https. Check the address or the proxy."
+            "It would need https. Check the address or the proxy.",
+            url=shown_url(target),
         )
 
 
@@ -306,21 +328,28 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _status_error(response: requests.Response, what: str, credentials: Credentials | None) -> DownloadError:
-    status = response.status_code
+    status, url = response.status_code, shown_url(response.url)
     code = response.headers.get("X-Error-Code", "")
-    at = f"{what}: {shown_url(response.url)} answered {status}"
+    at = f"{what}: {url} answered {status}"
     if status in _TRANSIENT:
-        return TransientError(f"{at}.", parse_retry_after(response.headers.get("Retry-After")))
+        retry_after = parse_retry_after(response.headers.get("Retry-After"))
+        return TransientError(f"{at}.", retry_after, url=url, status=status)
+    kind, message = _refusal(status, code, at, credentials)
+    return kind(message, url=url, status=status)
+
+
+def _refusal(status: int, code: str, at: str, credentials: Credentials | None) -> tuple[type[DownloadError], str]:
+    """Return the error for a status code, and its message."""
     if status in (404, 410) or code in ("RepoNotFound", "RevisionNotFound", "EntryNotFound"):
         advice = "Check the name and the revision." if credentials else "Check the address."
-        return ModelNotFoundError(f"{f'{at} {code}'.rstrip()}. {advice}{_token_hint(credentials)}")
+        return ModelNotFoundError, f"{f'{at} {code}'.rstrip()}. {advice}{_token_hint(credentials)}"
     if code == "GatedRepo":
-        return AccessDeniedError(f"{at} GatedRepo. Accept the model's terms on its page.{_token_hint(credentials)}")
+        return AccessDeniedError, f"{at} GatedRepo. Accept the model's terms on its page.{_token_hint(credentials)}"
     if status in (401, 403):
-        return AccessDeniedError(f"{at}. It needs permission, or does not exist.{_token_hint(credentials)}")
+        return AccessDeniedError, f"{at}. It needs permission, or does not exist.{_token_hint(credentials)}"
     if status == 407:
-        return AccessDeniedError(f"{at}: the proxy wants a password. Put it into HTTPS_PROXY.")
-    return DownloadError(f"{at}, which segpipe cannot use. Check the address.")
+        return AccessDeniedError, f"{at}: the proxy wants a password. Put it into HTTPS_PROXY."
+    return DownloadError, f"{at}, which segpipe cannot use. Check the address."
 
 
 def _token_hint(credentials: Credentials | None) -> str:

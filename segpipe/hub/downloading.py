@@ -1,28 +1,33 @@
-"""Fetching one file into a part: resumed where possible, its size and digest verified, synced to disk."""
+"""Downloading files: resumed where possible, their sizes and digests verified, synced to disk, shown as they come."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO
 
 from segpipe.atomic import fsync_file, storage_errors
 from segpipe.errors import DownloadError, IntegrityError
 from segpipe.limits import limit
 from segpipe.log import get_logger
+from segpipe.progress_bars import is_watched, new_bar
+from segpipe.text import printable_line
 
-from .bodies import Answer, body_length, is_packed
+from .connections import Answer, body_length, is_packed
+from .http import Credentials, Transport, login_page_hint, shown_url
 from .manifest import FileEntry, git_sha1_of, sha256_of
+from .origins import RemoteFile, Source
 from .parts import Origin, Part, claim_part
 from .retries import Backoff, SlowError, TransientError
-from .sources import RemoteFile
-from .transport import Credentials, Transport, login_page_hint, shown_url
 
 logger = get_logger(__name__)
 
+WORKERS = 4
 WRONG_BODIES = 2
 """How often a file is asked for again after it came with a wrong size or digest."""
 _ENOUGH_PROGRESS = 2**18
@@ -32,6 +37,23 @@ _VERSION = re.compile(r"[\x20-\x7e]{1,200}")
 
 class CancelledError(DownloadError):
     """Another file of the same model failed, so this one is not needed any more."""
+
+
+def fetch_all(
+    source: Source, parts: Path, transport: Transport, files: Sequence[RemoteFile], has_progress: bool
+) -> list[tuple[Part, FileEntry]]:
+    """Fetch files side by side into the folder `parts`.
+
+    The first failure is raised; the other files end with their next bytes, wait or timeout.
+    """
+    if not files:
+        return []
+    sizes = [file.size for file in files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    cancelled = threading.Event()
+    with Progress(source.label, total, has_progress) as progress:
+        fetcher = Fetcher(transport, parts, source.label, source.credentials, progress.add, cancelled)
+        return _run_all([partial(fetcher.fetch, file) for file in files], cancelled)
 
 
 @dataclass(frozen=True)
@@ -144,6 +166,57 @@ class Fetcher:
         part.restart()
 
 
+class Progress:
+    """Counts bytes from several threads; shows them when it is switched on and somebody watches."""
+
+    def __init__(self, title: str, total: int | None, is_wanted: bool) -> None:
+        self._title = printable_line(title)
+        self._total = total
+        self._is_shown = is_wanted and is_watched()
+        self._lock = threading.Lock()
+        self._bar: Any = None
+
+    def add(self, count: int) -> None:
+        """Count bytes; negative ones were thrown away."""
+        if self._bar is not None and count:
+            with self._lock:
+                self._bar.update(count)
+
+    def __enter__(self) -> Progress:
+        if self._is_shown:
+            self._bar = new_bar(desc=self._title, total=self._total, unit="B", unit_scale=True, leave=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _run_all(
+    tasks: list[Callable[[], tuple[Part, FileEntry]]], cancelled: threading.Event
+) -> list[tuple[Part, FileEntry]]:
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="segpipe-download") as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            if any(not future.done() or future.exception() for future in futures):
+                cancelled.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+    finished = [future for future in futures if not future.cancelled()]
+    errors = [error for future in finished if (error := future.exception())]
+    if errors:
+        for future in finished:
+            if not future.exception():
+                future.result()[0].release()
+        raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
+    return [future.result() for future in futures]
+
+
 def _origin(file: RemoteFile) -> Origin:
     return Origin(file.path, shown_url(file.url), file.size, file.digest)
 
@@ -218,7 +291,11 @@ def _verified(file: RemoteFile, part: Part, label: str) -> FileEntry:
     if (announced is not None and size != announced) or (size == 0 and announced is None):
         expected = "some" if announced is None else f"{announced:,}"
         problem = "empty response" if not size else f"{size:,} bytes came"
-        raise IntegrityError(f"{what}: {problem}, {expected} bytes were expected. {hint or 'Try again later.'}")
+        raise IntegrityError(
+            f"{what}: {problem}, {expected} bytes were expected. {hint or 'Try again later.'}",
+            path=part.path,
+            url=part.origin.url,
+        )
     actual = sha256_of(part.path)
     known = file.known_sha256
     if known is not None and not actual.startswith(known):
@@ -226,7 +303,7 @@ def _verified(file: RemoteFile, part: Part, label: str) -> FileEntry:
     if known is None and file.git_sha1 is not None and git_sha1_of(part.path) != file.git_sha1:
         raise _wrong_digest(what, "git sha1", file.git_sha1, git_sha1_of(part.path), hint)
     if file.digest is None and size and hint:
-        raise IntegrityError(f"{what} is no weights file. {hint}")
+        raise IntegrityError(f"{what} is no weights file. {hint}", url=part.origin.url)
     return FileEntry(file.path, size, actual)
 
 
