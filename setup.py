@@ -33,6 +33,8 @@ ONNX = ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"]
 EXTRAS = {
     "mat": ["scipy>=1.11"],
     "tensorboard": ["tensorboard>=2.10"],
+    "huggingface": ["huggingface_hub>=1.0"],
+    "modelscope": ["modelscope_hub>=0.4.6"],  # by which the package `modelscope` talks to its hub
     "onnx": ONNX,
     "openvino": ["openvino>=2024.5", *ONNX[:2]],
     "test": ["pytest>=7.4", "hypothesis>=6.100", "scipy>=1.11", "tifffile>=2023.4.12", "ruff>=0.6", "mypy>=1.11"],

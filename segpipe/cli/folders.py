@@ -23,7 +23,8 @@ CONVERT_EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classe
   segpipe convert weights.safetensors my-model --architecture segformer-b2 --labels road,car
   segpipe convert my-model libai.pth --to-dialect libai"""
 PUBLISH_EXAMPLES = """  SEGPIPE_HUB=/srv/models segpipe publish runs/street/best team/street
-  segpipe publish my-model file:///srv/models/team/street --revision v2"""
+  segpipe publish my-model file:///srv/models/team/street --revision v2
+  segpipe publish my-model hf:owner/name"""
 CACHE_EXAMPLES = """  segpipe cache list
   segpipe cache prune --unused-for 30
   segpipe cache remove segformer-b0-cocostuff"""
@@ -119,9 +120,12 @@ def _convert_back(options: argparse.Namespace) -> int:
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="what training or segpipe convert wrote")
     parser.add_argument(
-        "name", metavar="NAME", help="owner/name on the hub SEGPIPE_HUB, or a directory: ./models/owner/name, file:///…"
+        "name",
+        metavar="NAME",
+        help="hf:owner/name, modelscope:owner/name, owner/name on the hub SEGPIPE_HUB, or a directory: "
+        "./models/owner/name, file:///…",
     )
-    parser.add_argument("--revision", help="default: main")
+    parser.add_argument("--revision", help="default: main, on ModelScope master")
     add_json(parser)
 
 

@@ -32,7 +32,10 @@ ForeignReader = Callable[[Path], "tuple[Configuration, Dialect] | None"]
 CONFIGURATION_NAME = "configuration.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
-RUN_MODEL, RUN_CHECKPOINTS, RUN_BEST, RUN_LOG = "model", "checkpoints", "best", "log.jsonl"
+RUN_MODEL: str = "model"
+RUN_CHECKPOINTS: str = "checkpoints"
+RUN_BEST: str = "best"
+RUN_LOG: str = "log.jsonl"
 """What a work directory holds: the finished model, the last states of the run, its best weights, its log."""
 _STEP = re.compile("step-([0-9]{8,16})")
 

@@ -66,10 +66,15 @@ class FaultServer:
     def __post_init__(self) -> None:
         self._faults: list[tuple[str, Fault]] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"owner": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (self.handler,), {"owner": self}))
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None  # clients that hang up are part of the game
         self._scheme = "http"
+
+    @property
+    def handler(self) -> type[Handler]:
+        """What answers the requests."""
+        return Handler
 
     @property
     def port(self) -> int:
