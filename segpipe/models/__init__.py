@@ -1,4 +1,4 @@
-"""Networks: shapes and key maps, loading and converting weights. They know no pictures, data sets or devices."""
+"""Network families and what they are built of. They know no files, data sets or devices."""
 
 from typing import TYPE_CHECKING
 

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 
 def bilinear_weights(cells: int, length: int, *, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """What each pixel of a resized axis reads, without corner alignment, bit for bit as torch's `interpolate`.
+    """Return what each pixel of a resized axis reads, without corner alignment, bit for bit as torch's `interpolate`.
 
     The weights are those that torch has on this processor, since not all of them round a position the same way.
 

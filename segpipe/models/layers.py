@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Blocks(nn.ModuleList):
-    """A ModuleList that runs: each block takes what the one before it gave.
+    """A ModuleList that runs its blocks one after another.
 
     With `is_checkpointed`, of each block only the input is kept in training, and the backward pass computes the rest
     again, with the same numbers drawn at random. Results and gradients are the same, bit for bit.

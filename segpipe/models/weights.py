@@ -21,7 +21,7 @@ def apply_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, orig
 
 
 def fit_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> dict[str, Tensor]:
-    """The tensors in the shapes of a model's own, all accounted for.
+    """Return the tensors in the shapes of a model's own, all accounted for.
 
     A linear layer stored as a 1x1 convolution (or the other way round) fits. A parameter or a buffer of floating
     numbers takes one of `WEIGHT_TYPES`. BatchNorm's counter of batches may be missing, as some implementations drop
@@ -53,7 +53,7 @@ def fit_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin
 
 
 def mistyped_tensors(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names and types of those that are none of `WEIGHT_TYPES`; counters of batches are passed over."""
+    """Return the names and types of those that are none of `WEIGHT_TYPES`; counters of batches are passed over."""
     return [
         f"{key} ({str(tensor.dtype).removeprefix('torch.')})"
         for key, tensor in tensors.items()

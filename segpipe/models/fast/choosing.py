@@ -28,7 +28,7 @@ def can_fuse(tensor: Tensor) -> bool:
     """Return whether a kernel can take this tensor: on a GPU with Triton, in at most 32 bits, not while torch compiles.
 
     The first question about a GPU compiles and runs a tiny kernel there. Where that fails, as without a C compiler,
-    a warning is logged and the answer is no from then on.
+    a warning is logged and the answer is False from then on.
     """
     if tensor.device.type != "cuda":
         return False

@@ -15,12 +15,12 @@ def sum_rows(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     table = functional.pad(features, (0, 0, 1, 1, 1, 1)).unflatten(-1, (heads, -1)).flatten(0, 3)
     x, y = x.clamp(-1, width), y.clamp(-1, height)
     left, top = x.floor().clamp_(max=width - 1), y.floor().clamp_(max=height - 1)
-    right, below = x.sub_(left), y.sub_(top)  # shares of the neighbours there
+    right, below = x.sub_(left), y.sub_(top)  # weights of the neighbours there
     lower = weights * below
     upper = weights - lower
     lower_right, upper_right = lower * right, upper * right
-    shares = torch.stack((upper - upper_right, upper_right, lower - lower_right, lower_right), dim=3)
-    # Clamped once more: what is not a number shall come out as such, not end in a bad index.
+    corners = torch.stack((upper - upper_right, upper_right, lower - lower_right, lower_right), dim=3)
+    # Clamped once more: what is not a number comes out as such, not as a bad index.
     first = torch.add(left, top, alpha=width + 2).add_(width + 3).to(torch.int32)
     first = first.clamp_(0, (height + 1) * (width + 2) - 2).mul_(heads)
     neighbours = first.new_tensor((0, 1, width + 2, width + 3)).mul_(heads)[:, None]
@@ -28,6 +28,6 @@ def sum_rows(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     starts = maps[:, None] + torch.arange(heads, dtype=torch.int32)  # (B, M)
     rows = first.unsqueeze(3) + (starts[:, None, :, None, None] + neighbours)  # (B, Q, M, 4, P)
     summed = functional.embedding_bag(
-        rows.flatten(0, 2).flatten(1), table, per_sample_weights=shares.flatten(0, 2).flatten(1), mode="sum"
+        rows.flatten(0, 2).flatten(1), table, per_sample_weights=corners.flatten(0, 2).flatten(1), mode="sum"
     )
     return summed.view(batch, queries, -1)

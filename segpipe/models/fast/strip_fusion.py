@@ -20,7 +20,7 @@ from ..bilinear import bilinear_weights
 MOST_ROWS = 16
 """The most rows of a strip: enough that few source rows are widened twice."""
 STRIP_BYTES = 1 << 24
-"""The most bytes of a strip, unless one row has more: of wide pictures it has fewer rows."""
+"""The most bytes of a strip, unless one row has more: of wide images it has fewer rows."""
 TILE_COLUMNS = 64
 """Columns resized at once: few enough that the matrix of a resize stays small."""
 
@@ -54,7 +54,7 @@ class Strip(NamedTuple):
 
     @property
     def num_sources(self) -> int:
-        """How many rows of all levels it reads."""
+        """Rows that it reads, of all levels together."""
         return sum(band.weights.shape[1] for band in self.bands)
 
 
@@ -79,14 +79,14 @@ def classify_strips(finest: Tensor, coarser: Sequence[Tensor], layers: FusionLay
     widened = finest.new_empty(most_sources, width, channels, dtype=at_least_float)
     # The weights of a resize add up to 1, so a bias may come before it; in a matrix product it costs another pass.
     coarser = [*coarser[:-1], coarser[-1] + layers.bias]
-    for picture in range(batch):
-        levels = [level[picture] for level in coarser]
+    for image in range(batch):
+        levels = [level[image] for level in coarser]
         for strip in strips:
             resized = workspace[: strip.num_rows]  # (r, w, E)
             _sum_resized(levels, strip, widened[: strip.num_sources], out=resized)
             fused = resized.flatten(0, 1).to(finest.dtype)  # (r w, E)
-            fused.addmm_(finest[picture, strip.rows].flatten(0, 1), layers.weight.T).relu_()
-            classified = logits[picture, strip.rows].flatten(0, 1)  # (r w, K), a view
+            fused.addmm_(finest[image, strip.rows].flatten(0, 1), layers.weight.T).relu_()
+            classified = logits[image, strip.rows].flatten(0, 1)  # (r w, K), a view
             torch.addmm(layers.classifier_bias, fused, layers.classifier_weight.T, out=classified)
     return logits.permute(0, 3, 1, 2)
 
@@ -98,7 +98,7 @@ def slices(length: int, step: int) -> Iterator[slice]:
 
 
 def _divide(height: int, heights: Sequence[int], row_bytes: int) -> list[Strip]:
-    """The strips of a fine grid of `height` rows of so many bytes, with coarser levels of `heights` rows."""
+    """Return the strips of a fine grid of `height` rows of `row_bytes`, with coarser levels of `heights` rows."""
     return [
         Strip(rows, tuple(_band(length, height, rows.start, rows.stop) for length in heights))
         for rows in slices(height, max(1, min(MOST_ROWS, STRIP_BYTES // row_bytes)))
@@ -106,7 +106,7 @@ def _divide(height: int, heights: Sequence[int], row_bytes: int) -> list[Strip]:
 
 
 def _sum_resized(levels: Sequence[Tensor], strip: Strip, widened: Tensor, *, out: Tensor) -> None:
-    """The strip's rows of the sum of all levels, each resized bilinearly.
+    """Compute the strip's rows of the sum of all levels, each resized bilinearly.
 
     Args:
         levels: (h_i, w_i, E) each.
@@ -132,7 +132,7 @@ def _widen(source: Tensor, *, out: Tensor) -> None:
 
 @lru_cache(maxsize=512)
 def _band(length: int, resized: int, start: int, stop: int) -> Band:
-    """What pixels `start` to `stop` of a bilinear resize along one axis read."""
+    """Return what pixels `start` to `stop` of a bilinear resize along one axis read."""
     starts, weights = (values[start:stop] for values in bilinear_weights(length, resized))
     first, last = int(starts.min()), int(starts.max()) + weights.shape[1]
     matrix = np.zeros((stop - start, last - first), dtype=np.float32)

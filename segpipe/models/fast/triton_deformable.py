@@ -26,7 +26,7 @@ def fused_sample_levels(values: Tensor, references: Tensor, offsets: Tensor, wei
 
     Args:
         values: (B, N, D), the levels one after the other.
-        references: (Q, 2), x and y as shares of the width and the height.
+        references: (Q, 2), x and y as fractions of the width and the height.
         offsets: (B, Q, M, L, P, 2) from the references, x and y in cells of each level.
         weights: (B, Q, M, L, P).
         grids: (height, width) of each level.
@@ -93,7 +93,7 @@ def _describe_levels(grids: Grids, device: torch.device) -> Tensor:
 
 
 def _launch(kernel: Any, values: Tensor, points: Points, tensors: tuple[Tensor, ...]) -> None:
-    """Run a kernel over all queries, heads and pictures."""
+    """Run a kernel over all queries, heads and images."""
     batch, cells, _ = values.shape
     queries, heads, levels, num_points = points.weights.shape[1:]
     channels = values.shape[2] // heads

@@ -13,12 +13,12 @@ LENGTH = 16
 
 
 def is_right_on(index: int) -> bool:
-    """Whether the GPU of this index computes what it should."""
+    """Return whether the GPU of this index computes what it should."""
     return is_right(torch.arange(LENGTH, dtype=torch.float32, device=f"cuda:{index}"))
 
 
 def is_right(values: Tensor) -> bool:
-    """Whether a kernel doubles these `LENGTH` numbers."""
+    """Return whether a kernel doubles these `LENGTH` numbers."""
     doubled = torch.empty_like(values)
     with launching_on(values):
         _double[(1,)](values, doubled, LENGTH=LENGTH, enable_fp_fusion=True)

@@ -75,7 +75,7 @@ class MixTransformer(nn.Module):
         return tuple(maps)
 
     def attention_map(self, images: Tensor, layer: int) -> AttentionMap:
-        """The attention of a block, counted from 0 over all stages.
+        """Return the attention of a block, counted from 0 over all stages.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -92,7 +92,7 @@ class MixTransformer(nn.Module):
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """What the blocks of one stage have in common."""
+    """The settings that the blocks of one stage share."""
 
     dim: int
     heads: int
@@ -227,7 +227,7 @@ class MixFFN(nn.Module):
 
 
 def encoder_stages(network: SegpipeNetwork, encoder: MixTransformer) -> tuple[NetworkStage, ...]:
-    """From (images,) to the four maps of the network's encoder, each stage adding one."""
+    """Return stages from (images,) to the four maps of the network's encoder, each adding one."""
 
     def run_first(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (encoder.stages[0](network.normalise(images[0]).permute(0, 2, 3, 1)),)
@@ -241,12 +241,12 @@ def encoder_stages(network: SegpipeNetwork, encoder: MixTransformer) -> tuple[Ne
 
 
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
-    """A convolution between (B, H, W, C) maps."""
+    """Convolve between (B, H, W, C) maps."""
     return conv(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
 
 
 def initialise(module: nn.Module) -> None:
-    """As published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
+    """Initialise as published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -26,7 +26,7 @@ class MitClassifier(SegpipeNetwork):
         return self._classify(self.encoder(self.normalise(images)))
 
     def stages(self) -> tuple[NetworkStage, ...]:
-        """The encoder's four stages and the classifier."""
+        """Return the encoder's four stages and the classifier."""
         classifier = NetworkStage("classifier", ("classifier.",), lambda maps: (self._classify(maps),))
         return (*encoder_stages(self, self.encoder), classifier)
 

@@ -80,6 +80,6 @@ class Bottleneck(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """As published: convolutions by fan-out (He et al. 2015)."""
+    """Initialise as published: convolutions by fan-out (He et al. 2015)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -24,7 +24,7 @@ from ..fast.strip_fusion import FusionLayers, classify_strips
 
 
 class DecodeHead(nn.Module):
-    """What both heads share: add the projected levels up, normalise, classify.
+    """The part that both heads share: add the projected levels up, normalise, classify.
 
     Args:
         dims: channels D_i of the encoder's maps.
@@ -55,7 +55,7 @@ class DecodeHead(nn.Module):
         raise NotImplementedError
 
     def fold(self) -> FoldedHead:
-        """The same function for evaluation, with the BatchNorms multiplied into the weights."""
+        """Return the same function for evaluation, with the BatchNorms multiplied into the weights."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -69,7 +69,7 @@ class DecodeHead(nn.Module):
         return super().train(mode)
 
     def fuse_weights(self) -> tuple[Tensor, ...]:
-        """The fusion's weights by level, each (E, E), the finest first."""
+        """Return the fusion's weights by level, each (E, E), the finest first."""
         return self.fuse.weight.flatten(1).split(self.fuse.out_channels, dim=1)
 
 
@@ -194,7 +194,7 @@ def _classify(fused: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _linear(conv: nn.Conv2d) -> LinearLayer:
-    """A 1x1 convolution as a linear layer."""
+    """Return a 1x1 convolution as a linear layer."""
     assert conv.bias is not None
     return conv.weight.flatten(1), conv.bias
 
@@ -213,7 +213,7 @@ def _remove_folding(head: DecodeHead, *_: object) -> None:
 
 
 def _initialise_head(head: DecodeHead) -> None:
-    """As published: linear layers from a normal cut at two units, convolutions by fan-out, classifier with σ 0.01."""
+    """Initialise as published: linear layers cut at two units, convolutions by fan-out, classifier with σ 0.01."""
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)

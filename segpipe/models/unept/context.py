@@ -16,7 +16,7 @@ SINE_TEMPERATURE = 10000.0
 
 
 class ContextBranch(nn.Module):
-    """Levels of a pyramid look at one another; then queries look at the levels."""
+    """Attention among the levels of a pyramid, then from queries to the levels."""
 
     def __init__(self, config: UneptConfig) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ContextBranch(nn.Module):
         self.query_layers = Blocks(QueryLayer(config) for _ in range(config.depth))
 
     def mix(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The levels, (B, h, w, D) each, once they have looked at one another."""
+        """Return the levels, (B, h, w, D) each, once they have attended to one another."""
         features, grids = _join_levels(levels)
         positions = self._positions(grids, features)
         centres = torch.cat([grid_centres(grid, features.device) for grid in grids])  # (N, 2)
@@ -34,7 +34,7 @@ class ContextBranch(nn.Module):
         return tuple(part.unflatten(1, grid) for part, grid in zip(parts, grids, strict=True))
 
     def read(self, queries: Tensor, query_grid: tuple[int, int], levels: tuple[Tensor, ...]) -> Tensor:
-        """What the queries become.
+        """Return what the queries read from the levels.
 
         Args:
             queries: (B, Q, D).
@@ -98,7 +98,7 @@ class QueryLayer(nn.Module):
 
 
 class QueryAttention(nn.Module):
-    """Every position of a picture attends to every other."""
+    """Attention of every position of an image to every other."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -117,11 +117,11 @@ class QueryAttention(nn.Module):
 
 
 class BatchAttention(QueryAttention):
-    """Each position attends to the same position in the batch's other pictures.
+    """Attention of each position to the same position in the batch's other images.
 
     The released implementation does so, having its axes in the wrong order, and its checkpoints were
-    trained so. It tests pictures one by one, where attention has one key and gives its value: in
-    evaluation that is what every picture gets, whatever else is in the batch, unless
+    trained so. It tests images one by one, where attention has one key and gives its value: in
+    evaluation that is what every image gets, whatever else is in the batch, unless
     `is_joint_in_evaluation` says otherwise, to compare with that implementation batch by batch.
     """
 
@@ -159,7 +159,7 @@ def _join_levels(levels: tuple[Tensor, ...]) -> tuple[Tensor, Grids]:
 def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Tensor:
     """(h·w, D) float32: sines and cosines of a cell's row, then of its column (Carion et al. 2020, "DETR").
 
-    Rows and columns count from 1 to the last and are scaled to 2π, so a picture has the same
+    Rows and columns count from 1 to the last and are scaled to 2π, so an image has the same
     positions at every size.
     """
     half = dim // 2
@@ -168,8 +168,8 @@ def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Ten
     axes = []
     for length in grid:
         steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)
-        share = steps / (steps[-1:] + 1e-6)
-        angles = share[:, None] * 2 * math.pi * frequencies
+        positions = steps / (steps[-1:] + 1e-6)
+        angles = positions[:, None] * 2 * math.pi * frequencies
         axes.append(torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1))  # (length, D / 2)
     rows, columns = axes
     height, width = grid
@@ -177,7 +177,7 @@ def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Ten
 
 
 def _apply_xavier(module: nn.Module) -> None:
-    """As published: matrices of the context branch by Glorot and Bengio 2010, biases zero."""
+    """Initialise as published: matrices of the context branch by Glorot and Bengio 2010, biases zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

@@ -16,7 +16,7 @@ Grids = tuple[tuple[int, int], ...]
 
 
 class DeformableAttention(nn.Module):
-    """Each query looks at a few points around its reference point, on every level.
+    """Attention of each query to a few points around its reference point, on every level.
 
     Where the points lie, and what is read there, is computed in float32 under autocast too: a
     location in half precision is off by parts of a pixel.
@@ -38,7 +38,7 @@ class DeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """As published: the points of head m lie one behind the other in direction 2πm/M, equally weighted."""
+        """Initialise as published: the points of head m lie in a row in direction 2πm/M, equally weighted."""
         for linear in (self.offsets, self.weights):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -58,7 +58,7 @@ class DeformableAttention(nn.Module):
 
         Args:
             queries: (B, Q, D).
-            references: (Q, 2), x and y as shares of the picture's width and height.
+            references: (Q, 2), x and y as fractions of the image's width and height.
             features: (B, N, D), the levels one after the other, each row by row.
             grids: (height, width) of each level; N is the sum of their areas.
 
@@ -80,7 +80,7 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
 
     Args:
         values: (B, N, D), the levels one after the other.
-        references: (Q, 2), x and y as shares of the width and the height.
+        references: (Q, 2), x and y as fractions of the width and the height.
         offsets: (B, Q, M, L, P, 2) from the references, x and y in cells of each level.
         weights: (B, Q, M, L, P).
         grids: (height, width) of each level.
@@ -106,7 +106,7 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
 
 
 def grid_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """(h·w, 2) float32: x and y of each cell's centre as shares of the width and the height, row by row."""
+    """(h·w, 2) float32: x and y of each cell's centre as fractions of the width and the height, row by row."""
     height, width = grid
     y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
     x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width

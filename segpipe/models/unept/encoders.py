@@ -13,7 +13,7 @@ from .config import DeitConfig, UneptConfig
 
 
 class DeitEncoder(VitTrunk):
-    """The patches of a Vision Transformer after equal shares of its blocks, as they are on the residual path."""
+    """The patches of a Vision Transformer after equal parts of its blocks, as they are on the residual path."""
 
     resampling: ClassVar[Resampling] = "bicubic"
 
@@ -29,7 +29,7 @@ class DeitEncoder(VitTrunk):
 
 
 def build_encoder(config: UneptConfig) -> DeitEncoder | ResNet:
-    """The encoder with freshly initialised weights; it gives as many maps as the pyramid has levels."""
+    """Build the encoder with freshly initialised weights; it gives as many maps as the pyramid has levels."""
     if isinstance(config.encoder, DeitConfig):
         return DeitEncoder(config.encoder, config.levels)
     return ResNet(config.encoder, config.levels)

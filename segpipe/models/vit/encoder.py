@@ -24,7 +24,7 @@ CACHED_GRIDS = 4
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """What the blocks of one transformer have in common."""
+    """The settings that the blocks of one transformer share."""
 
     dim: int
     heads: int
@@ -38,7 +38,7 @@ class VitTrunk(nn.Module):
 
     Args:
         shape: channels, depth and heads.
-        config: patch and picture size, extra tokens, rates, eps.
+        config: patch and image size, extra tokens, rates, eps.
     """
 
     # How the positions of an ImageNet checkpoint come to the grid; at run time it is bilinear.
@@ -67,7 +67,7 @@ class VitTrunk(nn.Module):
         return [token for token in (self.class_token, self.distillation_token) if token is not None]
 
     def grid_of(self, images: Tensor) -> Grid:
-        """Patches along height and width of (B, 3, H, W) pictures, whose sides are multiples of the patch."""
+        """Return the patches along height and width of (B, 3, H, W) images, whose sides are multiples of the patch."""
         return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
 
     def tokens(self, images: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class VitTrunk(nn.Module):
         return tokens[:, :extra], tokens[:, extra:].unflatten(1, grid)
 
     def features(self, images: Tensor, after: Sequence[int]) -> tuple[Tensor, ...]:
-        """What the patches are after some of the blocks, counted from 1.
+        """Return the patches after some of the blocks, counted from 1.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -121,7 +121,7 @@ class VisionTransformer(VitTrunk):
 
 
 class PositionTable(nn.Module):
-    """Learned positions of extra tokens and patches, resized to the grid of the picture at hand.
+    """Learned positions of extra tokens and patches, resized to the grid of the image at hand.
 
     Bilinear without corner alignment. Where no gradient is asked for, the last few sizes are kept,
     until `train()`, a move to another device or type, or new values.
@@ -190,7 +190,7 @@ class TransformerBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token."""
+    """Attention of every token to every token."""
 
     def __init__(self, block: BlockConfig) -> None:
         super().__init__()
@@ -233,12 +233,12 @@ class Mlp(nn.Module):
 
 
 def table_grid(config: VitConfig) -> Grid:
-    """Patches along (height, width) of the pictures that the table of positions is for."""
+    """Return the patches along (height, width) of the images that the table of positions is for."""
     height, width = (side // config.patch_size for side in config.image_size)
     if not height or not width:
         raise ConfigurationError(
             f"model.encoder.image_size: {list(config.image_size)} is smaller than one patch of "
-            f"{config.patch_size} pixels. Give a larger picture or a smaller patch_size."
+            f"{config.patch_size} pixels. Give a larger image or a smaller patch_size."
         )
     return height, width
 
@@ -259,7 +259,7 @@ def attention_weights(blocks: Blocks, tokens: Tensor, layer: int) -> Tensor:
 
 
 def resize_positions(table: Tensor, old: Grid, new: Grid, *, mode: Resampling) -> Tensor:
-    """A table of positions for another grid of patches.
+    """Return a table of positions for another grid of patches.
 
     Args:
         table: (1, E + N, D); what is not of the old grid are extra tokens, which come first.
@@ -277,14 +277,14 @@ def resize_positions(table: Tensor, old: Grid, new: Grid, *, mode: Resampling) -
 
 
 def initialise_linear(module: nn.Module) -> None:
-    """As published: linear layers from a normal cut at two units with σ 0.02."""
+    """Initialise as published: linear layers from a normal cut at two units with σ 0.02."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
 
 
 def trunk_stages(network: SegpipeNetwork, trunk: VitTrunk) -> tuple[NetworkStage, ...]:
-    """From (images,) to the tokens after the last block; they travel as (B, E, D) and the patches' (B, h, w, D)."""
+    """Return stages from (images,) to the last block's tokens, which travel as (B, E, D) and patches (B, h, w, D)."""
 
     def embed(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         pixels = network.normalise(images[0])
