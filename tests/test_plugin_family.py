@@ -1,5 +1,6 @@
 """A third party's network family, installed as a plug-in, trains, predicts, is exported and published."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -34,13 +35,20 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
 
 
+def write_recipe(folder):
+    """Write the configuration of a tiny run with the plug-in's network."""
+    path = folder / "recipe.json"
+    path.write_text(json.dumps({**json.loads(CONFIGURATION), "model": MODEL}))
+    return path
+
+
 @pytest.fixture
 def trained(installed, tmp_path):
     """A run's trainer and model folder."""
-    recipe = tmp_path / "recipe.json"
-    recipe.write_text(json.dumps({**json.loads(CONFIGURATION), "model": MODEL}))
     data = load_dataset("folder", write_pictures(tmp_path / "data"))
-    trainer = build_trainer(cfg_file=recipe, train_dataset=data, work_dir=tmp_path / "run", device="cpu")
+    trainer = build_trainer(
+        cfg_file=write_recipe(tmp_path), train_dataset=data, work_dir=tmp_path / "run", device="cpu"
+    )
     return trainer, trainer.train()
 
 
@@ -68,6 +76,13 @@ def test_it_is_exported(trained, tmp_path):
     report = export(trained[1], tmp_path / "tiny.onnx")
     assert report.path.is_file()
     assert report.largest_difference < 1e-3
+
+
+def test_it_is_trained_with_the_losses_that_it_names_alone(installed, tmp_path):
+    MODELS._entries["tiny"] = dataclasses.replace(MODELS.get("tiny"), losses=frozenset({"dice"}))
+    data = load_dataset("folder", write_pictures(tmp_path / "data"))
+    with pytest.raises(ConfigurationError, match=r"tiny is not trained with 'cross_entropy'\. Take one of 'dice'"):
+        build_trainer(cfg_file=write_recipe(tmp_path), train_dataset=data, work_dir=tmp_path / "run", device="cpu")
 
 
 def test_its_name_is_known_before_anything_is_asked_of_it(installed):

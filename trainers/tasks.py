@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from segpipe import distributed
-from segpipe.configuration import BoundaryLoss, Configuration, SoftCrossEntropyLoss, TrainConfig
+from segpipe.configuration import BoundaryLoss, Configuration, SoftCrossEntropyLoss, TrainConfig, model_type
 from segpipe.errors import ConfigurationError, InputError, NumericalError
 from segpipe.evaluation import AnyScores, evaluate, evaluate_classifier
 from segpipe.inference import in_evaluation_mode, resize_image, segment
-from segpipe.models import SegmentationModel, SegpipeNetwork
+from segpipe.models import SegmentationModel, SegpipeNetwork, family_of
 from segpipe.names import Tasks, unknown_name_message
 
 from .boundary_objective import build_boundary_objective
@@ -103,6 +103,12 @@ def _segmentation_objective(network: SegmentationModel, configuration: Configura
         )
     if isinstance(loss, BoundaryLoss):
         return build_boundary_objective(network, loss, ignore_index=configuration.labels.ignore_index)
+    kind, losses = loss.__struct_config__.tag, family_of(configuration.model).losses
+    if kind not in losses:
+        raise ConfigurationError(
+            f"train.loss.type: {model_type(configuration.model)} is not trained with {kind!r}. Take one of "
+            f"{', '.join(map(repr, sorted(losses)))}."
+        )
     built = build_loss(loss, num_classes=network.num_classes, ignore_index=configuration.labels.ignore_index)
     return SegmentationObjective(network, built)
 
