@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segpipe.configuration import ModelConfig
-from segpipe.models import SegmentationModel, build_outline
+from segpipe.models import build_outline
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def count_macs(config: ModelConfig, size: tuple[int, int]) -> MacCount:
     """Multiply-accumulates of a network for one picture of (height, width), from shapes alone: nothing is computed."""
     network = build_outline(config).eval()
     images = torch.empty(1, 3, *size, device="meta")
-    if isinstance(network, SegmentationModel):
-        network.apply_folding()
+    network.apply_folding()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images)
     counts = counter.get_flop_counts()

@@ -13,7 +13,7 @@ from segpipe.configuration import ModelConfig
 from segpipe.devices import find_device
 from segpipe.errors import InputError
 from segpipe.inference import Network
-from segpipe.models import SegmentationModel, SegpipeNetwork, build_model
+from segpipe.models import SegpipeNetwork, build_model
 
 from .counting import MacCount, ParameterCount, count_macs, count_parameters, saved_bytes
 
@@ -121,8 +121,7 @@ def measure_speed(
 
 def _ready(network: SegpipeNetwork, device: str, dtype: str) -> SegpipeNetwork:
     network = network.to(device, getattr(torch, dtype))
-    if isinstance(network, SegmentationModel):
-        network.apply_folding()
+    network.apply_folding()
     return network
 
 

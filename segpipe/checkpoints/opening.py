@@ -16,7 +16,7 @@ from segpipe.devices import parse_device
 from segpipe.errors import InputError
 from segpipe.hub import Cache, ModelFolder, is_model_folder, read_manifest, seal_folder, touch, weight_files
 from segpipe.log import get_logger
-from segpipe.models import SegmentationModel, SegpipeNetwork, build_loaded, build_outline, fit_tensors
+from segpipe.models import SegpipeNetwork, build_loaded, build_outline, fit_tensors
 
 from .detecting import IMPLEMENTATIONS, describe_checkpoint
 from .folders import build_hub, resolve_folder
@@ -48,8 +48,7 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
     folder = open_folder(source)
     model = build_loaded(folder.configuration.model, tensors_of(folder), origin=str(folder.weights))
     model.eval().to(parse_device(device))
-    if isinstance(model, SegmentationModel):
-        model.apply_folding()
+    model.apply_folding()
     return model
 
 

@@ -122,6 +122,9 @@ class SegpipeNetwork(nn.Module):
         """
         return sum(by_part.values())
 
+    def apply_folding(self) -> None:
+        """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""
+
     def apply_activation_checkpointing(self) -> None:
         """Keep only each block's input for the backward pass, which computes the rest again.
 
@@ -148,9 +151,6 @@ class SegmentationModel(SegpipeNetwork):
     def split_output(self, output: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the class logits (B, K, h, w) of an output, and its other tensors."""
         return output, ()
-
-    def apply_folding(self) -> None:
-        """Precompute what depends on weights alone; used where no gradient is asked for, undone by `train()`."""
 
 
 def as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -159,7 +159,7 @@ def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
     theirs = configuration_of(folder)
     if "train" not in theirs or not is_foreign(theirs):
         return folder
-    variant = getattr(configuration.model, "variant", "b0")
+    variant = configuration.model.variant
     preset = load_preset(f"segformer-{variant}-cocostuff")
     logger.info("The recipe of %s is its own, with the augmentations of segformer-%s-cocostuff", folder.name, variant)
     based = msgspec.structs.replace(configuration, train=preset.train, evaluation=preset.evaluation)
