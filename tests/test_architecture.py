@@ -95,6 +95,19 @@ def test_a_room_is_imported_through_its_own_init(path):
     assert [*submodule_imports(path)] == [] or path.name == "__main__.py"
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_private_name_stays_in_its_room(path):
+    """Least of all does a command call what a Python user cannot."""
+    private = [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("segpipe")
+        for alias in node.names
+        if alias.name.startswith("_") and alias.name != "__version__"
+    ]
+    assert private == []
+
+
 def lazy_inits():
     return [path for path in FILES if path.name == "__init__.py" and "lazy_names(" in path.read_text(encoding="utf-8")]
 

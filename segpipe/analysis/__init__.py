@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from .installation import (
         REQUIRED as REQUIRED,
+        RUNTIME_PACKAGES as RUNTIME_PACKAGES,
         Finding as Finding,
         Section as Section,
         examine as examine,
@@ -53,7 +54,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         ),
         "attention": "AttentionQuery Token draw_attention read_token see_attention usual_token",
         "counting": "MacCount ParameterCount count_macs count_parameters saved_bytes",
-        "installation": "REQUIRED Finding Section examine examine_opencv examine_versions",
+        "installation": "REQUIRED RUNTIME_PACKAGES Finding Section examine examine_opencv examine_versions",
         "profiling": "Profile Speed measure_speed profile_model",
     },
 )

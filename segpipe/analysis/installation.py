@@ -40,7 +40,7 @@ RUNTIME_PACKAGES = {
     "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
 }
-"""What each runtime needs; the first ones export."""
+"""What each runtime needs, as its format has it; the first ones export. A test compares."""
 LITTLE_SPACE = 2 * 10**9
 PROXIES = (
     "HTTP_PROXY",

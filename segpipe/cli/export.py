@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segpipe.exporters import FORMATS
 from segpipe.text import format_bytes, format_fields
 
 from .options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
@@ -28,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path", metavar="PATH", type=Path, help="the file to write: .onnx, .xml (OpenVINO, with a .bin) or .pt2 (torch)"
     )
-    parser.add_argument(
-        "--format", choices=("onnx", "openvino", "torch"), help="onnx, openvino or torch; default: by the end of PATH"
-    )
+    parser.add_argument("--format", choices=tuple(FORMATS), help="onnx, openvino or torch; default: by the end of PATH")
     add_overwrite(parser)
     parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
     parser.add_argument(

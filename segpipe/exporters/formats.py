@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from torch.export import ExportedProgram
+from typing import TYPE_CHECKING, Any
 
 from segpipe import advice
 from segpipe.atomic import move
@@ -15,9 +15,8 @@ from segpipe.errors import InputError
 from segpipe.extras import import_extra
 from segpipe.names import unknown_name_message
 
-from .onnx import write_onnx
-from .openvino import convert_to_openvino, write_openvino
-from .torch_export import write_torch
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 @dataclass(frozen=True)
@@ -68,21 +67,38 @@ class Format:
             import_extra(package, extra=self.extra)
 
 
+def _call_of(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that calls one of a module beside this one, which takes torch and is imported by the call."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(f".{module}", __package__), name)(*arguments)
+
+    return call
+
+
 FORMATS = {
     format.name: format
     for format in (
-        Format("onnx", ".onnx", (), ("onnx", "onnxscript", "onnxruntime"), "onnx", write_onnx, from_onnx=move),
+        Format(
+            "onnx",
+            ".onnx",
+            (),
+            ("onnx", "onnxscript", "onnxruntime"),
+            "onnx",
+            _call_of("onnx", "write_onnx"),
+            from_onnx=move,
+        ),
         Format(
             "openvino",
             ".xml",
             (".bin",),
             ("onnx", "onnxscript", "openvino"),
             "openvino",
-            write_openvino,
-            from_onnx=convert_to_openvino,
+            _call_of("openvino", "write_openvino"),
+            from_onnx=_call_of("openvino", "convert_to_openvino"),
         ),
         # torch.export keeps what it assumed while tracing: that no map has only one row or column.
-        Format("torch", ".pt2", (), (), "", write_torch, min_size=64),
+        Format("torch", ".pt2", (), (), "", _call_of("torch_export", "write_torch"), min_size=64),
     )
 }
 

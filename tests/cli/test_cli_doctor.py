@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from segpipe.analysis import REQUIRED, examine_opencv, examine_versions
+from segpipe.analysis import REQUIRED, RUNTIME_PACKAGES, examine_opencv, examine_versions
 from segpipe.cli.main import main
+from segpipe.exporters import FORMATS
 from segpipe.extras import explain_opencv
+from segpipe.inference import RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 NO_LIBGL = "libGL.so.1: cannot open shared object file: No such file or directory"
@@ -34,6 +36,11 @@ def test_required_versions_are_those_of_the_packaging():
     core = re.search(r"CORE = \[(.*?)\]", (ROOT / "setup.py").read_text(encoding="utf-8"), re.DOTALL)[1]
     packaged = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', core))
     assert {name: version for name, version in packaged.items() if not name.startswith("opencv")} == REQUIRED
+
+
+def test_packages_of_runtimes_are_those_of_their_formats():
+    formats = {name: runtime.format for name, runtime in RUNTIMES.items() if runtime.format is not None}
+    assert {name: FORMATS[format].packages for name, format in formats.items()} == RUNTIME_PACKAGES
 
 
 def test_tokens_and_passwords_are_not_shown(capsys, monkeypatch):

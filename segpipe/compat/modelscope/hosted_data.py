@@ -174,18 +174,17 @@ def _open_below(root: Path, kind: str, split: str, options: Mapping[str, Any]) -
 
     Where there is none of its kind, it may be a plain folder of images and labels. The first error is raised.
     """
-    first: InputError | None = None
+    errors: list[InputError] = []
     for tried, folder in ((tried, folder) for tried in dict.fromkeys((kind, "folder")) for folder in _folders(root)):
         try:
             dataset = load_dataset(tried, folder, split, **options)
         except InputError as error:
-            first = first or error
+            errors.append(error)
             continue
         if folder != root or tried != kind:
             logger.info("%s: the data set is in %s, of the kind %s", root, folder, tried)
         return dataset
-    assert first is not None
-    raise first
+    raise errors[0]
 
 
 def _folders(root: Path) -> Iterator[Path]:
