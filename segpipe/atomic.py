@@ -68,7 +68,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             fsync_folder(path.parent)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(temporary)):  # without one, it has a text alone
+        if error.errno is not None and (error.filename is None or str(error.filename) == str(temporary)):
             error.filename = str(path)
         raise
     finally:
