@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     )
     from .runtimes.choices import DTYPES as DTYPES, RUNTIMES as RUNTIMES, check_runtime as check_runtime
     from .runtimes.compiled import CompiledNetwork as CompiledNetwork, require_compiler as require_compiler
-    from .runtimes.exported import ExportedNetwork as ExportedNetwork, pixel_array as pixel_array
-    from .runtimes.opening import open_session as open_session
+    from .runtimes.exported import (
+        ExportedNetwork as ExportedNetwork,
+        open_session as open_session,
+        pixel_array as pixel_array,
+    )
     from .segmenting import (
         PreparedImage as PreparedImage,
         predict as predict,
@@ -53,8 +56,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "preprocessing": "resize_image resized_size scale_preprocessor",
         "runtimes.choices": "DTYPES RUNTIMES check_runtime",
         "runtimes.compiled": "CompiledNetwork require_compiler",
-        "runtimes.exported": "ExportedNetwork pixel_array",
-        "runtimes.opening": "open_session",
+        "runtimes.exported": "ExportedNetwork open_session pixel_array",
         "segmenting": "PreparedImage predict prepare_image segment",
         "sliding_window": "share_windows window_starts",
         "tta": "predict_views",

@@ -13,7 +13,10 @@ from PIL import Image
 
 from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, Rounding, ShortSideResize
 from segpipe.errors import InputError
+from segpipe.extras import import_opencv
 from segpipe.limits import limit
+
+cv2 = import_opencv()
 
 Size = tuple[int, int]
 
@@ -91,9 +94,6 @@ def _resize_bilinear(image: np.ndarray, size: Size, resize: ShortSideResize | Ex
         return image
     check_enlarged(image.shape[:2], size)
     if resize.library == "opencv":
-        from segpipe.extras import import_opencv
-
-        cv2 = import_opencv()
         return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return _resize_with_pillow(image, size, Image.Resampling.BILINEAR)
 

@@ -127,11 +127,11 @@ class Pipeline(Generic[Result]):
         return done
 
     def _read(self, inputs: Any, index: int, options: PipelineOptions) -> LoadedImage | Failure:
-        start = perf_counter()
+        reading, start = options.reading(), perf_counter()
         source = parse_source(inputs)
         name = source.name(index)
         try:
-            pixels = read_source(source, **options.reading())
+            pixels = read_source(source, **reading)
         except (ImageError, InputError) as error:
             return Failure(name, error)
         if not isinstance(source.value, str | os.PathLike | bytes):

@@ -140,20 +140,20 @@ def pipeline(
     overrides: Iterable[str] | Mapping[str, Any] = (),
     **options: Any,
 ) -> Pipeline[Any]:
-    """A pipeline for a task, with a model that is found by name.
+    """Build the pipeline of a task, with a model that is found by name.
 
         segment = pipeline("image-segmentation", "segformer-b0-cocostuff")
         result = segment("https://example.org/street.jpg")
 
     Args:
         task: "image-segmentation" or "image-classification".
-        model: a preset's name, owner/name on a hub, or a folder; None: the task's default, see `DEFAULT_MODELS`.
+        model: a preset's name, owner/name on a hub, or a folder. If None, the task's default, see `DEFAULT_MODELS`.
         revision: branch, tag or commit of the model.
-        device: "cpu", "cuda", "cuda:1", …; None: a GPU if there is one and the runtime uses it.
+        device: "cpu", "cuda", "cuda:1", …. If None, a GPU if there is one and the runtime uses it.
         dtype: "float32", "bfloat16", "float16" or "int8", where the runtime computes in it.
-        runtime: what executes the network: "eager" (torch), "compiled" (torch.compile), "onnxruntime" or "openvino".
+        runtime: executes the network: "eager" (torch), "compiled" (torch.compile), "onnxruntime" or "openvino".
             For the last two it is exported on first use, checked, and kept in the cache.
-        calibration: for the dtype "int8": a folder, a list or a data set of pictures like those to come. On processors
+        calibration: for the dtype "int8": a folder, a list or a data set of images like those to come. On processors
             with bfloat16, that is faster; see `segpipe.exporters.quantizing`.
         overrides: changes of the model's configuration, such as ["preprocessor.resize=null"].
         options: see `PipelineOptions`: batch_size, on_error, channel_order, limits of size and time.
@@ -168,8 +168,8 @@ def pipeline(
         folder = replace(folder, configuration=override(folder.configuration, overrides))
     stated = folder.configuration.pipeline
     build = PIPELINES.choose(task, stated.type if stated else None)
-    pictures = {} if calibration is None else {"calibration": calibration}
-    return build(folder, device=chosen[0], dtype=chosen[1], options=checked, runtime=runtime, **pictures)
+    images = {} if calibration is None else {"calibration": calibration}
+    return build(folder, device=chosen[0], dtype=chosen[1], options=checked, runtime=runtime, **images)
 
 
 def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str | None) -> ModelFolder:

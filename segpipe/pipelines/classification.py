@@ -1,4 +1,4 @@
-"""The result of classifying one picture: probabilities of the classes, the likeliest first."""
+"""The result of classifying one image: probabilities of the classes, the likeliest first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOP = 5
 
 
 class Classification(KeyedResult):
-    """What one picture shows.
+    """What an image shows.
 
     A mapping with ModelScope's keys `scores` and `labels`: the five likeliest classes, the likeliest first; of equally
     likely ones the lower index is first. `top` gives more or fewer.
@@ -39,7 +39,7 @@ class Classification(KeyedResult):
         Args:
             probabilities: (K,) by class index; kept, not copied.
             names: class names, by class index; outputs beyond them are no class.
-            source: what the picture is called.
+            source: the image's name.
             timings: seconds per step.
         """
         if probabilities.ndim != 1 or len(probabilities) < len(names):
@@ -84,7 +84,7 @@ class Classification(KeyedResult):
 
     @property
     def source(self) -> str:
-        """What the picture is called: a path, a URL without its query, or "picture 3"."""
+        """The image's name: a path, a URL without its query, or "picture 3"."""
         return self._source
 
     @property
@@ -93,7 +93,7 @@ class Classification(KeyedResult):
         return dict(self._timings)
 
     def top(self, count: int = TOP) -> list[tuple[str, float]]:
-        """(name, probability) of the likeliest classes, at most so many."""
+        """(name, probability) of the likeliest classes, at most `count`."""
         return [(self._names[index], float(self._probabilities[index])) for index in self._order[:count]]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a pipeline reads and groups pictures: the options, and what is right for each."""
+"""The options of a pipeline: how it reads and groups images, and which values are valid."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ CHOICES = {"on_error": ("raise", "skip"), "channel_order": ("rgb", "bgr")}
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """How pictures are read and grouped.
+    """How images are read and grouped.
 
     Attributes:
-        batch_size: pictures of one input size that go through the network together on a GPU, even where a few others
-            come between them; on a CPU single pictures side by side are faster, and so it is done.
-        on_error: raise stops at a picture that cannot be read; skip logs it and leaves it out of the results.
+        batch_size: images of one input size that go through the network together on a GPU, even where a few others
+            come between them; a CPU takes single images side by side, which is faster.
+        on_error: raise stops at an image that cannot be read; skip logs it and leaves it out of the results.
         channel_order: of arrays and tensors; OpenCV's are bgr.
-        keep_image: whether results hold their picture, which overlays need; False saves memory in long lists.
-        max_pixels: pictures with more are refused before they are decoded; None: 200 million.
-        max_bytes: larger files and answers are refused; None: 512 MiB, and 64 MiB from URLs.
+        keep_image: whether results hold their image, which overlays need; False saves memory in long lists.
+        max_pixels: images with more are refused before they are decoded. If None, 200 million.
+        max_bytes: larger files and answers are refused. If None, 512 MiB, and 64 MiB from URLs.
         alpha: what is composited on white: auto, keep or drop, see `segpipe.data.Reading`.
         bit_depth: the bits that images of more than 8 bits use, or "min-max"; None takes the high byte of 16.
         timeout: seconds to connect, and between two pieces of an answer.
         deadline: seconds for a whole download.
-        readers: threads that read and resize pictures ahead of the network; None: 2 where it computes on the CPU, else
+        readers: threads that read and resize images ahead of the network. If None, 2 where it computes on the CPU, else
             one for each core, at most 8.
     """
 
@@ -70,7 +70,9 @@ class PipelineOptions:
 def replace_options(
     options: PipelineOptions, changes: dict[str, Any], *, besides: Iterable[str] = ()
 ) -> PipelineOptions:
-    """Options with some changed; an unknown one is refused by name, with what the caller takes besides."""
+    """Return options with some changed; an unknown one is refused by name, with what the caller takes besides."""
+    if not changes:
+        return options
     known = [field.name for field in fields(options)]
     unknown = [name for name in changes if name not in known]
     if unknown:

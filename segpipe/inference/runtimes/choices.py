@@ -15,15 +15,17 @@ class Runtime:
 
     Attributes:
         name: as users write it.
-        format: of the file that it opens; None where torch runs the network itself.
+        format: of the file that it opens. If None, torch runs the network itself.
         dtypes: names of the types that it computes in.
         is_cpu_only: whether segpipe runs it on processors alone.
+        opener: "module:function" in this folder, which opens a file for a dtype, see `open_session`.
     """
 
     name: str
     format: str | None
     dtypes: tuple[str, ...]
     is_cpu_only: bool
+    opener: str = ""
 
 
 RUNTIMES = {
@@ -31,8 +33,14 @@ RUNTIMES = {
     for runtime in (
         Runtime("eager", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
         Runtime("compiled", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
-        Runtime("onnxruntime", "onnx", ("float32", "int8"), is_cpu_only=True),
-        Runtime("openvino", "openvino", ("float32", "bfloat16", "int8"), is_cpu_only=True),
+        Runtime("onnxruntime", "onnx", ("float32", "int8"), is_cpu_only=True, opener="onnx_session:open_onnx"),
+        Runtime(
+            "openvino",
+            "openvino",
+            ("float32", "bfloat16", "int8"),
+            is_cpu_only=True,
+            opener="openvino_session:open_openvino",
+        ),
     )
 }
 

@@ -22,7 +22,7 @@ _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
 class CompiledNetwork:
-    """Quacks as the network, see `inference.network.Network`; the first call of each size compiles it for that size.
+    """A network through torch.compile, with its interface; the first call of each size compiles it for that size.
 
     Args:
         network: in evaluation mode, on its device and in its type.
@@ -42,11 +42,11 @@ class CompiledNetwork:
         self._lock = threading.Lock()
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) that the logits' grid covers, for a picture of `size`."""
+        """Return (height, width) that the logits' grid covers, for an image of `size`."""
         return self.network.input_size(size)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB 0–255, uint8 or float → (B, K, h, w) logits."""
+        """Return (B, K, h, w) logits of (B, 3, H, W) RGB 0–255, uint8 or float."""
         if self._is_warm:
             return self._run(images)
         with self._lock:

@@ -12,7 +12,7 @@ from segpipe.extras import import_extra
 
 
 def open_onnx(path: Path, dtype: str) -> OnnxSession:
-    """A session on the processor; ONNX Runtime computes in float32 there, and in int8 where the file says so."""
+    """Open a session on the processor; ONNX Runtime computes in float32 there, and in int8 where the file says so."""
     assert dtype in ("float32", "int8")
     runtime = import_extra("onnxruntime", extra="onnx")
     options = runtime.SessionOptions()

@@ -1,7 +1,7 @@
 """OpenVINO's files in OpenVINO.
 
 A graph that is compiled for one size takes half the time of one for all sizes, and compiling takes some tenths of a
-second. So the first picture of a size goes through the graph for all sizes, and with the second one the graph is
+second. So the first image of a size goes through the graph for all sizes, and with the second one the graph is
 compiled for it; the last few sizes are kept.
 """
 
@@ -25,7 +25,7 @@ SHAPES_REMEMBERED = 256
 
 
 def open_openvino(path: Path, dtype: str) -> OpenvinoSession:
-    """A session on the processor; InputError where it does not compute in the dtype."""
+    """Open a session on the processor; InputError where it does not compute in the dtype."""
     openvino = import_extra("openvino", extra="openvino")
     core = _shared_core()
     has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
