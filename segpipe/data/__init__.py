@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from .preparing.hosted import modelscope_data as modelscope_data
     from .preparing.plans import (
         Archive as Archive,
-        Plan as Plan,
+        FilePlan as FilePlan,
+        FileTask as FileTask,
         Prepared as Prepared,
         Preparer as Preparer,
-        Task as Task,
     )
     from .preparing.preparation import download_dataset as download_dataset, prepare_dataset as prepare_dataset
     from .rle import decode_mask as decode_mask, encode_label_map as encode_label_map
@@ -82,7 +82,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "loader": "Loader build_loader",
         "order": "Key sample_rng",
         "preparing.hosted": "modelscope_data",
-        "preparing.plans": "Archive Plan Prepared Preparer Task",
+        "preparing.plans": "Archive FilePlan FileTask Prepared Preparer",
         "preparing.preparation": "download_dataset prepare_dataset",
         "rle": "decode_mask encode_label_map",
         "sample": "ANGLE Batch Sample collate",

@@ -24,8 +24,8 @@ from segpipe.errors import InputError, SegpipeError
 from segpipe.log import get_logger
 
 from .loader_workers import (
-    Failure,
     Reporter,
+    WorkerFailure,
     dead_workers_explained,
     prepare_worker,
     signals_held,
@@ -102,7 +102,7 @@ def build_loader(
     )
     places = Places(len(dataset), seed, batch_size, start, rank, world_size)
     reader = _Reader(dataset, transform, seed)
-    batches: DataLoader[Batch | Failure] = DataLoader(
+    batches: DataLoader[Batch | WorkerFailure] = DataLoader(
         Reporter(reader.__getitem__) if workers else reader,  # type: ignore[arg-type]  # it needs no more than __getitem__
         sampler=places,
         batch_size=None,  # a key of the sampler is a whole batch
@@ -132,7 +132,7 @@ class Loader(Iterator[Batch]):
 
     def __init__(
         self,
-        batches: DataLoader[Batch | Failure],
+        batches: DataLoader[Batch | WorkerFailure],
         *,
         batch_size: int,
         consumed: int,
@@ -141,8 +141,8 @@ class Loader(Iterator[Batch]):
         self.consumed = consumed
         self._names = names
         self._batch_size = batch_size
-        self._batches: DataLoader[Batch | Failure] | None = batches
-        self._running: list[Iterator[Batch | Failure]] = []
+        self._batches: DataLoader[Batch | WorkerFailure] | None = batches
+        self._running: list[Iterator[Batch | WorkerFailure]] = []
         self._stop = functools.partial(stop_workers, self._running)
 
     def __next__(self) -> Batch:
@@ -190,7 +190,7 @@ class Loader(Iterator[Batch]):
                     raise
             waited += LOOK_AROUND
             self._tell(waited)
-        if isinstance(batch, Failure):
+        if isinstance(batch, WorkerFailure):
             batch.reraise()
         return batch
 

@@ -83,7 +83,7 @@ def dead_workers_explained() -> Iterator[None]:
         ) from None
 
 
-class Failure(NamedTuple):
+class WorkerFailure(NamedTuple):
     """An error on its way from a worker."""
 
     error: SegpipeError
@@ -101,12 +101,12 @@ class Reporter:
 
     read: Callable[[Sequence[Key]], Batch]
 
-    def __getitem__(self, keys: Sequence[Key]) -> Batch | Failure:
+    def __getitem__(self, keys: Sequence[Key]) -> Batch | WorkerFailure:
         try:
             return self.read(keys)
         except SegpipeError as error:
             told = "" if error.__cause__ is None else traceback.format_exc()
-            return Failure(error.with_traceback(None), told)
+            return WorkerFailure(error.with_traceback(None), told)
 
 
 class _WorkerError(Exception):

@@ -12,10 +12,10 @@ from segpipe.cli.main import main
 from segpipe.data import (
     DATASETS,
     PREPARERS,
+    FilePlan,
+    FileTask,
     Layout,
-    Plan,
     Preparer,
-    Task,
     build_from_layouts,
     build_label_set,
     check_splits,
@@ -34,7 +34,7 @@ def plan_toy_town(root, *, level=90):
     """Plan an image and its label."""
     image, label = np.full((2, 3, 3), level, np.uint8), np.array([[7, 7, 7], [9, 9, 0]], np.uint8)
     files = (root / "rgb" / "train" / "1.png", root / "truth" / "train" / "1.png")
-    return Plan("A town.", (Task(files, lambda: (image, label)),))
+    return FilePlan("A town.", (FileTask(files, lambda: (image, label)),))
 
 
 def register():

@@ -28,7 +28,7 @@ from segpipe.log import get_logger
 from ..image_formats import check_size, open_encoded
 from ..labels import encode_label
 from ..matlab import read_matlab
-from ..preparing.plans import Plan, Preparer, Task
+from ..preparing.plans import FilePlan, FileTask, Preparer
 from ..sample import ANGLE, size_text
 from .dataset import Pair, SegmentationDataset
 from .loading import PREPARERS, load_dataset
@@ -52,7 +52,7 @@ KERNEL_SIDE = 5
 _OPENSEG_ARRAYS = ("depth", "dir_deg", "deg_reduce")
 
 
-class BoundaryMaps(NamedTuple):
+class StoredBoundaries(NamedTuple):
     """What files hold.
 
     Attributes:
@@ -69,7 +69,7 @@ class BoundaryMaps(NamedTuple):
         return {DISTANCE: self.distance, ANGLE: self.direction.astype(np.int16) * DEGREES_PER_STEP - 180}
 
 
-def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric = "euclidean") -> BoundaryMaps:
+def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric = "euclidean") -> StoredBoundaries:
     """Compute the maps of an encoded label.
 
     For each class with 100 pixels at least: the distance of its pixels to the nearest pixel of anything else, exactly;
@@ -95,7 +95,7 @@ def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric
         distance[box][inside] = np.minimum(_cut_to_whole(depth[inside], metric), GREATEST_DISTANCE)
         angle[box][inside] = _angle(depth)[inside]
     # A little is added, so that rounding in the last digit does not make 44 degrees of 45.
-    return BoundaryMaps(distance, np.floor((angle + 180.0) / DEGREES_PER_STEP + 1e-6).astype(np.uint8))
+    return StoredBoundaries(distance, np.floor((angle + 180.0) / DEGREES_PER_STEP + 1e-6).astype(np.uint8))
 
 
 def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "any") -> SegmentationDataset:
@@ -164,7 +164,7 @@ def boundary_file(root: Path, image: str | Path, labels: LabelSet) -> Path:
     return root / FOLDER / _classes_folder(labels) / below.with_suffix(".png")
 
 
-def pack_boundaries(maps: BoundaryMaps) -> np.ndarray:
+def pack_boundaries(maps: StoredBoundaries) -> np.ndarray:
     """Return (H, W, 2) uint8 for a PNG of grey and alpha."""
     return np.stack(maps, axis=-1)
 
@@ -188,7 +188,7 @@ def read_boundaries(path: Path) -> Mapping[str, np.ndarray]:
             "data prepare boundaries again."
         )
     values = np.asarray(image)
-    return BoundaryMaps(values[..., 0], values[..., 1]).extras()
+    return StoredBoundaries(values[..., 0], values[..., 1]).extras()
 
 
 def _box_of(mask: np.ndarray) -> tuple[slice, slice]:
@@ -309,7 +309,7 @@ def plan_boundaries(
     split: str = "train",
     metric: Metric = "euclidean",
     options: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> FilePlan:
     """Plan distances and directions to the boundaries of regions, which training with the boundary loss reads.
 
     Args:
@@ -326,9 +326,10 @@ def plan_boundaries(
         raise InputError(f"{data} has no label maps, from which boundaries are made. Name a data set that has.")
     labels = dataset.labels
     tasks = tuple(
-        Task((boundary_file(root, pair.image, labels),), partial(_make, pair, labels, metric)) for pair in dataset.pairs
+        FileTask((boundary_file(root, pair.image, labels),), partial(_make, pair, labels, metric))
+        for pair in dataset.pairs
     )
-    return Plan(f"Boundary maps of {data} {split}, {len(labels.names)} classes, {metric} distances.", tasks)
+    return FilePlan(f"Boundary maps of {data} {split}, {len(labels.names)} classes, {metric} distances.", tasks)
 
 
 def _make(pair: Pair, labels: LabelSet, metric: Metric) -> Sequence[np.ndarray]:

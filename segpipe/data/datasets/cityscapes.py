@@ -17,13 +17,41 @@ from ..annotations import FARTHEST, DrawingBudget, check_size, read_annotations
 from ..label_files import read_label
 from ..label_sets import dataset_labels, published_values, without_raw_ids
 from ..labels import encode_label
-from ..preparing.plans import Plan, Preparer, Task, shown_content
+from ..preparing.plans import FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
 from .places import AnyPath, find_files
 
 _SPLITS = ("train", "val", "test", "train_extra")
+NAMES = (
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
+    "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",
+    "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus",
+    "caravan", "trailer", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+"""What Cityscapes calls its ids, in order from 0. A "license plate" has no id and is not drawn."""
+_NOTE = (
+    "Class indices (train ids) as *_labelTrainIds.png. segpipe reads *_labelIds.png too and gives the same classes; "
+    "other programs want these files, and so do folders with polygons alone."
+)
+_KIND = "a polygons.json of Cityscapes, with imgHeight, imgWidth and objects"
+
+
+class Outline(msgspec.Struct):
+    """An outline in a *_polygons.json."""
+
+    label: str
+    polygon: list[tuple[float, float]]
+    deleted: int | bool = False
+
+
+class OutlineDocument(msgspec.Struct, rename={"height": "imgHeight", "width": "imgWidth"}):
+    """A *_polygons.json: the later an outline, the nearer to the camera."""
+
+    height: int
+    width: int
+    objects: list[Outline]
 
 
 @DATASETS.register("cityscapes")
@@ -58,40 +86,7 @@ def build_cityscapes(
     return build_from_layouts("cityscapes", root, split, layouts, split_file=split_file, values=values)
 
 
-NAMES = (
-    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
-    "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",
-    "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus",
-    "caravan", "trailer", "train", "motorcycle", "bicycle",
-)  # fmt: skip
-"""What Cityscapes calls its ids, in order from 0. A "license plate" has no id and is not drawn."""
-
-_NOTE = (
-    "Class indices (train ids) as *_labelTrainIds.png. segpipe reads *_labelIds.png too and gives the same classes; "
-    "other programs want these files, and so do folders with polygons alone."
-)
-
-
-_KIND = "a polygons.json of Cityscapes, with imgHeight, imgWidth and objects"
-
-
-class Outline(msgspec.Struct):
-    """An outline in a *_polygons.json."""
-
-    label: str
-    polygon: list[tuple[float, float]]
-    deleted: int | bool = False
-
-
-class OutlineDocument(msgspec.Struct, rename={"height": "imgHeight", "width": "imgWidth"}):
-    """A *_polygons.json: the later an outline, the nearer to the camera."""
-
-    height: int
-    width: int
-    objects: list[Outline]
-
-
-def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> Plan:
+def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> FilePlan:
     """Plan a *_labelTrainIds.png for every *_labelIds.png, and for every *_polygons.json without one.
 
     Args:
@@ -109,9 +104,11 @@ def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> Plan:
             f"{annotations}/train/aachen/aachen_…_{annotations}_labelIds.png or …_polygons.json. Unpack the archive of "
             f"{annotations} there; it is at https://www.cityscapes-dataset.com/downloads/, behind a login."
         )
-    tasks = [Task((_target(path),), partial(_from_ids, path)) for path in ids.values()]
-    tasks += [Task((_target(path),), partial(_from_outlines, path)) for key, path in outlines.items() if key not in ids]
-    return Plan(_NOTE, tuple(tasks))
+    tasks = [FileTask((_target(path),), partial(_from_ids, path)) for path in ids.values()]
+    tasks += [
+        FileTask((_target(path),), partial(_from_outlines, path)) for key, path in outlines.items() if key not in ids
+    ]
+    return FilePlan(_NOTE, tuple(tasks))
 
 
 def draw_label_ids(annotation: OutlineDocument, *, origin: str) -> np.ndarray:

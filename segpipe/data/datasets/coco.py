@@ -140,7 +140,7 @@ class PanopticAnnotation(msgspec.Struct):
 
     image_id: Id
     file_name: str
-    segments_info: list[Segment]
+    segments_info: list[PanopticSegment]
 
     @property
     def key(self) -> str:
@@ -148,7 +148,7 @@ class PanopticAnnotation(msgspec.Struct):
         return key_of(self.image_id)
 
 
-class Segment(msgspec.Struct):
+class PanopticSegment(msgspec.Struct):
     """A part of an image."""
 
     id: int

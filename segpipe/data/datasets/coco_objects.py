@@ -56,7 +56,7 @@ class Box(msgspec.Struct):
     right: int
 
 
-class Shape(msgspec.Struct):
+class ObjectShape(msgspec.Struct):
     """The pixels of one object."""
 
     number: int
@@ -70,7 +70,7 @@ class Objects(msgspec.Struct):
     """The objects of one image, as they wait to be drawn."""
 
     size: tuple[int, int]
-    shapes: list[Shape]
+    shapes: list[ObjectShape]
 
 
 @dataclass
@@ -164,7 +164,7 @@ def _is_in_first_pixel(polygon: Polygon) -> bool:
     return min(polygon) >= 0 and max(polygon) <= 1
 
 
-def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: str, odd: Odd) -> Shape | None:
+def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: str, odd: Odd) -> ObjectShape | None:
     """Return where the object is, or None where it has no pixels."""
     given = annotation.segmentation
     mask: list[Polygon] | RunLengths | None = None
@@ -177,7 +177,7 @@ def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: st
     elif given is not None and given.counts:
         odd.no_area.append(image)
     if mask:
-        return Shape(number, mask=mask)
+        return ObjectShape(number, mask=mask)
     box = _box(annotation.bbox, size)
     if box is None and (given if isinstance(given, list) else given and given.counts):
         return None  # a mask without area, and no box: it has no pixels
@@ -185,7 +185,7 @@ def _shape(annotation: Annotation, number: int, size: tuple[int, int], image: st
         odd.no_area.append(image)
         return None
     (odd.nowhere if box is None else odd.boxes).append(image)
-    return Shape(IGNORED, box=box or Box(0, size[0], 0, size[1]))
+    return ObjectShape(IGNORED, box=box or Box(0, size[0], 0, size[1]))
 
 
 def _meets(polygon: Polygon, size: tuple[int, int]) -> bool:
@@ -252,7 +252,7 @@ def draw_objects(objects: Objects, background: int) -> np.ndarray:
     return drawn
 
 
-def _window(shape: Shape, size: tuple[int, int], budget: DrawingBudget) -> Window:
+def _window(shape: ObjectShape, size: tuple[int, int], budget: DrawingBudget) -> Window:
     """Return the pixels of one object."""
     if shape.box is not None:
         box = shape.box

@@ -14,7 +14,7 @@ from segpipe.errors import InputError
 from ..label_files import read_label
 from ..label_sets import dataset_labels, published_values, without_raw_ids
 from ..labels import encode_label
-from ..preparing.plans import Archive, Plan, Preparer, Task, shown_content
+from ..preparing.plans import Archive, FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
@@ -22,6 +22,25 @@ from .places import AnyPath, find_files
 
 _FOLDERS = {"train": "train2017", "val": "val2017"}
 LABEL_FOLDERS = ("annotations", "stuffthingmaps_trainval2017", "stuffthingmaps")
+_CONVERTED = "_labelTrainIds"
+_NOTE = (
+    "Class indices as *_labelTrainIds.png, named as mmsegmentation's converter names them. segpipe reads the published "
+    "maps too and gives the same classes; other programs want these files."
+)
+_ARCHIVES = tuple(
+    Archive(
+        f"http://images.cocodataset.org/zips/{name}.zip",
+        f"sha256:{digest}",
+        top=name,
+        folder=f"images/{name}",
+        signs=(f"images/{name}", name),
+        size=size,
+    )
+    for name, size, digest in (  # torchvision, prototype/datasets/_builtin/coco.py
+        ("train2017", 19336861798, "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929"),
+        ("val2017", 815585330, "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05"),
+    )
+)
 
 
 @DATASETS.register("coco-stuff164k")
@@ -52,14 +71,7 @@ def build_coco_stuff(root: AnyPath, split: str = "train", *, split_file: AnyPath
     return build_from_layouts("coco-stuff164k", root, split, layouts, split_file=split_file, values=values)
 
 
-_CONVERTED = "_labelTrainIds"
-_NOTE = (
-    "Class indices as *_labelTrainIds.png, named as mmsegmentation's converter names them. segpipe reads the published "
-    "maps too and gives the same classes; other programs want these files."
-)
-
-
-def plan_coco_stuff(root: Path) -> Plan:
+def plan_coco_stuff(root: Path) -> FilePlan:
     """Plan a *_labelTrainIds.png beside each map of train and val in annotations/ or stuffthingmaps_trainval2017/.
 
     The eleven raw ids that are not a class become 255, as unlabelled pixels have it; mmsegmentation's converter leaves
@@ -75,25 +87,13 @@ def plan_coco_stuff(root: Path) -> Plan:
             "into annotations/; no digest of it is published, so --download leaves it to you: "
             "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip."
         )
-    return Plan(_NOTE, tuple(Task((path.with_stem(path.stem + _CONVERTED),), partial(_convert, path)) for path in raw))
+    return FilePlan(
+        _NOTE, tuple(FileTask((path.with_stem(path.stem + _CONVERTED),), partial(_convert, path)) for path in raw)
+    )
 
 
 def _convert(path: Path) -> Sequence[np.ndarray]:
     return (encode_label(read_label(path), dataset_labels("coco-stuff164k"), origin=str(path)),)
 
 
-_ARCHIVES = tuple(
-    Archive(
-        f"http://images.cocodataset.org/zips/{name}.zip",
-        f"sha256:{digest}",
-        top=name,
-        folder=f"images/{name}",
-        signs=(f"images/{name}", name),
-        size=size,
-    )
-    for name, size, digest in (  # torchvision, prototype/datasets/_builtin/coco.py
-        ("train2017", 19336861798, "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929"),
-        ("val2017", 815585330, "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05"),
-    )
-)
 PREPARERS.register("coco-stuff164k")(Preparer(plan_coco_stuff, "train2017.zip, val2017.zip", _ARCHIVES))

@@ -17,94 +17,14 @@ from segpipe.errors import InputError
 from ..annotations import DrawingBudget, check_size, read_annotations
 from ..label_sets import dataset_labels, published_values
 from ..labels import encode_label
-from ..preparing.plans import Archive, Plan, Preparer, Task, shown_content
+from ..preparing.plans import Archive, FilePlan, FileTask, Preparer, shown_content
 from ..rle import decode_mask
 from .dataset import SegmentationDataset
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
 from .places import AnyPath
 
-
-def first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
-    """Return the first of `tops` below the root that holds `wanted`; InputError says what lies there and what to do."""
-    found = next((root / top for top in tops if os.path.exists(root / top / wanted)), None)
-    if found is None:
-        places = ", ".join(f"{top}/{wanted}" if top else wanted for top in tops)
-        raise InputError(f"{root} has no {wanted}: it holds {shown_content(root)}. Right would be {places}. {advice}")
-    return found
-
-
 _SPLITS = ("train", "val", "trainval")
-
-
-@DATASETS.register("pascal-voc")
-def build_pascal_voc(root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None) -> SegmentationDataset:
-    """Open VOC2012, or a folder above it: 21 classes with the background; the outlines, 255, are ignored.
-
-    Images are those that ImageSets/Segmentation/<split>.txt names. The 10582 images of the enlarged training set
-    (SBD) are `split_file="ImageSets/Segmentation/trainaug.txt"` with labels in SegmentationClassAug/, where that folder
-    has all of them.
-    """
-    split = resolve_split("pascal-voc", split, (*_SPLITS, "trainaug"))
-    kinds = ("SegmentationClassAug",) if split == "trainaug" else ("SegmentationClass",)
-    return _build("pascal-voc", root, split, kinds=kinds, lists="Segmentation", year=2012, split_file=split_file)
-
-
-@DATASETS.register("pascal-context")
-def build_pascal_context(
-    root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None
-) -> SegmentationDataset:
-    """Open VOC2010 with SegmentationClassContext/, or {train,val}/{image,label}: 60 classes with the background.
-
-    Label files hold 0–59, as the usual converters write them.
-    """
-    return _build_context("pascal-context", root, split, split_file)
-
-
-@DATASETS.register("pascal-context-59")
-def build_pascal_context_59(
-    root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None
-) -> SegmentationDataset:
-    """Open the files of pascal-context; the background is ignored, so a value of v is class v - 1."""
-    return _build_context("pascal-context-59", root, split, split_file)
-
-
-def _build_context(name: str, root: AnyPath, split: str, split_file: AnyPath | None) -> SegmentationDataset:
-    split = resolve_split(name, split, _SPLITS)
-    kinds, lists = ("SegmentationClassContext",), "SegmentationContext"
-    return _build(name, root, split, kinds=kinds, lists=lists, year=2010, split_file=split_file)
-
-
-def _build(
-    name: str,
-    root: AnyPath,
-    split: str,
-    *,
-    kinds: tuple[str, ...],
-    lists: str,
-    year: int,
-    split_file: AnyPath | None,
-) -> SegmentationDataset:
-    """Open a VOCdevkit folder with these `kinds` of labels and ImageSets/`lists`."""
-    layouts = [
-        Layout(
-            images=f"{top}JPEGImages",
-            labels=f"{top}{kind}",
-            label_set=dataset_labels(name),
-            image_endings=(".jpg",),
-            label_endings=(".png",),
-            lists=(f"{top}ImageSets/{lists}/{split}.txt",),
-            needs_list=True,
-        )
-        for top in ("", f"VOC{year}/", f"VOCdevkit/VOC{year}/")
-        for kind in kinds
-    ]
-    if year == 2010:
-        layouts.append(Layout(f"{split}/image", f"{split}/label", dataset_labels(name)))
-    values = published_values(name, void=(0,) if name == "pascal-context-59" else ())
-    return build_from_layouts(name, root, split, layouts, split_file=split_file, values=values)
-
-
 RAW_IDS = (
     0, 2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,
     162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368, 397,
@@ -152,9 +72,41 @@ class ContextDocument(msgspec.Struct):
     annos_segmentation: list[ContextMask]
 
 
-def plan_pascal_context(root: Path) -> Plan:
+@DATASETS.register("pascal-voc")
+def build_pascal_voc(root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None) -> SegmentationDataset:
+    """Open VOC2012, or a folder above it: 21 classes with the background; the outlines, 255, are ignored.
+
+    Images are those that ImageSets/Segmentation/<split>.txt names. The 10582 images of the enlarged training set
+    (SBD) are `split_file="ImageSets/Segmentation/trainaug.txt"` with labels in SegmentationClassAug/, where that folder
+    has all of them.
+    """
+    split = resolve_split("pascal-voc", split, (*_SPLITS, "trainaug"))
+    kinds = ("SegmentationClassAug",) if split == "trainaug" else ("SegmentationClass",)
+    return _build("pascal-voc", root, split, kinds=kinds, lists="Segmentation", year=2012, split_file=split_file)
+
+
+@DATASETS.register("pascal-context")
+def build_pascal_context(
+    root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None
+) -> SegmentationDataset:
+    """Open VOC2010 with SegmentationClassContext/, or {train,val}/{image,label}: 60 classes with the background.
+
+    Label files hold 0–59, as the usual converters write them.
+    """
+    return _build_context("pascal-context", root, split, split_file)
+
+
+@DATASETS.register("pascal-context-59")
+def build_pascal_context_59(
+    root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None
+) -> SegmentationDataset:
+    """Open the files of pascal-context; the background is ignored, so a value of v is class v - 1."""
+    return _build_context("pascal-context-59", root, split, split_file)
+
+
+def plan_pascal_context(root: Path) -> FilePlan:
     """Plan SegmentationClassContext/*.png with 0–59, and lists of train, val and trainval that are not there yet."""
-    voc = first_folder(root, _TOPS, "JPEGImages", _ADVICE)
+    voc = _first_folder(root, _TOPS, "JPEGImages", _ADVICE)
     lists = voc / "ImageSets" / "SegmentationContext"
     labels = voc / "SegmentationClassContext"
     document = _read_document(_find_document(root, voc))
@@ -162,12 +114,14 @@ def plan_pascal_context(root: Path) -> Plan:
     for mask in document.annos_segmentation:
         masks[mask.image_id].append(mask)
     images = [image for image in document.images if image.phase in ("train", "val")]
-    tasks = [Task((labels / f"{_stem(each)}.png",), partial(_draw, each, masks[each.image_id])) for each in images]
+    tasks = [FileTask((labels / f"{_stem(each)}.png",), partial(_draw, each, masks[each.image_id])) for each in images]
     tasks += [
-        Task((lists / f"{split}.txt",), partial(_list, [_stem(each) for each in images if each.phase in phases]))
+        FileTask((lists / f"{split}.txt",), partial(_list, [_stem(each) for each in images if each.phase in phases]))
         for split, phases in (("train", ("train",)), ("val", ("val",)), ("trainval", ("train", "val")))
     ]
-    return Plan(f"{len(images)} labels of 60 classes, with the background as 0, and the lists of images.", tuple(tasks))
+    return FilePlan(
+        f"{len(images)} labels of 60 classes, with the background as 0, and the lists of images.", tuple(tasks)
+    )
 
 
 def draw_label(image: ContextImage, masks: Sequence[ContextMask]) -> np.ndarray:
@@ -180,6 +134,42 @@ def draw_label(image: ContextImage, masks: Sequence[ContextMask]) -> np.ndarray:
     return encode_label(raw, _label_set(), origin=image.file_name)
 
 
+def _build_context(name: str, root: AnyPath, split: str, split_file: AnyPath | None) -> SegmentationDataset:
+    split = resolve_split(name, split, _SPLITS)
+    kinds, lists = ("SegmentationClassContext",), "SegmentationContext"
+    return _build(name, root, split, kinds=kinds, lists=lists, year=2010, split_file=split_file)
+
+
+def _build(
+    name: str,
+    root: AnyPath,
+    split: str,
+    *,
+    kinds: tuple[str, ...],
+    lists: str,
+    year: int,
+    split_file: AnyPath | None,
+) -> SegmentationDataset:
+    """Open a VOCdevkit folder with these `kinds` of labels and ImageSets/`lists`."""
+    layouts = [
+        Layout(
+            images=f"{top}JPEGImages",
+            labels=f"{top}{kind}",
+            label_set=dataset_labels(name),
+            image_endings=(".jpg",),
+            label_endings=(".png",),
+            lists=(f"{top}ImageSets/{lists}/{split}.txt",),
+            needs_list=True,
+        )
+        for top in ("", f"VOC{year}/", f"VOCdevkit/VOC{year}/")
+        for kind in kinds
+    ]
+    if year == 2010:
+        layouts.append(Layout(f"{split}/image", f"{split}/label", dataset_labels(name)))
+    values = published_values(name, void=(0,) if name == "pascal-context-59" else ())
+    return build_from_layouts(name, root, split, layouts, split_file=split_file, values=values)
+
+
 def _find_document(root: Path, voc: Path) -> Path:
     found = next((folder / _DOCUMENT for folder in (voc, voc.parent, root) if os.path.isfile(folder / _DOCUMENT)), None)
     if found is None:
@@ -187,6 +177,15 @@ def _find_document(root: Path, voc: Path) -> Path:
             f"There is no {_DOCUMENT} in {voc} or {root}; the masks are made from it. Put it there, or let --download "
             "fetch it."
         )
+    return found
+
+
+def _first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
+    """Return the first of `tops` below the root that holds `wanted`; InputError says what lies there and what to do."""
+    found = next((root / top for top in tops if os.path.exists(root / top / wanted)), None)
+    if found is None:
+        places = ", ".join(f"{top}/{wanted}" if top else wanted for top in tops)
+        raise InputError(f"{root} has no {wanted}: it holds {shown_content(root)}. Right would be {places}. {advice}")
     return found
 
 

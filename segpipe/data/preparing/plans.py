@@ -51,7 +51,7 @@ class Preparer:
         makes_root: whether it begins with nothing; else its root must be there.
     """
 
-    plan: Callable[..., Plan] | None = None
+    plan: Callable[..., FilePlan] | None = None
     origin: str = ""
     archives: tuple[Archive, ...] = ()
     makes_root: bool = False
@@ -62,7 +62,7 @@ Content = np.ndarray | bytes | Path
 
 
 @dataclass(frozen=True)
-class Task:
+class FileTask:
     """Files that are made together.
 
     Attributes:
@@ -75,7 +75,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FilePlan:
     """What a data set needs, found out by looking at its files.
 
     Attributes:
@@ -84,7 +84,7 @@ class Plan:
     """
 
     note: str
-    tasks: tuple[Task, ...] = field(default=(), repr=False)
+    tasks: tuple[FileTask, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from segpipe.names import unknown_name_message
 
 from ..datasets.loading import PREPARERS, load_dataset
 from ..datasets.places import existing_folder
-from .plans import Content, Plan, Prepared, Task
+from .plans import Content, FilePlan, FileTask, Prepared
 from .published_archives import fetch_archives
 
 Progress = Callable[[int, int], object]
@@ -38,7 +38,7 @@ _CHUNK = 4
 """Tasks that a process takes at once; a stop waits for them."""
 
 
-def run_tasks(tasks: Sequence[Task], *, jobs: int = 1, progress: Progress | None = None) -> tuple[Path, ...]:
+def run_tasks(tasks: Sequence[FileTask], *, jobs: int = 1, progress: Progress | None = None) -> tuple[Path, ...]:
     """Make the files that are not there and whole; their paths come back. The others are left as they are.
 
     Args:
@@ -84,12 +84,12 @@ def _tell(progress: Progress | None, done: int, total: int) -> None:
         progress(done, total)
 
 
-def _run_here(tasks: Sequence[Task]) -> Iterator[int]:
+def _run_here(tasks: Sequence[FileTask]) -> Iterator[int]:
     for task in tasks:
         yield _run_all([task])
 
 
-def _run_apart(tasks: Sequence[Task], jobs: int) -> Iterator[int]:
+def _run_apart(tasks: Sequence[FileTask], jobs: int) -> Iterator[int]:
     """Yield numbers of files as they are written. The first error ends it."""
     size = max(1, min(_CHUNK, len(tasks) // (8 * jobs)))
     chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
@@ -123,7 +123,7 @@ def _prepare_worker(*form: Any) -> None:
     import_opencv().setNumThreads(1)
 
 
-def _run_all(tasks: Sequence[Task]) -> int:
+def _run_all(tasks: Sequence[FileTask]) -> int:
     for task in tasks:
         for path, content in zip(task.files, task.make(), strict=True):
             if not is_whole(path):
@@ -217,13 +217,13 @@ def download_dataset(
     )
 
 
-def _plan_nothing(name: str, root: Path) -> Plan:
+def _plan_nothing(name: str, root: Path) -> FilePlan:
     """Plan nothing for a data set that is read as it was published, but see that it is there."""
     dataset = load_dataset(name, root, "val")
-    return Plan(f"{name} is read as it was published; its val split has {len(dataset)} images.")
+    return FilePlan(f"{name} is read as it was published; its val split has {len(dataset)} images.")
 
 
-def _check_options(name: str, plan: Callable[..., Plan], options: dict[str, Any]) -> None:
+def _check_options(name: str, plan: Callable[..., FilePlan], options: dict[str, Any]) -> None:
     parameters = inspect.signature(plan).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     unknown = next((option for option in options if option not in known), None)
