@@ -12,6 +12,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from segpipe import advice
+from segpipe.errors import SegpipeError
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -39,17 +40,16 @@ def open_regular(path: str | os.PathLike[str], *, error: MakeError) -> BinaryIO:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except FileNotFoundError:
-        raise error(f"There is no file {_shown(path)}. {current_place()} Check the path.") from None
+        raise _about(path, error(f"There is no file {_shown(path)}. {current_place()} Check the path.")) from None
     except ValueError:  # a NUL character, or half of a surrogate pair
         raise error(f"{_shown(path)!r} cannot be a path. Correct it.") from None
     except OSError as reason:
-        raise error(_unreadable(path, reason)) from None
+        raise _about(path, error(_unreadable(path, reason))) from None
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            raise error(
-                f"{_shown(path)} is {_KINDS.get(kind, 'a special file')}; a regular file is needed. Check the path."
-            )
+            what = _KINDS.get(kind, "a special file")
+            raise _about(path, error(f"{_shown(path)} is {what}; a regular file is needed. Check the path."))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -71,12 +71,13 @@ def read_file(
         try:
             data = file.read(max_bytes + 1) if size <= max_bytes else b""
         except OSError as reason:
-            raise error(_unreadable(path, reason)) from None
+            raise _about(path, error(_unreadable(path, reason))) from None
     if max(size, len(data)) > max_bytes:
-        raise (too_large or error)(
+        message = (
             f"{_shown(path)} has {max(size, len(data)):,} bytes or more; at most {max_bytes:,} are read. "
             "Check that it is the right file; docs/limits.md says how to raise the limit."
         )
+        raise _about(path, (too_large or error)(message))
     return data
 
 
@@ -85,7 +86,8 @@ def read_text(path: str | os.PathLike[str], *, max_bytes: int, error: MakeError)
     try:
         return utf8_of(read_file(path, max_bytes=max_bytes, error=error)).decode("utf-8")
     except UnicodeDecodeError as reason:
-        raise error(f"{_shown(path)} cannot be read as text: {reason}. Save it as UTF-8.") from None
+        message = f"{_shown(path)} cannot be read as text: {reason}. Save it as UTF-8."
+        raise _about(path, error(message)) from None
 
 
 def utf8_of(data: bytes) -> bytes:
@@ -121,7 +123,8 @@ def copy_regular(source: str | os.PathLike[str], target: str | os.PathLike[str],
 def check_vacant(path: str | os.PathLike[str], *, overwrite: bool, error: MakeError) -> None:
     """Raise `error` where something is at a path that is to be written, unless it may be replaced."""
     if not overwrite and os.path.lexists(path):
-        raise error(f"{_shown(path)} exists. Name a new one, or replace it: {advice.argument('overwrite', True)}.")
+        message = f"{_shown(path)} exists. Name a new one, or replace it: {advice.argument('overwrite', True)}."
+        raise _about(path, error(message))
 
 
 def file_url_path(url: str, *, error: MakeError) -> str:
@@ -164,6 +167,13 @@ def current_place() -> str:
     """Return the sentence that a message about a relative path needs."""
     folder = current_folder()
     return "The current folder was deleted." if folder is None else f"The current folder is {folder}."
+
+
+def _about(path: str | os.PathLike[str], error: Exception) -> Exception:
+    """Return an error that says which file it is about, if it is one of ours."""
+    if isinstance(error, SegpipeError):
+        error.path = Path(os.fsdecode(path))
+    return error
 
 
 def _unreadable(path: str | os.PathLike[str], reason: OSError) -> str:

@@ -109,6 +109,7 @@ def limit(name: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
         raise InputError(
             f"{entry.variable} is {text[:40]!r}; it must be a positive whole number of {entry.unit}, "
-            f"e.g. {entry.default}. Correct or unset it."
+            f"e.g. {entry.default}. Correct or unset it.",
+            key=entry.variable,
         )
     return int(text)

@@ -99,3 +99,10 @@ def test_what_is_no_text_is_refused_by_name(tmp_path, data):
     (tmp_path / "names.txt").write_bytes(data)
     with pytest.raises(InputError, match=r"names\.txt cannot be read as text: .* Save it as UTF-8"):
         read_text(tmp_path / "names.txt", max_bytes=99, error=InputError)
+
+
+def test_an_error_says_which_file_it_is_about(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(InputError) as caught:
+            read_file(path, max_bytes=10, error=InputError)
+        assert caught.value.path == path
