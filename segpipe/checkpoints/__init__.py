@@ -14,8 +14,8 @@ if TYPE_CHECKING:
         translate as translate,
         write_dialect as write_dialect,
     )
-    from .encoders import convert_encoder as convert_encoder, encoder_tensors as encoder_tensors
-    from .folders import (
+    from .encoder_weights import convert_encoder as convert_encoder, encoder_tensors as encoder_tensors
+    from .foreign_folders import (
         download as download,
         find_configuration as find_configuration,
         find_folder as find_folder,
@@ -39,8 +39,8 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "converting": "convert convert_back",
         "detecting": "ARCHITECTURES IMPLEMENTATIONS WRITTEN_DIALECTS detect_dialect translate write_dialect",
-        "encoders": "convert_encoder encoder_tensors",
-        "folders": "download find_configuration find_folder read_foreign_settings resolve_folder",
+        "encoder_weights": "convert_encoder encoder_tensors",
+        "foreign_folders": "download find_configuration find_folder read_foreign_settings resolve_folder",
         "opening": "load_model open_checkpoint open_folder own_tensors sidecar_of tensors_of",
         "pickles": "read_pickle",
         "reading": "read_tensors",

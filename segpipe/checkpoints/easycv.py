@@ -18,7 +18,7 @@ from segpipe.errors import ConfigurationError
 from segpipe.models import HeadConfig, SegformerConfig
 from segpipe.names import PIPELINE_ALIASES, Tasks
 
-from .document import ForeignDocument, described, distinct_names, ignore_index_for, known_labels, numbered_names
+from .foreign_document import ForeignDocument, described, distinct_names, ignore_index_for, known_labels, numbered_names
 from .mmseg import MMSEG, NORM_EPS
 from .segformer_shapes import HEADS, MLP_RATIO, REDUCTIONS, EncoderShape
 

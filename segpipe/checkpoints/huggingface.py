@@ -26,7 +26,7 @@ from segpipe.models import (
     SegformerConfig,
 )
 
-from .document import (
+from .foreign_document import (
     ForeignDocument,
     described,
     distinct_names,

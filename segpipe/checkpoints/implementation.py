@@ -18,7 +18,7 @@ from segpipe.configuration import (
 from segpipe.errors import InputError
 from segpipe.models import NormEps
 
-from .document import distinct_names, ignore_index_for, with_nothing
+from .foreign_document import distinct_names, ignore_index_for, with_nothing
 from .key_map import KeyMap, Tensors, has_one_output
 
 if TYPE_CHECKING:

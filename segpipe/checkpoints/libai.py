@@ -25,7 +25,7 @@ from segpipe.models import (
     SegformerConfig,
 )
 
-from .document import ForeignDocument, described
+from .foreign_document import ForeignDocument, described
 from .implementation import Document, Implementation, Procedure
 from .key_map import Absent, KeyMap, Prefix, Rename
 from .nvlabs import BLOCK

@@ -19,7 +19,7 @@ from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_loaded, build_outline, fit_tensors
 
 from .detecting import IMPLEMENTATIONS, describe_checkpoint
-from .folders import build_hub, resolve_folder
+from .foreign_folders import build_hub, resolve_folder
 from .implementation import Checkpoint
 from .key_map import Tensors
 from .reading import read_weights

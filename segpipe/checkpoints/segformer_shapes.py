@@ -29,7 +29,7 @@ from segpipe.models import (
 )
 from segpipe.names import Tasks
 
-from .document import ForeignDocument, shown
+from .foreign_document import ForeignDocument, shown
 from .implementation import Checkpoint, Procedure, Recognizer
 
 HEADS = (1, 2, 5, 8)

@@ -31,7 +31,7 @@ from segpipe.models import (
 )
 from segpipe.names import Tasks
 
-from .document import ForeignDocument, described
+from .foreign_document import ForeignDocument, described
 from .implementation import Checkpoint, Document, Implementation, Recognizer
 from .key_map import KeyMap, Rename, Tensors, Unused
 from .timm import BACKBONE, VIT_WEIGHT

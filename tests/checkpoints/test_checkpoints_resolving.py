@@ -1,6 +1,8 @@
 """Model folders of other libraries: opened by path and by name."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,14 @@ def test_a_model_folder_of_hugging_faces_with_checkpoints_beside_its_weights_is_
     (tmp_path / "config.json").write_text(json.dumps(document))
     (tmp_path / "checkpoints").mkdir()
     assert resolve_folder(tmp_path).dialect == "huggingface"
+
+
+def test_settings_of_another_library_are_read_without_torch(tmp_path: Path):
+    (tmp_path / "configuration.json").write_text(json.dumps(EASYCV))
+    code = (
+        f"import sys; from segpipe.checkpoints import resolve_folder; print(resolve_folder({str(tmp_path)!r}).dialect);"
+        "print('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert finished.stdout.split() == ["easycv", "False"]
