@@ -54,7 +54,6 @@ if TYPE_CHECKING:
         Source as Source,
         modelscope_credentials as modelscope_credentials,
     )
-    from .parts import Part as Part
     from .references import (
         check_model_name as check_model_name,
         check_relative_path as check_relative_path,
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
         read_settings as read_settings,
     )
     from .snapshots import Shelf as Shelf, touch as touch
+    from .unfinished import Part as Part
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -88,11 +88,11 @@ __getattr__, __dir__, __all__ = lazy_names(
         ),
         "model_files": "is_index read_index weight_files",
         "origins": "ModelScopeDataSource RemoteFile Source modelscope_credentials",
-        "parts": "Part",
         "references": "check_model_name check_relative_path check_relative_paths check_revision file_key",
         "retries": "Limits",
         "sealing": "card_text place_in_card seal_folder",
         "settings": "VARIABLES Settings describe_variables read_settings",
         "snapshots": "Shelf touch",
+        "unfinished": "Part",
     },
 )

@@ -17,9 +17,9 @@ from segpipe.errors import InputError
 from segpipe.log import get_logger
 
 from .manifest import Problem, check_folder
-from .parts import left_behind
 from .references import file_key
 from .snapshots import Shelf, list_children, readable_manifest
+from .unfinished import left_behind
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -22,8 +22,8 @@ from .connections import Answer, body_length, is_packed
 from .http import Credentials, Transport, login_page_hint, shown_url
 from .manifest import FileEntry, git_sha1_of, sha256_of
 from .origins import RemoteFile, Source
-from .parts import Origin, Part, claim_part
 from .retries import Backoff, SlowError, TransientError
+from .unfinished import Origin, Part, claim_part
 
 logger = get_logger(__name__)
 

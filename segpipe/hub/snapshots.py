@@ -40,8 +40,8 @@ from .manifest import (
 )
 from .model_files import is_index, select_files, select_shards, select_weights_name, shard_names
 from .origins import Listing, RemoteFile, Source
-from .parts import Part, read_note
 from .references import RevisionText, check_relative_paths, file_key
+from .unfinished import Part, read_note
 
 logger = get_logger(__name__)
 
