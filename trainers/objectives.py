@@ -1,4 +1,4 @@
-"""What a network learns from a batch: the loss over the pixels of labels, or over pictures with one class each."""
+"""What is minimised for a batch: the loss over labels, over labels with their boundaries, or over whole images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from segpipe import advice
-from segpipe.configuration import CrossEntropyLoss, LossConfig, SoftCrossEntropyLoss
-from segpipe.data import Batch
-from segpipe.errors import ConfigurationError
+from segpipe.configuration import BoundaryLoss, CrossEntropyLoss, LossConfig, SoftCrossEntropyLoss
+from segpipe.data import ANGLE, DISTANCE, Batch
+from segpipe.errors import ConfigurationError, InputError
 from segpipe.inference import Placement, place_image
-from segpipe.models import SegmentationModel
+from segpipe.models import BoundaryOutput, SegmentationModel, family_of
 
+from .boundary_loss import BoundaryMaps, BoundarySegmentationLoss, build_boundary_loss
 from .losses import LossSum, SegmentationLoss
 from .mixing import draw_mix
 
@@ -40,7 +41,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SegmentationObjective:
-    """The loss over the labels' pixels, which lie on the logits' grid where the network pads its pictures."""
+    """The loss over the labels' pixels, which lie on the logits' grid where the network pads its images."""
 
     model: SegmentationModel
     loss: SegmentationLoss
@@ -56,15 +57,37 @@ class SegmentationObjective:
         return loss._replace(total=loss.total + 0.0 * unused)
 
     def _placement(self, images: Tensor, logits: Tensor) -> Placement | None:
-        """Where the labels lie on the logits' grid, which covers the padded picture; None: they cover it."""
+        """Where the labels lie on the logits' grid, which covers the padded image; None: they cover it."""
         size, grid = (images.shape[-2], images.shape[-1]), (logits.shape[-2], logits.shape[-1])
         padded = self.model.input_size(size)
         return None if padded == size else place_image(size, size, padded, grid, upsampling="one-step")
 
 
 @dataclass(frozen=True, eq=False)
+class BoundaryObjective:
+    """The loss over the labels' pixels and their boundary maps."""
+
+    model: SegmentationModel
+    loss: BoundarySegmentationLoss
+
+    def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
+        missing = [key for key in (DISTANCE, ANGLE) if key not in batch.extras]
+        if missing:
+            raise InputError(
+                f"{batch.names[0]} carries no {' and no '.join(missing)}, which the boundary loss needs. Make the data "
+                "set with segpipe.data.with_boundaries, or let its samples have them among their extras."
+            )
+        output = forward(batch.images)
+        if not isinstance(output, BoundaryOutput):
+            raise _no_boundaries(self.model)
+        maps = BoundaryMaps(batch.extras[DISTANCE].to(batch.labels.device), batch.extras[ANGLE].to(batch.labels.device))
+        height, width = batch.images.shape[-2:]
+        return self.loss(output, batch.labels, maps, self.model.input_size((height, width)))
+
+
+@dataclass(frozen=True, eq=False)
 class ClassificationObjective:
-    """Cross-entropy over pictures, each of which counts as one, with soft targets where pictures are mixed."""
+    """Cross-entropy over images, each of which counts as one, with soft targets where images are mixed."""
 
     config: CrossEntropyLoss | SoftCrossEntropyLoss
     num_classes: int
@@ -86,10 +109,20 @@ class ClassificationObjective:
         return LossSum(total, weights[classes].sum().double())
 
 
-def soft_targets(classes: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """(B, K) float32: 1 for the own class, of which a share is spread over all classes, the own one included."""
-    hard = functional.one_hot(classes, num_classes).float()
-    return hard * (1.0 - smoothing) + smoothing / num_classes
+def build_boundary_objective(
+    network: SegmentationModel, config: BoundaryLoss, *, ignore_index: int
+) -> BoundaryObjective:
+    """The objective of a configuration.
+
+    Raises:
+        ConfigurationError: the network gives class logits alone.
+        InputError: class weights that are not one per class.
+    """
+    if "boundary" not in family_of(network.config).losses:
+        raise _no_boundaries(network)
+    return BoundaryObjective(
+        network, build_boundary_loss(config, num_classes=network.num_classes, ignore_index=ignore_index)
+    )
 
 
 def build_classification_objective(config: LossConfig, *, num_classes: int) -> ClassificationObjective:
@@ -111,3 +144,16 @@ def build_classification_objective(config: LossConfig, *, num_classes: int) -> C
             f"{advice.setting('train.loss.class_weights', None)}."
         )
     return ClassificationObjective(config, num_classes)
+
+
+def soft_targets(classes: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """(B, K) float32: 1 for the own class, of which a share is spread over all classes, the own one included."""
+    hard = functional.one_hot(classes, num_classes).float()
+    return hard * (1.0 - smoothing) + smoothing / num_classes
+
+
+def _no_boundaries(network: SegmentationModel) -> ConfigurationError:
+    return ConfigurationError(
+        f"train.loss.type: 'boundary' needs a network that says where boundaries are, as UN-EPT does; "
+        f"{type(network).__name__} gives class logits alone. Take 'cross_entropy', 'ohem', 'dice' or 'focal'."
+    )

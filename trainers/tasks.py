@@ -17,9 +17,8 @@ from segpipe.inference import in_evaluation_mode, resize_image, segment
 from segpipe.models import SegmentationModel, SegpipeNetwork, family_of
 from segpipe.names import Tasks, unknown_name_message
 
-from .boundary_objective import build_boundary_objective
 from .losses import build_loss
-from .objectives import Objective, SegmentationObjective, build_classification_objective
+from .objectives import Objective, SegmentationObjective, build_boundary_objective, build_classification_objective
 
 
 @dataclass(frozen=True, eq=False)
