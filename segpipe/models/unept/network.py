@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,11 @@ from torch.nn import functional
 
 from ..base import AttentionMap, BoundaryOutput, NetworkStage, Part, SegmentationModel, check_part
 from ..layers import ConvNorm
-from .config import UneptConfig
+from ..resnet.encoder import ResNet
+from ..vit.config import vit_shape
+from ..vit.encoder import Resampling, VitTrunk
+from .config import DeitConfig, UneptConfig
 from .context import ContextBranch
-from .encoders import DeitEncoder, build_encoder
 from .heads import SpatialBranch, boundary_head
 
 
@@ -99,3 +101,26 @@ class Unept(SegmentationModel):
             return self.queries
         table = self.queries.unflatten(0, self.query_grid).permute(2, 0, 1)[None]
         return functional.interpolate(table, grid, mode="bilinear", align_corners=False)[0].flatten(1).t()
+
+
+class DeitEncoder(VitTrunk):
+    """The patches of a Vision Transformer after equal parts of its blocks, as they are on the residual path."""
+
+    resampling: ClassVar[Resampling] = "bicubic"
+
+    def __init__(self, config: DeitConfig, levels: int) -> None:
+        shape = vit_shape(config.variant, config)
+        super().__init__(shape, config)
+        self.dims = (shape.dim,) * levels
+        self.after = tuple(round(shape.depth * (level + 1) / levels) for level in range(levels))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W), normalised → a (B, h, w, D) map for each level."""
+        return self.features(images, self.after)
+
+
+def build_encoder(config: UneptConfig) -> DeitEncoder | ResNet:
+    """Build the encoder with freshly initialised weights; it gives as many maps as the pyramid has levels."""
+    if isinstance(config.encoder, DeitConfig):
+        return DeitEncoder(config.encoder, config.levels)
+    return ResNet(config.encoder, config.levels)
