@@ -26,6 +26,8 @@ def parse_device(device: str | torch.device) -> torch.device:
 def find_device(device: str | torch.device | None = None) -> torch.device:
     """Return a device that this machine has. If None, a GPU where torch sees one, else the CPU.
 
+    Torch's "meta" is there everywhere: shapes without memory.
+
     Raises:
         InputError: torch knows no device of this name, or this machine does not have it.
     """
@@ -33,7 +35,7 @@ def find_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = parse_device(device)
     backend = getattr(torch, chosen.type, None)
-    if chosen.type not in ("cpu", "cuda") and (backend is None or not backend.is_available()):
+    if chosen.type not in ("cpu", "cuda", "meta") and (backend is None or not backend.is_available()):
         raise InputError(
             f"The device {device!r} is not there. Give {advice.argument('device', 'cpu')}, or leave it out."
         )

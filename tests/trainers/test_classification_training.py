@@ -261,7 +261,7 @@ def test_hard_targets_take_class_weights_as_torch_does(classifier_recipe, shapes
     ("option", "message"),
     [
         ('train.loss={"type": "dice"}', "'dice' is a loss over pixels"),
-        ("train.batch_size=3", "gives each of 1 processes 3 pictures"),
+        ("train.batch_size=3", "gives each of 1 processes 3 images"),
         ("evaluation.best=miou", r"has no score 'miou'; it has acc1, acc5, mean_accuracy\. Set"),
         ('train.loss={"type": "cross_entropy", "class_weights": [1.0]}', "there are 1 for 3 classes"),
     ],
