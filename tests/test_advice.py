@@ -48,9 +48,8 @@ def test_an_option_is_named_only_where_the_verb_has_it():
     assert advice.either(python="a", command="b") == "a"
 
 
-NAMES = st.lists(
-    st.text(min_size=1, max_size=9).filter(lambda name: "\0" not in name and name.isprintable()), min_size=1
-)
+NAME = st.text(min_size=1, max_size=9).filter(lambda name: "\0" not in name and name.isprintable() and name.strip())
+NAMES = st.lists(NAME, min_size=1)
 COLORS = st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=5)
 
 

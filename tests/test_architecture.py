@@ -121,7 +121,15 @@ def test_a_lazy_room_offers_what_type_checkers_see(path):
     offered = {(module, name) for module, names in ast.literal_eval(table).items() for name in names.split()}
     assert seen == offered
     room = importlib.import_module(".".join(["segpipe", room_of(path)]))
-    assert all(hasattr(room, name) for name in room.__all__)
+    assert all(is_there(room, name) for name in room.__all__)
+
+
+def is_there(room, name):
+    """A Triton kernel's module imports Triton, which a machine without a GPU need not have."""
+    try:
+        return hasattr(room, name)
+    except ModuleNotFoundError as error:
+        return error.name == "triton"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+import segpipe
 from segpipe import pipeline
 from segpipe.checkpoints import write_tensors
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig, ShortSideResize
 from segpipe.hub import seal_folder
 from segpipe.models import EncoderConfig, SegformerConfig, build_model
 
-ROOT = Path(__file__).parents[2]
+PACKAGE = Path(segpipe.__file__).parent
 ROUTE = [
     "pipelines/base.py",
     "pipelines/options.py",
@@ -51,8 +52,8 @@ def files_called(function):
 
     def note(frame, event, _):
         path = Path(frame.f_code.co_filename)
-        if event == "call" and (ROOT / "segpipe") in path.parents:
-            files.setdefault(str(path.relative_to(ROOT / "segpipe")))
+        if event == "call" and PACKAGE in path.parents:
+            files.setdefault(str(path.relative_to(PACKAGE)))
 
     sys.setprofile(note)
     try:
