@@ -1,6 +1,7 @@
 """The floors of the house: which room may import which, what is public, what an import costs."""
 
 import ast
+import graphlib
 import importlib
 import re
 import subprocess
@@ -93,6 +94,27 @@ def submodule_imports(path: Path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_room_is_imported_through_its_own_init(path):
     assert [*submodule_imports(path)] == [] or path.name == "__main__.py"
+
+
+def imported_files(path: Path) -> set[Path]:
+    """The files of a room that one of them imports by relative imports, but for what type checkers alone read."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [node for block in ast.walk(tree) if is_for_type_checkers(block) for node in ast.walk(block)]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in typing:
+            base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for target in (base, *(base / alias.name for alias in node.names)):
+                found |= {target.with_suffix(".py"), target / "__init__.py"} & set(FILES)
+    return found - {path}
+
+
+def is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def test_no_files_of_a_room_import_one_another_in_a_circle():
+    graphlib.TopologicalSorter({path: imported_files(path) for path in FILES}).prepare()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     )
     from .bilinear import bilinear_weights as bilinear_weights
     from .building import build_loaded as build_loaded, build_model as build_model, build_outline as build_outline
-    from .family import (
-        Family as Family,
-        family_of as family_of,
-        num_parameters as num_parameters,
-        pad_to_best as pad_to_best,
-    )
+    from .family import Family as Family, family_of as family_of, pad_to_best as pad_to_best
     from .fast.choosing import can_fuse as can_fuse, launching_on as launching_on
     from .mit.config import (
         LEVEL_STRIDE as LEVEL_STRIDE,
@@ -30,6 +25,7 @@ if TYPE_CHECKING:
         NormEps as NormEps,
         Variant as Variant,
     )
+    from .parameters import num_parameters as num_parameters
     from .resnet.config import ResNetConfig as ResNetConfig
     from .segformer.config import HeadConfig as HeadConfig, SegformerConfig as SegformerConfig
     from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
@@ -53,9 +49,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "base": "AttentionMap BoundaryOutput Part SegmentationModel SegpipeNetwork",
         "bilinear": "bilinear_weights",
         "building": "build_loaded build_model build_outline",
-        "family": "Family family_of num_parameters pad_to_best",
+        "family": "Family family_of pad_to_best",
         "fast.choosing": "can_fuse launching_on",
         "mit.config": "LEVEL_STRIDE MIT_VARIANTS EncoderConfig MitConfig MitShape NormEps Variant",
+        "parameters": "num_parameters",
         "resnet.config": "ResNetConfig",
         "segformer.config": "HeadConfig SegformerConfig",
         "segmenter.config": "SegmenterConfig SegmenterHeadConfig",

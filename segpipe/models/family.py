@@ -65,17 +65,6 @@ def family_of(config: ModelConfig) -> Family:
     return cast(Family, MODELS.get(model_type(config)))
 
 
-def num_parameters(config: ModelConfig) -> int:
-    """Return the learnable numbers of a section's network; torch is imported only where the family cannot count."""
-    count = family_of(config).count_parameters
-    known = None if count is None else count(config)
-    if known is not None:
-        return known
-    from .building import build_outline
-
-    return sum(parameter.numel() for parameter in build_outline(config).parameters())
-
-
 def pad_to_best(config: ModelConfig) -> ModelConfig:
     """Return a section whose network pads images to its family's best multiple; the same one where it does already."""
     best = family_of(config).best_multiple
