@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         translate as translate,
         write_dialect as write_dialect,
     )
-    from .encoder_weights import convert_encoder as convert_encoder, encoder_tensors as encoder_tensors
+    from .encoder_weights import encoder_tensors as encoder_tensors
     from .foreign_folders import (
         download as download,
         find_configuration as find_configuration,
@@ -39,7 +39,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "converting": "convert convert_back",
         "detecting": "ARCHITECTURES IMPLEMENTATIONS WRITTEN_DIALECTS detect_dialect translate write_dialect",
-        "encoder_weights": "convert_encoder encoder_tensors",
+        "encoder_weights": "encoder_tensors",
         "foreign_folders": "download find_configuration find_folder read_foreign_settings resolve_folder",
         "opening": "load_model open_checkpoint open_folder own_tensors sidecar_of tensors_of",
         "pickles": "read_pickle",

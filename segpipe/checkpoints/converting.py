@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from segpipe.hub import ModelFolder, is_model_folder, place_in_card
 from segpipe.log import get_logger
 
 from .detecting import IMPLEMENTATIONS, write_dialect
+from .foreign_document import ignore_index_for, numbered_names
 from .huggingface import CONFIG_FILE, PREPROCESSOR_FILE, huggingface_config, huggingface_preprocessor
 from .opening import has_document, open_checkpoint, own_tensors, sidecar_of, write_model_folder
 from .tensor_files import write_pickle, write_tensors
@@ -139,47 +139,31 @@ def _warn_of_assumptions(folder: ModelFolder, source: str | Path) -> None:
     )
 
 
-def _with_labels(configuration: Configuration, labels: LabelSet | Sequence[str] | None) -> Configuration:
-    """The given labels, else the configuration's, else numbered ones.
+def _with_labels(configuration: Configuration, labels: LabelSet | tuple[str, ...] | None) -> Configuration:
+    """Return the configuration with the given labels, else its own, else numbered ones.
 
     Names alone rename the classes that the configuration has: their colours and raw ids stay.
     """
-    if labels is None and configuration.labels is not None:
+    known, outputs = configuration.labels, configuration.model.num_classes
+    if labels is None and known is not None:
         return configuration
-    outputs = configuration.model.num_classes
     if labels is None:
-        labels = [f"class {index}" for index in range(outputs)]
+        labels = numbered_names(outputs)
     if not isinstance(labels, LabelSet) and len(labels) != outputs:
         raise InputError(
             f"The labels do not fit: {len(labels)} names for {outputs} outputs of the network. "
             "Give one name for each output, in their order."
         )
-    known = configuration.labels
     try:
-        if known is not None and len(known.names) == len(_names_of(labels)):
-            chosen = _renamed(known, labels)
-        else:
-            chosen = labels if isinstance(labels, LabelSet) else _named_labels(tuple(labels))
-        return msgspec.structs.replace(configuration, labels=chosen)
+        if not isinstance(labels, LabelSet):
+            if known is None or len(known.names) != outputs:
+                known = LabelSet(names=labels, ignore_index=ignore_index_for(outputs))
+            labels = msgspec.structs.replace(known, names=labels)
+        elif known is not None and len(known.names) == len(labels.names):
+            labels = msgspec.structs.replace(labels, palette=labels.palette or known.palette)
+        return msgspec.structs.replace(configuration, labels=labels)
     except ValueError as error:
         raise InputError(f"The labels do not fit: {error}.") from None
-
-
-def _names_of(labels: LabelSet | Sequence[str]) -> tuple[str, ...]:
-    """The class names of either."""
-    return labels.names if isinstance(labels, LabelSet) else tuple(labels)
-
-
-def _renamed(known: LabelSet, labels: LabelSet | Sequence[str]) -> LabelSet:
-    """The known labels under other names; what a label set says itself comes first."""
-    if not isinstance(labels, LabelSet):
-        return msgspec.structs.replace(known, names=tuple(labels))
-    return msgspec.structs.replace(labels, palette=labels.palette or known.palette)
-
-
-def _named_labels(names: tuple[str, ...]) -> LabelSet:
-    """Labels without colours; ignored is 255, or the largest 16-bit value where 255 is a class."""
-    return LabelSet(names=names, ignore_index=255 if len(names) <= 255 else 65535)
 
 
 def _check_classes(configuration: Configuration, num_classes: int | None, *, origin: str) -> None:
@@ -191,7 +175,7 @@ def _check_classes(configuration: Configuration, num_classes: int | None, *, ori
 
 
 def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bool) -> Path:
-    """The weights with Hugging Face's two documents, and ours beside them."""
+    """Write the weights with Hugging Face's two documents, and ours beside them."""
     check_target(target, overwrite=overwrite)
     folder = open_checkpoint(source)
     documents = {
@@ -212,7 +196,7 @@ def _write_huggingface_folder(source: str | Path, target: Path, *, overwrite: bo
 
 
 def _warn_of_eps(configuration: Configuration, dialect: str) -> None:
-    """Names say nothing of LayerNorm's eps, which that implementation has fixed."""
+    """Warn where an implementation computes with another LayerNorm eps, of which tensor names say nothing."""
     theirs = IMPLEMENTATIONS[dialect].norm_eps
     ours = getattr(getattr(configuration.model, "encoder", None), "norm_eps", None)
     if theirs is not None and ours != theirs:

@@ -90,7 +90,7 @@ def read_foreign_settings(folder: Path) -> ForeignSettings | None:
     model_type = _model_type(document)
     if model_type is not None:
         raise ConfigurationError(
-            f"{own}: model.type: {model_type!r} is no model that segpipe reads; allowed are "
+            f"{own}: model.type: {model_type!r} is not a model that segpipe reads; allowed are "
             f"{', '.join(MODELS)} in its own folders and Segformer in EasyCV's. Use a SegFormer model."
         )
     return None

@@ -125,7 +125,7 @@ def configuration_from_huggingface(
 def huggingface_config(configuration: Configuration) -> dict[str, Any]:
     """Return the content of `config.json`.
 
-    Outputs beyond the labels are named by their number. LayerNorm's eps is no part of it: that implementation always
+    Outputs beyond the labels are named by their number. LayerNorm's eps is not among it: that implementation always
     computes with 1e-5.
 
     Raises:
@@ -146,7 +146,8 @@ def huggingface_config(configuration: Configuration) -> dict[str, Any]:
             "classifier_dropout_prob": model.head.dropout,
             "decoder_hidden_size": model.head.channels or (256 if model.variant in ("b0", "b1") else 768),
         }
-    names = _written_names(configuration.labels, model.num_classes)
+    known = configuration.labels.names if configuration.labels else ()
+    names = (*known, *numbered_names(model.num_classes)[len(known) :])
     return {
         **task,
         "model_type": "segformer",
@@ -250,8 +251,7 @@ def _encoder_shape(model: ForeignDocument) -> EncoderShape:
 def _class_names(model: ForeignDocument) -> tuple[str, ...]:
     table = model.get("id2label")
     if table is None:
-        count = _num_labels(model, default=2)
-        return numbered_names(count)
+        return numbered_names(_num_labels(model, default=2))
     if not isinstance(table, dict) or not table:
         raise model.error("id2label", "an object of class index → name is needed", "Correct it, or remove it")
     count = _num_labels(model, default=len(table))
@@ -278,7 +278,7 @@ def _num_labels(model: ForeignDocument, *, default: int) -> int:
 
 def _gap(table: dict[str, Any], index: int) -> str:
     odd = next((key for key in table if not (key.isascii() and key.isdecimal() and str(int(key)) == key)), None)
-    found = f"{odd!r} is no class index" if odd is not None else f"the largest index is {max(map(int, table))}"
+    found = f"{odd!r} is not a class index" if odd is not None else f"the largest index is {max(map(int, table))}"
     return f"class {index} of {len(table)} has no name: {found}"
 
 
@@ -361,11 +361,6 @@ def _encoder_fields(variant: str, encoder: EncoderConfig) -> dict[str, Any]:
         "mlp_ratios": [encoder.mlp_ratio] * 4,
         "drop_path_rate": encoder.drop_path_rate,
     }
-
-
-def _written_names(labels: LabelSet | None, num_classes: int) -> list[str]:
-    known = list(labels.names) if labels is not None else []
-    return known + [f"class {index}" for index in range(len(known), num_classes)]
 
 
 def _size_fields(resize: object) -> dict[str, Any]:

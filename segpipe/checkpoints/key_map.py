@@ -132,15 +132,15 @@ class Split(Rule):
     Attributes:
         theirs: pattern of the whole.
         ours: patterns of the pieces.
-        shares: the sizes of the pieces in proportion.
+        ratio: the sizes of the pieces in proportion.
     """
 
     theirs: str
     ours: tuple[str, ...]
-    shares: tuple[int, ...]
+    ratio: tuple[int, ...]
 
     def read(self, tensors: Tensors) -> Tensors:
-        return _cut(tensors, self.theirs, self.ours, shares=self.shares)
+        return _cut(tensors, self.theirs, self.ours, ratio=self.ratio)
 
     def write(self, tensors: Tensors) -> Tensors:
         return _join(tensors, self.ours, self.theirs)
@@ -164,7 +164,7 @@ class Pack(Rule):
         return _join(tensors, self.theirs, self.ours, dim=self.dim)
 
     def write(self, tensors: Tensors) -> Tensors:
-        return _cut(tensors, self.ours, self.theirs, shares=(1,) * len(self.theirs), dim=self.dim)
+        return _cut(tensors, self.ours, self.theirs, ratio=(1,) * len(self.theirs), dim=self.dim)
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def _changed(tensors: Tensors, pattern: str, change: Callable[[Tensor], Tensor])
     return {key: change(tensor) if regex.fullmatch(key) else tensor for key, tensor in tensors.items()}
 
 
-def _cut(tensors: Tensors, whole: str, pieces: tuple[str, ...], *, shares: tuple[int, ...], dim: int = 0) -> Tensors:
+def _cut(tensors: Tensors, whole: str, pieces: tuple[str, ...], *, ratio: tuple[int, ...], dim: int = 0) -> Tensors:
     """Cut each tensor whose name fits; the last piece takes what cannot be divided."""
     result: Tensors = {}
     for key, tensor in tensors.items():
@@ -296,8 +296,8 @@ def _cut(tensors: Tensors, whole: str, pieces: tuple[str, ...], *, shares: tuple
         if match is None:
             result[key] = tensor
             continue
-        unit = tensor.shape[dim] // sum(shares)
-        sizes = [unit * share for share in shares[:-1]]
+        unit = tensor.shape[dim] // sum(ratio)
+        sizes = [unit * part for part in ratio[:-1]]
         parts = tensor.split([*sizes, tensor.shape[dim] - sum(sizes)], dim)
         result |= {_filled(piece, match): part for piece, part in zip(pieces, parts, strict=True)}
     return result

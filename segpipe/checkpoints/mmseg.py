@@ -23,7 +23,7 @@ MMSEG = Implementation(
             Rename("layers.{stage}.0.norm.*", "encoder.stages.{stage}.embed.norm.*"),
             Rename("layers.{stage}.1.*", "encoder.stages.{stage}.blocks.*"),
             Rename("layers.{stage}.2.*", "encoder.stages.{stage}.norm.*"),
-            Split("*.attn.attn.in_proj_*", ("*.attention.q.*", "*.attention.kv.*"), shares=(1, 2)),
+            Split("*.attn.attn.in_proj_*", ("*.attention.q.*", "*.attention.kv.*"), ratio=(1, 2)),
             Rename("*.attn.attn.out_proj.*", "*.attention.proj.*"),
             Rename("*.attn.sr.*", "*.attention.reduction.proj.*"),
             Rename("*.attn.norm.*", "*.attention.reduction.norm.*"),

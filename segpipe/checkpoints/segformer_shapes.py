@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import cast
 
 from msgspec.structs import replace
@@ -100,7 +99,10 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
     document = checkpoint.implementation.document
     path = document.find(checkpoint.path.parent) if document else None
     if document and path:
-        return _described_beside(checkpoint, document.read(path), path)
+        configuration = document.read(path)
+        model = configuration.model
+        checkpoint.check_architecture(f"{model_type(model)}-{model.variant}")
+        return replace(configuration, labels=checkpoint.labels(model.num_classes))
     if checkpoint.architecture:
         family, variant = checkpoint.architecture.split("-")
     else:
@@ -108,18 +110,6 @@ def describe_segformer(checkpoint: Checkpoint) -> Configuration:
     encoder = EncoderConfig(norm_eps=checkpoint.implementation.norm_eps or NormEps())
     describe = _describe_classifier if family == "mit" else _describe_dense
     return describe(checkpoint, cast(Variant, variant), encoder)
-
-
-def _described_beside(checkpoint: Checkpoint, configuration: Configuration, path: Path) -> Configuration:
-    """Return what the implementation's own document beside the file says."""
-    model = configuration.model
-    found = f"{model_type(model)}-{model.variant}"
-    if checkpoint.architecture not in (None, found):
-        raise InputError(
-            f"{path} says that {checkpoint.path.name} is a {found}, not a {checkpoint.architecture}. "
-            "Leave architecture out, or move one of the two files."
-        )
-    return replace(configuration, labels=checkpoint.labels(model.num_classes))
 
 
 def _describe_classifier(checkpoint: Checkpoint, variant: Variant, encoder: EncoderConfig) -> Configuration:

@@ -108,10 +108,10 @@ def describe_unept(checkpoint: Checkpoint) -> Configuration:
 
 def _describe_model(checkpoint: Checkpoint) -> UneptConfig:
     levels = checkpoint.length("context.level_embeddings")
-    shares = checkpoint.length("context.pyramid_layers.0.attention.weights.weight")
-    if not shares or shares % (HEADS * levels):
+    points = checkpoint.length("context.pyramid_layers.0.attention.weights.weight")
+    if not points or points % (HEADS * levels):
         raise InputError(
-            f"{checkpoint.path} has {shares} points over {levels} levels, which {HEADS} heads cannot share. "
+            f"{checkpoint.path} has {points} points over {levels} levels, which {HEADS} heads cannot share. "
             "Convert it with a preset that says what it is."
         )
     return UneptConfig(
@@ -120,7 +120,7 @@ def _describe_model(checkpoint: Checkpoint) -> UneptConfig:
         levels=levels,
         dim=checkpoint.tensors["queries"].shape[1],
         heads=HEADS,
-        points=shares // (HEADS * levels),
+        points=points // (HEADS * levels),
         depth=checkpoint.count(r"context\.pyramid_layers\.(\d+)\."),
         hidden=checkpoint.length("context.pyramid_layers.0.mlp.fc1.weight"),
         query_grid=_square(checkpoint, "queries", checkpoint.length("queries")),

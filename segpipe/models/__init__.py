@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
     from .unept.config import DeitConfig as DeitConfig, UneptConfig as UneptConfig
     from .vit.config import VIT_VARIANTS as VIT_VARIANTS, VitConfig as VitConfig, VitVariant as VitVariant
-    from .vit.encoder import (
-        Grid as Grid,
-        Resampling as Resampling,
-        VitTrunk as VitTrunk,
-        resize_positions as resize_positions,
-    )
     from .weights import (
         apply_tensors as apply_tensors,
         fit_tensors as fit_tensors,
@@ -58,7 +52,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "segmenter.config": "SegmenterConfig SegmenterHeadConfig",
         "unept.config": "DeitConfig UneptConfig",
         "vit.config": "VIT_VARIANTS VitConfig VitVariant",
-        "vit.encoder": "Grid Resampling VitTrunk resize_positions",
         "weights": "apply_tensors fit_tensors mistyped_tensors",
     },
 )

@@ -127,7 +127,7 @@ def test_a_number_is_counted_from_one_where_the_pattern_says_so():
 
 
 def test_pieces_are_cut_in_their_shares_and_joined_where_all_are_there():
-    split = Split("*.qkv", ("*.q", "*.kv"), shares=(1, 2))
+    split = Split("*.qkv", ("*.q", "*.kv"), ratio=(1, 2))
     ours = split.read(named("a.qkv"))
     assert {key: tensor.tolist() for key, tensor in ours.items()} == {"a.q": [0, 1], "a.kv": [2, 3, 4, 5]}
     assert_equal(split.write(ours), named("a.qkv"))

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from vit_checkpoints import flax_arrays, timm_tensors
 
-from segpipe.checkpoints import convert_encoder, detect_dialect, encoder_tensors, translate
+from segpipe.checkpoints import detect_dialect, encoder_tensors, translate, write_pickle, write_tensors
 from segpipe.checkpoints.reading import read_tensors
 from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError, WeightMismatchError, WeightsError
 from segpipe.models import (
@@ -249,25 +249,16 @@ def test_a_tensor_that_is_missing_or_too_much_is_named(tmp_path):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_an_augreg_file_becomes_one_in_our_names(tmp_path, suffix):
+@pytest.mark.parametrize("write", [write_tensors, write_pickle])
+def test_what_was_read_of_an_augreg_file_is_read_again_in_our_names(tmp_path, write):
     np.savez(tmp_path / "Ti_16.npz", **flax_arrays(timm_tensors(their_model()), HEADS))
-    target = convert_encoder(tmp_path / "Ti_16.npz", tmp_path / f"encoder{suffix}", image_size=(48, 48))
     network = small_segmenter(image_size=(48, 48))
-    direct, again = (encoder_tensors(path, network) for path in (tmp_path / "Ti_16.npz", target))
+    direct = encoder_tensors(tmp_path / "Ti_16.npz", network)
+    target = tmp_path / ("encoder.pth" if write is write_pickle else "encoder.safetensors")
+    write(direct, target)
+    again = encoder_tensors(target, network)
+    assert set(again) == set(direct)
     assert all(torch.equal(direct[key], again[key]) for key in direct)
-    assert set(read_tensors(target)) == set(direct)
-    with pytest.raises(InputError, match="exists"):
-        convert_encoder(tmp_path / "Ti_16.npz", target)
-
-
-@pytest.mark.peer
-def test_a_converted_encoder_has_the_prefix_that_was_asked_for(tmp_path):
-    np.savez(tmp_path / "Ti_16.npz", **flax_arrays(timm_tensors(their_model()), HEADS))
-    target = convert_encoder(tmp_path / "Ti_16.npz", tmp_path / "encoder.pth", prefix="model.encoder.")
-    assert all(key.startswith("model.encoder.") for key in read_tensors(target))
-    with pytest.raises(InputError, match=r"neither \.safetensors nor \.pth"):
-        convert_encoder(tmp_path / "Ti_16.npz", tmp_path / "encoder.ckpt")
 
 
 def test_arrays_of_python_objects_are_never_opened(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segpipe.errors import ConfigurationError, InputError
+from segpipe.errors import ConfigurationError, InputError, WeightMismatchError
+from segpipe.log import get_logger
 
 from ..base import AttentionMap, NetworkStage, SegpipeNetwork
 from ..layers import Blocks, DropPath
 from .config import VitConfig, VitShape
 
+logger = get_logger(__name__)
 Grid = tuple[int, int]
 """Patches along (height, width)."""
 Resampling = Literal["bilinear", "bicubic"]
@@ -105,6 +108,36 @@ class VitTrunk(nn.Module):
         """Return the attention of a block for normalised images (B, 3, H, W)."""
         grid = self.grid_of(images)
         return AttentionMap(self.attention_map(images, layer), grid, grid, extra=len(self.extra_tokens))
+
+    def adapt_tensors(
+        self, tensors: dict[str, Tensor], *, mode: Resampling | None = None, origin: str
+    ) -> dict[str, Tensor]:
+        """Return another Vision Transformer's tensors with positions for this grid, and no last norm if this has none.
+
+        Args:
+            tensors: in this module's names.
+            mode: how positions are resized. If None, by `resampling`.
+            origin: what messages call the file.
+
+        Raises:
+            WeightMismatchError: its patches are not a square, nor those of this grid.
+        """
+        if not hasattr(self, "norm"):
+            tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("norm.")}
+        table, grid, mode = tensors.get("positions.weight"), self.positions.grid, mode or self.resampling
+        if table is None:
+            return tensors
+        patches = table.shape[1] - 1 - ("distillation_token" in tensors)
+        side = math.isqrt(max(patches, 0))
+        if side * side != patches and patches != grid[0] * grid[1]:
+            raise WeightMismatchError(
+                f"{origin} has positions for {patches} patches, which is not a square, and the network has some for "
+                f"{grid[0]} × {grid[1]}. Set model.encoder.image_size to the size that the file was trained with."
+            )
+        if side * side != patches or (side, side) == grid:
+            return tensors
+        logger.info("Positions of %s are resized from %d × %d to %d × %d patches, %s", origin, side, side, *grid, mode)
+        return {**tensors, "positions.weight": resize_positions(table, (side, side), grid, mode=mode)}
 
 
 class VisionTransformer(VitTrunk):
