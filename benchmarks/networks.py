@@ -85,7 +85,7 @@ def write_b2(folder: Path, num_classes: int = NUM_CLASSES) -> None:
 
 def write_cocostuff(folder: Path) -> None:
     """The preset's own configuration, in segpipe's format."""
-    from segpipe.checkpoints.tensor_files import write_tensors
+    from segpipe.checkpoints.weight_files import write_tensors
     from segpipe.configuration import load_preset
     from segpipe.hub import seal_folder
     from segpipe.models import build_model
@@ -137,7 +137,7 @@ def _save(model: Any, folder: Path) -> None:
 def _bundled_tensors(num_classes: int) -> Tensors:
     """The bundled weights under segpipe's names, as float32, with a classifier for `num_classes`."""
     import segpipe.hub
-    from segpipe.checkpoints.reading import read_tensors
+    from segpipe.checkpoints.state_dicts import read_tensors
 
     path = Path(segpipe.hub.__file__).parent / "bundled" / BUNDLED
     tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}

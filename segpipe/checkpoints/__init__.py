@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         tensors_of as tensors_of,
     )
     from .pickles import read_pickle as read_pickle
-    from .reading import read_tensors as read_tensors
-    from .tensor_files import write_pickle as write_pickle, write_tensors as write_tensors
+    from .state_dicts import read_tensors as read_tensors
+    from .weight_files import write_pickle as write_pickle, write_tensors as write_tensors
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -43,7 +43,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "foreign_folders": "download find_configuration find_folder read_foreign_settings resolve_folder",
         "opening": "load_model open_checkpoint open_folder own_tensors sidecar_of tensors_of",
         "pickles": "read_pickle",
-        "reading": "read_tensors",
-        "tensor_files": "write_pickle write_tensors",
+        "state_dicts": "read_tensors",
+        "weight_files": "write_pickle write_tensors",
     },
 )

@@ -30,7 +30,7 @@ from .detecting import IMPLEMENTATIONS, write_dialect
 from .foreign_document import ignore_index_for, numbered_names
 from .huggingface import CONFIG_FILE, PREPROCESSOR_FILE, huggingface_config, huggingface_preprocessor
 from .opening import has_document, open_checkpoint, own_tensors, sidecar_of, write_model_folder
-from .tensor_files import write_pickle, write_tensors
+from .weight_files import write_pickle, write_tensors
 
 logger = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from segpipe.hub import ModelFolder
 from segpipe.models import SegpipeNetwork, fit_tensors, mistyped_tensors
 
 from .opening import open_folder
-from .reading import read_weights
+from .state_dicts import read_weights
 
 ENCODER = "encoder."
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".ckpt")

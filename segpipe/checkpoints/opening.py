@@ -22,8 +22,8 @@ from .detecting import IMPLEMENTATIONS, describe_checkpoint
 from .foreign_folders import build_hub, resolve_folder
 from .implementation import Checkpoint
 from .key_map import Tensors
-from .reading import read_weights
-from .tensor_files import write_tensors
+from .state_dicts import read_weights
+from .weight_files import write_tensors
 
 logger = get_logger(__name__)
 

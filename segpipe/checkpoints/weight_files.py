@@ -1,9 +1,10 @@
-"""What a file of weights holds: its mappings of tensors, and what it says of its classes."""
+"""Read files of weights as mappings of tensors, with what they say of their classes; write them whole or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segpipe.errors import CorruptWeightsError, WeightsError
+from segpipe.atomic import atomic_file, open_new
+from segpipe.errors import CacheError, CorruptWeightsError, WeightsError
 from segpipe.hub import is_index, read_index
 from segpipe.limits import limit
 from segpipe.log import get_logger
@@ -97,6 +99,25 @@ def ordinary_tensors(mapping: Mapping[str, Any], path: Path) -> dict[str, Tensor
     return tensors
 
 
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a .safetensors file; each tensor gets memory of its own. See `write_pickle` for the rest."""
+    from safetensors.torch import save_file
+
+    own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    with _refusals_explained(path), atomic_file(path, sync=False) as unfinished:
+        save_file(own, str(unfinished))
+
+
+def write_pickle(content: Mapping[str, Any], path: Path) -> None:
+    """Write a file that torch.load opens. One that is there is replaced once the new one is whole.
+
+    Raises:
+        CacheError: the file cannot be written, e.g. on a full disk; nothing is left of it.
+    """
+    with _refusals_explained(path), atomic_file(path, sync=False) as unfinished, open_new(unfinished) as file:
+        torch.save(content, file)  # by name, torch's writer would end the process
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
@@ -114,7 +135,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
-    """The arrays of an archive; those that Python would have to run code for are refused."""
+    """Return the arrays of an archive; those that Python would have to run code for are refused."""
     with open_weights(path) as file:
         check_archive(file, path, may_compress=True)
         file.seek(0)
@@ -134,7 +155,7 @@ _PLAIN = {".npz": _read_npz, ".safetensors": _read_safetensors}
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    """The tensors of all files that an index names; each lies where the index says, and nowhere else."""
+    """Return the tensors of all files that an index names; each lies where the index says, and nowhere else."""
     places = read_index(index)
     names = sorted(set(places.values()))
     _check_shards(index, names)
@@ -178,7 +199,7 @@ def _read_shard(path: Path) -> dict[str, Tensor]:
 
 
 def _find_mappings(content: Any) -> dict[Place, dict[str, Any]]:
-    """The mappings that hold tensors, the outer ones first; only those with likely weights, where there are any."""
+    """Return the mappings that hold tensors, the outer ones first; where there are likely weights, only those."""
     found: dict[Place, dict[str, Any]] = {}
     level: dict[Place, Any] = {(): content}
     seen: set[int] = set()
@@ -215,7 +236,7 @@ def _without_tensors(content: Any, unknown: tuple[str, ...], path: Path) -> Weig
 
 
 def _meta_of(content: Any, path: Path) -> CheckpointMeta:
-    """Class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
+    """Return class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
     meta = _plain(_plain(content).get("meta"))
     described = _plain(meta.get("dataset_meta")) or meta
     try:
@@ -229,14 +250,14 @@ def _meta_of(content: Any, path: Path) -> CheckpointMeta:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """A mapping as a plain dict, also what a mmengine ConfigDict is made from. An empty one for anything else."""
+    """Return a mapping as a plain dict, also what a mmengine ConfigDict is made from; an empty one of anything else."""
     if isinstance(value, Stub) and len(value.given) == 1:
         value = value.given[0]
     return dict(dict.items(value)) if isinstance(value, dict) else {}
 
 
 def _bare(tensor: Tensor) -> Tensor:
-    """The tensor without the attributes and hooks that a pickle may have given it."""
+    """Return the tensor without the attributes and hooks that a pickle may have given it."""
     return Tensor.detach(tensor) if type(tensor) in (Tensor, nn.Parameter) else tensor
 
 
@@ -260,3 +281,24 @@ def _check_ordinary(key: str, tensor: Tensor, path: Path) -> None:
         f"{path}: {key} is {kind}; an ordinary dense tensor is needed. Save it as one: dequantise it, or call "
         "to_dense(), cpu() and clone() on it."
     )
+
+
+@contextmanager
+def _refusals_explained(path: Path) -> Iterator[None]:
+    """Raise CacheError where a library cannot write a file."""
+    try:
+        yield
+    except Exception as error:  # torch and safetensors have errors of their own for a full disk
+        cause = _refusal_behind(error)
+        reason = (getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise CacheError(
+            f"{path} cannot be written: {reason}. Free some space there, or give another place.", path=path
+        ) from cause
+
+
+def _refusal_behind(error: BaseException) -> BaseException:
+    """Return the operating system's own error, for which torch has other words, or the error itself."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, OSError):
+        behind = behind.__context__
+    return behind or error

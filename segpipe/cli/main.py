@@ -51,7 +51,7 @@ OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
 TOLD = (
     "segpipe.exporters",
     "segpipe.inference.runtimes",
-    "segpipe.checkpoints.reading",
+    "segpipe.checkpoints.state_dicts",
     "segpipe.data.image_folders",
     "segpipe.hub.folder",
 )

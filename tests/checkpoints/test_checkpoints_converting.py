@@ -6,7 +6,7 @@ from foreign_checkpoints import easycv_tensors, hugging_face_tensors
 
 from segpipe import ModelFolder, convert, load_model
 from segpipe.checkpoints import write_dialect
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.configuration import ShortSideResize
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.models import HeadConfig, MitConfig, SegformerConfig, build_model

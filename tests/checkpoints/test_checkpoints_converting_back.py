@@ -18,7 +18,7 @@ from segpipe.checkpoints import (
     write_dialect,
 )
 from segpipe.checkpoints.huggingface import configuration_from_huggingface, huggingface_config, huggingface_preprocessor
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.configuration import (
     ExactResize,
     InferenceConfig,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from segpipe.checkpoints.tensor_files import write_pickle, write_tensors
+from segpipe.checkpoints.weight_files import write_pickle, write_tensors
 from segpipe.errors import CacheError
 
 

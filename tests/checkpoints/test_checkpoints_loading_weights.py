@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from segpipe.checkpoints import detect_dialect, translate
-from segpipe.checkpoints.reading import read_tensors
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.errors import CorruptWeightsError, UnknownDialectError, WeightMismatchError, WeightsError
 from segpipe.models import (
     EncoderConfig,

@@ -21,7 +21,7 @@ import torch
 from segpipe import convert, load_model
 from segpipe.checkpoints import write_dialect
 from segpipe.checkpoints.pickles import Stub, first_with_tensor, read_foreign_pickle, read_pickle
-from segpipe.checkpoints.reading import read_tensors, read_weights
+from segpipe.checkpoints.state_dicts import read_tensors, read_weights
 from segpipe.errors import CorruptWeightsError, WeightsError
 from segpipe.models import HeadConfig, SegformerConfig, build_model
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from segpipe.checkpoints import convert, encoder_tensors, load_model
-from segpipe.checkpoints.reading import read_tensors
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.configuration import Configuration, write_configuration
 from segpipe.errors import ConfigurationError, CorruptWeightsError, SegpipeError, WeightMismatchError, WeightsError
 from segpipe.models import EncoderConfig, HeadConfig, SegformerConfig, build_model, build_outline

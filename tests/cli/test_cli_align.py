@@ -4,8 +4,8 @@ import json
 
 import torch
 
-from segpipe.checkpoints.reading import read_tensors
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.cli.main import main
 
 MODEL = "segformer-b0-camvid"

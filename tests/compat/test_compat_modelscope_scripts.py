@@ -13,7 +13,7 @@ from compat_material import MODEL, coco_stuff_files, model_files, packed, tiny_s
 from modelscope_scripts import DOCUMENTED_TRAINING, OWNERS_PREDICTION, OWNERS_TRAINING, with_our_imports
 
 from segpipe import pipeline
-from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.configuration import load_preset, override
 from segpipe.trainers import run_configuration
 from segpipe.trainers.run.run_log import read_log

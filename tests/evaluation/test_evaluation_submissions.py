@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from segpipe import pipeline
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.cli.main import main
 from segpipe.configuration import decode_configuration
 from segpipe.data import dataset_labels

@@ -16,7 +16,7 @@ from doors import Door, door, file_reader
 from hostile import damaged_bytes, damaged_json
 from hypothesis import strategies as st
 
-from segpipe.checkpoints.reading import read_tensors, read_weights
+from segpipe.checkpoints.state_dicts import read_tensors, read_weights
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.bias": torch.zeros(3), "n": torch.tensor(3)}
 

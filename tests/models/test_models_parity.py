@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segpipe.checkpoints import detect_dialect, translate
-from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.models import (
     EncoderConfig,
     HeadConfig,

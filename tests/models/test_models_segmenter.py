@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from segpipe.checkpoints import detect_dialect, translate
-from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.models import SegmenterConfig, SegmenterHeadConfig, VitConfig, apply_tensors, build_model
 

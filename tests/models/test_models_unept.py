@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from segpipe import convert, load_model
 from segpipe.checkpoints import detect_dialect, encoder_tensors, translate
-from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, InputError
 from segpipe.models import BoundaryOutput, DeitConfig, ResNetConfig, UneptConfig, apply_tensors, build_model

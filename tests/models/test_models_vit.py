@@ -9,7 +9,7 @@ from torch.nn import functional
 from vit_checkpoints import flax_arrays, timm_tensors
 
 from segpipe.checkpoints import detect_dialect, encoder_tensors, translate, write_pickle, write_tensors
-from segpipe.checkpoints.reading import read_tensors
+from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.errors import ConfigurationError, CorruptWeightsError, InputError, WeightMismatchError, WeightsError
 from segpipe.models import (
     DeitConfig,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segpipe import pipeline
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.configuration import LabelSet
 from segpipe.configuration.schema import Configuration
 from segpipe.errors import ModelFolderError, UnknownNameError

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segpipe import PIPELINES, pipeline
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.cli.main import main
 from segpipe.compat.modelscope import pipeline as modelscope_pipeline
 from segpipe.configuration import decode_configuration

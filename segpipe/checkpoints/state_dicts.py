@@ -1,4 +1,4 @@
-"""From a file of weights to tensors in our names: which of its mappings, behind which prefix, in whose names."""
+"""Find the state dict in a file of weights, which mapping and behind which prefix, and bring it into our names."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _choose(file: WeightFile, dialects: Collection[str], path: Path) -> _Choice:
 
 
 def _rank(parts: Place) -> int:
-    """The place of a mapping, or of a prefix, in the order of choice; the worst of its parts decides."""
+    """Return the place of a mapping, or of a prefix, in the order of choice; the worst of its parts decides."""
     return max(map(_rank_of, parts), default=len(USUAL))
 
 
@@ -133,7 +133,7 @@ def _rank_of(part: str) -> int:
 
 
 def _unwrapped(members: Mapping[str, object], path: Path) -> dict[str, object]:
-    """The members without what wrappers of torch put into their names."""
+    """Return the members without what wrappers of torch put into their names."""
     result = {WRAPPERS.sub("", key): value for key, value in members.items()}
     if len(result) != len(members):
         raise CorruptWeightsError(
@@ -144,7 +144,7 @@ def _unwrapped(members: Mapping[str, object], path: Path) -> dict[str, object]:
 
 
 def _fitting_prefix(keys: list[str], dialects: Collection[str]) -> tuple[str, str] | None:
-    """(prefix, dialect): the shortest prefix behind which a key has a dialect's signature; None where there is none."""
+    """Return the shortest prefix behind which a key has a dialect's signature, and that dialect, or None."""
     for count in range(PREFIX_PARTS + 1):
         behind: dict[str, list[str]] = {}
         for key in keys:

@@ -8,8 +8,8 @@ from foreign_checkpoints import hugging_face_tensors
 
 from segpipe import convert, load_model
 from segpipe.checkpoints import encoder_tensors, open_checkpoint, own_tensors, write_dialect
-from segpipe.checkpoints.reading import USUAL, read_tensors, read_weights
-from segpipe.checkpoints.tensor_files import write_tensors
+from segpipe.checkpoints.state_dicts import USUAL, read_tensors, read_weights
+from segpipe.checkpoints.weight_files import write_tensors
 from segpipe.cli.main import main
 from segpipe.configuration import Configuration, WeightsConfig, write_configuration
 from segpipe.errors import CorruptWeightsError, UnknownDialectError, WeightsError
@@ -29,8 +29,10 @@ def network():
 @pytest.fixture
 def told(caplog):
     """The lines that say what was taken."""
-    caplog.set_level(logging.INFO, logger="segpipe.checkpoints.reading")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "segpipe.checkpoints.reading"]
+    caplog.set_level(logging.INFO, logger="segpipe.checkpoints.state_dicts")
+    return lambda: [
+        record.getMessage() for record in caplog.records if record.name == "segpipe.checkpoints.state_dicts"
+    ]
 
 
 def saved(folder, content, name="model.pth"):
@@ -204,15 +206,15 @@ def test_the_command_says_in_one_line_what_it_took(tmp_path, capsys):
 
 
 def test_convert_reads_a_file_once(tmp_path, monkeypatch):
-    from segpipe.checkpoints import reading
+    from segpipe.checkpoints import state_dicts
 
-    model, calls, read = build_model(SegformerConfig(num_classes=3)), [], reading.read_weight_file
-    monkeypatch.setattr(reading, "read_weight_file", lambda path: calls.append(path) or read(path))
+    model, calls, read = build_model(SegformerConfig(num_classes=3)), [], state_dicts.read_weight_file
+    monkeypatch.setattr(state_dicts, "read_weight_file", lambda path: calls.append(path) or read(path))
     convert(saved(tmp_path, model.state_dict()), tmp_path / "folder")
     assert len(calls) == 1
 
 
 def test_usual_names_are_no_averages():
-    from segpipe.checkpoints.reading import SECOND_CHOICE
+    from segpipe.checkpoints.state_dicts import SECOND_CHOICE
 
     assert not any(SECOND_CHOICE.search(name) for name in (*USUAL, "semantic_head", "schema", "statement"))
