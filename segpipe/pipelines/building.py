@@ -21,12 +21,12 @@ from segpipe.names import PIPELINE_ALIASES, Tasks, unknown_name_message
 from segpipe.registry import Registry, load_plugins
 
 from .base import Pipeline
-from .classification import Classification
 from .image_classification import ImageClassificationPipeline
 from .image_segmentation import ImageSegmentationPipeline
-from .networks import check_calibration
+from .network_pipeline import check_calibration
 from .options import PipelineOptions, replace_options
-from .segmentation import Segmentation
+from .results.classification import Classification
+from .results.segmentation import Segmentation
 
 
 class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):

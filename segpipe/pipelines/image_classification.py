@@ -9,8 +9,8 @@ from segpipe.errors import NumericalError
 from segpipe.inference import resize_image
 from segpipe.names import Tasks
 
-from .classification import Classification
-from .networks import NetworkPipeline
+from .network_pipeline import NetworkPipeline
+from .results.classification import Classification
 from .stream import LoadedImage
 
 

@@ -11,8 +11,8 @@ from segpipe.errors import NumericalError
 from segpipe.inference import LabelMap, Prediction, PreparedImage, label_predictions, predict, prepare_image
 from segpipe.names import Tasks
 
-from .networks import NetworkPipeline
-from .segmentation import Segmentation
+from .network_pipeline import NetworkPipeline
+from .results.segmentation import Segmentation
 from .stream import LoadedImage
 
 

@@ -12,7 +12,7 @@ from segpipe.cli.options import parse_options
 from segpipe.configuration import LabelSet
 from segpipe.data import Sample
 from segpipe.errors import InputError
-from segpipe.pipelines.label_grid import draw_label_grid
+from segpipe.pipelines.sample_page import draw_label_grid
 
 RAW = np.array([[0, 0, 1, 1]] * 4, np.uint8)
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from segpipe.cli.main import main
 from segpipe.errors import InputError
-from segpipe.pipelines.output_naming import output_names
-from segpipe.pipelines.results_index import COLUMNS, ResultsIndex
+from segpipe.pipelines.outputs.output_naming import output_names
+from segpipe.pipelines.outputs.results_index import COLUMNS, ResultsIndex
 
 MODEL = "segformer-b0-camvid"
 ENDINGS = ["-overlay.png", "-label-map.png"]

@@ -21,7 +21,7 @@ from segpipe.exporters.onnx import nodes_to_quantize, write_onnx
 from segpipe.exporters.quantizing import record_views
 from segpipe.exporters.torch_export import trace_network
 from segpipe.inference import ExportedNetwork, open_session
-from segpipe.pipelines import networks
+from segpipe.pipelines import network_pipeline
 from segpipe.pipelines.options import PipelineOptions
 from segpipe.scenes.street import draw_street_scene
 
@@ -82,8 +82,10 @@ def test_images_of_the_calibration_are_read_as_those_of_the_pipeline_and_of_the_
     assert len({each.digest() for each in (*chosen, choose_images([path], AS_IT_IS))}) == 2
 
     seen = []
-    monkeypatch.setattr(networks, "keep_export", lambda folder, *, format, calibration: seen.append(calibration))
-    monkeypatch.setattr(networks, "open_exported", lambda *_, **__: TwoStripes())
+    monkeypatch.setattr(
+        network_pipeline, "keep_export", lambda folder, *, format, calibration: seen.append(calibration)
+    )
+    monkeypatch.setattr(network_pipeline, "open_exported", lambda *_, **__: TwoStripes())
     pipeline(
         "image-segmentation", MODEL, dtype="int8", runtime="onnxruntime", calibration=[path], bit_depth=12, device="cpu"
     )

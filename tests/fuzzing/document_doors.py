@@ -329,7 +329,7 @@ def notes(folder: Path) -> Door:
 @door
 def indexes_of_results(folder: Path) -> Door:
     """A results.csv that a command goes on with."""
-    from segpipe.pipelines.results_index import COLUMNS, ResultsIndex
+    from segpipe.pipelines.outputs.results_index import COLUMNS, ResultsIndex
 
     head = ",".join(COLUMNS).encode()
     row = b'a.png,a-overlay.png,,4,6,"{""road"": 0.25}",\n'
@@ -348,7 +348,7 @@ def indexes_of_results(folder: Path) -> Door:
 @door
 def names_of_outputs(folder: Path) -> Door:
     """What files are called that are written for sources of any name."""
-    from segpipe.pipelines.output_naming import output_names
+    from segpipe.pipelines.outputs.output_naming import output_names
 
     words = st.sampled_from(["a", "A", "/", ".", "..", ".png", "https://h/", "\\", "é", "e\u0301", "天" * 90, " "])
     sources = st.lists(st.lists(words | st.text(max_size=4), max_size=5).map("".join), max_size=8)

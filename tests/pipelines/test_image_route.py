@@ -30,7 +30,7 @@ ROUTE = [
     "inference/label_maps/exact.py",
     "inference/label_maps/cells.py",
     "inference/label_maps/candidates.py",
-    "pipelines/segmentation.py",
+    "pipelines/results/segmentation.py",
 ]
 """In the order in which an image comes to them; between segmenting and network lie the files of the network."""
 

@@ -15,7 +15,7 @@ from PIL import Image
 from segpipe.data.rle import decode_mask
 from segpipe.drawing.overlay import complete_palette
 from segpipe.errors import InputError, UnknownNameError
-from segpipe.pipelines.segmentation import Segmentation
+from segpipe.pipelines.results.segmentation import Segmentation
 
 NAMES = ("sky", "road", "car", "tree")
 PALETTE = ((10, 20, 30), (40, 50, 60), (70, 80, 90), (100, 110, 120))

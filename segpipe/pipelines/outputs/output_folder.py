@@ -16,10 +16,10 @@ from segpipe.configuration import LabelSet
 from segpipe.data import LONGEST_PATH, SegmentationDataset, describe_source
 from segpipe.errors import InputError, SegpipeError
 
+from ..results.segmentation import Segmentation
+from ..stream import Failure
 from .output_naming import output_names
 from .results_index import ENDINGS, ResultsIndex, names_taken
-from .segmentation import Segmentation
-from .stream import Failure
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from segpipe.names import Tasks
 from segpipe.scenes import draw_street_scene
 
 from .building import pipeline
-from .output_naming import output_names
-from .segmentation import Segmentation
+from .outputs.output_naming import output_names
+from .results.segmentation import Segmentation
 
 SCENE_SIZE = (432, 768)
 """(height, width) of the street; docs/street.png is its side-by-side.png."""

@@ -11,7 +11,7 @@ import numpy as np
 from segpipe.errors import InputError
 from segpipe.text import html_table, html_text
 
-from .result import KeyedResult
+from .keyed_result import KeyedResult
 
 TOP = 5
 

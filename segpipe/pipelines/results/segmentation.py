@@ -17,8 +17,8 @@ from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
 from segpipe.text import columns_of
 
-from . import document
-from .result import KeyedResult
+from . import segmentation_document
+from .keyed_result import KeyedResult
 
 _PRINTED_ROWS = 20
 _FONT_SIZE = 15
@@ -258,7 +258,7 @@ class Segmentation(KeyedResult):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: source, height, width, and a segment per class present, with COCO run lengths."""
-        return document.to_document(self)
+        return segmentation_document.to_document(self)
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -278,9 +278,9 @@ class Segmentation(KeyedResult):
         The document names only the classes present: without `names`, the others are called "class 7". Pixels in no
         segment get the first index beyond the names.
         """
-        source, size, segments = document.read_document(contents)
-        all_names = document.names_of(segments) if names is None else read_class_names(names)
-        label_map = document.label_map_of(segments, size, len(all_names))
+        source, size, segments = segmentation_document.read_document(contents)
+        all_names = segmentation_document.names_of(segments) if names is None else read_class_names(names)
+        label_map = segmentation_document.label_map_of(segments, size, len(all_names))
         scores = {segment.index: segment.score for segment in segments}
         return cls(label_map, scores, all_names, palette=palette, image=image, source=source)
 

@@ -12,8 +12,8 @@ from segpipe.drawing import format_share
 from segpipe.errors import SegpipeError
 from segpipe.text import format_seconds, format_table, printable_line
 
+from ..stream import Failure
 from .output_folder import Written
-from .stream import Failure
 
 _LISTED = 20
 

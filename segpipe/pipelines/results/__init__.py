@@ -1,0 +1,1 @@
+"""What pipelines return: one result for each image."""
