@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from .legend import (
         beside_legend as beside_legend,
         draw_legend as draw_legend,
+        fitting_font as fitting_font,
         format_share as format_share,
         height_of as height_of,
         side_by_side as side_by_side,
     )
     from .lettering import INK as INK, PAPER as PAPER, QUIET_INK as QUIET_INK, find_font as find_font
     from .name_boxes import draw_names as draw_names
-    from .notebooks import html_figure as html_figure, show_image as show_image, shrink_pair as shrink_pair
+    from .notebooks import (
+        draw_small_overlay as draw_small_overlay,
+        html_figure as html_figure,
+        show_image as show_image,
+    )
     from .overlay import (
         OPACITY as OPACITY,
         apply_borders as apply_borders,
@@ -34,18 +39,23 @@ if TYPE_CHECKING:
         complete_palette as complete_palette,
         draw_overlay as draw_overlay,
     )
-    from .writing import encode_image as encode_image, write_bytes as write_bytes, write_image as write_image
+    from .writing import (
+        encode_image as encode_image,
+        write_bytes as write_bytes,
+        write_image as write_image,
+        write_label_map as write_label_map,
+    )
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "charts": "BLUE CHART_COLORS GREEN ORANGE Color Curve draw_chart",
         "heat_maps": "draw_heat_page",
-        "legend": "beside_legend draw_legend format_share height_of side_by_side",
+        "legend": "beside_legend draw_legend fitting_font format_share height_of side_by_side",
         "lettering": "INK PAPER QUIET_INK find_font",
         "name_boxes": "draw_names",
-        "notebooks": "html_figure show_image shrink_pair",
+        "notebooks": "draw_small_overlay html_figure show_image",
         "overlay": "OPACITY apply_borders blend brighten colorize complete_palette draw_overlay",
-        "writing": "encode_image write_bytes write_image",
+        "writing": "encode_image write_bytes write_image write_label_map",
     },
 )

@@ -13,6 +13,7 @@ from segpipe.text import printable_line
 from .lettering import INK, PAPER, QUIET_INK, Font, find_font, text_width
 from .overlay import Palette
 
+_FONT_SIZE, _LARGEST_FONT = 15, 64
 _LONGEST_NAME = 40
 """Characters of a class name."""
 
@@ -23,7 +24,7 @@ def draw_legend(
     shares: Sequence[float] | None = None,
     *,
     height: int | None = None,
-    font_size: int = 15,
+    font_size: int = _FONT_SIZE,
 ) -> np.ndarray:
     """Draw a key to the colours, (h, w, 3) uint8 on white: swatch, name and, if given, the share in percent.
 
@@ -57,9 +58,15 @@ def draw_legend(
     return np.asarray(canvas).copy()
 
 
-def height_of(num_rows: int, font_size: int) -> int:
+def height_of(num_rows: int, font_size: int = _FONT_SIZE) -> int:
     """Return the height that a legend needs for its rows."""
     return 2 * _top(font_size) + num_rows * _line(font_size)
+
+
+def fitting_font(num_rows: int, height: int) -> int:
+    """Return the size of a legend's letters, which grows with its height as long as all rows fit."""
+    fitting = height / max(20.0, 1.75 * num_rows + 0.5)
+    return min(max(_FONT_SIZE, int(fitting)), _LARGEST_FONT)
 
 
 def side_by_side(image: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:

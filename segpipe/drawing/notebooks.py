@@ -13,6 +13,7 @@ from segpipe.extras import import_opencv
 from segpipe.progress_bars import is_notebook
 from segpipe.text import html_text
 
+from .overlay import colorize, draw_overlay
 from .writing import encode_image
 
 cv2 = import_opencv()
@@ -21,15 +22,15 @@ LONGEST_SIDE = 800
 """Pixels of an image in a notebook, which keeps it in its file."""
 
 
-def shrink_pair(image: np.ndarray | None, label_map: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return an image (H, W, 3) and its label map (H, W), both smaller where a side is longer than `LONGEST_SIDE`."""
+def draw_small_overlay(image: np.ndarray | None, label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Return an overlay with no side longer than `LONGEST_SIDE`, or the colours where there is no image."""
     height, width = label_map.shape
     scale = LONGEST_SIDE / max(height, width)
-    if scale >= 1.0:
-        return image, label_map
-    size = max(1, round(width * scale)), max(1, round(height * scale))  # OpenCV's order
-    smaller = None if image is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return smaller, cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+    if scale < 1.0:
+        size = max(1, round(width * scale)), max(1, round(height * scale))  # OpenCV's order
+        image = None if image is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+    return colorize(label_map, palette) if image is None else draw_overlay(image, label_map, palette)
 
 
 def html_figure(pixels: np.ndarray, rows: Sequence[tuple[tuple[int, int, int] | None, str, str, str]]) -> str:

@@ -16,13 +16,12 @@ from segpipe.errors import InputError
 IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def write_image(path: str | os.PathLike[str], pixels: np.ndarray, palette: np.ndarray | None = None) -> Path:
+def write_image(path: str | os.PathLike[str], pixels: np.ndarray) -> Path:
     """Write pixels in the format of the suffix, .png, .jpg or .webp, and return the path.
 
     Args:
         path: folders above it are made.
         pixels: (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16.
-        palette: (256, 3) uint8, what (H, W) uint8 values stand for. All 256, or Pillow packs them into fewer bits.
     """
     path = Path(path)
     image_format = IMAGE_FORMATS.get(path.suffix.lower())
@@ -31,13 +30,28 @@ def write_image(path: str | os.PathLike[str], pixels: np.ndarray, palette: np.nd
             f"{path} ends in {path.suffix or 'no suffix'!r}; images are written as {', '.join(IMAGE_FORMATS)}. "
             "Choose one of them."
         )
-    return write_bytes(path, encode_image(pixels, image_format, palette))
+    return write_bytes(path, encode_image(pixels, image_format))
+
+
+def write_label_map(path: str | os.PathLike[str], label_map: np.ndarray, palette: np.ndarray) -> Path:
+    """Write class indices as a PNG with a palette (K, 3) uint8, or in 16-bit grey where they need it; return the path.
+
+    Raises:
+        InputError: the path does not end in .png.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InputError(f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it.")
+    if len(palette) > 256 or label_map.max() > 255:
+        return write_image(path, label_map.astype(np.uint16))
+    colors = np.zeros((256, 3), dtype=np.uint8)  # all 256, or Pillow packs the indices into fewer bits
+    colors[: len(palette)] = palette
+    return write_bytes(path, encode_image(label_map.astype(np.uint8), "PNG", colors))
 
 
 def encode_image(
     pixels: np.ndarray, image_format: str, palette: np.ndarray | None = None, *, quality: int = 92
 ) -> bytes:
-    """Return pixels as a file of one of `IMAGE_FORMATS`; see `write_image`.
+    """Return pixels as a file of one of `IMAGE_FORMATS`; see `write_image`. A palette is what (H, W) values stand for.
 
     Images in colour are compressed as PNG by run lengths after the filter: in half of the time of zlib's usual strategy
     and, as photographs are, no larger. `quality` is for the formats with loss.

@@ -192,7 +192,7 @@ def test_document_comes_back_as_an_equal_result():
 
 @pytest.mark.parametrize("document", [{}, {"source": "a", "height": "x", "width": 1, "segments": []}])
 def test_other_documents_are_refused(document):
-    with pytest.raises(InputError, match="no segmentation document"):
+    with pytest.raises(InputError, match="not a segmentation document"):
         Segmentation.from_dict(document)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ class Classification(KeyedResult):
     likely ones the lower index is first. `top` gives more or fewer.
     """
 
-    __slots__ = ("_names", "_order", "_probabilities", "_source", "_timings")
+    __slots__ = ("_order", "_probabilities")
 
     KEYS = ("scores", "labels")
 
@@ -38,29 +37,22 @@ class Classification(KeyedResult):
         """
         Args:
             probabilities: (K,) by class index; kept, not copied.
-            names: class names, by class index; outputs beyond them are no class.
-            source: the image's name.
-            timings: seconds per step.
+            names: class names, by class index; outputs beyond them are not a class.
+            source: see `KeyedResult`.
+            timings: see `KeyedResult`.
         """
         if probabilities.ndim != 1 or len(probabilities) < len(names):
             raise InputError(
                 f"The probabilities have shape {probabilities.shape} for {len(names)} names; one per name is needed."
             )
+        super().__init__(tuple(names), source, timings)
         self._probabilities = probabilities
-        self._names = tuple(names)
         self._order = np.argsort(-probabilities[: len(names)], kind="stable")
-        self._source = str(source)
-        self._timings = dict(timings or {})
 
     @property
     def probabilities(self) -> np.ndarray:
         """(K,) by class index."""
         return self._probabilities
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All class names that the model knows, by class index."""
-        return self._names
 
     @property
     def class_index(self) -> int:
@@ -82,34 +74,20 @@ class Classification(KeyedResult):
         """Their probabilities."""
         return [score for _, score in self.top()]
 
-    @property
-    def source(self) -> str:
-        """The image's name: a path, a URL without its query, or "picture 3"."""
-        return self._source
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """Seconds per step."""
-        return dict(self._timings)
-
     def top(self, count: int = TOP) -> list[tuple[str, float]]:
-        """(name, probability) of the likeliest classes, at most `count`."""
+        """Return (name, probability) of the likeliest classes, at most `count`."""
         return [(self._names[index], float(self._probabilities[index])) for index in self._order[:count]]
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: the source, and the likeliest classes with index, label and score."""
+        """Return what JSON can hold: the source, and the likeliest classes with index, label and score."""
         classes = [
             {"class_index": int(index), "label": self._names[index], "score": float(self._probabilities[index])}
             for index in self._order[:TOP]
         ]
         return {"source": self._source, "classes": classes}
 
-    def to_json(self) -> str:
-        """`to_dict` as text, in one line."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
-
     def table(self) -> str:
-        """A line for each of the likeliest classes."""
+        """Return a line for each of the likeliest classes."""
         rows = self.top()
         width = max(len("class"), *(len(name) for name, _ in rows))
         lines = [f"{name.ljust(width)}  {score:.3f}" for name, score in rows]
@@ -119,8 +97,6 @@ class Classification(KeyedResult):
         if not isinstance(other, Classification):
             return NotImplemented
         return self._names == other._names and np.array_equal(self._probabilities, other._probabilities)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def _repr_html_(self) -> str:
         table = html_table([("class", "score"), *((name, f"{score:.3f}") for name, score in self.top())])

@@ -1,7 +1,8 @@
-"""What the results of all pipelines have in common: a mapping whose keys are attributes."""
+"""What the results of all pipelines have in common: names, source, times, and a mapping whose keys are attributes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -18,11 +19,45 @@ class KeyedResult(Mapping[str, Any]):
     """What a pipeline made of one image, also a mapping with ModelScope's keys.
 
     Each key is the name of an attribute, which is computed when it is asked for.
+
+    Args:
+        names: class names, by class index.
+        source: the image's name.
+        timings: seconds per step.
     """
 
-    __slots__ = ()
+    __slots__ = ("_names", "_source", "_timings")
+    __hash__ = None  # type: ignore[assignment]
 
     KEYS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, names: tuple[str, ...], source: str, timings: Mapping[str, float] | None) -> None:
+        self._names = names
+        self._source = str(source)
+        self._timings = dict(timings or {})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All class names that the model knows, by class index."""
+        return self._names
+
+    @property
+    def source(self) -> str:
+        """The image's name: a path, a URL without its query, or "picture 3"."""
+        return self._source
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds per step."""
+        return dict(self._timings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text, in one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.KEYS:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,12 @@ from segpipe import drawing
 from segpipe.configuration import read_class_names, read_colors
 from segpipe.errors import InputError, UnknownNameError
 from segpipe.names import unknown_name_message
-from segpipe.text import columns_of
+from segpipe.text import format_table
 
-from . import segmentation_document
 from .keyed_result import KeyedResult
+from .segmentation_document import read_document, to_document
 
 _PRINTED_ROWS = 20
-_FONT_SIZE = 15
-_LARGEST_FONT = 64
 _COUNTED_AT_ONCE = 2**18
 
 Palette = tuple[tuple[int, int, int], ...]
@@ -38,7 +36,7 @@ class Segmentation(KeyedResult):
     Class indices beyond the names (void outputs, 255) are not a class: they have no mask and no part in `shares`.
     """
 
-    __slots__ = ("_areas", "_image", "_label_map", "_masks", "_names", "_palette", "_score_of", "_source", "_timings")
+    __slots__ = ("_areas", "_image", "_label_map", "_masks", "_palette", "_score_of")
 
     KEYS = ("masks", "labels", "scores")
 
@@ -57,11 +55,11 @@ class Segmentation(KeyedResult):
         Args:
             label_map: (H, W) uint8 or uint16 class indices; kept, not copied.
             class_scores: mean probability per class index, a mapping or (K,); nan where one is missing.
-            names: class names, by class index.
+            names: see `KeyedResult`.
             palette: RGB per class. If None, colours are generated.
             image: (H, W, 3) uint8 RGB, for `overlay` to draw on.
-            source: the image's name.
-            timings: seconds per step.
+            source: see `KeyedResult`.
+            timings: see `KeyedResult`.
         """
         _check_label_map(label_map)
         if image is not None and image.shape != (*label_map.shape, 3):
@@ -69,13 +67,12 @@ class Segmentation(KeyedResult):
                 f"The image has shape {image.shape} and the label map {label_map.shape}. "
                 "Give the image that the label map was made from, (H, W, 3)."
             )
+        super().__init__(names if isinstance(names, tuple) else read_class_names(names), source, timings)
         self._label_map = label_map
-        self._score_of = _scores_by_index(class_scores)
-        self._names = names if isinstance(names, tuple) else read_class_names(names)
+        pairs = class_scores.items() if isinstance(class_scores, Mapping) else enumerate(class_scores)
+        self._score_of = {int(index): float(score) for index, score in pairs}
         self._palette = palette if palette is None or isinstance(palette, tuple) else read_colors(palette)
         self._image = image
-        self._source = str(source)
-        self._timings = dict(timings or {})
         self._areas: np.ndarray | None = None
         self._masks: list[np.ndarray] | None = None
 
@@ -91,11 +88,6 @@ class Segmentation(KeyedResult):
         return height, width
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All class names that the model knows, by class index."""
-        return self._names
-
-    @property
     def palette(self) -> Palette | None:
         """RGB per class. If None, colours are generated."""
         return self._palette
@@ -104,16 +96,6 @@ class Segmentation(KeyedResult):
     def image(self) -> np.ndarray | None:
         """(H, W, 3) uint8 RGB, the image itself, where it was kept."""
         return self._image
-
-    @property
-    def source(self) -> str:
-        """The image's name: a path, a URL without its query, or "picture 3"."""
-        return self._source
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """Seconds per step."""
-        return dict(self._timings)
 
     @property
     def classes(self) -> list[int]:
@@ -154,13 +136,13 @@ class Segmentation(KeyedResult):
         return shares
 
     def mask(self, name: str) -> np.ndarray:
-        """(H, W) uint8 of 0 and 1 for the class of that name; all 0 when it is not present."""
+        """Return (H, W) uint8 of 0 and 1 for the class of that name; all 0 when it is not present."""
         if name not in self._names:
             raise UnknownNameError(unknown_name_message("class", name, self._names))
         return _mask_of(self._label_map, self._names.index(name))
 
     def colorize(self) -> np.ndarray:
-        """(H, W, 3) uint8: each pixel in the colour of its class, void in black."""
+        """Return (H, W, 3) uint8: each pixel in the colour of its class, void in black."""
         return drawing.colorize(self._label_map, self._colors())
 
     def overlay(
@@ -193,10 +175,7 @@ class Segmentation(KeyedResult):
         return self._beside_legend(drawn, brighten) if legend else drawn
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write what the suffix says, and give the path back.
-
-        .png, .jpg and .webp: the overlay; .json: `to_json`.
-        """
+        """Write the overlay as .png, .jpg or .webp, or `to_json` as .json, and return the path."""
         if Path(path).suffix.lower() == ".json":
             return drawing.write_bytes(path, self.to_json().encode())
         return self.save_overlay(path)
@@ -233,18 +212,10 @@ class Segmentation(KeyedResult):
         A palette image (mode P, each pixel value its class index, void in black) when all values fit in 8 bits, else
         16-bit grey.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise InputError(
-                f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it."
-            )
-        if len(self._names) > 256 or self._label_map.max() > 255:
-            return drawing.write_image(path, self._label_map.astype(np.uint16))
-        colors = np.zeros((256, 3), dtype=np.uint8)
-        colors[: len(self._names)] = self._colors()
-        return drawing.write_image(path, self._label_map.astype(np.uint8), colors)
+        return drawing.write_label_map(path, self._label_map, self._colors())
 
     def legend(self, *, height: int | None = None, brighten: bool = False) -> np.ndarray:
-        """(h, w, 3) uint8: a key to the colours with the shares, the largest class first.
+        """Return (h, w, 3) uint8: a key to the colours with the shares, the largest class first.
 
         With the image's height it goes well beside the image; its letters grow with the height. `brighten` as in
         `overlay`.
@@ -252,17 +223,12 @@ class Segmentation(KeyedResult):
         rows, colors, areas = self._by_share(), self._colors(brighten), self._class_areas()
         names = [self._names[index] for index in rows]
         shares = [float(areas[index]) / self._label_map.size for index in rows]
-        fitting = (height or 0) / max(20.0, 1.75 * len(rows) + 0.5)  # so that all rows fit
-        font_size = min(max(_FONT_SIZE, int(fitting)), _LARGEST_FONT)
+        font_size = drawing.fitting_font(len(rows), height or 0)
         return drawing.draw_legend(names, colors[rows], shares, height=height, font_size=font_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: source, height, width, and a segment per class present, with COCO run lengths."""
-        return segmentation_document.to_document(self)
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        return to_document(self)
 
     @classmethod
     def from_dict(
@@ -271,18 +237,15 @@ class Segmentation(KeyedResult):
         *,
         names: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
-        image: np.ndarray | None = None,
     ) -> Segmentation:
         """Return the result that `to_dict` wrote.
 
         The document names only the classes present: without `names`, the others are called "class 7". Pixels in no
         segment get the first index beyond the names.
         """
-        source, size, segments = segmentation_document.read_document(contents)
-        all_names = segmentation_document.names_of(segments) if names is None else read_class_names(names)
-        label_map = segmentation_document.label_map_of(segments, size, len(all_names))
-        scores = {segment.index: segment.score for segment in segments}
-        return cls(label_map, scores, all_names, palette=palette, image=image, source=source)
+        given = None if names is None else read_class_names(names)
+        label_map, scores, all_names, source = read_document(contents, given)
+        return cls(label_map, scores, all_names, palette=palette, source=source)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segmentation):
@@ -294,11 +257,11 @@ class Segmentation(KeyedResult):
             and np.array_equal(self.scores, other.scores, equal_nan=True)
         )
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __reduce__(self) -> tuple[Any, ...]:
-        extras = (self._palette, self._image, self._source, self._timings)
-        return _rebuild, (self._label_map, self._score_of, self._names, *extras)
+        build = partial(
+            Segmentation, palette=self._palette, image=self._image, source=self._source, timings=self._timings
+        )
+        return build, (self._label_map, self._score_of, self._names)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -311,7 +274,7 @@ class Segmentation(KeyedResult):
         height, width = self.size
         header = f"{self._title()}: {height} × {width} pixels, {len(self.classes)} of {len(self._names)} classes"
         rows = [(name, share, score) for _, name, share, score in self._rows()]
-        return "\n".join([header, *_table([("class", "share", "score"), *rows])])
+        return f"{header}\n{format_table([('class', 'share', 'score'), *rows], ('left', 'right', 'right'))}"
 
     def _repr_png_(self) -> bytes:
         return drawing.encode_image(self._beside_legend(self._shrunk()), "PNG")
@@ -324,15 +287,11 @@ class Segmentation(KeyedResult):
         return drawing.html_figure(self._shrunk(), rows)
 
     def _shrunk(self) -> np.ndarray:
-        """Return the overlay for a notebook, whose file it must not fill; the colours where there is no image."""
-        image, label_map = drawing.shrink_pair(self._image, self._label_map)
-        if image is None:
-            return drawing.colorize(label_map, self._colors())
-        return drawing.draw_overlay(image, label_map, self._colors())
+        return drawing.draw_small_overlay(self._image, self._label_map, self._colors())
 
     def _beside_legend(self, drawn: np.ndarray, brighten: bool = False) -> np.ndarray:
         # Beside a low image, the legend is higher than it and lists as many classes as a printed result.
-        height = max(drawn.shape[0], drawing.height_of(min(len(self.classes), _PRINTED_ROWS), _FONT_SIZE))
+        height = max(drawn.shape[0], drawing.height_of(min(len(self.classes), _PRINTED_ROWS)))
         return drawing.beside_legend(drawn, self.legend(height=height, brighten=brighten))
 
     def _rows(self) -> list[tuple[int | None, str, str, str]]:
@@ -346,7 +305,7 @@ class Segmentation(KeyedResult):
         return [*texts, (None, f"and {len(rest)} more", self._share_text(rest), "")] if rest else texts
 
     def _title(self) -> str:
-        return self._source or "picture"
+        return self._source or "image"
 
     def _share_text(self, classes: list[int]) -> str:
         return drawing.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
@@ -375,11 +334,6 @@ def _check_label_map(label_map: np.ndarray) -> None:
         )
 
 
-def _scores_by_index(class_scores: Mapping[int, float] | Sequence[float] | np.ndarray) -> dict[int, float]:
-    pairs = class_scores.items() if isinstance(class_scores, Mapping) else enumerate(class_scores)
-    return {int(index): float(score) for index, score in pairs}
-
-
 def _count(label_map: np.ndarray, num_classes: int) -> np.ndarray:
     """(K,) int64 pixels per class. In pieces: bincount makes an int64 copy of what it counts."""
     flat = label_map.reshape(-1)
@@ -391,22 +345,3 @@ def _count(label_map: np.ndarray, num_classes: int) -> np.ndarray:
 
 def _mask_of(label_map: np.ndarray, index: int) -> np.ndarray:
     return (label_map == index).view(np.uint8)
-
-
-def _rebuild(
-    label_map: np.ndarray,
-    class_scores: Mapping[int, float],
-    names: tuple[str, ...],
-    *extras: Any,
-) -> Segmentation:
-    palette, image, source, timings = extras
-    return Segmentation(label_map, class_scores, names, palette=palette, image=image, source=source, timings=timings)
-
-
-def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Lines with the first column left and the others right aligned."""
-    widths = [max(columns_of(row[column]) for row in rows) for column in range(3)]
-    return [
-        f"  {name}{' ' * (widths[0] - columns_of(name))}  {share:>{widths[1]}}  {score:>{widths[2]}}".rstrip()
-        for name, share, score in rows
-    ]

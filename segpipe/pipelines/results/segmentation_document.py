@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def to_document(result: Segmentation) -> dict[str, Any]:
-    """Source, height, width and one segment per class present, by ascending class index; an unknown score is null."""
+    """Return a segment per class present, by ascending class index, with what they are of; an unknown score is null."""
     height, width = result.size
     classes = result.classes
     rows = zip(
@@ -41,35 +41,43 @@ def to_document(result: Segmentation) -> dict[str, Any]:
     return {"source": result.source, "height": height, "width": width, "segments": segments}
 
 
-class Segment:
-    """One class of a document that was read."""
+def read_document(
+    document: Mapping[str, Any], names: tuple[str, ...] | None
+) -> tuple[np.ndarray, dict[int, float], tuple[str, ...], str]:
+    """Return the label map, the scores by class index, the names and the source of what `to_document` made.
 
-    __slots__ = ("counts", "index", "label", "score")
-
-    def __init__(self, entry: Mapping[str, Any]) -> None:
-        self.index = int(entry["class_index"])
-        self.label = str(entry["label"])
-        self.score = math.nan if entry["score"] is None else float(entry["score"])
-        self.counts = str(entry["rle"]["counts"])
-
-
-def read_document(document: Mapping[str, Any]) -> tuple[str, tuple[int, int], list[Segment]]:
-    """The source, the size and the segments of what `to_document` made."""
+    Args:
+        document: lists the classes present.
+        names: of all classes. If None, those not present up to the highest one that is are "class 7".
+    """
     try:
         size = int(document["height"]), int(document["width"])
-        return str(document["source"]), size, [Segment(entry) for entry in document["segments"]]
+        source, segments = str(document["source"]), [_read_segment(entry) for entry in document["segments"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"This is no segmentation document: {error!r}. Give what to_dict or to_json wrote.") from None
+        raise InputError(
+            f"This is not a segmentation document: {error!r}. Give what to_dict or to_json wrote."
+        ) from None
+    if names is None:
+        known = {segment.index: segment.label for segment in segments}
+        names = tuple(known.get(index, f"class {index}") for index in range(max(known, default=-1) + 1))
+    scores = {segment.index: segment.score for segment in segments}
+    return _label_map_of(segments, size, len(names)), scores, names, source
 
 
-def names_of(segments: Sequence[Segment]) -> tuple[str, ...]:
-    """Names up to the highest class present; those not named by the segments are "class 7"."""
-    known = {segment.index: segment.label for segment in segments}
-    return tuple(known.get(index, f"class {index}") for index in range(max(known, default=-1) + 1))
+class _Segment(NamedTuple):
+    index: int
+    label: str
+    score: float
+    counts: str
 
 
-def label_map_of(segments: Sequence[Segment], size: tuple[int, int], num_names: int) -> np.ndarray:
-    """(H, W) uint8, or uint16 when the names need it; pixels in no segment get the first index beyond the names."""
+def _read_segment(entry: Mapping[str, Any]) -> _Segment:
+    score = math.nan if entry["score"] is None else float(entry["score"])
+    return _Segment(int(entry["class_index"]), str(entry["label"]), score, str(entry["rle"]["counts"]))
+
+
+def _label_map_of(segments: Sequence[_Segment], size: tuple[int, int], num_names: int) -> np.ndarray:
+    """Return (H, W) uint8, or uint16 when the names need it; pixels in no segment get the first index beyond them."""
     label_map = np.full(size, num_names, dtype=np.uint8 if num_names <= 255 else np.uint16)
     for segment in segments:
         if not 0 <= segment.index < num_names:
