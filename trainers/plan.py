@@ -75,7 +75,7 @@ def _length_text(trainer: Trainer) -> str:
     when = f"before the first step, {when}" if trainer.evaluates_first else when
     if evaluation and evaluation.patience:
         when += f"; over after {evaluation.patience} without a better one"
-    return f"{parts.max_steps:,} of {batch} pictures, {passes:.3g} passes over the data; scores {when}"
+    return f"{parts.max_steps:,} of {batch} images, {passes:.3g} passes over the data; scores {when}"
 
 
 def _interval_text(evaluation: EvaluationConfig) -> str:

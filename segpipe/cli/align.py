@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole_number,
         nargs=2,
         metavar=("H", "W"),
-        help="of the noise, default 512 512; the picture is resized",
+        help="of the noise, default 512 512; the image is resized",
     )
     parser.add_argument("--seed", type=whole_number, default=2022, metavar="N", help="of the noise; default: 2022")
     parser.add_argument("--preset", metavar="NAME", help="what bare files are, where their tensors do not say it")

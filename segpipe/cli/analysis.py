@@ -36,9 +36,7 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=RUNTIMES["eager"].dtypes, default="float32", help="that the network computes in"
     )
-    parser.add_argument(
-        "--batch-size", type=whole_number, default=1, metavar="N", help="pictures in a call; default: 1"
-    )
+    parser.add_argument("--batch-size", type=whole_number, default=1, metavar="N", help="images in a call; default: 1")
     parser.add_argument(
         "--rounds", type=whole_number, default=20, metavar="N", help="calls that are timed; default: 20"
     )
@@ -103,7 +101,7 @@ def _profile_text(config: ModelConfig, profile: Profile, options: argparse.Names
         ("saved weights", f"{format_bytes(profile.num_bytes)} in float32"),
         (
             "computed",
-            f"{_giga(macs.total)} G multiply-accumulates for a picture of {options.size[0]} × {options.size[1]}",
+            f"{_giga(macs.total)} G multiply-accumulates for an image of {options.size[0]} × {options.size[1]}",
         ),
     ]
     if macs.published != macs.total:
@@ -116,11 +114,11 @@ def _profile_text(config: ModelConfig, profile: Profile, options: argparse.Names
 
 
 def _speed_fields(speed: Speed, place: str) -> list[tuple[str, str]]:
-    call = "one picture" if speed.batch_size == 1 else f"{speed.batch_size} pictures"
+    call = "one image" if speed.batch_size == 1 else f"{speed.batch_size} images"
     where = f"{place}, median of {speed.rounds}"
     fields = [
         ("latency", f"{format_seconds(speed.latency)} for {call} ({where}; fastest {format_seconds(speed.fastest)})"),
-        ("throughput", f"{speed.throughput:.1f} pictures per second"),
+        ("throughput", f"{speed.throughput:.1f} images per second"),
     ]
     if speed.peak_memory is not None:
         fields.append(("peak memory", format_bytes(speed.peak_memory)))
@@ -141,7 +139,7 @@ def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="a preset, a folder or a model's name, of a family with attention"
     )
-    parser.add_argument("picture", metavar="PICTURE", help="a file or a URL")
+    parser.add_argument("image", metavar="IMAGE", help="a file or a URL")
     parser.add_argument("output", type=Path, metavar="OUT", help="folder for head-0.png, head-1.png, … and mean.png")
     parser.add_argument(
         "--layer", type=whole_number, default=0, metavar="N", help="number of the block, from 0; default: 0"
@@ -151,7 +149,7 @@ def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
         "--token",
         metavar="cls|X,Y|CLASS",
         help="whose attention: the class token, the patch at pixel X,Y, or, in the decoder, a class; "
-        "default: the class token where there is one, else the middle of the picture",
+        "default: the class token where there is one, else the middle of the image",
     )
     parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
     parser.add_argument(
@@ -168,7 +166,7 @@ def run_attention(options: argparse.Namespace) -> int:
 
     drawn = draw_attention(
         options.model,
-        read_source(options.picture, alpha=options.alpha, bit_depth=options.bit_depth),
+        read_source(options.image, alpha=options.alpha, bit_depth=options.bit_depth),
         options.output,
         layer=options.layer,
         part=options.part,

@@ -1,4 +1,4 @@
-"""`segpipe data`: preparing a data set, a check of it before training, and a page of its pictures with their labels."""
+"""`segpipe data`: preparing a data set, a check of it before training, and a page of its images with their labels."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _NEEDS = """what each needs:
   boundaries         distances and directions to boundaries, for --data NAME, which
                      UN-EPT's training reads (or computes)
 
---download fetches ade20k, pascal-context, pascal-voc and the pictures of
+--download fetches ade20k, pascal-context, pascal-voc and the images of
 coco-stuff164k; it goes on where it stopped, and checks the digests."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = add_actions(parser)
     _add_prepare(actions)
-    check = add_action(actions, "check", "read every picture and label once and say what is wrong", check_data)
+    check = add_action(actions, "check", "read every image and label once and say what is wrong", check_data)
     _add_dataset(check)
     check.add_argument("--split", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
     check.add_argument(
@@ -55,20 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(check)
-    show = add_action(actions, "show", "draw pictures with their labels, and after a recipe's transforms", show_data)
+    show = add_action(actions, "show", "draw images with their labels, and after a recipe's transforms", show_data)
     _add_dataset(show)
     show.add_argument("page", nargs="?", metavar="PAGE", type=Path, help="the page to write: .png, .jpg, .webp")
     show.add_argument("--split", default="train", metavar="SPLIT", help="default: train")
-    show.add_argument("--count", type=positive_number, default=6, metavar="N", help="pictures (default 6)")
+    show.add_argument("--count", type=positive_number, default=6, metavar="N", help="images (default 6)")
     show.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="chooses pictures and transforms (default 0)"
+        "--seed", type=whole_number, default=0, metavar="N", help="chooses images and transforms (default 0)"
     )
     show.add_argument("--recipe", metavar="NAME", help="preset, folder or configuration.json whose transforms to show")
     show.add_argument("--output", metavar="FILE", type=Path, help="the same as PAGE")
 
 
 def check_data(options: argparse.Namespace) -> int:
-    """Check each split and look for pictures that are in two of them; exit code 1 where there are errors."""
+    """Check each split and look for images that are in two of them; exit code 1 where there are errors."""
     reports = _check(options)
     is_ok = all(report.is_ok for report in reports)
     if options.json:
@@ -98,14 +98,14 @@ def show_data(options: argparse.Namespace) -> int:
         **parse_options(options.option),
     )
     if page.num_shown < options.count:
-        print_note(f"segpipe: {options.split} has {page.num_images} pictures; all are shown.")
+        print_note(f"segpipe: {options.split} has {page.num_images} images; all are shown.")
     size = format_bytes(page.path.stat().st_size)
-    print(f"{page.path}  {page.num_shown} of {page.num_images} pictures, {size}")
+    print(f"{page.path}  {page.num_shown} of {page.num_images} images, {size}")
     return 0
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="camvid, ade20k, …, or folder for pictures and masks of your own")
+    parser.add_argument("name", metavar="NAME", help="camvid, ade20k, …, or folder for images and masks of your own")
     parser.add_argument("root", metavar="ROOT", help="its folder")
     add_dataset_option(parser, "an option of the data set, e.g. names=sky,road; may be repeated")
 
@@ -128,10 +128,10 @@ def _check(options: argparse.Namespace) -> tuple[Report, ...]:
 def _text(report: Report) -> str:
     labelled = sum(count.pixels for count in report.classes)
     total = max(1, labelled + report.ignored_pixels)
-    rows = [("class", "pixels", "pictures")]
+    rows = [("class", "pixels", "images")]
     rows += [(count.name, _percent(count.pixels / total), str(count.images)) for count in report.classes]
     rows.append(("(ignored)", _percent(report.ignored_pixels / total), ""))
-    lines = [f"{report.name} {report.split}: {_number(report.num_images, 'picture')}, {len(report.classes)} classes"]
+    lines = [f"{report.name} {report.split}: {_number(report.num_images, 'image')}, {len(report.classes)} classes"]
     lines += [format_table(rows, ("left", "right", "right"))] if report.num_images else []
     return "\n\n".join([*lines, *map(_group_text, report.groups)])
 

@@ -53,13 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", metavar="NAME", help="default: val")
     _add_inference(parser)
     parser.add_argument(
-        "--batch-size", type=whole_number, default=1, metavar="N", help="pictures of one size at once; default 1"
+        "--batch-size", type=whole_number, default=1, metavar="N", help="images of one size at once; default 1"
     )
     add_device(parser)
     add_launcher(parser)
     parser.add_argument("--boundary", action="store_true", help="boundary IoU too")
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"write {SCORES}, and what these two say:")
-    parser.add_argument("--overlays", action="store_true", help="each picture under its classes, in DIR/overlays")
+    parser.add_argument("--overlays", action="store_true", help="each image under its classes, in DIR/overlays")
     add_style(parser)
     parser.add_argument("--submission", choices=BENCHMARKS, help="the benchmark's PNGs, in DIR/submission-…")
     parser.add_argument(
@@ -73,8 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_inference(parser: argparse.ArgumentParser) -> None:
     size = ("H", "W")
-    parser.add_argument("--scales", type=finite_number, nargs="+", metavar="S", help="see pictures at these scales")
-    parser.add_argument("--flip", action="store_true", help="see pictures mirrored too")
+    parser.add_argument("--scales", type=finite_number, nargs="+", metavar="S", help="see images at these scales")
+    parser.add_argument("--flip", action="store_true", help="see images mirrored too")
     parser.add_argument(
         "--window", type=whole_number, nargs=2, metavar=size, help="slide a window of this size over them"
     )
@@ -149,7 +149,7 @@ def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, devic
     dataset = load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
     if not isinstance(dataset, ClassificationDataset):
         raise InputError(
-            f"{options.model} names one class for a picture, and {name} has label maps. Give pictures in folders of "
+            f"{options.model} names one class for an image, and {name} has label maps. Give images in folders of "
             "their classes: --data imagenet ROOT."
         )
     scores = evaluate_classifier(
@@ -250,7 +250,7 @@ def _print(options: argparse.Namespace, scores: AnyScores, document: dict[str, A
 def _text(options: argparse.Namespace, scores: AnyScores, document: dict[str, Any]) -> str:
     count, seconds = document["pictures"], document["seconds"]
     head = (
-        f"{options.model} on {document['dataset']} {document['split']}: {count} pictures in "
+        f"{options.model} on {document['dataset']} {document['split']}: {count} images in "
         f"{format_seconds(seconds)}, {count / seconds:.1f} per second"
     )
     table = "\n".join(f"  {line}" for line in scores.table().splitlines())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
   segpipe export ./my-model street.xml
-  segpipe export ./my-model street.onnx --int8 ./pictures --data camvid ~/data/camvid
+  segpipe export ./my-model street.onnx --int8 ./images --data camvid ~/data/camvid
   segpipe export ./my-model street.pt2 --json"""
 
 
@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=tuple(FORMATS), help="onnx, openvino or torch; default: by the end of PATH")
     add_overwrite(parser)
-    parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with pictures like those to come")
+    parser.add_argument("--int8", metavar="FOLDER", help="in int8, calibrated with images like those to come")
     parser.add_argument(
-        "--samples", type=whole_number, metavar="N", help="pictures of FOLDER to calibrate with; default: 64"
+        "--samples", type=whole_number, metavar="N", help="images of FOLDER to calibrate with; default: 64"
     )
     add_reading(parser)
-    parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled pictures: what int8 costs in mIoU")
+    parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled images: what int8 costs in mIoU")
     add_dataset_option(parser)
     parser.add_argument("--split", default="val", metavar="NAME", help="of the data set; default: val")
     add_json(parser)
@@ -117,7 +117,7 @@ def _text(report: ExportReport, scores: tuple[Scores, Scores] | None) -> str:
 
 
 def _agreement_text(agreement: Agreement) -> str:
-    text = f"{agreement.share:.1%} of the classes as in float32 on {agreement.num_pictures} pictures of the calibration"
+    text = f"{agreement.share:.1%} of the classes as in float32 on {agreement.num_pictures} images of the calibration"
     if agreement.share_of_others is None:
         return text
     return f"{text}, {agreement.share_of_others:.1%} on {agreement.num_others} others"

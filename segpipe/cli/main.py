@@ -25,8 +25,8 @@ from .parsing import Command, Parser, add_verbose, new_parser
 from .printing import print_message, print_note, printable_streams
 
 VERBS = {
-    "demo": ("predict", "segment a drawn street scene, or a picture of yours; needs no network"),
-    "predict": ("predict", "segment pictures, folders, patterns and URLs"),
+    "demo": ("predict", "segment a drawn street scene, or an image of yours; needs no network"),
+    "predict": ("predict", "segment images, folders, patterns and URLs"),
     "train": ("train", "train a model on a data set, and go on where a run stopped"),
     "eval": ("eval", "measure a model's scores on a data set"),
     "models": ("models", "list the models that segpipe knows, or describe one"),
@@ -35,8 +35,8 @@ VERBS = {
     "export": ("export", "write a model as an ONNX, OpenVINO or torch.export file, checked against the model"),
     "align": ("align", "compare two sets of weights of one network, stage by stage"),
     "profile": ("analysis", "count a model's parameters and multiplications, and time it"),
-    "curves": ("train", "draw the losses and scores of several runs in one picture"),
-    "attention": ("analysis", "draw where in a picture a token of a network looks"),
+    "curves": ("train", "draw the losses and scores of several runs in one image"),
+    "attention": ("analysis", "draw where in an image a token of a network looks"),
     "publish": ("folders", "copy a model folder to a hub"),
     "cache": ("folders", "list, verify, prune or empty the cache"),
     "config": ("models", "show, check and explain a configuration.json"),
@@ -173,7 +173,7 @@ def _top_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="segpipe",
         usage="segpipe [-v] VERB …",
-        description="Semantic segmentation: from a model's name and a picture to its label map.",
+        description="Semantic segmentation: from a model's name and an image to its label map.",
         epilog=f"verbs:\n{listing}\n\nsegpipe help VERB says more. Begin with: segpipe demo"
         "\nExit codes: 0 fine, 1 error (SEGPIPE_DEBUG=1 shows where), 2 wrong usage,"
         "\n75 training was told to stop and can go on, 130 interrupted.",

@@ -65,7 +65,7 @@ def add_dataset_option(
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """Add what says how a network runs; see `pipeline_options`."""
-    parser.add_argument("--batch-size", type=whole_number, default=1, metavar="N", help="pictures at once; default: 1")
+    parser.add_argument("--batch-size", type=whole_number, default=1, metavar="N", help="images at once; default: 1")
     add_reading(parser)
     add_device(parser)
     parser.add_argument("--dtype", choices=DTYPES, help="default: float32")
@@ -75,14 +75,14 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         default="eager",
         help="what executes the network; the last two are exported on first use; default: eager",
     )
-    parser.add_argument("--calibration", metavar="FOLDER", help="for int8: pictures like those to come, without labels")
+    parser.add_argument("--calibration", metavar="FOLDER", help="for int8: images like those to come, without labels")
     add_set(parser)
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add what says what the samples of images mean."""
     parser.add_argument(
-        "--alpha", choices=get_args(Alpha), default="auto", help="of pictures: whether it is put on white"
+        "--alpha", choices=get_args(Alpha), default="auto", help="of images: whether it is put on white"
     )
     parser.add_argument(
         "--bit-depth", type=_bit_depth, metavar="BITS", help="that images of 16 bits use, 8 to 16; or min-max"

@@ -159,7 +159,7 @@ def _segment(folder: ModelFolder, sources: Sequence[str], outputs: OutputFolder,
     _print_summary(summary, options)
     if error is not None:
         raise error
-    return _exit_code(summary.num_pictures, len(summary.skipped), options.on_error)
+    return _exit_code(summary.num_images, len(summary.skipped), options.on_error)
 
 
 def _print_summary(summary: Summary, options: argparse.Namespace) -> None:
@@ -168,7 +168,7 @@ def _print_summary(summary: Summary, options: argparse.Namespace) -> None:
     elif options.quiet:
         for _, reason in summary.skipped:
             print_note(f"segpipe: skipped: {reason}")
-    elif summary.num_pictures or summary.skipped:
+    elif summary.num_images or summary.skipped:
         print(summary, file=sys.stderr if options.jsonl == "-" else sys.stdout)
 
 
@@ -205,7 +205,7 @@ def _print_classes(results: Sequence[Classification], skipped: Sequence[Failure]
         return
     if results and not options.quiet:
         rows = [(one.source, *_class_cells(one)) for one in results]
-        text = format_table([("picture", "class", "score", "then"), *rows], ("left", "left", "right", "left"))
+        text = format_table([("image", "class", "score", "then"), *rows], ("left", "left", "right", "left"))
         print(text, file=sys.stderr if options.jsonl == "-" else sys.stdout)
     for failure in skipped:
         print_note(f"segpipe: skipped: {failure.error}")
@@ -248,7 +248,7 @@ def _opened(name: str | None) -> Iterator[IO[str] | None]:
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("picture", nargs="?", metavar="PICTURE", help="a file or a URL; without it a street is drawn")
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="a file or a URL; without it a street is drawn")
     parser.add_argument(
         "--model", default=BUNDLED_MODEL, metavar="NAME", help=f"default: {BUNDLED_MODEL}, which comes with segpipe"
     )
@@ -265,7 +265,7 @@ def run_demo(options: argparse.Namespace) -> int:
     from segpipe.pipelines import show_demo
 
     seconds = {"start PyTorch": perf_counter() - start}
-    demo = show_demo(options.picture, options.model, options.output)
+    demo = show_demo(options.image, options.model, options.output)
     seconds |= demo.seconds
     if options.json:
         print_json(_demo_document(demo, seconds, options.model))
@@ -282,7 +282,7 @@ def _print_demo(demo: Demo, seconds: dict[str, float], model: str) -> None:
     call = [(step, format_seconds(seconds[step])) for step in demo.call_steps]
     total = sum(seconds[step] for step in demo.call_steps)
     print(f"Once, at the start (the first call warms up):\n{format_fields(before)}\n")
-    print(f"Each further picture of this size, {format_seconds(total)}:\n{format_fields(call)}\n")
+    print(f"Each further image of this size, {format_seconds(total)}:\n{format_fields(call)}\n")
     print(f"Written:\n{format_fields([(what, str(path)) for what, path in demo.files.items()])}\n")
     print(f"The same in Python:\n{_python_lines(demo, model)}")
 

@@ -124,7 +124,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-data-check", action="store_true", help="no look at some labels of both splits before the first step"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="two steps and one evaluation of two pictures; leaves nothing behind"
+        "--dry-run", action="store_true", help="two steps and one evaluation of two images; leaves nothing behind"
     )
 
 
@@ -192,7 +192,7 @@ def _open_data(configuration: Configuration, options: argparse.Namespace) -> Dat
 
     named = _with_roots(configuration, options)
     if named is None or named.root is None:
-        raise InputError("There is nothing to train on. Give --data NAME ROOT, e.g. --data folder ./my-pictures.")
+        raise InputError("There is nothing to train on. Give --data NAME ROOT, e.g. --data folder ./my-images.")
     return Data(*load_configured(named, **parse_options(options.option)), Path(named.root))
 
 
@@ -251,7 +251,7 @@ def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tup
     return [
         ("model", f"{run.model}, from {_start_text(options)}"),
         ("data", f"{data.train.name} in {data.root}"),
-        ("", f"{data.train.split}: {len(data.train):,} pictures, {data.evaluation.split}: {len(data.evaluation):,}"),
+        ("", f"{data.train.split}: {len(data.train):,} images, {data.evaluation.split}: {len(data.evaluation):,}"),
         *_assumption_fields(data),
         ("classes", f"{len(names)}: {shown}"),
         ("steps", run.length),

@@ -10,7 +10,7 @@ and stages, no biases in its attention, a further convolution in the FFN, no sto
 and in B3. Its head has neither norm nor activation. Here is the Mix Transformer of the paper, with the head that NVlabs
 published.
 
-Differences: pictures are (B, 3, H, W) RGB 0–255, which the network normalises; logits are at a quarter of the picture's
+Differences: images are (B, 3, H, W) RGB 0–255, which the network normalises; logits are at a quarter of the image's
 size, not at the whole.
 """
 

@@ -74,7 +74,7 @@ def show_demo(image: str | None = None, model: str = BUNDLED_MODEL, output: str 
     with _timed(seconds, "load the model"):
         segment = pipeline(Tasks.image_segmentation, model)
     if image is not None and is_many(image):
-        raise InputError(f"{image} is several pictures; the demo shows one. Give a file, or use segpipe predict.")
+        raise InputError(f"{image} is several images; the demo shows one. Give a file, or use segpipe predict.")
     prefix, label = ("", None) if image is None else (_prefix_of(image), None)
     if image is None:
         with _timed(seconds, "draw the street"):

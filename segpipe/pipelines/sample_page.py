@@ -1,4 +1,4 @@
-"""A page of pictures beside their labels, with the classes' names: what one looks at before training."""
+"""A page of images beside their labels, with the classes' names: what one looks at before training."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MARGIN = 14
 def draw_label_grid(
     rows: Sequence[Sequence[Sample]], labels: LabelSet, *, headings: Sequence[str] = (), height: int = 220
 ) -> np.ndarray:
-    """Each sample as its picture and, to the right, its label over it; below one another the rows; a legend.
+    """Each sample as its image and, to the right, its label over it; below one another the rows; a legend.
 
     Classes have their names as on overlays, see `name_boxes.draw_names`. Ignored pixels are dark. The legend lists what
     occurs in the first sample of each row, with its share of their pixels.
@@ -58,7 +58,7 @@ def draw_label_grid(
         rows: samples that stand beside one another, the same number in each row, e.g. before and after augmentation.
         labels: what the encoded labels mean.
         headings: a text per sample of a row.
-        height: of a picture on the page, in pixels; its width keeps the ratio.
+        height: of an image on the page, in pixels; its width keeps the ratio.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -131,16 +131,16 @@ def draw_samples(
 
 
 def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -> Iterator[np.ndarray]:
-    """The picture and its label at the size that they have on the page."""
+    """The image and its label at the size that they have on the page."""
     rows, columns = sample.image.shape[:2]
     size = (max(1, round(columns * height / rows)), height)  # OpenCV's order
-    picture = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA if rows > height else cv2.INTER_LINEAR)
-    yield picture
+    image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA if rows > height else cv2.INTER_LINEAR)
+    yield image
     if sample.label is None:
-        yield np.full_like(picture, PAPER)
+        yield np.full_like(image, PAPER)
         return
     label = cv2.resize(sample.label, size, interpolation=cv2.INTER_NEAREST)
-    overlay = blend(picture, colorize(label, palette), OPACITY)
+    overlay = blend(image, colorize(label, palette), OPACITY)
     apply_borders(overlay, label)
     yield draw_names(overlay, label, _names_by_size(label, labels))
 

@@ -39,9 +39,9 @@ def put_pair(root, name, raw, level):
 def test_a_sound_data_set_is_ready_for_training(toy, capsys):
     assert main(["data", "check", "folder", str(toy)]) == 0
     text = capsys.readouterr().out
-    assert "toy train: 2 pictures, 2 classes" in text
-    assert "toy val: 1 picture, 2 classes" in text
-    assert "sky        50.00%         2" in text
+    assert "toy train: 2 images, 2 classes" in text
+    assert "toy val: 1 image, 2 classes" in text
+    assert "sky        50.00%       2" in text
     assert text.endswith("Ready for training.\n")
 
 
@@ -75,8 +75,8 @@ def test_a_split_without_all_labels_is_an_error_and_the_other_is_checked(toy, ca
     put_pair(toy, "val/d", RAW, 40)
     assert main(["data", "check", "folder", str(toy)]) == 1
     text = capsys.readouterr().out
-    assert "toy train: 2 pictures" in text
-    assert "toy val: 1 picture, 2 classes" in text
+    assert "toy train: 2 images" in text
+    assert "toy val: 1 image, 2 classes" in text
     assert "error: images without a label (1)\n" in text
     assert f"{toy}/images/val/c.png: there is no {toy}/labels/val/c.png" in text
 
@@ -125,14 +125,14 @@ def test_show_writes_the_same_page_for_the_same_seed(toy, capsys, tmp_path):
         arguments = ["data", "show", "folder", str(toy), "--count", "1", "--seed", "3", "--output", output]
         assert main(arguments) == 0
         pages.append(np.asarray(Image.open(tmp_path / output)))
-    assert capsys.readouterr().out.startswith("a.png  1 of 2 pictures, ")
+    assert capsys.readouterr().out.startswith("a.png  1 of 2 images, ")
     assert np.array_equal(*pages)
 
 
 def test_show_draws_what_a_recipe_makes_of_the_pictures(toy, tmp_path, capsys):
     plain = ["data", "show", "folder", str(toy), "--output"]
     assert main([*plain, "plain.png"]) == 0
-    assert "train has 2 pictures; all are shown" in capsys.readouterr().err
+    assert "train has 2 images; all are shown" in capsys.readouterr().err
     assert main([*plain, "recipe.png", "--recipe", "segformer-b0-camvid"]) == 0
     widths = [Image.open(tmp_path / name).width for name in ("plain.png", "recipe.png")]
     assert widths[1] > widths[0] + 2 * 200  # the recipe's crops are square

@@ -41,7 +41,7 @@ def test_the_table_has_a_line_for_each_class(camvid, capsys):
     assert main(arguments(camvid)) == 0
     said = capsys.readouterr().out
     scores = evaluate(MODEL, load_dataset("camvid", camvid, "val"), device="cpu")
-    assert f"{MODEL} on camvid val: 2 pictures in " in said
+    assert f"{MODEL} on camvid val: 2 images in " in said
     for line in scores.table().splitlines():
         assert line in said
 

@@ -30,7 +30,7 @@ def photos(tmp_path, street):
 def test_one_picture_gives_its_overlay_and_a_table(street, capsys):
     assert main(["predict", str(street), "--model", MODEL]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("1 picture in ")
+    assert text.startswith("1 image in ")
     assert "class" in text
     assert Image.open("segpipe-results/street-overlay.png").size == (64, 64)
 
@@ -126,14 +126,14 @@ def test_a_list_on_stdin_gives_json_lines_alone_on_stdout(photos, capsys, monkey
     assert main(["predict", "-", "--model", MODEL, "--no-overlay", "--jsonl", "-"]) == 0
     said = capsys.readouterr()
     assert [json.loads(line)["source"] for line in said.out.splitlines()] == ["a/street.png", "b/wide.png"]
-    assert "2 pictures in" in said.err
+    assert "2 images in" in said.err
     assert not (photos / "segpipe-results").exists()
 
 
 def test_an_overlay_never_replaces_a_picture_that_is_read(photos, capsys):
     (photos / "a/street-overlay.png").write_bytes((photos / "a/street.png").read_bytes())
     assert main(["predict", "a/street.png", "a/street-overlay.png", "--model", MODEL, "--output", "a"]) == 1
-    assert "would be written over a picture of yours" in capsys.readouterr().err
+    assert "would be written over an image of yours" in capsys.readouterr().err
 
 
 def test_an_override_changes_what_the_network_sees(street):
@@ -172,7 +172,7 @@ def test_a_folder_goes_on_past_a_bad_image_and_says_so_in_the_end(photos, capsys
     for inputs in (["a"], ["a/*.*"], ["a/street.png", "a/torn.jpg"]):
         assert main(["predict", *inputs, "--model", MODEL]) == 1
         said = capsys.readouterr()
-        assert "1 picture in" in said.out
+        assert "1 image in" in said.out
         assert "Skipped: 1\n  a/torn.jpg is not an image" in said.out
         assert said.err == ""
     assert main(["predict", "a", "--model", MODEL, "--on-error", "skip"]) == 0

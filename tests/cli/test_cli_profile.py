@@ -21,5 +21,5 @@ def test_the_table_says_what_was_counted_and_timed(capsys):
     text = capsys.readouterr().out
     assert "3,716,971, of which 3,716,971 are trainable" in text
     assert "64 × 96" in text
-    assert "2 pictures (cpu, float32," in text
+    assert "2 images (cpu, float32," in text
     assert max(map(len, text.splitlines())) <= 80

@@ -45,7 +45,7 @@ def start(arguments, *, rank=0, ranks=1):
 def test_training_says_what_it_does_and_leaves_a_model_folder(arguments, capsys, tmp_path):
     assert main(arguments) == 0
     said = " ".join(capsys.readouterr().out.split())
-    for expected in ("train: 5 pictures, val: 2", "3: left, right, top", "6 of 2 pictures, 2.4 passes", "weight decay"):
+    for expected in ("train: 5 images, val: 2", "3: left, right, top", "6 of 2 images, 2.4 passes", "weight decay"):
         assert expected in said
     folder = ModelFolder.open(tmp_path / "work_dir" / "model")
     assert folder.verify() == ()
@@ -66,7 +66,7 @@ def test_without_a_terminal_each_evaluation_and_the_end_have_a_line_and_nothing_
 def test_further_data_is_mixed_in_and_written_down_without_its_folder(arguments, capsys, tmp_path):
     more = str(write_pictures(tmp_path / "more"))
     assert main([*arguments, "--mix", "folder", more, "--set", "dataset.train.times=3"]) == 0
-    assert "train: 20 pictures, val: 2" in " ".join(capsys.readouterr().out.split())
+    assert "train: 20 images, val: 2" in " ".join(capsys.readouterr().out.split())
     dataset = ModelFolder.open(tmp_path / "work_dir" / "model").configuration.dataset
     assert (dataset.train.times, [(each.type, each.root) for each in dataset.mixed]) == (3, [("folder", None)])
 
@@ -118,7 +118,7 @@ def test_a_share_is_held_out_where_there_is_no_val_split(arguments, data_root, c
     assert "some of the training data to evaluate on instead, give --val-share 0.1." in capsys.readouterr().err
     assert main([*arguments, "--work-dir", "run", "--val-share", "0.4"]) == 0
     said = capsys.readouterr().out
-    counts = re.search(r"train: (\d) pictures, val: (\d)\n", said)
+    counts = re.search(r"train: (\d) images, val: (\d)\n", said)
     assert int(counts[1]) + int(counts[2]) == 5
     assert f"val is {counts[2]} of the 5 samples of data train, held out by a digest" in said
     assert ModelFolder.open(tmp_path / "run" / "model").configuration.dataset.val_share == 0.4
@@ -136,7 +136,7 @@ def test_options_of_single_splits_reach_them(arguments, data_root, capsys):  # n
     (data_root / "one.txt").write_text("1\n")
     options = [part for text in ("train.split_file=few.txt", "valid.split_file=one.txt") for part in ("--option", text)]
     assert main([*arguments, "--dry-run", *options]) == 0
-    assert "train: 2 pictures, val: 1\n" in capsys.readouterr().out
+    assert "train: 2 images, val: 1\n" in capsys.readouterr().out
 
 
 def test_options_change_the_recipe(arguments, tmp_path):
@@ -211,4 +211,4 @@ def test_what_is_mixed_in_is_named_in_one_place(arguments, data_root, capsys, tm
     assert main([*arguments, "--mix", "folder", more, "--set", "dataset.mixed=[]"]) == 1
     assert "Give --mix or dataset.mixed, not both" in capsys.readouterr().err
     assert main([*arguments, *mixed, "--dry-run"]) == 0
-    assert "train: 10 pictures" in " ".join(capsys.readouterr().out.split())
+    assert "train: 10 images" in " ".join(capsys.readouterr().out.split())

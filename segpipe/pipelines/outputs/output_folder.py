@@ -118,7 +118,7 @@ class OutputFolder:
         for name in self.names:
             for path in self._paths(name).values():
                 if os.path.realpath(path) in inputs:
-                    raise InputError(f"{path} would be written over a picture of yours. Choose another --output.")
+                    raise InputError(f"{path} would be written over an image of yours. Choose another --output.")
 
 
 def overlay_writer(

@@ -23,7 +23,7 @@ class ClassTotal:
     """One class over all images."""
 
     pixels: int = 0
-    pictures: int = 0
+    images: int = 0
     score: float = 0.0
     """Sum of score × pixels."""
 
@@ -41,7 +41,7 @@ class Summary:
         self.device = device
         self.seconds = 0.0
         """From the beginning to the last result."""
-        self.num_pictures = 0
+        self.num_images = 0
         self.skipped: list[tuple[str, str]] = []
         self.index: str | None = None
         """The path of the file that lists the others, if there is one."""
@@ -50,19 +50,19 @@ class Summary:
         self._start = perf_counter()
         self._pixels = 0
         self._classes: dict[str, ClassTotal] = {}
-        self._pictures: list[dict[str, Any]] = []
+        self._images: list[dict[str, Any]] = []
 
     def add(self, written: Written) -> None:
         """Count one result and remember where its files are."""
         result = written.result
-        self.num_pictures += 1
+        self.num_images += 1
         self._pixels += result.label_map.size
         for name, area, score in zip(result.labels, result.areas, result.scores, strict=True):
             total = self._classes.setdefault(name, ClassTotal())
             total.pixels += area
-            total.pictures += 1
+            total.images += 1
             total.score += score * area
-        self._pictures.append(
+        self._images.append(
             {"source": result.source, "size": list(result.size), "shares": result.shares, "files": written.files}
         )
         self.seconds = perf_counter() - self._start
@@ -79,12 +79,12 @@ class Summary:
     @property
     def num_done(self) -> int:
         """How many images were segmented or skipped."""
-        return self.num_pictures + len(self.skipped)
+        return self.num_images + len(self.skipped)
 
     @property
     def rate(self) -> float:
         """Images per second; not a number if nothing was done."""
-        return self.num_pictures / self.seconds if self.seconds else math.nan
+        return self.num_images / self.seconds if self.seconds else math.nan
 
     def __str__(self) -> str:
         parts = [self._headline()]
@@ -92,10 +92,10 @@ class Summary:
             parts.append(self._table())
         if self.skipped:
             parts.append(f"Skipped: {len(self.skipped)}\n{self._reasons()}")
-        folders = sorted({str(Path(path).parent) for picture in self._pictures for path in picture["files"].values()})
+        folders = sorted({str(Path(path).parent) for image in self._images for path in image["files"].values()})
         if folders:
             listed = f", listed in {self.index}" if self.index else ""
-            count = sum(len(picture["files"]) for picture in self._pictures)
+            count = sum(len(image["files"]) for image in self._images)
             parts.append(f"Written: {count} {_plural('file', count)} in {', '.join(folders)}{listed}")
         return "\n\n".join(parts)
 
@@ -105,7 +105,7 @@ class Summary:
             {
                 "label": name,
                 "share": total.pixels / self._pixels,
-                "pictures": total.pictures,
+                "pictures": total.images,
                 "score": total.score / total.pixels,
             }
             for name, total in self._by_share()
@@ -116,15 +116,15 @@ class Summary:
             "seconds": self.seconds,
             "pictures_per_second": self.rate,
             "classes": classes,
-            "pictures": self._pictures,
+            "pictures": self._images,
             "index": self.index,
             "skipped": [_failure_document(failure) for failure in self.skipped],
             "stopped_at": _failure_document(self.stopped_at) if self.stopped_at else None,
         }
 
     def _headline(self) -> str:
-        count = f"{self.num_pictures} {_plural('picture', self.num_pictures)}"
-        speed = f" in {format_seconds(self.seconds)}, {self.rate:.1f} per second" if self.num_pictures else ""
+        count = f"{self.num_images} {_plural('image', self.num_images)}"
+        speed = f" in {format_seconds(self.seconds)}, {self.rate:.1f} per second" if self.num_images else ""
         return f"{count}{speed}, with {self.model} on {self.device}"
 
     def _reasons(self) -> str:
@@ -135,13 +135,13 @@ class Summary:
     def _table(self) -> str:
         rows = self._by_share()
         cells = [
-            (name, format_share(total.pixels / self._pixels), str(total.pictures), f"{total.score / total.pixels:.3f}")
+            (name, format_share(total.pixels / self._pixels), str(total.images), f"{total.score / total.pixels:.3f}")
             for name, total in rows[:_LISTED]
         ]
         if len(rows) > _LISTED:
             rest = sum(total.pixels for _, total in rows[_LISTED:])
             cells.append((f"and {len(rows) - _LISTED} more", format_share(rest / self._pixels), "", ""))
-        return format_table([("class", "share", "pictures", "score"), *cells], ("left", "right", "right", "right"))
+        return format_table([("class", "share", "images", "score"), *cells], ("left", "right", "right", "right"))
 
     def _by_share(self) -> list[tuple[str, ClassTotal]]:
         return sorted(self._classes.items(), key=lambda item: -item[1].pixels)
