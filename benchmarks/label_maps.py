@@ -110,7 +110,7 @@ def logits_of(prediction: Prediction) -> Tensor:
 
     [view] = prediction.views
     assert isinstance(view, View)
-    return view.logits
+    return view.cells
 
 
 def label(prediction: Prediction) -> np.ndarray:

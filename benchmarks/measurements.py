@@ -157,7 +157,7 @@ def _part_calls(pair: Pair, picture: Image.Image) -> dict[str, dict[str, Callabl
 def _logits_of(ours: Segpipe, picture: Image.Image) -> Tensor:
     prepared = ours.pipeline.preprocess(np.asarray(picture))
     [prediction] = ours.pipeline.forward([prepared])
-    return prediction.views[0].logits
+    return prediction.views[0].cells
 
 
 def _size_of(picture: Image.Image) -> tuple[int, int]:

@@ -170,12 +170,11 @@ def align(first: SegpipeNetwork, second: SegpipeNetwork, images: Tensor) -> Alig
     Raises:
         InputError: the networks have different parts, or one part has another shape.
     """
-    outputs = [_run(network, images) for network in (first, second)]
-    _check_comparable(*outputs)
-    stages = tuple(measure_difference(name, tensor, outputs[1][name]) for name, tensor in outputs[0].items())
-    logits = [each[LOGITS] for each in outputs]
-    share = _differing_share(first, logits, images) if logits[0].dim() == 4 else None
-    return Alignment(stages, share, (float(logits[0].double().sum()), float(logits[1].double().sum())))
+    (one, output), (other, second_output) = (_run(network, images) for network in (first, second))
+    _check_comparable(one, other)
+    stages = tuple(measure_difference(name, tensor, other[name]) for name, tensor in one.items())
+    share = _differing_share(first, [output, second_output], images)
+    return Alignment(stages, share, (float(one[LOGITS].double().sum()), float(other[LOGITS].double().sum())))
 
 
 def load_unfolded(folder: ModelFolder, *, device: str | torch.device = "cpu") -> SegpipeNetwork:
@@ -238,15 +237,16 @@ def _open(source: str | Path | ModelFolder, preset: str | None) -> ModelFolder:
     return source if isinstance(source, ModelFolder) else open_checkpoint(source, preset=preset if is_file else None)
 
 
-def _run(network: SegpipeNetwork, images: Tensor) -> dict[str, Tensor]:
-    """Return what each stage made, in the order of computation; the last one made the logits."""
+def _run(network: SegpipeNetwork, images: Tensor) -> tuple[dict[str, Tensor], Any]:
+    """Return what each stage made, in the order of computation, the logits last, and the network's output."""
     found: dict[str, Tensor] = {}
     tensors: tuple[Tensor, ...] = (images.to(network.pixel_mean.device, network.pixel_mean.dtype),)
     *stages, last = network.stages()
     for stage in stages:
         given, tensors = tensors, stage.run(tensors)
         found[stage.name] = _joined([tensor for tensor in tensors if not any(tensor is old for old in given)])
-    return {**found, LOGITS: last.run(tensors)[0]}
+    tensors = last.run(tensors)
+    return {**found, LOGITS: _joined([*tensors])}, network.build_output(tensors)
 
 
 @torch.inference_mode()
@@ -293,13 +293,15 @@ def _check_comparable(first: dict[str, Tensor], second: dict[str, Tensor]) -> No
         )
 
 
-def _differing_share(network: SegpipeNetwork, logits: list[Tensor], images: Tensor) -> float:
-    size = (images.shape[2], images.shape[3])
-    maps = []
-    for each in logits:
-        grid = (each.shape[2], each.shape[3])
+def _differing_share(network: SegpipeNetwork, outputs: list[Any], images: Tensor) -> float | None:
+    size, maps = (images.shape[2], images.shape[3]), []
+    for output in outputs:
+        cells, scorings = network.grid_scores(output)
+        if cells.dim() != 4:
+            return None  # a classifier
+        grid = (cells.shape[2], cells.shape[3])
         placement = place_image(size, size, network.input_size(size), grid, upsampling="one-step")
-        maps.append(label_map(Prediction((View(each[0], placement),), "logits")).labels)
+        maps.append(label_map(Prediction((View(cells[0], placement, scoring=scorings[0]),), "logits")).labels)
     return float((maps[0] != maps[1]).double().mean())
 
 

@@ -34,7 +34,7 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device(parser)
     parser.add_argument(
-        "--dtype", choices=RUNTIMES["eager"].dtypes, default="float32", help="that the network computes in"
+        "--dtype", choices=RUNTIMES.get("eager").dtypes, default="float32", help="that the network computes in"
     )
     parser.add_argument("--batch-size", type=whole_number, default=1, metavar="N", help="images in a call; default: 1")
     parser.add_argument(

@@ -16,7 +16,7 @@ from segpipe.extras import import_extra
 from segpipe.names import unknown_name_message
 
 if TYPE_CHECKING:
-    from torch.export import ExportedProgram
+    from .torch_export import Trace
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Format:
     companions: tuple[str, ...]
     packages: tuple[str, ...]
     extra: str
-    write: Callable[[ExportedProgram, Path], None]
+    write: Callable[[Trace, Path], None]
     min_size: int = 1
     from_onnx: Callable[[Path, Path], None] | None = None
 

@@ -16,23 +16,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.export import ExportedProgram
 
 from segpipe.errors import InputError
 from segpipe.extras import import_extra
 
-from .torch_export import INPUT_NAME, OUTPUT_NAME, quiet_torch
+from .torch_export import INPUT_NAME, Trace, quiet_torch
 
 PRODUCTS = ("Conv", "MatMul", "Gemm")
 """What is quantised: where the time goes. All else keeps its floats: sums and norms decide between classes by small
 differences of large numbers, a softmax has most of its values near zero, and resizing takes hardly any time."""
 
 
-def write_onnx(program: ExportedProgram, path: Path) -> None:
+def write_onnx(trace: Trace, path: Path) -> None:
     """Write an ONNX file with the weights inside."""
     with torch.no_grad(), quiet_torch():
         exported: Any = torch.onnx.export(
-            program, (), dynamo=True, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], verbose=False
+            trace.program, (), dynamo=True, input_names=[INPUT_NAME], output_names=list(trace.outputs), verbose=False
         )
     exported.save(path)
 
@@ -68,7 +67,7 @@ def quantize_onnx(path: Path, target: Path, images: Iterator[np.ndarray]) -> Non
 
 
 def nodes_to_quantize(graph: Any) -> list[str]:
-    """Return the products with weights, but for the last one before the logits and for depthwise convolutions.
+    """Return the products with weights, but for the last one before each output and for depthwise convolutions.
 
     The last one decides between the classes. Depthwise convolutions have one weight per value and tap, so that rounding
     takes as long as computing. Products of two activations are those of attention: their inputs have no scale that is
@@ -83,9 +82,9 @@ def nodes_to_quantize(graph: Any) -> list[str]:
 
 
 def _last_products(graph: Any) -> set[str]:
-    """Return the products that the logits follow from without another product between."""
+    """Return the products that the outputs follow from without another product between."""
     makers = {output: node for node in graph.node for output in node.output}
-    found, names, front = set(), set(), [OUTPUT_NAME]
+    found, names, front = set(), set(), [output.name for output in graph.output]
     while front:
         node = makers.get(front.pop())
         if node is None or node.name in names or node.op_type == "Shape":

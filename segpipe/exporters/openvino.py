@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch.export import ExportedProgram
-
 from segpipe.extras import import_extra
 
 from .onnx import write_onnx
+from .torch_export import Trace
 
 
-def write_openvino(program: ExportedProgram, path: Path) -> None:
+def write_openvino(trace: Trace, path: Path) -> None:
     """Write a traced graph by way of ONNX: OpenVINO's converter from torch reports home."""
     between = path.with_suffix(".onnx")
-    write_onnx(program, between)
+    write_onnx(trace, between)
     try:
         convert_to_openvino(between, path)
     finally:

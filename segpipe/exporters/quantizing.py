@@ -25,14 +25,14 @@ from segpipe.configuration import Configuration
 from segpipe.data import SegmentationDataset, is_many, iterate_sources, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError, NumericalError
 from segpipe.files import read_file
-from segpipe.inference import ExportedNetwork, Network, open_session, pixel_array, predict_views, resize_image
+from segpipe.inference import ExportedNetwork, Network, open_session, pixel_tensor, predict_views, resize_image
 from segpipe.limits import limit
-from segpipe.models import SegmentationModel, SegpipeNetwork
+from segpipe.models import GridScores, SegmentationModel, SegpipeNetwork, as_tuple
 
 from .formats import Format
 from .onnx import quantize_onnx, write_onnx
 from .torch_export import trace_network
-from .verifying import Agreement
+from .verifying import Agreement, relative_difference
 
 QUANTIZATION_VERSION = 2
 """To be raised when what is quantised changes, so that kept files are made again."""
@@ -115,7 +115,7 @@ def write_quantized(
     floats, integers = path.with_name("float.onnx"), path.with_name("int8.onnx")
     write_onnx(trace_network(network, pixels), floats)
     views = record_all_views(network, calibration.images, calibration)
-    quantize_onnx(floats, integers, (pixel_array(view, pixels) for view, _ in views))
+    quantize_onnx(floats, integers, (pixel_tensor(view, pixels).numpy() for view, _ in views))
     format.from_onnx(integers, path)
 
 
@@ -147,10 +147,8 @@ def measure_agreement(
 
 
 @torch.inference_mode()
-def record_views(
-    network: SegpipeNetwork, pixels: np.ndarray, configuration: Configuration
-) -> list[tuple[Tensor, Tensor]]:
-    """Return each view of an image that the network gets in the pipeline, (1, 3, h, w), with its logits.
+def record_views(network: SegpipeNetwork, pixels: np.ndarray, configuration: Configuration) -> list[tuple[Tensor, Any]]:
+    """Return each view of an image that the network gets in the pipeline, (1, 3, h, w), with its output.
 
     Args:
         network: of the model.
@@ -167,7 +165,7 @@ def record_views(
 
 def record_all_views(
     network: SegpipeNetwork, sources: Iterable[Any], calibration: Calibration
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Any]]:
     """Yield `record_views` of several images of a calibration, one after another."""
     for source in sources:
         yield from record_views(network, calibration.read(source), calibration.configuration)
@@ -178,14 +176,14 @@ class _Recorder:
 
     def __init__(self, network: Network) -> None:
         self.num_classes, self.pixel_mean, self.input_size = network.num_classes, network.pixel_mean, network.input_size
-        self.best_multiple = network.best_multiple
-        self.views: list[tuple[Tensor, Tensor]] = []
+        self.best_multiple, self.grid_scores = network.best_multiple, network.grid_scores
+        self.views: list[tuple[Tensor, Any]] = []
         self._network = network
 
-    def __call__(self, images: Tensor) -> Tensor:
-        logits = self._network(images)
-        self.views.append((images, logits))
-        return logits
+    def __call__(self, images: Tensor) -> Any:
+        output = self._network(images)
+        self.views.append((images, output))
+        return output
 
 
 @dataclass(frozen=True)
@@ -196,17 +194,26 @@ class _Comparison:
 
 
 @torch.inference_mode()
-def _compare(exported: ExportedNetwork, views: Iterator[tuple[Tensor, Tensor]]) -> _Comparison:
+def _compare(exported: ExportedNetwork, views: Iterator[tuple[Tensor, Any]]) -> _Comparison:
     same = cells = 0
     differences, sizes = [], []
     for images, expected in views:
         found = exported(images)
-        same += int((found.argmax(1) == expected.argmax(1)).sum())
-        cells += found[:, 0].numel()
-        differences.append(float((found - expected).abs().max() / expected.abs().max()))
+        classes = _winners(exported.grid_scores(found))
+        same += int((classes == _winners(exported.grid_scores(expected))).sum())
+        cells += classes.numel()
+        differences.append(relative_difference(as_tuple(found), as_tuple(expected)))
         sizes.append((images.shape[-2], images.shape[-1]))
     largest = float(np.max(differences, initial=0.0))  # NaN where one is
     return _Comparison(same / max(cells, 1), largest, tuple(dict.fromkeys(sizes)))
+
+
+def _winners(output: GridScores) -> Tensor:
+    """Return the winning class of each cell (B, h, w), or of each image (B,) that is classified."""
+    pairs = zip(*output, strict=True)
+    return torch.stack(
+        [(each if how is None else how.scores(each.movedim(0, -1)).movedim(-1, 0)).argmax(0) for each, how in pairs]
+    )
 
 
 def _is_missing(images: Any) -> bool:

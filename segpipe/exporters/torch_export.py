@@ -12,23 +12,32 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
-from segpipe.models import SegpipeNetwork
+from segpipe.models import SegpipeNetwork, as_tuple
 
 GRAPH_VERSION = 1
 """To be raised when the graph of the same weights changes, so that kept files are made again."""
 EXAMPLE_SHAPE = (2, 3, 131, 173)
 """Of the images that the graph is traced with; only their shape matters, and none of its sizes is special."""
-INPUT_NAME, OUTPUT_NAME = "images", "logits"
+INPUT_NAME = "images"
+
+
+class Trace(NamedTuple):
+    """A traced graph."""
+
+    program: ExportedProgram
+    outputs: tuple[str, ...]
+    """The names of its outputs, see `SegpipeNetwork.output_names`."""
 
 
 class ExportGraph(nn.Module):
-    """(B, 3, H, W) RGB 0–255 → (B, h, w, K) float32 logits; (B, K) for a classifier of whole images.
+    """(B, 3, H, W) RGB 0–255 → the output's tensors, maps channels last: mostly (B, h, w, K) float32 logits.
 
     Args:
         network: float32, in evaluation mode, its weights folded.
@@ -46,13 +55,14 @@ class ExportGraph(nn.Module):
         self.register_buffer("mean", network.pixel_mean.view(3, 1, 1).clone(), persistent=False)
         self.register_buffer("std", network.pixel_std.view(3, 1, 1).clone(), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """See the class."""
         pixels = (images.to(torch.float32) - self.mean) / self.std
         height, width = images.shape[-2:]
         padding = (0, self._padded(width) - width, 0, self._padded(height) - height)
-        logits = self.network(functional.pad(pixels, padding))
-        return logits.permute(0, 2, 3, 1) if logits.dim() == 4 else logits
+        tensors = as_tuple(self.network(functional.pad(pixels, padding)))
+        outputs = tuple(tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor for tensor in tensors)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def _padded(self, side: int) -> int:
         """Return `SegpipeNetwork.input_size` of one side, which may be a symbol."""
@@ -61,20 +71,21 @@ class ExportGraph(nn.Module):
         return (least + multiple - 1) // multiple * multiple
 
 
-def trace_network(network: SegpipeNetwork, pixels: torch.dtype) -> ExportedProgram:
+def trace_network(network: SegpipeNetwork, pixels: torch.dtype) -> Trace:
     """Trace a network for images in the type `pixels`, with symbols for their number, height and width."""
     graph = ExportGraph(network).eval()
     example = torch.zeros(EXAMPLE_SHAPE, dtype=pixels)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
     with torch.no_grad(), quiet_torch():
-        return torch.export.export(graph, (example,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(graph, (example,), dynamic_shapes=shapes, strict=False)
+    return Trace(program, network.output_names)
 
 
-def write_torch(program: ExportedProgram, path: Path) -> None:
+def write_torch(trace: Trace, path: Path) -> None:
     """Write what `torch.export.load` opens."""
     content = io.BytesIO()
     with quiet_torch():
-        torch.export.save(program, content)
+        torch.export.save(trace.program, content)
     path.write_bytes(content.getbuffer())  # by name, torch's writer would end the process on a full disk
 
 

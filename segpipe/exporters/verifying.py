@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from segpipe import advice
 from segpipe.errors import NumericalError
-from segpipe.inference import open_session
-from segpipe.models import SegpipeNetwork
+from segpipe.inference import channels_first, open_session
+from segpipe.models import SegpipeNetwork, as_tuple
 from segpipe.scenes import draw_street_scene
 
 from .formats import Format
@@ -76,10 +77,8 @@ def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixe
     differences = []
     for size in SIZES:
         images = torch.from_numpy(draw_street_scene(seed=1, size=size).image).permute(2, 0, 1)[None].to(pixels)
-        expected = network(images).float()
-        logits = torch.from_numpy(session.run(np.ascontiguousarray(images.numpy())))
-        found = logits.permute(0, 3, 1, 2) if logits.dim() == 4 else logits
-        differences.append(float((found - expected).abs().max() / expected.abs().max()))
+        found = tuple(map(channels_first, session.run(images.contiguous())))
+        differences.append(relative_difference(found, as_tuple(network(images))))
     worst = float(np.max(differences))  # what is not a number stays one
     if not worst <= MAX_DIFFERENCE:
         raise NumericalError(
@@ -88,3 +87,9 @@ def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixe
             f"Give {advice.argument('runtime', 'eager')}, and report this with the versions of `segpipe doctor`."
         )
     return worst
+
+
+def relative_difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
+    """Return the largest difference of a value, as a fraction of the largest one of its tensor; NaN where one is."""
+    pairs = zip(found, expected, strict=True)
+    return float(np.max([float((one - other.float()).abs().max() / other.float().abs().max()) for one, other in pairs]))

@@ -30,12 +30,18 @@ if TYPE_CHECKING:
         resized_size as resized_size,
         scale_preprocessor as scale_preprocessor,
     )
-    from .runtimes.choices import DTYPES as DTYPES, RUNTIMES as RUNTIMES, check_runtime as check_runtime
+    from .runtimes.choices import (
+        DTYPES as DTYPES,
+        RUNTIMES as RUNTIMES,
+        Runtime as Runtime,
+        check_runtime as check_runtime,
+    )
     from .runtimes.compiled import CompiledNetwork as CompiledNetwork, require_compiler as require_compiler
     from .runtimes.exported import (
         ExportedNetwork as ExportedNetwork,
+        channels_first as channels_first,
         open_session as open_session,
-        pixel_array as pixel_array,
+        pixel_tensor as pixel_tensor,
     )
     from .segmenting import (
         PreparedImage as PreparedImage,
@@ -54,9 +60,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "label_maps.labelling": "LabelMap label_map label_predictions",
         "network": "Network in_evaluation_mode",
         "preprocessing": "resize_image resized_size scale_preprocessor",
-        "runtimes.choices": "DTYPES RUNTIMES check_runtime",
+        "runtimes.choices": "DTYPES RUNTIMES Runtime check_runtime",
         "runtimes.compiled": "CompiledNetwork require_compiler",
-        "runtimes.exported": "ExportedNetwork open_session pixel_array",
+        "runtimes.exported": "ExportedNetwork channels_first open_session pixel_tensor",
         "segmenting": "PreparedImage predict prepare_image segment",
         "sliding_window": "share_windows window_starts",
         "tta": "predict_views",

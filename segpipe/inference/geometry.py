@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from segpipe.errors import InputError
-from segpipe.models import bilinear_weights
+from segpipe.models import Scoring, bilinear_weights
 
 Size = tuple[int, int]
 Upsampling = Literal["one-step", "two-step"]
@@ -143,32 +143,39 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Logits (K, h, w) on the network's grid and where the image lies on it.
+    """What a network gives for an image on its grid, and where the image lies on it.
 
     Attributes:
-        logits: of the image.
-        placement: where it lies.
-        batch: (B, K, h, w) of which the logits are a slice, so that a GPU can label the batch at once. If None, there
-            is none.
+        cells: (C, h, w), see `GridScores`.
+        placement: where the image lies.
+        batch: (B, C, h, w) of which the cells are a slice, so that a GPU can label the batch at once. If None, the
+            image is labelled alone.
         index: of the slice.
+        scoring: from cells to class scores. If None, the cells are class logits.
     """
 
-    logits: Tensor
+    cells: Tensor
     placement: Placement
     batch: Tensor | None = None
     index: int = 0
+    scoring: Scoring | None = None
 
     def __post_init__(self) -> None:
-        if tuple(self.logits.shape[1:]) != self.placement.grid:
+        if tuple(self.cells.shape[1:]) != self.placement.grid:
             raise InputError(
-                f"The logits have the shape {tuple(self.logits.shape)} and the placement is for a grid of "
+                f"The logits have the shape {tuple(self.cells.shape)} and the placement is for a grid of "
                 f"{self.placement.grid}. Make the placement from the logits' own height and width."
             )
 
     @property
     def num_classes(self) -> int:
         """K."""
-        return self.logits.shape[0]
+        return len(self.cells) if self.scoring is None else self.scoring.num_classes
+
+    @property
+    def channels(self) -> int:
+        """How many numbers a pixel takes at most, in cells or in scores."""
+        return max(len(self.cells), self.num_classes)
 
     @property
     def size(self) -> Size:
@@ -177,17 +184,17 @@ class View:
 
     @property
     def device(self) -> torch.device:
-        """Where the logits are."""
-        return self.logits.device
+        """Where the cells are."""
+        return self.cells.device
 
     def flip(self) -> View:
         """Return the same for an image that was mirrored left to right before the network saw it."""
-        return View(self.logits, self.placement.flip())
+        return View(self.cells, self.placement.flip(), scoring=self.scoring)
 
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """Windows over an image that together are like one view of it: a pixel's logits are the sum over the windows.
+    """Windows over an image that together are like one view of it: a pixel's scores are the sum over the windows.
 
     The placements hold the weights of overlapping windows, see `share_windows`, so the sum is an average.
     """
@@ -200,13 +207,23 @@ class Mosaic:
         return self.windows[0].num_classes
 
     @property
+    def channels(self) -> int:
+        """How many numbers a pixel takes at most, in cells or in scores."""
+        return self.windows[0].channels
+
+    @property
+    def scoring(self) -> Scoring | None:
+        """From cells to class scores, of the first window."""
+        return self.windows[0].scoring
+
+    @property
     def size(self) -> Size:
         """(H, W) of the image."""
         return self.windows[0].size
 
     @property
     def device(self) -> torch.device:
-        """Where the logits are."""
+        """Where the cells are."""
         return self.windows[0].device
 
     def flip(self) -> Mosaic:
@@ -218,8 +235,8 @@ class Mosaic:
 class Prediction:
     """All views of one image and how they combine: several scales and mirrored ones, each whole or in windows.
 
-    Where several views cover a pixel, their logits or their probabilities are averaged. The windows
-    of a mosaic always average their logits: that is one view.
+    Where several views cover a pixel, their logits (of a family without logits: its class scores) or their
+    probabilities are averaged. The windows of a mosaic always average their logits: that is one view.
     """
 
     views: tuple[View | Mosaic, ...]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from torch import Tensor, nn
 
 from segpipe import advice, distributed
 from segpipe.log import get_logger
+from segpipe.models import GridScores
 
 from .geometry import Size
 
@@ -34,8 +35,11 @@ class Network(Protocol):
     pixel_mean: Tensor
     best_multiple: int
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return (B, K, h, w) logits of (B, 3, H, W) RGB 0–255, uint8 or float."""
+    def __call__(self, images: Tensor) -> Any:
+        """Return the family's output of (B, 3, H, W) RGB 0–255, uint8 or float: mostly (B, K, h, w) logits."""
+
+    def grid_scores(self, output: Any) -> GridScores:
+        """See `SegpipeNetwork.grid_scores`."""
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (height, width) that the logits' grid covers, for an image of `size`."""

@@ -85,8 +85,9 @@ def predict(network: Network, images: Sequence[PreparedImage], options: Segmenti
     if not _is_single_view(inference):
         return [predict_views(network, image.pixels, options.preprocessor, inference) for image in images]
     batch = _stack_pixels(images, network.pixel_mean.device)
-    parts = [network(part) for part in batch.split(1 if batch.device.type == "cpu" else len(batch))]
-    resized, grid = images[0].input_size, (parts[0].shape[-2], parts[0].shape[-1])
+    split = batch.split(1 if batch.device.type == "cpu" else len(batch))
+    parts = [network.grid_scores(network(part)) for part in split]
+    resized, grid = images[0].input_size, (parts[0].cells.shape[-2], parts[0].cells.shape[-1])
     padded = padded_size(network, resized)
     placements = {
         size: place_image(size, resized, padded, grid, upsampling=inference.upsampling)
@@ -94,9 +95,9 @@ def predict(network: Network, images: Sequence[PreparedImage], options: Segmenti
     }
     waiting = iter(images)
     return [
-        Prediction((View(logits, placements[next(waiting).size], part, index),), inference.combine)
-        for part in parts
-        for index, logits in enumerate(part)
+        Prediction((View(cells[index], placements[next(waiting).size], cells, index, scoring),), inference.combine)
+        for cells, scorings in parts
+        for index, scoring in enumerate(scorings)
     ]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segpipe.configuration import InferenceConfig
+from segpipe.models import Scoring
 
 from .geometry import Axis, Mosaic, Placement, Size, Upsampling, View, place_image
 from .network import Network, padded_size
@@ -51,7 +52,8 @@ def predict_windows(
     """Return what the network gives for an image through windows.
 
     Their logits are brought to the network's input size, averaged there, and brought to the image's size, as in
-    mmsegmentation, Segmenter and UN-EPT.
+    mmsegmentation, Segmenter and UN-EPT. Class scores that are not linear in a family's output are averaged at the
+    image's size.
 
     Args:
         network: what is run.
@@ -64,13 +66,16 @@ def predict_windows(
     grid = WindowGrid.over(_size_of(frame), windows.size, windows.stride)
     if windows.small_image == "pad":
         frame = _pad(frame, windows.size, network)
-    logits = list(_run_windows(network, frame, grid, windows.size))
+    outputs = list(_run_windows(network, frame, grid, windows.size))
     seen = (min(windows.size[0], frame.shape[-2]), min(windows.size[1], frame.shape[-1]))
-    one = place_image(grid.window, grid.window, padded_size(network, seen), _size_of(logits[0]), upsampling=upsampling)
+    padded = padded_size(network, seen)
+    one = place_image(grid.window, grid.window, padded, _size_of(outputs[0][0]), upsampling=upsampling)
     rows = share_windows(one.rows, grid.tops, grid.frame[0], size[0])
     columns = share_windows(one.columns, grid.lefts, grid.frame[1], size[1])
     placements = [Placement(*axes) for axes in product(rows, columns)]
-    views = tuple(View(*pair) for pair in zip(logits, placements, strict=True))
+    views = tuple(
+        View(cells, placement, scoring=scoring) for (cells, scoring), placement in zip(outputs, placements, strict=True)
+    )
     return Mosaic(views) if len(views) > 1 else views[0]
 
 
@@ -162,12 +167,14 @@ def _pad(pixels: Tensor, window: Size, network: Network) -> Tensor:
     return padded
 
 
-def _run_windows(network: Network, frame: Tensor, grid: WindowGrid, window: Size) -> Iterator[Tensor]:
-    """Yield the logits (K, h, w) of each window, row by row."""
+def _run_windows(
+    network: Network, frame: Tensor, grid: WindowGrid, window: Size
+) -> Iterator[tuple[Tensor, Scoring | None]]:
+    """Yield the cells (C, h, w) of each window, row by row, and how class scores come from them."""
     corners = list(product(grid.tops, grid.lefts))
     step = 1 if frame.device.type == "cpu" else WINDOW_BATCH
     for start in range(0, len(corners), step):
         parts = [
             frame[:, top : top + window[0], left : left + window[1]] for top, left in corners[start : start + step]
         ]
-        yield from network(torch.stack(parts))
+        yield from zip(*network.grid_scores(network(torch.stack(parts))), strict=True)

@@ -76,6 +76,7 @@ def _predict_view(network: Network, pixels: Tensor, size: Size, inference: Infer
     if windows is not None:
         return predict_windows(network, pixels, size, windows, upsampling=upsampling)
     resized = (pixels.shape[1], pixels.shape[2])
-    logits = network(pixels[None])[0]
-    grid = (logits.shape[1], logits.shape[2])
-    return View(logits, place_image(size, resized, padded_size(network, resized), grid, upsampling=upsampling))
+    (cells,), (scoring,) = network.grid_scores(network(pixels[None]))
+    grid = (cells.shape[1], cells.shape[2])
+    placement = place_image(size, resized, padded_size(network, resized), grid, upsampling=upsampling)
+    return View(cells, placement, scoring=scoring)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         Part as Part,
         SegmentationModel as SegmentationModel,
         SegpipeNetwork as SegpipeNetwork,
+        as_tuple as as_tuple,
     )
     from .bilinear import bilinear_weights as bilinear_weights
     from .building import build_loaded as build_loaded, build_model as build_model, build_outline as build_outline
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from .parameters import num_parameters as num_parameters
     from .resnet.config import ResNetConfig as ResNetConfig
+    from .scoring import GridScores as GridScores, Scoring as Scoring
     from .segformer.config import HeadConfig as HeadConfig, SegformerConfig as SegformerConfig
     from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
     from .unept.config import DeitConfig as DeitConfig, UneptConfig as UneptConfig
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "base": "AttentionMap BoundaryOutput Part SegmentationModel SegpipeNetwork",
+        "base": "AttentionMap BoundaryOutput Part SegmentationModel SegpipeNetwork as_tuple",
         "bilinear": "bilinear_weights",
         "building": "build_loaded build_model build_outline",
         "family": "Family family_of pad_to_best",
@@ -48,6 +50,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "mit.config": "LEVEL_STRIDE MIT_VARIANTS EncoderConfig MitConfig MitShape NormEps Variant",
         "parameters": "num_parameters",
         "resnet.config": "ResNetConfig",
+        "scoring": "GridScores Scoring",
         "segformer.config": "HeadConfig SegformerConfig",
         "segmenter.config": "SegmenterConfig SegmenterHeadConfig",
         "unept.config": "DeitConfig UneptConfig",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from segpipe.configuration import ModelConfig
 from segpipe.errors import InputError
 
 from .layers import Blocks
+from .scoring import GridScores
 
 Part = Literal["encoder", "decoder"]
 
@@ -64,11 +65,14 @@ class SegpipeNetwork(nn.Module):
         min_size: images are padded to at least this.
         best_multiple: the network scores higher where both sides are multiples of it.
         has_class_token: whether its encoder's attention has one.
+        output_type: of `forward` in evaluation: Tensor, or a NamedTuple of tensors. An exported file returns the same
+            tensors, under the NamedTuple's names.
     """
 
     pixel_mean: Tensor
     pixel_std: Tensor
     has_class_token = False
+    output_type: ClassVar[type] = Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -95,6 +99,19 @@ class SegpipeNetwork(nn.Module):
         if (padded_height, padded_width) == (height, width):
             return images
         return functional.pad(images, (0, padded_width - width, 0, padded_height - height))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the output's tensors."""
+        return getattr(self.output_type, "_fields", ("logits",))
+
+    def build_output(self, tensors: Sequence[Tensor]) -> Any:
+        """Return the output in evaluation that has these tensors, from the last stage or from an exported file."""
+        return self.output_type(*tensors) if hasattr(self.output_type, "_fields") else tensors[0]
+
+    def grid_scores(self, output: Any) -> GridScores:
+        """Return what label maps are made from. An output in evaluation that is not class logits overrides this."""
+        return GridScores(output, (None,) * len(output))
 
     def stages(self) -> tuple[NetworkStage, ...]:
         """Return slices whose composition is `forward`: from (images,) to (logits,) or the output's other tensors."""
@@ -144,8 +161,9 @@ class SegpipeNetwork(nn.Module):
 class SegmentationModel(SegpipeNetwork):
     """A network whose forward gives logits on its own grid.
 
-    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`; in training it may give
-    more, which `split_output` takes apart.
+    forward: (B, 3, H, W) RGB 0–255 → (B, K, h, w), where the grid covers `input_size((H, W))`. In training it may give
+    more, which `split_output` takes apart. In evaluation it may give something else, from which `grid_scores` makes the
+    scores of classes.
     """
 
     def split_output(self, output: Any) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -187,7 +187,7 @@ def _find_model(task: str, model: str | Path | ModelFolder | None, revision: str
 
 def _device(device: str | torch.device | None, runtime: str) -> torch.device:
     """Return the device that is named, or the one that suits the runtime."""
-    if device is None and runtime in RUNTIMES and RUNTIMES[runtime].is_cpu_only:
+    if device is None and runtime in RUNTIMES and RUNTIMES.get(runtime).is_cpu_only:
         return torch.device("cpu")
     return find_device(device)
 

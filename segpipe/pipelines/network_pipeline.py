@@ -105,13 +105,22 @@ def open_network(
         reading = {} if options is None else options.reading()
         images = None if calibration is None else choose_images(calibration, folder.configuration, **reading)
         path = keep_export(folder, format=chosen.format, calibration=images)
-        return open_exported(path, folder, format=chosen.format, dtype=name, pixels=torch.float32)
+        return open_exported(
+            path, folder, format=chosen.format, dtype=name, pixels=torch.float32, runtime=runtime, device=device
+        )
     network = load_model(folder).to(device=device, dtype=dtype)
     return CompiledNetwork(network) if chosen.name == "compiled" else network
 
 
 def open_exported(
-    path: Path, folder: ModelFolder, *, format: str, dtype: str = "float32", pixels: torch.dtype = torch.uint8
+    path: Path,
+    folder: ModelFolder,
+    *,
+    format: str,
+    dtype: str = "float32",
+    pixels: torch.dtype = torch.uint8,
+    runtime: str | None = None,
+    device: torch.device | None = None,
 ) -> ExportedNetwork:
     """Return the network in a file that was exported.
 
@@ -121,9 +130,12 @@ def open_exported(
         format: "onnx", "openvino" or "torch".
         dtype: what the runtime computes in; "int8" for a file that was calibrated.
         pixels: the type of the images that the file takes.
+        runtime: what executes it, see `open_session`.
+        device: where it is executed. If None, on the processor.
     """
-    session = open_session(path, format=format, dtype=dtype)
-    return ExportedNetwork(session, _outline_of(folder), folder.configuration.model.pixel_mean, pixels=pixels)
+    session = open_session(path, format=format, dtype=dtype, runtime=runtime, device=device)
+    mean = folder.configuration.model.pixel_mean
+    return ExportedNetwork(session, _outline_of(folder), mean, pixels=pixels, device=device)
 
 
 def score_export(report: ExportReport, model: str | Path | ModelFolder, dataset: Any) -> tuple[Scores, Scores]:

@@ -39,8 +39,8 @@ def test_required_versions_are_those_of_the_packaging():
 
 
 def test_packages_of_runtimes_are_those_of_their_formats():
-    formats = {name: runtime.format for name, runtime in RUNTIMES.items() if runtime.format is not None}
-    assert {name: FORMATS[format].packages for name, format in formats.items()} == RUNTIME_PACKAGES
+    runtimes = [runtime for runtime in map(RUNTIMES.get, RUNTIMES) if runtime.format is not None]
+    assert {runtime.name: FORMATS[runtime.format].packages for runtime in runtimes} == RUNTIME_PACKAGES
 
 
 def test_tokens_and_passwords_are_not_shown(capsys, monkeypatch):

@@ -146,7 +146,8 @@ def test_all_products_with_weights_but_the_last_one_are_quantised(tmp_path):
         make("Add", ["product", "weight"], ["sum"], "bias"),
         make("Reshape", ["sum", "shape"], ["logits"], "view"),
     ]
-    graph = onnx.helper.make_graph(nodes, "graph", [], [])
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "graph", [], [logits])
     graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "weight"))
     assert nodes_to_quantize(graph) == ["first", "second"]
     del graph.node[:3]

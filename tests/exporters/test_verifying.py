@@ -3,7 +3,6 @@
 import os
 from datetime import datetime, timedelta, timezone
 
-import numpy as np
 import pytest
 import torch
 from exporter_material import stripes
@@ -25,8 +24,8 @@ class SecondIsNone:
     def run(self, images):
         self.calls += 1
         with torch.no_grad():
-            logits = self.network(torch.from_numpy(images)).permute(0, 2, 3, 1).numpy()
-        return logits if self.calls == 1 else np.full_like(logits, np.nan)
+            logits = self.network(images).permute(0, 2, 3, 1)
+        return (logits if self.calls == 1 else torch.full_like(logits, torch.nan),)
 
 
 def test_what_is_not_a_number_is_found_in_any_image(monkeypatch, tmp_path):

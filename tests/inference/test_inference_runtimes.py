@@ -1,4 +1,4 @@
-"""The runtimes: what each can do, and that windows, scales and flips work with whatever quacks as a network."""
+"""The runtimes: what each can do, and that windows, scales and flips work with whatever has a network's interface."""
 
 import sys
 
@@ -9,7 +9,16 @@ import torch
 from segpipe.checkpoints import load_model
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError, MissingExtraError
-from segpipe.inference import CompiledNetwork, ExportedNetwork, check_runtime, label_map, open_session, predict_views
+from segpipe.inference import (
+    RUNTIMES,
+    CompiledNetwork,
+    ExportedNetwork,
+    Runtime,
+    check_runtime,
+    label_map,
+    open_session,
+    predict_views,
+)
 
 MODEL = "segformer-b0-camvid"
 SLIDE = {"mode": "slide", "window": (64, 64), "stride": (40, 48)}
@@ -27,9 +36,9 @@ class Direct:
         self.network, self.calls = network, []
 
     def run(self, images):
-        self.calls.append((images.dtype, images.flags.c_contiguous))
+        self.calls.append((images.dtype, images.is_contiguous()))
         with torch.inference_mode():
-            return self.network(torch.from_numpy(images)).permute(0, 2, 3, 1).contiguous().numpy()
+            return (self.network(images).permute(0, 2, 3, 1).contiguous(),)
 
 
 def picture(size):
@@ -55,7 +64,7 @@ def test_an_exported_network_is_used_like_the_network(network, inference):
             label_map(predict_views(each, picture(size), preprocessor, config)).labels for each in (exported, network)
         )
         assert torch.equal(ours, theirs)
-    assert set(session.calls) == {(np.dtype(np.float32), True)}
+    assert set(session.calls) == {(torch.float32, True)}
 
 
 def test_an_exported_network_gives_logits_that_are_channels_last(network):
@@ -94,6 +103,28 @@ def test_compiling_needs_a_compiler(network, monkeypatch, tmp_path):
         CompiledNetwork(network)
 
 
+class Doubling:
+    """A third party's session, on whatever device."""
+
+    def __init__(self, path, dtype, device):
+        self.arguments = path, dtype, device
+
+    def run(self, images):
+        return (2 * images.permute(0, 2, 3, 1),)
+
+
+def test_a_runtime_of_a_third_party_takes_and_gives_tensors_on_its_device(network, monkeypatch, tmp_path):
+    monkeypatch.setattr(RUNTIMES, "_entries", dict(RUNTIMES._entries))
+    RUNTIMES.register("mine")(Runtime("mine", "onnx", ("float32",), is_cpu_only=False, opener=f"{__name__}:Doubling"))
+    assert check_runtime("mine", device="cuda", dtype="float32").format == "onnx"
+    device = torch.device("meta")
+    session = open_session(tmp_path, format="onnx", runtime="mine", device=device)
+    assert session.arguments == (tmp_path, "float32", device)
+    exported = ExportedNetwork(session, network, network.config.pixel_mean, device=device)
+    logits = exported(torch.zeros(1, 3, 8, 9, dtype=torch.uint8, device=exported.pixel_mean.device))
+    assert (logits.shape, logits.dtype, logits.device) == ((1, 3, 8, 9), torch.float32, device)
+
+
 @pytest.fixture
 def openvino_doubling(tmp_path):
     """A file of OpenVINO's that doubles pictures of any size and puts the channels last."""
@@ -110,10 +141,10 @@ def openvino_doubling(tmp_path):
 def test_what_openvino_gave_stays_as_it_was_while_sizes_come_and_go(openvino_doubling):
     session = open_session(openvino_doubling, format="openvino")
     sizes = [(8, 8), (8, 8), (9, 8), (8, 8), *[(8, width) for width in range(10, 20) for _ in range(2)], (8, 8)]
-    images = [np.full((1, 3, *size), index, np.float32) for index, size in enumerate(sizes)]
+    images = [torch.full((1, 3, *size), float(index)) for index, size in enumerate(sizes)]
     results = [session.run(each) for each in images]
-    for each, result in zip(images, results, strict=True):
-        np.testing.assert_array_equal(result, 2 * each.transpose(0, 2, 3, 1))
+    for each, (result,) in zip(images, results, strict=True):
+        assert torch.equal(result, 2 * each.permute(0, 2, 3, 1))
 
 
 @pytest.mark.slow

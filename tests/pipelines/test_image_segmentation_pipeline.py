@@ -59,7 +59,7 @@ def test_logits_do_not_depend_on_the_batch(segment):
     together = segment.forward(prepared)
     for image, prediction in zip(prepared, together, strict=True):
         [alone] = segment.forward([image])
-        assert (alone.views[0].logits - prediction.views[0].logits).abs().max() < 1e-4
+        assert (alone.views[0].cells - prediction.views[0].cells).abs().max() < 1e-4
 
 
 def test_a_generator_is_read_as_results_are_asked_for(segment):

@@ -1,6 +1,7 @@
 """The label map of any prediction, with all its views combined densely, a strip of rows at a time.
 
-Memory is bounded by the strip: several views, or too many mixed pixels, take this way.
+Memory is bounded by the strip. Several views, too many mixed pixels, and class scores that are not linear in the cells
+take this way.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+from segpipe.models import Scoring
 
 from ..geometry import Axis, Mosaic, Prediction, View
 from .cells import check_finite, count_classes, label_dtype
@@ -28,7 +31,7 @@ def label_densely(prediction: Prediction) -> tuple[Tensor, Tensor]:
         check_finite(best)
         labels[rows] = winners.to(labels.dtype)
         if prediction.combine == "logits":
-            best = 1.0 / (strip - best[..., None]).exp_().sum(dim=-1)
+            best = _best_probability(prediction.views[0].scoring, strip, best, winners)
         sums += torch.bincount(winners.flatten(), best.flatten().double(), prediction.num_classes)
     return labels, (sums / count_classes(labels, prediction.num_classes)).float()
 
@@ -37,10 +40,10 @@ def _combined_strips(prediction: Prediction) -> Iterator[tuple[slice, Tensor]]:
     """Yield strips of rows of a prediction, top to bottom.
 
     Yields:
-        Rows and their (r, W, K) values: averaged probabilities, or averaged logits.
+        Rows and their (r, W, K) values: averaged probabilities, or averaged class scores.
     """
     height, width = prediction.size
-    step = max(1, STRIP_FLOATS // (width * prediction.num_classes))
+    step = max(1, STRIP_FLOATS // (width * prediction.views[0].channels))
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
         yield rows, _combine(prediction, rows)
@@ -63,7 +66,7 @@ def _covering_parts(prediction: Prediction, rows: slice) -> Iterator[tuple[Tenso
             continue
         values = _rows_of(view, rows)
         if prediction.combine == "probabilities":
-            values = torch.softmax(values, dim=-1)
+            values = torch.softmax(values, dim=-1) if view.scoring is None else view.scoring.probabilities(values)
         if not weight.all():
             values *= weight.to(values.device)[..., None]
         yield values, weight
@@ -79,25 +82,43 @@ def _coverage(view: View | Mosaic, rows: slice) -> Tensor:
 
 
 def _rows_of(view: View | Mosaic, rows: slice) -> Tensor:
-    """Return (r, W, K) logits of some rows of the image."""
+    """Return (r, W, K) class scores of some rows of the image."""
     if isinstance(view, View):
-        return _upsample(view, rows, slice(0, view.size[1]))
+        return _score(view, rows, slice(0, view.size[1]))
     total = torch.zeros(rows.stop - rows.start, view.size[1], view.num_classes, device=view.device)
     for window in view.windows:
         covered, columns = window.placement.rows.span, window.placement.columns.span
         common = slice(max(rows.start, covered.start), min(rows.stop, covered.stop))
         if common.start < common.stop:
             place = slice(common.start - rows.start, common.stop - rows.start)
-            total[place, columns] += _upsample(window, common, columns)
+            total[place, columns] += _score(window, common, columns)
     return total
 
 
+def _score(view: View, rows: slice, columns: slice) -> Tensor:
+    """Return (r, c, K) class scores of a rectangle of the image, times its part among overlapping windows."""
+    cells = _upsample(view, rows, columns)
+    if view.scoring is None:
+        return cells
+    axes = view.placement.rows.weights[rows], view.placement.columns.weights[columns]
+    down, across = (torch.from_numpy(weights.sum(axis=1)).to(cells.device) for weights in axes)
+    part = (down[:, None] * across)[..., None]  # what is not linear must see the values of the window by itself
+    return view.scoring.scores(cells / part.clamp(min=torch.finfo(part.dtype).tiny)).mul_(part)
+
+
+def _best_probability(scoring: Scoring | None, scores: Tensor, best: Tensor, winners: Tensor) -> Tensor:
+    """Return (r, W) the winners' probabilities."""
+    if scoring is None:
+        return 1.0 / (scores - best[..., None]).exp_().sum(dim=-1)
+    return scoring.probabilities(scores).gather(-1, winners[..., None])[..., 0]
+
+
 def _upsample(view: View, rows: slice, columns: slice) -> Tensor:
-    """Return (r, c, K) logits of a rectangle of the image."""
+    """Return (r, c, C) interpolated cells of a rectangle of the image."""
     down = view.placement.rows.crop(rows.start, rows.stop - rows.start)
     first, last = int(down.starts.min()), int(down.starts.max()) + down.taps
     across = view.placement.columns.crop(columns.start, columns.stop - columns.start)
-    cells = view.logits[:, first:last].permute(1, 2, 0).float().contiguous()  # (those that are read, w, K)
+    cells = view.cells[:, first:last].permute(1, 2, 0).float().contiguous()  # (those that are read, w, K)
     cells = cells.clamp(min=torch.finfo(torch.float32).min)  # 0 times minus infinity would not be a number
     wide = _stretch(cells, across)  # (those that are read, c, K)
     # A strip reads few rows of cells, so that one small product is faster than gathering rows.

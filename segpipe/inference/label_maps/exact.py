@@ -28,7 +28,7 @@ LONGEST_SPAN = 8
 
 def label_exactly(view: View) -> tuple[Tensor, Tensor]:
     """Return the labels (H, W) of a view and the scores (K,) of its classes, see `LabelMap`."""
-    cells = view.logits.detach().permute(1, 2, 0).contiguous()  # (h, w, K), which is how networks lay them out
+    cells = view.cells.detach().permute(1, 2, 0).contiguous()  # (h, w, K), which is how networks lay them out
     winners = find_winners(cells)
     labels, present = _label_pixels(view, cells, winners)
     return labels, class_scores(cells[None], winners, view.placement, present[None])[0]

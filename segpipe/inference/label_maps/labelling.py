@@ -1,7 +1,7 @@
 """The label map of a prediction, without ever making its logits at the image's size.
 
-One view is labelled exactly (`exact.py`), on a GPU by a kernel (`fused.py`); several views, and windows, are combined
-in strips (`dense.py`).
+One view is labelled exactly (`exact.py`), on a GPU by a kernel (`fused.py`). Several views, windows, and class scores
+that are not linear in what the network gives are computed in strips (`dense.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class LabelMap:
     Attributes:
         labels: (H, W) uint8, or int32 with more than 256 classes.
         scores: (K,) float32, mean softmax probability of each class over the cells that it wins on the network's grid;
-            for a class that wins between cells only, its highest one. NaN for classes that are not in the map.
+            for a class that wins between cells only, its highest one; of several views, or where a `Scoring` says what
+            a probability is, the mean over the class's pixels. NaN for classes that are not in the map.
     """
 
     labels: Tensor
@@ -60,10 +61,10 @@ def label_map(prediction: Prediction) -> LabelMap:
     view = prediction.views[0]
     if len(prediction.views) > 1:
         return LabelMap(*label_densely(prediction))
-    if not isinstance(view, View):
+    if not isinstance(view, View) or view.scoring is not None:
         return LabelMap(*label_densely(Prediction((view,), combine="logits")))
-    if can_fuse(view.logits):
-        return _label_fused(view.logits[None], view.placement)[0]
+    if can_fuse(view.cells):
+        return _label_fused(view.cells[None], view.placement)[0]
     return LabelMap(*label_exactly(view))
 
 
@@ -72,7 +73,9 @@ def _label_batches(predictions: Sequence[Prediction]) -> dict[int, LabelMap]:
     batches: dict[tuple[int, Placement], tuple[Tensor, dict[int, int]]] = {}
     for place, prediction in enumerate(predictions):
         view = prediction.views[0]
-        if len(prediction.views) == 1 and isinstance(view, View) and view.batch is not None and can_fuse(view.batch):
+        if len(prediction.views) > 1 or not isinstance(view, View) or view.scoring is not None:
+            continue
+        if view.batch is not None and can_fuse(view.batch):
             batches.setdefault((id(view.batch), view.placement), (view.batch, {}))[1][place] = view.index
     found: dict[int, LabelMap] = {}
     for (_, placement), (batch, indices) in batches.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
+from segpipe.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Runtime:
         format: of the file that it opens. If None, torch runs the network itself.
         dtypes: names of the types that it computes in.
         is_cpu_only: whether segpipe runs it on processors alone.
-        opener: "module:function" in this folder, which opens a file for a dtype, see `open_session`.
+        opener: "module:function" that opens a file: (path, dtype, device) → `Session`.
     """
 
     name: str
@@ -28,42 +29,40 @@ class Runtime:
     opener: str = ""
 
 
-RUNTIMES = {
-    runtime.name: runtime
-    for runtime in (
-        Runtime("eager", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
-        Runtime("compiled", None, ("float32", "bfloat16", "float16"), is_cpu_only=False),
-        Runtime("onnxruntime", "onnx", ("float32", "int8"), is_cpu_only=True, opener="onnx_session:open_onnx"),
-        Runtime(
-            "openvino",
-            "openvino",
-            ("float32", "bfloat16", "int8"),
-            is_cpu_only=True,
-            opener="openvino_session:open_openvino",
-        ),
-    )
-}
+_FLOATS = ("float32", "bfloat16", "float16")
+_INT8 = ("float32", "bfloat16", "int8")
+RUNTIMES: Registry[Runtime] = Registry("runtime")
+"""The runtimes by name. One that opens files needs a module with its session, and its line."""
+for _runtime in (
+    Runtime("eager", None, _FLOATS, is_cpu_only=False),
+    Runtime("compiled", None, _FLOATS, is_cpu_only=False),
+    Runtime(
+        "onnxruntime", "onnx", ("float32", "int8"), is_cpu_only=True, opener=f"{__package__}.onnx_session:open_onnx"
+    ),
+    Runtime("openvino", "openvino", _INT8, is_cpu_only=True, opener=f"{__package__}.openvino_session:open_openvino"),
+):
+    RUNTIMES.register(_runtime.name)(_runtime)
 
-DTYPES = tuple(dict.fromkeys(dtype for runtime in RUNTIMES.values() for dtype in runtime.dtypes))
+DTYPES = (*_FLOATS, "int8")
 """Names of the types that one runtime or another computes in."""
 
 
 def check_runtime(name: str, *, device: str, dtype: str) -> Runtime:
-    """The runtime of a name, which can compute on this kind of device ("cpu", "cuda") and in this type.
+    """Return the runtime of a name, which can compute on this kind of device ("cpu", "cuda") and in this type.
 
     Raises:
-        InputError: there is none of the name, or it cannot.
+        InputError: the name is unknown, or the runtime cannot.
     """
-    runtime = RUNTIMES.get(name)
-    if runtime is None:
+    if name not in RUNTIMES:
         raise InputError(unknown_name_message("runtime", name, RUNTIMES))
+    runtime = RUNTIMES.get(name)
     if runtime.is_cpu_only and device != "cpu":
         raise InputError(
             f"The runtime {name!r} computes on the device 'cpu', not on {device!r}. "
             f"Leave the device out, or give {advice.argument('runtime', 'eager')}."
         )
     if dtype not in runtime.dtypes:
-        able = " or ".join(repr(other.name) for other in RUNTIMES.values() if dtype in other.dtypes)
+        able = " or ".join(repr(other.name) for other in map(RUNTIMES.get, RUNTIMES) if dtype in other.dtypes)
         raise InputError(
             f"The runtime {name!r} computes in {' or '.join(runtime.dtypes)}, not in {dtype}. "
             f"Give {advice.argument('dtype', runtime.dtypes[0])}, or the runtime {able}."

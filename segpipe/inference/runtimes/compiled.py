@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,8 @@ class CompiledNetwork:
         self.num_classes = network.num_classes
         self.pixel_mean = network.pixel_mean
         self.best_multiple = network.best_multiple
-        self._run: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+        self.grid_scores = network.grid_scores
+        self._run: Callable[[Tensor], Any] = torch.compile(network, dynamic=False)
         self._is_warm = False
         self._lock = threading.Lock()
 
@@ -45,26 +47,26 @@ class CompiledNetwork:
         """Return (height, width) that the logits' grid covers, for an image of `size`."""
         return self.network.input_size(size)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return (B, K, h, w) logits of (B, 3, H, W) RGB 0–255, uint8 or float."""
+    def __call__(self, images: Tensor) -> Any:
+        """Return the family's output of (B, 3, H, W) RGB 0–255, uint8 or float."""
         if self._is_warm:
             return self._run(images)
         with self._lock:
             return self._warm_up(images)
 
-    def _warm_up(self, images: Tensor) -> Tensor:
+    def _warm_up(self, images: Tensor) -> Any:
         if self._is_warm:
             return self._run(images)
         logger.info("Compiling the network; this takes half a minute or more, in each process and for each size.")
         start = perf_counter()
-        logits = self._run(images)
+        output = self._run(images)
         logger.info("Compiled in %.0f s.", perf_counter() - start)
         self._is_warm = True
-        return logits
+        return output
 
 
 def require_compiler() -> str:
-    """The C++ compiler that torch.compile would use; MissingExtraError says what to do where there is none."""
+    """Return the C++ compiler that torch.compile would use; MissingExtraError says what to do where there is none."""
     names = (os.environ.get("CXX", ""), *_COMPILERS)
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:

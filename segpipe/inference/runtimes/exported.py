@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segpipe.models import SegpipeNetwork
+from segpipe.models import GridScores, SegpipeNetwork, as_tuple
+from segpipe.registry import load_attribute
 
 from .choices import RUNTIMES
 
 
 class Session(Protocol):
-    """An exported file, opened: images in, logits out. Any number of threads may run it."""
+    """An exported file, opened: images in, the output's tensors out. Any number of threads may run it."""
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 logits, channels last, of (B, 3, H, W), contiguous, in the type that the file was made for.
+    def run(self, images: Tensor) -> Sequence[Tensor]:
+        """Return the output's tensors in float32 in the order of `SegpipeNetwork.output_names`.
 
-        The array belongs to the caller: (B, h, w, K), or (B, K) from a classifier.
+        Both sides are on the session's device; a runtime with tensors of its own can take and give them by DLPack
+        (`torch.from_dlpack`), without a copy.
+
+        Args:
+            images: (B, 3, H, W), contiguous, in the type that the file was made for.
+
+        Returns:
+            Tensors that belong to the caller. Maps have their channels last: (B, h, w, K) logits, (B, K) from a
+            classifier.
         """
 
 
@@ -33,6 +41,7 @@ class ExportedNetwork:
         outline: the network that it was made from; its weights are not read and may be on "meta".
         pixel_mean: (3,) in 0–255 units.
         pixels: the type of the images that the file takes.
+        device: where the session takes and gives tensors.
     """
 
     def __init__(
@@ -42,63 +51,75 @@ class ExportedNetwork:
         pixel_mean: tuple[float, ...],
         *,
         pixels: torch.dtype = torch.float32,
+        device: torch.device | None = None,
     ) -> None:
         self.session = session
         self.num_classes = outline.num_classes
         self.best_multiple = outline.best_multiple
-        self.pixel_mean = torch.tensor(pixel_mean, dtype=torch.float32)
+        self.pixel_mean = torch.tensor(pixel_mean, dtype=torch.float32, device=device or "cpu")
         self._outline, self._pixels = outline, pixels
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (height, width) that the logits' grid covers, for an image of `size`."""
         return self._outline.input_size(size)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return (B, K, h, w) float32 logits, channels last in memory, of (B, 3, H, W) RGB 0–255, uint8 or float."""
-        logits = torch.from_numpy(self.session.run(pixel_array(images, self._pixels)))
-        return logits.permute(0, 3, 1, 2) if logits.dim() == 4 else logits
+    def grid_scores(self, output: Any) -> GridScores:
+        """See `SegpipeNetwork.grid_scores`."""
+        return self._outline.grid_scores(output)
+
+    def __call__(self, images: Tensor) -> Any:
+        """Return the output, maps channels last in memory, of (B, 3, H, W) RGB 0–255, uint8 or float."""
+        tensors = self.session.run(pixel_tensor(images, self._pixels))
+        return self._outline.build_output([channels_first(tensor) for tensor in tensors])
 
 
-def open_session(path: Path, *, format: str, dtype: str = "float32") -> Session:
-    """Open an exported file, ready to run on the processor with as many threads as torch uses.
+def open_session(
+    path: Path,
+    *,
+    format: str,
+    dtype: str = "float32",
+    runtime: str | None = None,
+    device: torch.device | None = None,
+) -> Session:
+    """Open an exported file, ready to run; on a processor with as many threads as torch uses.
 
     Args:
         path: written by `exporters`.
         format: "onnx", "openvino" or "torch".
         dtype: what the runtime computes in; images and logits stay as they are. "int8" is for files that say which of
             their products are in int8.
+        runtime: what executes it. If None, the first of `RUNTIMES` that opens the format.
+        device: where it is executed. If None, on the processor.
 
     Raises:
         MissingExtraError: the runtime is not installed.
         InputError: this processor does not compute in the dtype.
     """
-    openers = {runtime.format: runtime.opener for runtime in RUNTIMES.values()} | {"torch": "exported:open_torch"}
-    module, _, name = openers[format].partition(":")
-    session: Session = getattr(import_module(f"{__package__}.{module}"), name)(path, dtype)
+    if format == "torch":
+        return TorchSession(torch.export.load(path).module())
+    name = runtime or next(name for name in RUNTIMES if RUNTIMES.get(name).format == format)
+    session: Session = load_attribute(RUNTIMES.get(name).opener)(path, dtype, device or torch.device("cpu"))
     return session
 
 
-def pixel_array(images: Tensor, pixels: torch.dtype) -> np.ndarray:
-    """Bring (B, 3, H, W) RGB 0–255, uint8 or float, to a contiguous array of the type that a file takes."""
+def pixel_tensor(images: Tensor, pixels: torch.dtype) -> Tensor:
+    """Bring (B, 3, H, W) RGB 0–255, uint8 or float, to a contiguous tensor of the type that a file takes."""
     rounded = images.round() if pixels == torch.uint8 else images
-    array: np.ndarray = rounded.to(pixels, memory_format=torch.contiguous_format).contiguous().numpy()
-    return array
+    return rounded.to(pixels, memory_format=torch.contiguous_format).contiguous()
 
 
-def open_torch(path: Path, dtype: str) -> TorchSession:
-    """Open a session on the processor; a file of torch.export computes in the type that it was made in."""
-    assert dtype == "float32"
-    return TorchSession(torch.export.load(path).module())
+def channels_first(tensor: Tensor) -> Tensor:
+    """(B, h, w, C) → (B, C, h, w), the same memory; what is not a map stays as it is."""
+    return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor
 
 
 class TorchSession:
-    """One file in torch."""
+    """One file of torch.export, which computes on the processor in the type that it was made in."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
 
     @torch.inference_mode()
-    def run(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: Tensor) -> tuple[Tensor, ...]:
         """See `Session.run`."""
-        logits: np.ndarray = self._module(torch.from_numpy(images)).numpy()
-        return logits
+        return as_tuple(self._module(images))

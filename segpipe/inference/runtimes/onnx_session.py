@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from segpipe.extras import import_extra
 
 
-def open_onnx(path: Path, dtype: str) -> OnnxSession:
+def open_onnx(path: Path, dtype: str, device: torch.device) -> OnnxSession:
     """Open a session on the processor; ONNX Runtime computes in float32 there, and in int8 where the file says so."""
-    assert dtype in ("float32", "int8")
     runtime = import_extra("onnxruntime", extra="onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -29,7 +28,6 @@ class OnnxSession:
         self._session = session
         self._input = session.get_inputs()[0].name
 
-    def run(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: Tensor) -> tuple[Tensor, ...]:
         """See `Session.run`."""
-        logits: np.ndarray = self._session.run(None, {self._input: images})[0]
-        return logits
+        return tuple(map(torch.from_numpy, self._session.run(None, {self._input: images.numpy()})))

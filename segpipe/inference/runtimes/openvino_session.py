@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from segpipe.errors import InputError
 from segpipe.extras import import_extra
@@ -24,7 +25,7 @@ SIZES_KEPT = 4
 SHAPES_REMEMBERED = 256
 
 
-def open_openvino(path: Path, dtype: str) -> OpenvinoSession:
+def open_openvino(path: Path, dtype: str, device: torch.device) -> OpenvinoSession:
     """Open a session on the processor; InputError where it does not compute in the dtype."""
     openvino = import_extra("openvino", extra="openvino")
     core = _shared_core()
@@ -59,20 +60,22 @@ class OpenvinoSession:
         self._seen: OrderedDict[tuple[int, ...], None] = OrderedDict()
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
-    def run(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: Tensor) -> tuple[Tensor, ...]:
         """See `Session.run`. Calls of several threads wait for one another."""
+        pixels = images.numpy()
         with self._lock:
-            request = self._request_for(images.shape)
+            request = self._request_for(pixels.shape)
             if request is None:
-                return self._run_general(images)
-            logits = np.empty(request.get_output_tensor().shape, np.float32)
-            request.set_input_tensor(self._openvino.Tensor(images, shared_memory=True))
-            request.set_output_tensor(self._openvino.Tensor(logits, shared_memory=True))
+                return self._run_general(pixels)
+            arrays = [np.empty(output.shape, np.float32) for output in request.output_tensors]
+            request.set_input_tensor(self._openvino.Tensor(pixels, shared_memory=True))
+            for index, array in enumerate(arrays):
+                request.set_output_tensor(index, self._openvino.Tensor(array, shared_memory=True))
             request.infer()
-            return logits
+            return tuple(map(torch.from_numpy, arrays))
 
     def _request_for(self, shape: tuple[int, ...]) -> Any:
-        """The request of the graph for one shape; None the first time that the shape comes."""
+        """Return the request of the graph for one shape. The first time that the shape comes, return None."""
         request = self._compiled.get(shape)
         if request is not None:
             self._compiled.move_to_end(shape)
@@ -89,11 +92,11 @@ class OpenvinoSession:
             self._seen.pop(self._compiled.popitem(last=False)[0], None)
         return request
 
-    def _run_general(self, images: np.ndarray) -> np.ndarray:
+    def _run_general(self, pixels: np.ndarray) -> tuple[Tensor, ...]:
         if self._general is None:
             self._general = self._compile(self._model)
-        logits: np.ndarray = self._general.infer([images], share_inputs=True, share_outputs=False)[0]
-        return logits
+        outputs = self._general.infer([pixels], share_inputs=True, share_outputs=False)
+        return tuple(torch.from_numpy(outputs[index]) for index in range(len(outputs)))
 
     def _compile(self, model: Any) -> Any:
         compiled = _shared_core().compile_model(model, "CPU", self._properties)
@@ -102,7 +105,7 @@ class OpenvinoSession:
 
 @functools.cache
 def _shared_core() -> Any:
-    """One for the process, which is never let go.
+    """Return one for the process, which is never let go.
 
     The plugin of each core gives the thread that loads it another stack for signals. Where several cores go in another
     order than they came, a stack that is freed stays registered, and the next Ctrl-C is a segmentation fault.
