@@ -6,16 +6,6 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOVED = {
-    "segpipe.configuration": (
-        "segpipe.models",
-        "DeitConfig EncoderConfig HeadConfig MitConfig NormEps ResNetConfig SegformerConfig SegmenterConfig "
-        "SegmenterHeadConfig UneptConfig VitConfig",
-    ),
-    "segpipe.models": ("segpipe.configuration", "MODELS model_type"),
-}
-"""Package → where names of it are since version 0.1.0, and which; they stay importable from the package."""
-
 
 def lazy_names(
     package: str, modules: Mapping[str, str]
@@ -29,11 +19,8 @@ def lazy_names(
         modules: the names of each module, separated by blanks.
     """
     homes = {name: module for module, names in modules.items() for name in names.split()}
-    room, moved = MOVED.get(package, ("", ""))
 
     def get(name: str) -> Any:
-        if name in moved.split():
-            return getattr(importlib.import_module(room), name)
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)

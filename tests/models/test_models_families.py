@@ -2,8 +2,6 @@
 
 import pytest
 
-import segpipe.configuration
-import segpipe.models
 from segpipe.configuration import MODELS
 from segpipe.errors import InputError
 from segpipe.models import (
@@ -57,8 +55,3 @@ def test_a_family_is_registered_under_the_tag_of_its_section(name):
 def test_a_section_without_what_every_family_has_is_refused():
     with pytest.raises(InputError, match=r"VitConfig lacks variant, num_classes, pixel_mean.*each a field or"):
         Family(config=VitConfig, network="x:y")
-
-
-def test_names_of_the_first_version_stay_where_they_were():
-    assert segpipe.configuration.SegformerConfig is SegformerConfig
-    assert segpipe.models.MODELS is segpipe.MODELS
