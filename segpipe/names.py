@@ -24,27 +24,27 @@ PIPELINE_ALIASES = {
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to a misspelt one, or None when nothing is close."""
+    """Return the known name closest to a misspelt one, or None if nothing is close."""
     return next(iter(nearest_names(name, known)), None)
 
 
-def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that are close to a misspelt one, the closest first, without those that are far behind it."""
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three names that are close to a misspelt one, the closest first, none of them far behind it."""
     folded = name.lower().replace("_", "-")
     names = {each.lower().replace("_", "-"): each for each in known}
-    matches = difflib.get_close_matches(folded, list(names), n=most, cutoff=0.6)
+    matches = difflib.get_close_matches(folded, list(names), n=3, cutoff=0.6)
     ratios = {match: difflib.SequenceMatcher(None, match, folded).ratio() for match in matches}
     return [names[match] for match in matches if ratios[match] > ratios[matches[0]] - 0.1]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question that offers up to three names, after a blank, to follow a sentence. Empty if none is close."""
+    """Return a question that offers up to three names, after a blank, to follow a sentence. Empty if none is close."""
     near = [repr(each) for each in nearest_names(name, known)]
     return f" Did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}?" if near else ""
 
 
 def unknown_name_message(kind: str, name: object, known: Iterable[str], *, listed_by: str = "") -> str:
-    """One sentence for a name that does not exist: up to three that are close, and the others where they are few.
+    """Return a sentence for a name that does not exist: up to three that are close, and the others where they are few.
 
     Args:
         kind: what the name would be.

@@ -137,7 +137,7 @@ def check_datasets(
     return tuple(reports)
 
 
-def look_at(dataset: Any, *, seconds: float = SECONDS, progress: Progress | None = None) -> Report:
+def look_at(dataset: Any, *, progress: Progress | None = None) -> Report:
     """Check some labels, spread over the data set: what can be said of it in seconds.
 
     Each folder with labels has its turn, so that of data that was joined all parts are looked at. Images that are
@@ -145,14 +145,13 @@ def look_at(dataset: Any, *, seconds: float = SECONDS, progress: Progress | None
 
     Args:
         dataset: a `SegmentationDataset`, or any data set that the loader takes.
-        seconds: after which no further label is read.
         progress: is told how many labels were read, and of how many.
 
     Returns:
         What was found; `num_images` says how many were read. Nothing is raised for what is wrong with the data.
     """
     inspect, places = _inspector(dataset)
-    until = time.monotonic() + seconds
+    until = time.monotonic() + SECONDS
     readers = min(4, os.cpu_count() or 1)
     seen: list[Inspection] = []
     with ThreadPoolExecutor(readers, thread_name_prefix="segpipe-look") as executor:

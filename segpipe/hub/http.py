@@ -61,7 +61,7 @@ class Transport:
     """Makes GET requests. Proxies, CA bundles and .netrc are read from the environment, as `requests` does.
 
     Args:
-        offline_reason: why no request may be made, e.g. "SEGPIPE_OFFLINE is set"; None when it may.
+        offline_reason: why no request may be made, e.g. "SEGPIPE_OFFLINE is set". If None, it may.
         sleep, jitter: for tests.
     """
 
@@ -189,7 +189,6 @@ def fetch_bytes(
     timeout: tuple[float, float] = (10.0, 30.0),
     max_bytes: int | None = None,
     deadline: float = 60.0,
-    offline: bool | None = None,
 ) -> bytes:
     """Return the bytes behind an http or https URL, e.g. of an image.
 
@@ -199,12 +198,11 @@ def fetch_bytes(
         max_bytes: of the body, unpacked. If None, `url_image_bytes` of `segpipe.limits`.
         deadline: over all attempts, in seconds, from the first connection on, whatever the server does. Looking its
             name up is not included.
-        offline: whether no request may be made. If None, as SEGPIPE_OFFLINE says.
 
     Raises:
         DownloadError: says why there are none.
     """
-    reason = "SEGPIPE_OFFLINE is set" if read_settings(offline=offline).offline else None
+    reason = "SEGPIPE_OFFLINE is set" if read_settings().offline else None
     if _parts(url).scheme not in ("http", "https"):
         raise DownloadError(
             f"{shown_url(url)!r} is not a web address. It needs http:// or https://.", url=shown_url(url)

@@ -127,14 +127,14 @@ def claim_part(folder: Path, origin: Origin) -> Part:
     return part
 
 
-def left_behind(folder: Path, older_than: float = 0.0) -> Iterator[Path]:
-    """Parts, and their notes, that no living process works on and that are older than so many seconds."""
+def left_behind(folder: Path) -> Iterator[Path]:
+    """Yield the parts, and the notes without one, that no living process works on."""
     for path in folder.glob("*.part"):
         note = read_note(_note_path(path), _Note)
-        if _is_left_behind(path, note.owner if note else _Process("", 1, "")) and _age(path) >= older_than:
+        if _is_left_behind(path, note.owner if note else _Process("", 1, "")):
             yield path
     for path in folder.glob("*.part.json"):
-        if not os.path.exists(path.with_suffix("")) and _age(path) >= max(older_than, 60.0):
+        if not os.path.exists(path.with_suffix("")) and _age(path) >= 60.0:
             yield path
 
 
