@@ -1,40 +1,38 @@
-"""Publishing a verified copy of a model folder: to a directory of a static hub, or by the client of another hub."""
+"""Publish a verified copy of a model folder: to a directory of a static hub, or by the client of another hub."""
 
 from __future__ import annotations
 
 import fnmatch
+import io
 import os
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
 from segpipe import advice
-from segpipe.atomic import (
-    atomic_folder,
-    check_free_space,
-    is_finished,
-    scratch_folder,
-    storage_errors,
-)
-from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError
+from segpipe.atomic import atomic_folder, check_free_space, is_finished, scratch_folder, storage_errors
+from segpipe.errors import AccessDeniedError, HubError, IntegrityError, ModelFolderError, ModelNameError, OfflineError
+from segpipe.extras import import_extra
 from segpipe.files import absolute_path, copy_regular
 from segpipe.limits import limit
 from segpipe.log import get_logger
+from segpipe.progress_bars import is_watched
 
 from .folder import ModelFolder, reading, trained_model
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
 from .references import Reference, check_relative_path
 from .sealing import folder_files, licence_id
 from .settings import Settings
-from .uploading import open_client, upload_folder
 
 logger = get_logger(__name__)
 
 DEFAULT_REVISION = "main"
 SECRETS = (".*", "*token*", "*secret*", "*credential*", "*password*", "id_*", "*.pem", "*.key", "*.netrc")
-
 RUNNABLE = (".py", ".pyc", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".sh")
+MESSAGE = "Upload a model folder of segpipe"
+"""Of the commits."""
 
 
 def publish_to_directory(folder: str | Path, target: Path, revision: str | None) -> str:
@@ -59,10 +57,19 @@ def publish_to_directory(folder: str | Path, target: Path, revision: str | None)
 def publish_to_hub(folder: str | Path, reference: Reference, settings: Settings) -> str:
     """Upload a model folder to a branch on Hugging Face or ModelScope and return the name that resolves to it.
 
-    What is uploaded is a copy, so that it is what its manifest says. Other files of the repository stay.
+    What is uploaded is a copy, so that it is what its manifest says, in one commit. Other files of the repository stay.
+
+    Raises:
+        OfflineError: no request may be made.
+        MissingExtraError: the client is not installed.
+        AccessDeniedError: the token may not write there, or there is none.
+        HubError: the client failed for another reason.
     """
     source, manifest = _open_publishable(folder)
-    client = open_client(reference, settings)
+    reason = settings.offline_reason(reference.kind)
+    if reason:
+        raise OfflineError(f"Publishing to {reference.label} would need requests and {reason}.")
+    client = HuggingFaceClient(settings) if reference.kind == "hf" else ModelScopeClient(settings)
     branch = reference.revision or client.default_branch
     weights = source.configuration.weights
     licence = licence_id(weights.licence) if weights and weights.licence else None
@@ -70,7 +77,10 @@ def publish_to_hub(folder: str | Path, reference: Reference, settings: Settings)
     check_free_space(place, manifest.size)
     with scratch_folder(place) as copy:
         _copy(source.path, manifest, copy, branch)
-        upload_folder(client, copy, reference, branch, licence=licence)
+        try:
+            client.upload(copy, reference.location, branch, licence)
+        except Exception as error:  # each client has a tree of its own, with errors of the network beside it
+            raise _explained(error, reference, client.variable) from error
     return f"{reference.label}@{branch}"
 
 
@@ -201,3 +211,96 @@ def _is_published(path: str) -> bool:
 def _is_secret(path: str) -> bool:
     name = path.rpartition("/")[2].lower()
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
+
+
+class HuggingFaceClient:
+    """`huggingface_hub`, signed in as the environment says, else as its user has signed in with it."""
+
+    default_branch = "main"
+    variable = "HF_TOKEN"
+    """Where its token is looked for first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._library = import_extra("huggingface_hub", extra="huggingface")
+        self._settings = settings
+
+    def upload(self, folder: Path, name: str, branch: str, licence: str | None) -> None:
+        """Commit all files of a folder to a branch of a repository, which is created if it is not there."""
+        settings = self._settings
+        api = self._library.HfApi(endpoint=settings.hf_endpoint, token=settings.hf_token)
+        api.create_repo(name, exist_ok=True)
+        if branch != self.default_branch:
+            api.create_branch(name, branch=branch, exist_ok=True)
+        with nullcontext() if _has_bars(settings) else _without_bars():
+            api.upload_folder(repo_id=name, folder_path=folder, revision=branch, commit_message=MESSAGE)
+
+
+class ModelScopeClient:
+    """`modelscope_hub`, by which the package `modelscope` talks to its hub; signed in likewise."""
+
+    default_branch = "master"
+    variable = "MODELSCOPE_API_TOKEN"
+
+    def __init__(self, settings: Settings) -> None:
+        self._library = import_extra("modelscope_hub", extra="modelscope")
+        self._settings = settings
+
+    def upload(self, folder: Path, name: str, branch: str, licence: str | None) -> None:
+        """Do what `HuggingFaceClient.upload` does."""
+        settings = self._settings
+        config = self._library.HubConfig(endpoint=settings.modelscope_endpoint, token=settings.modelscope_token)
+        api = self._library.HubApi(config)
+        if not api.repo_exists(name, "model"):
+            api.create_repo(name, "model", license=licence or "other")  # its default is Apache-2.0
+        with redirect_stdout(io.StringIO()):  # it prints a report
+            api.upload_folder(
+                name,
+                "model",
+                folder,
+                revision=branch,
+                commit_message=MESSAGE,
+                use_cache=False,
+                disable_tqdm=not _has_bars(settings),
+            )
+
+
+def _has_bars(settings: Settings) -> bool:
+    return settings.progress and is_watched()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Switch the progress bars of `huggingface_hub` off meanwhile."""
+    switches = import_extra("huggingface_hub.utils", extra="huggingface")
+    if switches.are_progress_bars_disabled():
+        yield
+        return
+    switches.disable_progress_bars()
+    try:
+        yield
+    finally:
+        switches.enable_progress_bars()
+
+
+def _explained(error: Exception, reference: Reference, variable: str) -> HubError:
+    """Return our error for what a client raised."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None) or getattr(error, "status_code", None)
+    lines = str(error).strip().splitlines()
+    reason = lines[0].rstrip(". :")[:300] if lines else type(error).__name__
+    if status in (401, 403):
+        return AccessDeniedError(
+            f"{reference.label} may not be written to: {reason}. It needs a token of its owner's that may write. Set "
+            f"{variable}, or sign in with the hub's own client.",
+            status=status,
+            key=reference.label,
+        )
+    return HubError(
+        f"Publishing to {reference.label} failed: {reason}. Check the name, the branch and the network, and publish "
+        "again; files that the hub has already are not sent twice.",
+        status=status,
+        key=reference.label,
+    )
+
+
+logger = get_logger(__name__)
