@@ -36,13 +36,11 @@ def modelscope(web_server: FaultServer, monkeypatch: pytest.MonkeyPatch, tmp_pat
     """ModelScope on loopback, without the user's variables: put a data set's files into `modelscope.data[name]`."""
     from hub_material import FAST
 
-    from segpipe.data.preparing import hosted
-
     for name in [name for name in os.environ if name.startswith(("SEGPIPE_", "MODELSCOPE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", web_server.url)
-    monkeypatch.setattr(hosted, "Limits", lambda: FAST)
+    monkeypatch.setattr("segpipe.hub.settings.Limits", lambda **options: FAST)
     return web_server
 
 

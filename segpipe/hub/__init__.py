@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         timestamp as timestamp,
         write_manifest as write_manifest,
     )
+    from .model_card import card_text as card_text, place_in_card as place_in_card, seal_folder as seal_folder
     from .model_files import is_index as is_index, read_index as read_index, weight_files as weight_files
     from .origins import (
         ModelScopeDataSource as ModelScopeDataSource,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         Source as Source,
         modelscope_credentials as modelscope_credentials,
     )
+    from .partial_downloads import Part as Part
     from .references import (
         check_model_name as check_model_name,
         check_relative_path as check_relative_path,
@@ -62,7 +64,6 @@ if TYPE_CHECKING:
         file_key as file_key,
     )
     from .retries import Limits as Limits
-    from .sealing import card_text as card_text, place_in_card as place_in_card, seal_folder as seal_folder
     from .settings import (
         VARIABLES as VARIABLES,
         Settings as Settings,
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
         read_settings as read_settings,
     )
     from .snapshots import Shelf as Shelf, touch as touch
-    from .unfinished import Part as Part
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -86,13 +86,13 @@ __getattr__, __dir__, __all__ = lazy_names(
             "FileEntry Manifest Problem build_manifest check_folder find_problems parse_manifest read_manifest "
             "sha256_of timestamp write_manifest"
         ),
+        "model_card": "card_text place_in_card seal_folder",
         "model_files": "is_index read_index weight_files",
         "origins": "ModelScopeDataSource RemoteFile Source modelscope_credentials",
+        "partial_downloads": "Part",
         "references": "check_model_name check_relative_path check_relative_paths check_revision file_key",
         "retries": "Limits",
-        "sealing": "card_text place_in_card seal_folder",
         "settings": "VARIABLES Settings describe_variables read_settings",
         "snapshots": "Shelf touch",
-        "unfinished": "Part",
     },
 )

@@ -17,9 +17,9 @@ from segpipe.errors import InputError
 from segpipe.log import get_logger
 
 from .manifest import Problem, check_folder
+from .partial_downloads import left_behind
 from .references import file_key
 from .snapshots import Shelf, list_children, readable_manifest
-from .unfinished import left_behind
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Cache of segpipe; it can be deleted.\n"
+ModelKind = Literal["downloaded", "converted", "data"]
 _DAY = 86400.0
 
 
@@ -35,7 +36,7 @@ class CachedModel:
     """One folder in the cache."""
 
     path: Path
-    kind: Literal["downloaded", "converted", "data"]
+    kind: ModelKind
     source: str
     """Where it came from, e.g. hf:owner/name; for a converted folder that does not say, its key."""
     revisions: tuple[str, ...]
@@ -83,19 +84,19 @@ class Cache:
             write_atomically(tag, CACHEDIR_TAG)
 
     def shelf(self, label: str) -> Shelf:
-        """The place of one model, by its name with the source in front."""
+        """Return the place of one model, by its name with the source in front."""
         return Shelf(self.home / "models" / file_key(label))
 
     def data_shelf(self, label: str) -> Shelf:
-        """The place of one data set, with its unfinished downloads."""
+        """Return the place of one data set, with its unfinished downloads."""
         return Shelf(self.home / "data" / file_key(label))
 
     def converted_folder(self, key: str) -> Path:
-        """Where the converted form of something lies or will lie; write it with `atomic_folder`."""
+        """Return where the converted form of something lies or will lie; write it with `atomic_folder`."""
         return self.home / "converted" / file_key(key)
 
     def models(self) -> tuple[CachedModel, ...]:
-        """Everything that is whole, the most recently used first."""
+        """Return everything that is whole, the most recently used first."""
         found = [*self._downloaded(), *self._converted(), *self._data()]
         return tuple(sorted(found, key=lambda model: model.last_used, reverse=True))
 
@@ -109,7 +110,7 @@ class Cache:
 
         Args:
             unused_for: remove also what was not used for so long.
-            keep_last: remove also all but so many folders, the most recently used ones stay.
+            keep_last: remove also all but this many folders, the most recently used ones stay.
         """
         if unused_for is not None and unused_for < timedelta():
             raise InputError(f"unused_for is {unused_for}; it cannot be negative. Pass e.g. timedelta(days=30).")
@@ -162,24 +163,18 @@ class Cache:
     def _on_shelf(self, shelf: Shelf) -> Iterator[CachedModel]:
         notes = shelf.revisions()
         for path in shelf.snapshots():
-            revisions = tuple(sorted({revision for revision, name in notes if name == path.name}))
-            manifest = readable_manifest(path)
-            source = manifest.source if manifest and manifest.source else shelf.root.name
-            yield CachedModel(path, "downloaded", source, revisions, _folder_bytes(path), _last_used(path))
+            revisions = {revision for revision, name in notes if name == path.name}
+            yield _cached(path, "downloaded", shelf.root.name, revisions)
 
     def _converted(self) -> Iterator[CachedModel]:
         for path in _visible(self.home / "converted"):
             if is_finished(path):
-                manifest = readable_manifest(path)
-                source = manifest.source if manifest and manifest.source else path.name
-                yield CachedModel(path, "converted", source, (), _folder_bytes(path), _last_used(path))
+                yield _cached(path, "converted", path.name)
 
     def _data(self) -> Iterator[CachedModel]:
         for path in (path for shelf in _visible(self.home / "data") for path in _visible(shelf) if is_finished(path)):
             manifest = readable_manifest(path)
-            source = manifest.source if manifest and manifest.source else path.parent.name
-            revisions = (manifest.revision,) if manifest and manifest.revision else ()
-            yield CachedModel(path, "data", source, revisions, _folder_bytes(path), _last_used(path))
+            yield _cached(path, "data", path.parent.name, [manifest.revision] if manifest and manifest.revision else [])
 
     def _forget(self, model: CachedModel) -> None:
         if model.kind == "downloaded":
@@ -198,7 +193,7 @@ class Cache:
                 yield path, size
         for folder in ("models", "models/*", "converted", "data/*", "publishing"):
             for path in (path for pattern in UNFINISHED for path in self.home.glob(f"{folder}/{pattern}")):
-                # A living process may be filling it; nobody fills one for a day.
+                # A living process may be filling it; none needs a day for it.
                 if time.time() - _modified(path) > _DAY:
                     size = _folder_bytes(path)
                     shutil.rmtree(path, ignore_errors=True)
@@ -230,8 +225,15 @@ def folder_lock(folder: Path, timeout: float) -> Iterator[None]:
             lock.release()
 
 
+def _cached(path: Path, kind: ModelKind, name: str, revisions: Iterable[str] = ()) -> CachedModel:
+    """Return what a folder is; `name` stands for its source where its manifest does not say one."""
+    manifest = readable_manifest(path)
+    source = manifest.source if manifest and manifest.source else name
+    return CachedModel(path, kind, source, tuple(sorted(revisions)), _folder_bytes(path), _last_used(path))
+
+
 def _is_orphan(model: CachedModel, models: Iterable[CachedModel]) -> bool:
-    """Whether nothing leads to a folder any more: no revision to a snapshot, no snapshot to what was made of one."""
+    """Return whether nothing leads to a folder: no revision to a snapshot, no snapshot to what was made of one."""
     if model.kind == "downloaded":
         return not model.revisions
     if model.kind == "data" or model.source == model.path.name:  # made of a folder that is not in the cache
@@ -240,7 +242,7 @@ def _is_orphan(model: CachedModel, models: Iterable[CachedModel]) -> bool:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What is in a folder, without what is being made or removed there."""
+    """Return what is in a folder, without what is being made or removed there."""
     return [path for path in list_children(folder) if not path.name.startswith(".")]
 
 
@@ -252,7 +254,7 @@ def _last_used(folder: Path) -> datetime:
 
 
 def _modified(path: Path) -> float:
-    """When a path was changed, 0 where it is gone."""
+    """Return when a path was changed, 0 where it is gone."""
     with suppress(OSError):
         return os.lstat(path).st_mtime
     return 0.0
@@ -280,7 +282,7 @@ def _acquire(lock: BaseFileLock, timeout: float) -> None:
 
 
 def _new_lock(path: Path) -> BaseFileLock:
-    """A lock of the kernel, which ends with its process; never a file whose mere existence locks."""
+    """Return a lock of the kernel, which ends with its process; never a file whose mere existence locks."""
     import filelock
 
     try:

@@ -232,7 +232,7 @@ class Hub:
 
     def _fetch(self, source: Source, reference: Reference, wanted: Wanted, refresh: bool) -> Path:
         settings = self.settings
-        transport = Transport(self._bounds(settings), offline_reason=settings.offline_reason(reference.kind))
+        transport = Transport(self._limits or settings.limits, offline_reason=settings.offline_reason(reference.kind))
         if transport.offline_reason:
             message = f"{source.label}@{wanted.revision} would need a request and {transport.offline_reason}."
             raise OfflineError(message, key=source.label)
@@ -242,9 +242,6 @@ class Hub:
             # Another process may have fetched it while this one waited.
             found = None if refresh else shelf.find(wanted.revision, wanted.weights_file)
             return found or fetch_snapshot(source, shelf, transport, wanted, has_progress=settings.progress)
-
-    def _bounds(self, settings: Settings) -> Limits:
-        return self._limits or replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
 
     def _default_source(self, reference: Reference) -> Reference:
         """Return what a bare name means: a model at SEGPIPE_HUB, else on ModelScope."""

@@ -1,4 +1,4 @@
-"""Downloading files: resumed where possible, their sizes and digests verified, synced to disk, shown as they come."""
+"""Download files: resumed where possible, their sizes and digests verified, synced to disk, shown as they come."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .connections import Answer, body_length, is_packed
 from .http import Credentials, Transport, login_page_hint, shown_url
 from .manifest import FileEntry, git_sha1_of, sha256_of
 from .origins import RemoteFile, Source
+from .partial_downloads import Origin, Part, claim_part
 from .retries import Backoff, SlowError, TransientError
-from .unfinished import Origin, Part, claim_part
 
 logger = get_logger(__name__)
 
@@ -70,11 +70,12 @@ class Fetcher:
     """Set when the file is not needed any more."""
 
     def fetch(self, file: RemoteFile) -> tuple[Part, FileEntry]:
-        """The finished part and its digest.
+        """Return the finished part and its digest.
 
         When the rest fails, what arrived is kept for a later run, except bytes that are wrong.
         """
-        _require_possible(file)
+        if file.size is not None:
+            _require_room(file.path, file.size)
         with storage_errors(self.folder, file.size):
             part = claim_part(self.folder, _origin(file))
             try:
@@ -140,7 +141,8 @@ class Fetcher:
             # The server ignores ranges, or the file has changed: what follows is the whole file.
             self._restart(part)
         if status == 200 and file.digest is None:
-            part.note(_announced(answer, file, part.origin))
+            size = body_length(answer.headers) if file.size is None else file.size
+            part.note(replace(part.origin, size=size, version=_version(answer)))
 
     def _write_body(self, answer: Answer, file: RemoteFile, part: Part, what: str) -> None:
         received = part.size
@@ -221,11 +223,6 @@ def _origin(file: RemoteFile) -> Origin:
     return Origin(file.path, shown_url(file.url), file.size, file.digest)
 
 
-def _require_possible(file: RemoteFile) -> None:
-    if file.size is not None:
-        _require_room(file.path, file.size)
-
-
 def _require_room(what: str, size: int) -> None:
     if size > limit("download_bytes"):
         raise DownloadError(
@@ -235,7 +232,7 @@ def _require_room(what: str, size: int) -> None:
 
 
 def _range(part: Part, offset: int) -> dict[str, str]:
-    """The headers that ask for the rest; none where nothing would tell whether it is the rest of the same bytes."""
+    """Return the headers that ask for the rest; none if nothing would tell whether it is the rest of the same bytes."""
     if not offset:
         return {}
     if part.origin.digest is not None:  # which will tell
@@ -247,7 +244,7 @@ def _range(part: Part, offset: int) -> dict[str, str]:
 
 
 def _continues(answer: Answer, file: RemoteFile, origin: Origin, offset: int) -> bool:
-    """Whether a partial answer is the range that was asked for, of the file that the part is of."""
+    """Return whether a partial answer is the range that was asked for, of the file that the part is of."""
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if match is None or is_packed(answer.headers):
         return False
@@ -259,14 +256,8 @@ def _continues(answer: Answer, file: RemoteFile, origin: Origin, offset: int) ->
     return not offset or file.digest is not None or _version(answer) == origin.version
 
 
-def _announced(answer: Answer, file: RemoteFile, origin: Origin) -> Origin:
-    """The origin with the size and the version of an answer with the whole file."""
-    size = body_length(answer.headers) if file.size is None else file.size
-    return replace(origin, size=size, version=_version(answer))
-
-
 def _version(answer: Answer) -> str | None:
-    """What tells the bytes of an answer from those of any other version; None where nothing does.
+    """Return what tells the bytes of an answer from those of any other version, or None.
 
     A weak ETag stands for several versions that are as good as each other, a packed body is not the one that ranges are
     counted in.
@@ -283,7 +274,7 @@ def _write_all(handle: BinaryIO, piece: bytes) -> None:
 
 
 def _verified(file: RemoteFile, part: Part, label: str) -> FileEntry:
-    """The file's entry for the manifest; IntegrityError when size or digest are not as announced."""
+    """Return the file's entry for the manifest; IntegrityError if size or digest are not as announced."""
     what = f"{file.path} of {label}"
     size = part.size
     hint = login_page_hint(part.head()) if size else "The answer was empty."
@@ -303,7 +294,7 @@ def _verified(file: RemoteFile, part: Part, label: str) -> FileEntry:
     if known is None and file.git_sha1 is not None and git_sha1_of(part.path) != file.git_sha1:
         raise _wrong_digest(what, "git sha1", file.git_sha1, git_sha1_of(part.path), hint)
     if file.digest is None and size and hint:
-        raise IntegrityError(f"{what} is no weights file. {hint}", url=part.origin.url)
+        raise IntegrityError(f"{what} is not a weights file. {hint}", url=part.origin.url)
     return FileEntry(file.path, size, actual)
 
 

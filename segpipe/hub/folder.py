@@ -94,18 +94,22 @@ class ModelFolder:
 
     def verify(self) -> tuple[Problem, ...]:
         """Hash every file and say what differs from manifest.json; an empty tuple means intact."""
-        if not os.path.isfile(self.path / MANIFEST_NAME) and self._pinned_digest() and self.weights:
-            return self._check_pinned(self.weights)
-        return check_folder(self.path)
+        pinned = self.configuration.weights.sha256 if self.configuration.weights else None
+        if pinned is None or self.weights is None or os.path.isfile(self.path / MANIFEST_NAME):
+            return check_folder(self.path)
+        # A file that comes with the package has no manifest; its digest is in the preset.
+        actual = sha256_of(self.weights)
+        what = f"has sha256 {actual}, the preset says {pinned}"
+        return () if actual == pinned else (Problem("changed", self.weights.name, what),)
 
     def require_weights(self) -> Path:
-        """The file with the tensors; ModelFolderError where there is none says where they could come from."""
+        """Return the file with the tensors; ModelFolderError where there is none says where they could come from."""
         if self.weights is not None:
             return self.weights
         stated = self.configuration.weights
         if stated is not None and stated.source is None:
             raise ModelFolderError(
-                f"{self.name} is a recipe without weights: nobody offers any in public under a lasting address. "
+                f"{self.name} is a recipe without weights: no public weights are available. "
                 f"Train it (segpipe train --model {self.name}), or convert a checkpoint that you have: "
                 f"segpipe convert FILE FOLDER --preset {self.name}.",
                 path=self.path,
@@ -114,16 +118,6 @@ class ModelFolder:
             f"{self.name} has no weights, only a configuration. Train it, or put {WEIGHTS_NAME} into {self.path}.",
             path=self.path,
         )
-
-    def _pinned_digest(self) -> str | None:
-        return self.configuration.weights.sha256 if self.configuration.weights else None
-
-    def _check_pinned(self, weights: Path) -> tuple[Problem, ...]:
-        """A file that comes with the package has no manifest, its digest is in the preset."""
-        expected, actual = self._pinned_digest(), sha256_of(weights)
-        if actual == expected:
-            return ()
-        return (Problem("changed", weights.name, f"has sha256 {actual}, the preset says {expected}"),)
 
 
 @contextmanager
@@ -142,7 +136,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def is_model_folder(path: str | Path) -> bool:
-    """Whether a directory has a configuration that might be a model's; its content is not looked at."""
+    """Return whether a directory has a configuration that might be a model's; its content is not looked at."""
     folder = Path(path)
     return any(os.path.isfile(folder / name) for name in (CONFIGURATION_NAME, "config.json"))
 
@@ -231,7 +225,7 @@ def _read_configuration(folder: Path, read_foreign: ForeignReader | None) -> tup
 
 
 def _with_origin(configuration: Configuration, dialect: Dialect, manifest: Manifest | None) -> Configuration:
-    """A downloaded folder of another library does not say where it comes from; the manifest made for it does."""
+    """Say where a downloaded folder of another library comes from, as the manifest made for it does."""
     if configuration.weights is not None or dialect == "segpipe" or manifest is None or manifest.source is None:
         return configuration
     weights = WeightsConfig(source=manifest.source, revision=manifest.revision, dialect=dialect)
@@ -279,7 +273,7 @@ def _find_weights(folder: Path, stated: str | None) -> Path | None:
 
 
 def _is_work_dir(folder: Path) -> bool:
-    """Whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
+    """Return whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
     has_log = os.path.isfile(folder / RUN_LOG) and not os.path.isfile(folder / "model.safetensors")
     return has_log or os.path.isdir(folder / RUN_CHECKPOINTS)
 

@@ -174,7 +174,8 @@ class Transport:
             if target is None:
                 return response
             response.close()
-            target = _joined(url, target)
+            _parts(target)  # urljoin would raise an error of its own
+            target = urljoin(url, target)
             _check_redirect(url, target, what)
             if _origin(target) != _origin(url):
                 credentials = None
@@ -313,11 +314,6 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         raise DownloadError("A malformed URL was given, or redirected to. Check the address.") from None
     return parts
-
-
-def _joined(url: str, target: str) -> str:
-    _parts(target)
-    return urljoin(url, target)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -59,7 +59,7 @@ class Manifest:
         return sum(entry.size for entry in self.files)
 
     def entry(self, path: str) -> FileEntry | None:
-        """The entry of one file, or None."""
+        """Return the entry of one file, or None."""
         return next((entry for entry in self.files if entry.path == path), None)
 
 
@@ -77,12 +77,12 @@ class Problem:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     return _file_digest(path, hashlib.sha256())
 
 
 def git_sha1_of(path: Path) -> str:
-    """The id that git gives a file: SHA-1 of `blob <size>`, a zero byte and the bytes."""
+    """Return the id that git gives a file: SHA-1 of `blob <size>`, a zero byte and the bytes."""
     header = f"blob {path.stat().st_size}\0".encode()
     return _file_digest(path, hashlib.sha1(header, usedforsecurity=False))
 
@@ -96,7 +96,7 @@ def build_manifest(folder: Path, paths: Iterable[str]) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of `folder`, None where there is none; ModelFolderError where it is not one."""
+    """Return the manifest of `folder`, or None if there is none; ModelFolderError if it is not one."""
     path = folder / MANIFEST_NAME
     if not os.path.lexists(path):
         return None
@@ -127,7 +127,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The JSON text of a manifest."""
+    """Return the JSON text of a manifest."""
     origin = {key: getattr(manifest, key) for key in ("source", "revision", "commit", "created")}
     files = [{"path": entry.path, "size": entry.size, "sha256": entry.sha256} for entry in manifest.files]
     document = {"format_version": MANIFEST_VERSION, **{k: v for k, v in origin.items() if v}, "files": files}
@@ -143,7 +143,7 @@ def find_problems(folder: Path, manifest: Manifest) -> tuple[Problem, ...]:
 
 
 def check_folder(folder: Path) -> tuple[Problem, ...]:
-    """What differs between a folder and its manifest; a folder without one has the problem `unlisted`."""
+    """Return what differs between a folder and its manifest; a folder without one has the problem `unlisted`."""
     try:
         manifest = read_manifest(folder)
     except (ModelFolderError, UnsafePathError) as error:
@@ -154,12 +154,12 @@ def check_folder(folder: Path) -> tuple[Problem, ...]:
 
 
 def find_missing(folder: Path, manifest: Manifest) -> tuple[Problem, ...]:
-    """The cheap half of `find_problems`: files that are absent or have another size, without reading them."""
+    """Do the cheap half of `find_problems`: return files that are absent or have another size, without reading them."""
     return tuple(problem for entry in manifest.files if (problem := _size_problem(folder, entry)))
 
 
 def timestamp() -> str:
-    """Now, in UTC, to the second."""
+    """Return the time, in UTC, to the second."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -44,7 +44,7 @@ _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.(?:safetensors|bin)$")
 
 
 def select_files(listing: Listing, weights_file: str | None, label: str) -> tuple[RemoteFile, ...]:
-    """The files that a model needs: configuration, card, licence and one weights file; never code."""
+    """Return the files that a model needs: configuration, card, licence and one weights file; never code."""
     if len(listing.files) > limit("listed_files"):
         raise _too_many(label, len(listing.files), "lists", "listed_files")
     small = [file for file in listing.files if _is_small(file.path) and file.path != weights_file]
@@ -54,7 +54,7 @@ def select_files(listing: Listing, weights_file: str | None, label: str) -> tupl
 
 
 def select_shards(listing: Listing, index: RemoteFile, names: Sequence[str], label: str) -> tuple[RemoteFile, ...]:
-    """The files that an index names, relative to its own folder."""
+    """Return the files that an index names, relative to its own folder."""
     listed = {file.path: file for file in listing.files}
     folder = index.path.rpartition("/")[0]
     paths = [f"{folder}/{name}" if folder else name for name in names]
@@ -69,7 +69,7 @@ def select_shards(listing: Listing, index: RemoteFile, names: Sequence[str], lab
 
 
 def select_weights_name(names: Sequence[str]) -> str | None:
-    """Which of the names holds the weights; None when there is no or more than one candidate."""
+    """Return which of the names holds the weights; None unless there is exactly one candidate."""
     usual = next((name for name in WEIGHT_FILES if name in names), None)
     lone = [name for name in names if "/" not in name and name.endswith(LONE_WEIGHTS)]
     return usual or (lone[0] if len(lone) == 1 else None)

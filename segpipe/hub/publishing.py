@@ -22,8 +22,8 @@ from segpipe.progress_bars import is_watched
 
 from .folder import ModelFolder, reading, trained_model
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
+from .model_card import folder_files, licence_id
 from .references import Reference, check_relative_path
-from .sealing import folder_files, licence_id
 from .settings import Settings
 
 logger = get_logger(__name__)

@@ -189,7 +189,7 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise _bad_name(url, "is no URL") from None
+        raise _bad_name(url, "is not a URL") from None
     if not host:
         raise _bad_name(url, "needs a host")
     path = unquote(parts.path)
@@ -207,7 +207,7 @@ def _directory(url: str) -> str:
 
 def _bad_name(name: object, problem: str) -> ModelNameError:
     shown = without_secrets(str(name))[:80]
-    return ModelNameError(f"{shown!r} is no model name: it {problem}. {_FORMS}.", key=shown)
+    return ModelNameError(f"{shown!r} is not a model name: it {problem}. {_FORMS}.", key=shown)
 
 
 @dataclass(frozen=True)

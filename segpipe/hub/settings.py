@@ -10,7 +10,7 @@ from pathlib import Path
 from segpipe.errors import InputError
 
 from .references import has_secrets, without_secrets
-from .retries import check_seconds
+from .retries import Limits, check_seconds
 
 HUGGING_FACE = "https://huggingface.co"
 MODELSCOPE = "https://modelscope.cn"
@@ -33,7 +33,7 @@ VARIABLES = (
     Variable("SEGPIPE_DOWNLOAD_TIMEOUT", "seconds without a byte after which a request is repeated; default 30"),
     Variable("SEGPIPE_LOCK_TIMEOUT", "seconds to wait for another process that downloads the same model; default 600"),
     Variable("SEGPIPE_FUSED", "0: plain torch on a GPU instead of Triton kernels"),
-    Variable("SEGPIPE_PROGRESS", "0: no progress bars; they are off anyway where nobody watches stderr"),
+    Variable("SEGPIPE_PROGRESS", "0: no progress bars; they are off anyway where stderr is not a terminal"),
     Variable("HF_ENDPOINT", f"Hugging Face or a mirror of it; default {HUGGING_FACE}"),
     Variable("HF_TOKEN", "token for Hugging Face", is_secret=True),
     Variable("HF_HUB_OFFLINE", "1: no request to Hugging Face"),
@@ -60,8 +60,13 @@ class Settings:
     modelscope_token: str | None = field(default=None, repr=False)
     data: Path | None = None
 
+    @property
+    def limits(self) -> Limits:
+        """The bounds on a request."""
+        return Limits(read_timeout=self.timeout, slow_window=self.timeout)
+
     def offline_reason(self, source: str) -> str | None:
-        """Return why a source, e.g. "hf", may not be asked; None where it may."""
+        """Return why a source, e.g. "hf", may not be asked, or None if it may."""
         if self.offline:
             return "offline mode is on (SEGPIPE_OFFLINE)"
         return "HF_HUB_OFFLINE is set" if self.hf_offline and source == "hf" else None

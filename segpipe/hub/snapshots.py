@@ -40,8 +40,8 @@ from .manifest import (
 )
 from .model_files import is_index, select_files, select_shards, select_weights_name, shard_names
 from .origins import Listing, RemoteFile, Source
+from .partial_downloads import Part, read_note
 from .references import RevisionText, check_relative_paths, file_key
-from .unfinished import Part, read_note
 
 logger = get_logger(__name__)
 
@@ -54,7 +54,7 @@ class Wanted:
 
     revision: str
     weights_file: str | None = None
-    """None: the usual names are looked for."""
+    """If None, the usual names are looked for."""
     sha256: str | None = None
     """Of the weights file, where it is known beforehand."""
 
@@ -99,12 +99,12 @@ class Shelf:
         return self.root / "parts"
 
     def find(self, revision: str, weights_file: str | None = None) -> Path | None:
-        """The whole snapshot of a revision, or None. Sizes are checked, digests are not; nothing is written."""
+        """Return the whole snapshot of a revision, or None. Sizes are checked, digests are not; nothing is written."""
         note = read_note(self._ref(revision, weights_file), _Note)
         return None if note is None else self.whole(note.snapshot)
 
     def whole(self, name: str) -> Path | None:
-        """The snapshot of that name, or None. Sizes are checked, digests are not."""
+        """Return the snapshot of that name, or None. Sizes are checked, digests are not."""
         if not name.isalnum() or not is_finished(self.root / name):
             return None
         problems = _problems(self.root / name)
@@ -135,11 +135,11 @@ class Shelf:
             write_atomically(path, json.dumps(document).encode())
 
     def snapshots(self) -> tuple[Path, ...]:
-        """The finished snapshots."""
+        """Return the finished snapshots."""
         return tuple(sorted(path for path in list_children(self.root) if path.name.isalnum() and is_finished(path)))
 
     def revisions(self) -> tuple[tuple[str, str], ...]:
-        """(revision, name of its snapshot) of each note."""
+        """Return (revision, name of its snapshot) of each note."""
         return tuple((revision, name) for _, revision, name in self._notes())
 
     def drop(self, revision: str) -> tuple[Path, ...]:
@@ -186,7 +186,7 @@ def touch(folder: Path) -> None:
 
 
 def readable_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder, None where there is none or none that can be read."""
+    """Return the manifest of a folder, or None if there is none that can be read."""
     try:
         return read_manifest(folder)
     except (ModelFolderError, UnsafePathError, OSError):
@@ -244,7 +244,7 @@ def _released_on_error(stored: dict[str, _Stored]) -> Iterator[None]:
 
 
 def _pinned(files: tuple[RemoteFile, ...], wanted: Wanted, label: str) -> tuple[RemoteFile, ...]:
-    """The files with the digest that is known beforehand; a source that lists another one is refused at once."""
+    """Return the files with the digest that is known beforehand; IntegrityError if the source lists another one."""
     *small, weights = files
     if wanted.sha256 is None:
         return files
@@ -257,7 +257,7 @@ def _pinned(files: tuple[RemoteFile, ...], wanted: Wanted, label: str) -> tuple[
 
 
 def _find_stored(shelf: Shelf, file: RemoteFile) -> _Stored | None:
-    """The same bytes in an older snapshot of the model."""
+    """Return the same bytes in an older snapshot of the model, if there are any."""
     for snapshot in shelf.snapshots():
         path = snapshot / file.path
         if os.path.isfile(path) and not path.is_symlink() and (entry := _matching_entry(path, file)):
@@ -266,7 +266,7 @@ def _find_stored(shelf: Shelf, file: RemoteFile) -> _Stored | None:
 
 
 def _matching_entry(path: Path, file: RemoteFile) -> FileEntry | None:
-    """The entry of a file on this disk when its size and its digest are the listed ones."""
+    """Return the entry of a file on this disk if its size and its digest are the listed ones."""
     size = path.stat().st_size
     if file.digest is None or file.size not in (None, size):
         return None
@@ -277,7 +277,7 @@ def _matching_entry(path: Path, file: RemoteFile) -> FileEntry | None:
 
 
 def _unchanged(shelf: Shelf, manifest: Manifest, stored: dict[str, _Stored]) -> Path | None:
-    """The snapshot of these files when each of them was found in it: then all of it has just been hashed."""
+    """Return the snapshot of these files if each of them was found in it: then all of it has just been hashed."""
     snapshot = shelf.whole(manifest.id)
     is_same = snapshot is not None and all(found.path == snapshot / path for path, found in stored.items())
     return snapshot if is_same else None
@@ -294,7 +294,7 @@ def _put_all(stored: dict[str, _Stored], folder: Path) -> None:
 
 
 def _discard_parts(stored: dict[str, _Stored]) -> None:
-    """Parts that were not needed because another process finished the same snapshot first."""
+    """Delete parts that were not needed because another process finished the same snapshot first."""
     for found in stored.values():
         if found.part is not None:
             found.part.discard()
@@ -318,7 +318,7 @@ class _Note:
 
 
 def _problems(snapshot: Path) -> tuple[str, ...]:
-    """What is visibly wrong with a snapshot: its manifest is another's, or a file has another size."""
+    """Return what is visibly wrong with a snapshot: its manifest is another's, or a file has another size."""
     try:
         manifest = read_manifest(snapshot)
     except (ModelFolderError, UnsafePathError, OSError) as error:
@@ -329,5 +329,5 @@ def _problems(snapshot: Path) -> tuple[str, ...]:
 
 
 def _is_damaged(snapshot: Path, manifest: Manifest) -> bool:
-    """Whether a snapshot is not what its manifest says; reads every file."""
+    """Return whether a snapshot is not what its manifest says; reads every file."""
     return bool(_problems(snapshot)) or any(problem.kind != "extra" for problem in find_problems(snapshot, manifest))

@@ -21,7 +21,7 @@ from segpipe.configuration import (
     override,
     preset_names,
 )
-from segpipe.hub.sealing import card_text
+from segpipe.hub.model_card import card_text
 from segpipe.inference import resized_size
 from segpipe.inference.sliding_window import WindowGrid
 

@@ -89,7 +89,7 @@ def test_an_archive_is_kept_on_request_and_a_file_that_is_none_is_put_in_place(w
 
 def test_a_broken_download_goes_on_in_the_next_call(web_server, tmp_path, monkeypatch):
     archive = serve(web_server, "toy.zip", make_zip(), size=len(make_zip()))
-    monkeypatch.setattr("segpipe.data.preparing.published_archives.Limits", lambda: Limits(attempts=1))
+    monkeypatch.setattr("segpipe.hub.settings.Limits", lambda **options: Limits(attempts=1))
     web_server.fail("toy.zip", faults.cut_after(30_000))
     with pytest.raises(IntegrityError, match="ended before"):
         fetch_archives(tmp_path, [archive])

@@ -85,7 +85,7 @@ def test_prune_removes_leftovers_of_dead_downloads(hub: Hub, server: FaultServer
 
 
 def test_prune_leaves_downloads_of_living_processes_alone(hub: Hub):
-    from segpipe.hub.unfinished import Origin, claim_part
+    from segpipe.hub.partial_downloads import Origin, claim_part
 
     part = claim_part(hub.cache.shelf(SOURCE).parts, Origin("x", "http://host/x", 5, "sha256:0"))
     hub.prune()

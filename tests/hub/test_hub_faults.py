@@ -19,8 +19,8 @@ from fault_server import FaultServer
 from hub_material import FAST, NAME, WEIGHTS, leftovers
 
 from segpipe.errors import CacheError, DownloadError, IntegrityError
-from segpipe.hub import Hub, Limits, unfinished as parts_module
-from segpipe.hub.unfinished import Part
+from segpipe.hub import Hub, Limits, partial_downloads as parts_module
+from segpipe.hub.partial_downloads import Part
 
 SOURCE = f"hf:{NAME}"
 FILE = "model.safetensors"

@@ -15,7 +15,7 @@ from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, ModelFolderError
 from segpipe.hub import Hub, ModelFolder, seal_folder
 from segpipe.hub.manifest import check_folder, git_sha1_of, read_manifest, sha256_of
-from segpipe.hub.sealing import card_text, place_in_card
+from segpipe.hub.model_card import card_text, place_in_card
 
 SOURCE = {
     "source": "modelscope:damo/x",

@@ -17,7 +17,7 @@ from fault_server import FaultServer
 from hub_material import NAME, WEIGHTS, leftovers
 
 from segpipe.hub import Hub, folder_lock
-from segpipe.hub.unfinished import Origin, claim_part
+from segpipe.hub.partial_downloads import Origin, claim_part
 
 SOURCE = f"hf:{NAME}"
 FILE = "model.safetensors"

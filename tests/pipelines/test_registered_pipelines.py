@@ -12,7 +12,7 @@ from segpipe.cli.main import main
 from segpipe.compat.modelscope import pipeline as modelscope_pipeline
 from segpipe.configuration import decode_configuration
 from segpipe.errors import UnknownNameError
-from segpipe.hub.sealing import seal_folder
+from segpipe.hub.model_card import seal_folder
 from segpipe.models import build_model
 from segpipe.pipelines import ImageSegmentationPipeline
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from segpipe.atomic import (
@@ -22,7 +21,6 @@ from segpipe.errors import ModelNameError, ModelNotFoundError, OfflineError
 from segpipe.hub import (
     Cache,
     FileEntry,
-    Limits,
     Manifest,
     ModelScopeDataSource,
     Part,
@@ -98,11 +96,10 @@ def modelscope_data(
         return final
     if settings.offline:
         raise OfflineError(f"{source.label}@{revision} would need a request and offline mode is on (SEGPIPE_OFFLINE).")
-    limits = replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
     cache.prepare()
     with folder_lock(shelf.root, settings.lock_timeout):
         if refresh or not is_finished(final):  # another process may have fetched it while this one waited
-            _fetch(source, shelf, Transport(limits), revision, final, has_progress=settings.progress)
+            _fetch(source, shelf, Transport(settings.limits), revision, final, has_progress=settings.progress)
     return final
 
 

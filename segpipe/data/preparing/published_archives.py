@@ -16,19 +16,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeVar, cast
 
 from segpipe.atomic import move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import absolute_path, open_regular
 from segpipe.hub import (
     Fetcher,
-    Limits,
     Progress,
     RemoteFile,
-    Settings,
     Transport,
     body_length,
     check_relative_path,
@@ -137,7 +135,7 @@ def _find(root: Path, archive: Archive) -> Path | None:
 
 def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
     settings = read_settings()
-    transport = _transport(settings)
+    transport = Transport(settings.limits, offline_reason="SEGPIPE_OFFLINE is set" if settings.offline else None)
     size = archive.size or _announced_size(transport, archive)
     # What is unpacked is about as large again: images do not compress.
     check_space(root, (size or 0) * (2 if archive.top else 1), f"{archive.name}, packed and unpacked,")
@@ -160,11 +158,6 @@ def _announced_size(transport: Transport, archive: Archive) -> int | None:
     """Return the size that the server announces; the body is not read."""
     with transport.open(archive.url, what=archive.name) as answer:
         return body_length(answer.headers)
-
-
-def _transport(settings: Settings) -> Transport:
-    limits = replace(Limits(), read_timeout=settings.timeout, slow_window=settings.timeout)
-    return Transport(limits, offline_reason="SEGPIPE_OFFLINE is set" if settings.offline else None)
 
 
 def _verify(path: Path, archive: Archive, *, hint: str) -> None:
@@ -264,14 +257,11 @@ def _tar_member(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     if not info.isreg():
         raise _no_file(info.name)
     # Opened when it is its turn: an open member has a buffer, and there are tens of thousands of them.
-    return Member(check_relative_path(info.name.removeprefix("./")), info.size, lambda: _extracted(tarred, info))
-
-
-def _extracted(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    stream = tarred.extractfile(info)
-    if stream is None:
-        raise _no_file(info.name)
-    return stream
+    return Member(
+        check_relative_path(info.name.removeprefix("./")),
+        info.size,
+        lambda: cast("IO[bytes]", tarred.extractfile(info)),
+    )
 
 
 def _no_file(name: str) -> UnsafePathError:

@@ -1,4 +1,4 @@
-"""From weights to a whole model folder: configuration.json, the card with labels, licence and scores, the manifest."""
+"""Make a model folder of weights: configuration.json, the card with labels, licence and scores, the manifest."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def seal_folder(
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_configuration(sealed, folder / CONFIGURATION_NAME)
         own_name = absolute_path(folder, error=ModelFolderError).name
-        write_card(folder, sealed, name or own_name, place or name or place_in_card(folder))
+        if not os.path.exists(folder / CARD_NAME):  # one that is there is somebody's work
+            card = card_text(sealed, name or own_name, place or name or place_in_card(folder))
+            write_atomically(folder / CARD_NAME, card.encode())
         manifest = build_manifest(folder, folder_files(folder))
         source = sealed.weights.source if sealed.weights else None
         write_manifest(folder, replace(manifest, source=source, revision=revision))
@@ -86,16 +88,9 @@ def seal_folder(
 
 
 def folder_files(folder: Path) -> list[str]:
-    """The names of those files of a folder that are part of the model folder."""
+    """Return the names of those files of a folder that are part of the model folder."""
     names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in FOLDER_FILES)]
-
-
-def write_card(folder: Path, configuration: Configuration, name: str, place: str | None = None) -> None:
-    """Write README.md; one that is there already is somebody's work and stays."""
-    path = folder / CARD_NAME
-    if not os.path.exists(path):
-        write_atomically(path, card_text(configuration, name, place).encode())
 
 
 def card_text(configuration: Configuration, name: str, place: str | None = None) -> str:

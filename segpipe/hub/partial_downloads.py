@@ -85,7 +85,7 @@ class Part:
     def note(self, origin: Origin) -> None:
         """Write down what the part belongs to and that this process works on it."""
         self.origin = origin
-        _write_note(self.path, origin, _this_process())
+        _write_note(self.path, origin, _Process(_host(), os.getpid(), _start_time(os.getpid())))
 
     def release(self) -> None:
         """Leave the part to whoever goes on with it; an empty one is of no use."""
@@ -111,7 +111,7 @@ class Part:
 def claim_part(folder: Path, origin: Origin) -> Part:
     """Take over what a dead process left of the same file, or begin anew."""
     folder.mkdir(parents=True, exist_ok=True)
-    mine = _new_path(folder, origin)
+    mine = folder / f"{file_key(origin.path)}.{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
     for path in sorted(folder.glob(f"{file_key(origin.path)}.*.part")):
         note = read_note(_note_path(path), _Note)
         if note is None or not origin.fits(note.origin) or not _is_left_behind(path, note.owner):
@@ -161,10 +161,6 @@ class _Note:
     owner: _Process | None = None
 
 
-def _this_process() -> _Process:
-    return _Process(_host(), os.getpid(), _start_time(os.getpid()))
-
-
 def _host() -> str:
     # Process ids mean something inside one pid namespace only: containers may share a host name.
     try:
@@ -202,10 +198,6 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _new_path(folder: Path, origin: Origin) -> Path:
-    return folder / f"{file_key(origin.path)}.{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
 
 
 def _note_path(part: Path) -> Path:
