@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         try_out as try_out,
     )
     from .precision import amp_level as amp_level
-    from .run.curves import compare_runs as compare_runs, read_runs as read_runs
+    from .run.curves import XAxis as XAxis, compare_runs as compare_runs, read_runs as read_runs
     from .run.run_log import LOG as LOG, read_log_if_there as read_log_if_there
     from .run_configuration import with_published_recipe as with_published_recipe
     from .trainer import Trainer as Trainer
@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "optimizers": "summarize_groups",
         "plan": "RunDescription best_evaluation describe_run try_out",
         "precision": "amp_level",
-        "run.curves": "compare_runs read_runs",
+        "run.curves": "XAxis compare_runs read_runs",
         "run.run_log": "LOG read_log_if_there",
         "run_configuration": "with_published_recipe",
         "trainer": "Trainer",

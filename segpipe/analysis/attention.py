@@ -19,7 +19,7 @@ from segpipe.drawing import draw_heat_page, write_image
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.inference import resize_image
-from segpipe.models import AttentionMap, SegpipeNetwork, build_outline
+from segpipe.models import AttentionMap, Part, SegpipeNetwork, build_outline
 from segpipe.names import unknown_name_message
 
 Size = tuple[int, int]
@@ -38,7 +38,7 @@ class AttentionQuery:
     """
 
     layer: int
-    part: Literal["encoder", "decoder"] = "encoder"
+    part: Part = "encoder"
     token: Token = "cls"
 
 
@@ -63,7 +63,7 @@ def draw_attention(
     output: str | Path,
     *,
     layer: int = 0,
-    part: Literal["encoder", "decoder"] = "encoder",
+    part: Part = "encoder",
     token: str | None = None,
     device: str | torch.device = "cpu",
     **style: Any,

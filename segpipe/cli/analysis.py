@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from segpipe.checkpoints import find_configuration
 from segpipe.configuration import ModelConfig, model_type
+from segpipe.inference import RUNTIMES
+from segpipe.models import Part
 from segpipe.text import format_bytes, format_fields, format_seconds, format_table
 
 from .options import add_device, add_json, add_reading
@@ -26,8 +28,6 @@ ATTENTION_EXAMPLES = """  segpipe attention segformer-b0-camvid segpipe-demo/pic
 
 
 def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
-    from segpipe.inference import RUNTIMES
-
     parser.add_argument("model", metavar="MODEL", help="a preset, a folder or a model in the cache; nothing is fetched")
     parser.add_argument(
         "--size", type=whole_number, nargs=2, default=(512, 512), metavar=("H", "W"), help="default: 512 512"
@@ -136,6 +136,8 @@ def _giga(count: int) -> str:
 
 
 def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
+    from segpipe.drawing import COLOR_MAPS
+
     parser.add_argument(
         "model", metavar="MODEL", help="a preset, a folder or a model's name, of a family with attention"
     )
@@ -144,14 +146,14 @@ def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layer", type=whole_number, default=0, metavar="N", help="number of the block, from 0; default: 0"
     )
-    parser.add_argument("--part", choices=("encoder", "decoder"), default="encoder", help="default: encoder")
+    parser.add_argument("--part", choices=get_args(Part), default="encoder", help="default: encoder")
     parser.add_argument(
         "--token",
         metavar="cls|X,Y|CLASS",
         help="whose attention: the class token, the patch at pixel X,Y, or, in the decoder, a class; "
         "default: the class token where there is one, else the middle of the image",
     )
-    parser.add_argument("--color-map", default="inferno", metavar="NAME", help="inferno, magma, viridis or turbo")
+    parser.add_argument("--color-map", default="inferno", metavar="NAME", help=f"one of {', '.join(COLOR_MAPS)}")
     parser.add_argument(
         "--opacity", type=finite_number, default=0.8, metavar="O", help="of the hottest colours; default: 0.8"
     )

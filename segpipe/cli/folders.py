@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from segpipe.checkpoints import download
+from segpipe.checkpoints import ARCHITECTURES, WRITTEN_DIALECTS, download
 from segpipe.hub import CachedModel, Hub, Pruned, folder_bytes, publish
 from segpipe.text import format_bytes, format_fields, format_table
 
@@ -58,8 +58,7 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         metavar="NAME",
-        help="segformer-b0 … b5, mit-b0 … b5, segmenter-tiny-mask … large-linear, segmenter-deit-base-mask …, "
-        "unept-deit, unept-res50; default: what the tensors say",
+        help=f"default: what the tensors say; else one of {', '.join(ARCHITECTURES)}",
     )
     parser.add_argument("--num-classes", type=whole_number, metavar="K", help="checked against the weights")
     parser.add_argument("--labels", metavar="FILE|A,B,C", help="names: a list, or a file with one a line or JSON")
@@ -67,8 +66,8 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to-dialect",
         metavar="NAME",
-        help="write a .pth or .safetensors file for another implementation: nvlabs, mmseg, easycv, huggingface "
-        "(also a folder), libai, segmenter, unept; vit or resnet for the encoder alone",
+        help=f"write a .pth or .safetensors file, for huggingface also a folder, in the names of another "
+        f"implementation: {', '.join(WRITTEN_DIALECTS)}, of which vit and resnet have the encoder alone",
     )
     add_overwrite(parser)
     add_json(parser)

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, get_args
 
 from segpipe.checkpoints import resolve_folder
 from segpipe.configuration import load_preset
 from segpipe.errors import InputError, SegpipeError
 from segpipe.hub import BUNDLED_MODEL, ModelFolder
 from segpipe.names import Tasks, listing
+from segpipe.pipelines import OnError
 from segpipe.progress_bars import track
 from segpipe.text import format_fields, format_seconds, format_table
 
@@ -58,7 +59,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add_execution(parser)
     parser.add_argument(
         "--on-error",
-        choices=("raise", "skip"),
+        choices=get_args(OnError),
         help="at a bad image: stop, or leave it out; default: leave it out and exit with 1 in the end, "
         "or stop where INPUT is one image",
     )

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -328,10 +328,12 @@ def _percent(share: float) -> str:
 
 
 def add_curves_arguments(parser: argparse.ArgumentParser) -> None:
+    from segpipe.trainers import XAxis
+
     parser.add_argument("runs", nargs="+", metavar="RUN", help="work directory, model folder or log.jsonl; at most 8")
     parser.add_argument("--output", type=Path, default=Path("curves.png"), metavar="FILE", help="default: curves.png")
     parser.add_argument("--keys", metavar="A,B,C", help="panels, e.g. loss,lr,miou; default: loss and the main score")
-    parser.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the axis; default: step")
+    parser.add_argument("--x", choices=get_args(XAxis), default="step", help="the axis; default: step")
     add_json(parser)
 
 

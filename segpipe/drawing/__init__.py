@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         Curve as Curve,
         draw_chart as draw_chart,
     )
-    from .heat_maps import draw_heat_page as draw_heat_page
+    from .heat_maps import COLOR_MAPS as COLOR_MAPS, draw_heat_page as draw_heat_page
     from .legend import (
         beside_legend as beside_legend,
         draw_legend as draw_legend,
@@ -50,7 +50,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "charts": "BLUE CHART_COLORS GREEN ORANGE Color Curve draw_chart",
-        "heat_maps": "draw_heat_page",
+        "heat_maps": "COLOR_MAPS draw_heat_page",
         "legend": "beside_legend draw_legend fitting_font format_share height_of side_by_side",
         "lettering": "INK PAPER QUIET_INK find_font",
         "name_boxes": "draw_names",

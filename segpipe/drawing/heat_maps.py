@@ -15,13 +15,8 @@ from .overlay import check_opacity
 
 cv2 = import_opencv()
 
-COLOR_MAPS = {
-    "inferno": cv2.COLORMAP_INFERNO,
-    "magma": cv2.COLORMAP_MAGMA,
-    "viridis": cv2.COLORMAP_VIRIDIS,
-    "turbo": cv2.COLORMAP_TURBO,
-}
-"""Name → OpenCV's number; all grow lighter or warmer with the heat."""
+COLOR_MAPS = ("inferno", "magma", "viridis", "turbo")
+"""Names of OpenCV's; all grow lighter or warmer with the heat."""
 _COLD = 0.35
 """Of the opacity: what the least heat has, so that the image is seen where nothing is hot."""
 _TICKS = 5
@@ -103,5 +98,5 @@ def _colors(levels: np.ndarray, color_map: str) -> np.ndarray:
     """Return (H, W, 3) uint8 for levels from 0 to 1."""
     if color_map not in COLOR_MAPS:
         raise InputError(unknown_name_message("colour map", color_map, COLOR_MAPS))
-    colors = cv2.applyColorMap((levels * 255.0 + 0.5).astype(np.uint8), COLOR_MAPS[color_map])
+    colors = cv2.applyColorMap((levels * 255.0 + 0.5).astype(np.uint8), getattr(cv2, f"COLORMAP_{color_map.upper()}"))
     return cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)

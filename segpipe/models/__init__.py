@@ -8,14 +8,13 @@ if TYPE_CHECKING:
     from .base import (
         AttentionMap as AttentionMap,
         BoundaryOutput as BoundaryOutput,
-        Part as Part,
         SegmentationModel as SegmentationModel,
         SegpipeNetwork as SegpipeNetwork,
         as_tuple as as_tuple,
     )
     from .bilinear import bilinear_weights as bilinear_weights
     from .building import build_loaded as build_loaded, build_model as build_model, build_outline as build_outline
-    from .family import Family as Family, family_of as family_of, pad_to_best as pad_to_best
+    from .family import Family as Family, Part as Part, family_of as family_of, pad_to_best as pad_to_best
     from .fast.choosing import can_fuse as can_fuse, launching_on as launching_on
     from .mit.config import (
         LEVEL_STRIDE as LEVEL_STRIDE,
@@ -42,10 +41,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "base": "AttentionMap BoundaryOutput Part SegmentationModel SegpipeNetwork as_tuple",
+        "base": "AttentionMap BoundaryOutput SegmentationModel SegpipeNetwork as_tuple",
         "bilinear": "bilinear_weights",
         "building": "build_loaded build_model build_outline",
-        "family": "Family family_of pad_to_best",
+        "family": "Family Part family_of pad_to_best",
         "fast.choosing": "can_fuse launching_on",
         "mit.config": "LEVEL_STRIDE MIT_VARIANTS EncoderConfig MitConfig MitShape NormEps Variant",
         "parameters": "num_parameters",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,9 @@ from segpipe import advice
 from segpipe.configuration import ModelConfig
 from segpipe.errors import InputError
 
+from .family import Part
 from .layers import Blocks
 from .scoring import GridScores
-
-Part = Literal["encoder", "decoder"]
 
 
 class BoundaryOutput(NamedTuple):

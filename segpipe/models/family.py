@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 PIXEL_LOSSES = frozenset({"cross_entropy", "ohem", "dice", "focal"})
 """The losses that compare class logits with the label at each pixel."""
+
+Part = Literal["encoder", "decoder"]
+"""Of a network, whose attention is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .image_classification import ImageClassificationPipeline as ImageClassificationPipeline
     from .image_segmentation import ImageSegmentationPipeline as ImageSegmentationPipeline
     from .network_pipeline import open_exported as open_exported, score_export as score_export
-    from .options import PipelineOptions as PipelineOptions
+    from .options import OnError as OnError, PipelineOptions as PipelineOptions
     from .outputs.output_folder import (
         OutputFolder as OutputFolder,
         Written as Written,
@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "image_classification": "ImageClassificationPipeline",
         "image_segmentation": "ImageSegmentationPipeline",
         "network_pipeline": "open_exported score_export",
-        "options": "PipelineOptions",
+        "options": "OnError PipelineOptions",
         "outputs.output_folder": "OutputFolder Written overlay_writer",
         "outputs.output_naming": "output_names",
         "outputs.results_index": "COLUMNS ResultsIndex",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from segpipe.data import Alpha, BitDepth, ChannelOrder, Reading
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
 
-CHOICES = {"on_error": ("raise", "skip"), "channel_order": ("rgb", "bgr")}
+OnError = Literal["raise", "skip"]
+CHOICES = {"on_error": get_args(OnError), "channel_order": get_args(ChannelOrder)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class PipelineOptions:
     """
 
     batch_size: int = 1
-    on_error: Literal["raise", "skip"] = "raise"
+    on_error: OnError = "raise"
     channel_order: ChannelOrder = "rgb"
     keep_image: bool = True
     max_pixels: int | None = None
@@ -47,9 +48,8 @@ class PipelineOptions:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            _require(
-                name, getattr(self, name), f"one of {', '.join(map(repr, choices))}", getattr(self, name) in choices
-            )
+            value = getattr(self, name)
+            _require(name, value, f"one of {', '.join(map(repr, choices))}", value in choices)
         _require("batch_size", self.batch_size, "a whole number, at least 1", _is_count(self.batch_size))
         for name in ("max_pixels", "max_bytes", "readers"):
             value = getattr(self, name)

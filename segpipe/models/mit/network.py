@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..base import AttentionMap, NetworkStage, Part, SegpipeNetwork, check_part
+from ..base import AttentionMap, NetworkStage, SegpipeNetwork, check_part
+from ..family import Part
 from ..fast.mit_block import FastBlock
 from .config import MitConfig, encoder_shape
 from .encoder import MixTransformer, encoder_stages, initialise

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..base import AttentionMap, NetworkStage, Part, SegmentationModel, check_part
+from ..base import AttentionMap, NetworkStage, SegmentationModel, check_part
+from ..family import Part
 from ..fast.mit_block import FastBlock
 from ..mit.config import LEVEL_STRIDE, encoder_shape
 from ..mit.encoder import MixTransformer, encoder_stages

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from segpipe.errors import InputError
 
-from ..base import AttentionMap, NetworkStage, Part, SegmentationModel
+from ..base import AttentionMap, NetworkStage, SegmentationModel
+from ..family import Part
 from ..vit.config import vit_shape
 from ..vit.encoder import VisionTransformer, trunk_stages
 from .config import SegmenterConfig

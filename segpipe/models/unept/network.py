@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..base import AttentionMap, BoundaryOutput, NetworkStage, Part, SegmentationModel, check_part
+from ..base import AttentionMap, BoundaryOutput, NetworkStage, SegmentationModel, check_part
+from ..family import Part
 from ..layers import ConvNorm
 from ..resnet.encoder import ResNet
 from ..vit.config import vit_shape
