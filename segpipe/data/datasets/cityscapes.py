@@ -170,5 +170,6 @@ PREPARERS.register("cityscapes")(
         plan_cityscapes,
         "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip are at "
         "https://www.cityscapes-dataset.com/downloads/, which asks for a login of your own",
+        makes="*_labelTrainIds.png from *_labelIds.png or *_polygons.json",
     )
 )

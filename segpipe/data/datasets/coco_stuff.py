@@ -96,4 +96,8 @@ def _convert(path: Path) -> Sequence[np.ndarray]:
     return (encode_label(read_label(path), dataset_labels("coco-stuff164k"), origin=str(path)),)
 
 
-PREPARERS.register("coco-stuff164k")(Preparer(plan_coco_stuff, "train2017.zip, val2017.zip", _ARCHIVES))
+PREPARERS.register("coco-stuff164k")(
+    Preparer(
+        plan_coco_stuff, "train2017.zip, val2017.zip", _ARCHIVES, makes="*_labelTrainIds.png from the published maps"
+    )
+)

@@ -248,4 +248,11 @@ _CONTEXT = Archive(
 )
 PREPARERS.register("pascal-voc")(Preparer(origin="VOC2012", archives=(_VOC2012,)))
 for _name in ("pascal-context", "pascal-context-59"):
-    PREPARERS.register(_name)(Preparer(plan_pascal_context, "VOC2010 and trainval_merged.json", (_VOC2010, _CONTEXT)))
+    PREPARERS.register(_name)(
+        Preparer(
+            plan_pascal_context,
+            "VOC2010 and trainval_merged.json",
+            (_VOC2010, _CONTEXT),
+            makes="masks and lists from trainval_merged.json",
+        )
+    )

@@ -47,6 +47,7 @@ class Preparer:
             set is read as it was published.
         origin: where the files come from, in a sentence, and which. Digests of archives are taken from other places
             than the servers that have the files.
+        makes: what training needs and the origin does not have, in a phrase.
         archives: those that can be fetched: public, with a published digest.
         makes_root: whether it begins with nothing; else its root must be there.
     """
@@ -54,6 +55,7 @@ class Preparer:
     plan: Callable[..., FilePlan] | None = None
     origin: str = ""
     archives: tuple[Archive, ...] = ()
+    makes: str = "nothing but the download"
     makes_root: bool = False
 
 
