@@ -16,7 +16,7 @@ from segpipe.limits import limit
 from .explain import below, explain
 from .models import decode_model
 from .schema import Configuration, CropResize, ExactResize, ShortSideResize
-from .strict_json import check_values, parse_json, read_json
+from .strict_json import check_values, error_at, parse_json, read_json
 from .transforms import RandomResize, RandomResizedCrop, Resize, ResizeBetween, ResizeChoice, Transform
 from .upgrades import upgrade
 from .values import json_values
@@ -33,12 +33,20 @@ _ADVICE = "Make it smaller; docs/limits.md says how to raise the limit."
 
 
 def read_configuration(path: Path) -> Configuration:
-    """The configuration in a file; ConfigurationError says the file, the JSON path and what would be right."""
-    return build_configuration(read_json(path), origin=str(path))
+    """Return the configuration in a file.
+
+    Raises:
+        ConfigurationError: says the file, the JSON path and what would be right; its `path` is the file.
+    """
+    try:
+        return build_configuration(read_json(path), origin=str(path))
+    except ConfigurationError as error:
+        error.path = Path(path)
+        raise
 
 
 def decode_configuration(text: bytes | str, *, origin: str) -> Configuration:
-    """The configuration in a text; `origin` is where the text came from and begins every message."""
+    """Return the configuration in a text; `origin` is where the text came from and begins every message."""
     return build_configuration(parse_json(text, origin=origin), origin=origin)
 
 
@@ -57,10 +65,10 @@ def check_document(document: dict[str, Any], *, origin: str) -> Configuration:
     try:
         configuration = msgspec.convert(document, Configuration, dec_hook=_decode_section)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{origin}: {explain(error, document)}") from None
+        raise error_at(*explain(error, document), origin=origin) from None
     problem = oversized(configuration)
     if problem is not None:
-        raise ConfigurationError(f"{origin}: {problem}")
+        raise error_at(*problem, origin=origin)
     return configuration
 
 
@@ -87,13 +95,13 @@ def write_configuration(configuration: Configuration, path: Path) -> None:
 
 
 def to_document(configuration: Configuration) -> dict[str, Any]:
-    """The configuration as JSON values; top-level sections that are null are left out."""
+    """Return the configuration as JSON values; top-level sections that are null are left out."""
     document = json_values(configuration)
     return {key: value for key, value in document.items() if value is not None}
 
 
-def oversized(configuration: Configuration) -> str | None:
-    """What is wrong with the first size over the limits, beginning with its path; None if all are within."""
+def oversized(configuration: Configuration) -> tuple[str, str] | None:
+    """Return the path of the first size over the limits and what is wrong with it, or None if all are within."""
     train = configuration.train
     transforms = [] if train is None else list(enumerate(train.transforms))
     requests = list(_inference_requests(configuration))
@@ -102,14 +110,12 @@ def oversized(configuration: Configuration) -> str | None:
     most = limit("resized_pixels")
     for path, pixels in requests:
         if pixels > most:
-            return f"{path}: this asks for images of {pixels:,.0f} pixels; at most {most:,} are allowed. {_ADVICE}"
+            return path, f"this asks for images of {pixels:,.0f} pixels; at most {most:,} are allowed. {_ADVICE}"
     crop = next((pixels for _, each in reversed(transforms) for _, pixels in _transform_requests(each)), 1)
     most = limit("batch_pixels")
     if train is not None and train.batch_size * crop > most:
-        return (
-            f"train.batch_size: {train.batch_size:,} images of {crop:,.0f} pixels are more than the {most:,} pixels "
-            f"allowed in a step. {_ADVICE}"
-        )
+        images = f"{train.batch_size:,} images of {crop:,.0f} pixels"
+        return "train.batch_size", f"{images} are more than the {most:,} pixels allowed in a step. {_ADVICE}"
     return None
 
 
@@ -127,7 +133,7 @@ def _inference_requests(configuration: Configuration) -> Iterator[Request]:
 
 
 def _transform_requests(transform: Transform) -> Iterator[Request]:
-    """Of the images that a transform makes at most. What only cuts or fills is asked for its size alone."""
+    """Yield those of the images that a transform makes at most. What only cuts or fills is asked for its size alone."""
     if isinstance(transform, RandomResize | RandomResizedCrop):
         ratio = min(max(transform.ratio), 1e9) ** 2
         yield ".ratio", _area(transform.size or _USUAL_IMAGE) * ratio
@@ -146,7 +152,7 @@ def _area(size: Size) -> int:
 
 
 def _format(value: Any, *, indent: int, used: int) -> str:
-    """JSON text of a value that begins `used` characters into its line."""
+    """Return JSON text of a value that begins `used` characters into its line."""
     flat = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or not value or _is_numbers(value):
         return flat

@@ -26,8 +26,8 @@ Key = str | int
 CODE_KEYS = frozenset({"plugins", "allow_remote", "trust_remote_code", "auto_map", "custom_import", "_target_"})
 
 
-def explain(error: msgspec.ValidationError, document: Any) -> str:
-    """What is wrong with the document, beginning with the JSON path; always one paragraph."""
+def explain(error: msgspec.ValidationError, document: Any) -> tuple[str, str]:
+    """Return the JSON path of what is wrong with the document, and a paragraph on it."""
     reason, path = _split(str(error))
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL)
     if unknown:
@@ -39,24 +39,24 @@ def explain(error: msgspec.ValidationError, document: Any) -> str:
     expected = type_at(document, path)
     if reason.startswith(("Invalid ", "Expected ", "Number out of range")) and expected is not None:
         return _explain_value(value, expected, path)
-    return f"{format_path(path)}: {reason}. Correct one of the two."
+    return format_path(path), f"{reason}. Correct one of the two."
 
 
 def parse_path(text: str) -> tuple[Key, ...]:
-    """`train.transforms[1].size` as keys; ValueError when it is not such a path."""
+    """Return `train.transforms[1].size` as keys; ValueError when it is not such a path."""
     if not re.fullmatch(r"[^.\[\]]+(\[\d+\])*(\.[^.\[\]]+(\[\d+\])*)*", text):
         raise ValueError(f"{text!r} is not a path like train.optimizer.lr or train.transforms[1].size")
     return tuple(int(index) if index else key for index, key in re.findall(r"\[(\d+)\]|([^.\[\]]+)", text))
 
 
 def format_path(path: tuple[Key, ...]) -> str:
-    """The inverse of parse_path; the whole document's path is `the document`."""
+    """Return the text of a path, empty for the whole document: the inverse of `parse_path`."""
     parts = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
-    return "".join(parts).removeprefix(".") or "the document"
+    return "".join(parts).removeprefix(".")
 
 
 def value_at(document: Any, path: tuple[Key, ...]) -> Any:
-    """The value at a path, None when there is none."""
+    """Return the value at a path, None when there is none."""
     for key in path:
         try:
             document = document[key]
@@ -66,7 +66,7 @@ def value_at(document: Any, path: tuple[Key, ...]) -> Any:
 
 
 def type_at(document: Any, path: tuple[Key, ...]) -> inspect.Type | None:
-    """What the schema wants at a path, given the tags that the document has on the way there."""
+    """Return what the schema wants at a path, given the tags that the document has on the way there."""
     expected: inspect.Type | None = _document_type()
     for depth, key in enumerate(path):
         expected = _member_type(expected, key, value_at(document, path[:depth]))
@@ -83,7 +83,7 @@ def find_path(key: str) -> str | None:
 
 
 def chosen_struct(structs: list[inspect.StructType], value: Any) -> inspect.StructType | None:
-    """The section that a value's tag stands for."""
+    """Return the section that a value's tag stands for."""
     if not structs or structs[0].tag_field is None:
         return structs[0] if structs else None
     tag = value.get(structs[0].tag_field) if isinstance(value, dict) else None
@@ -91,20 +91,20 @@ def chosen_struct(structs: list[inspect.StructType], value: Any) -> inspect.Stru
 
 
 def keys_of(struct: inspect.StructType) -> list[str]:
-    """The keys of a section, its tag first."""
+    """Return the keys of a section, its tag first."""
     names = [field.encode_name for field in struct.fields]
     return [struct.tag_field, *names] if struct.tag_field else names
 
 
 def structs_of(expected: inspect.Type | None) -> list[inspect.StructType]:
-    """The sections that may stand at a place: one, several told apart by their tag, or none."""
+    """Return the sections that may stand at a place: one, several told apart by their tag, or none."""
     if isinstance(expected, inspect.UnionType):
         return [member for member in expected.types if isinstance(member, inspect.StructType)]
     return [expected] if isinstance(expected, inspect.StructType) else []
 
 
 def describe(expected: inspect.Type) -> str:
-    """What would be right, as one noun phrase: `an integer from 1 to 65534`."""
+    """Return what would be right, as one noun phrase: `an integer from 1 to 65534`."""
     if isinstance(expected, inspect.UnionType):
         return _describe_union(expected)
     if isinstance(expected, inspect.LiteralType):
@@ -213,30 +213,30 @@ def _item_type(expected: inspect.Type | None, index: int) -> inspect.Type | None
     return None
 
 
-def _explain_unknown_key(key: str, path: tuple[Key, ...], document: Any) -> str:
+def _explain_unknown_key(key: str, path: tuple[Key, ...], document: Any) -> tuple[str, str]:
     place = format_path((*path, key))
     struct = chosen_struct(structs_of(type_at(document, path)), value_at(document, path))
     known = keys_of(struct) if struct else []
     if key in CODE_KEYS:
-        return (
-            f"{place}: a configuration cannot ask for code to be run or trusted; it is data. "
+        return place, (
+            "a configuration cannot ask for code to be run or trusted; it is data. "
             f"The keys here are {', '.join(known)}. Remove {key!r}."
         )
     advice = _suggest(key, known) or "Remove it, or move it to where it belongs."
-    return f"{place}: there is no key {key!r} here; the keys here are {', '.join(known)}. {advice}"
+    return place, f"there is no key {key!r} here; the keys here are {', '.join(known)}. {advice}"
 
 
-def _explain_missing_key(key: str, path: tuple[Key, ...], document: Any) -> str:
+def _explain_missing_key(key: str, path: tuple[Key, ...], document: Any) -> tuple[str, str]:
     expected = type_at(document, (*path, key))
     wanted = describe(expected) if expected else "a value"
-    return f"{format_path((*path, key))}: this key is missing; {wanted} is needed. Add it."
+    return format_path((*path, key)), f"this key is missing; {wanted} is needed. Add it."
 
 
-def _explain_value(value: Any, expected: inspect.Type, path: tuple[Key, ...]) -> str:
+def _explain_value(value: Any, expected: inspect.Type, path: tuple[Key, ...]) -> tuple[str, str]:
     advice = "Correct the value."
     if isinstance(expected, inspect.LiteralType):
         advice = _suggest(value, [str(known) for known in expected.values]) or advice
-    return f"{format_path(path)}: {_show(value)} is not allowed; allowed is {describe(expected)}. {advice}"
+    return format_path(path), f"{_show(value)} is not allowed; allowed is {describe(expected)}. {advice}"
 
 
 def _suggest(word: Any, known: list[str]) -> str | None:

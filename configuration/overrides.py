@@ -15,7 +15,7 @@ from segpipe.names import nearest_name
 from .codec import check_document
 from .explain import Key, chosen_struct, find_path, format_path, keys_of, parse_path, structs_of, type_at, value_at
 from .schema import Configuration
-from .strict_json import check_values
+from .strict_json import check_values, error_at
 from .values import json_values, parse_hex_color, parse_value, split_words
 
 ORIGIN = "override"
@@ -23,7 +23,7 @@ _KINDS = {type(None): "null", dict: "an object", list: "a list"}
 
 
 def override(configuration: Configuration, changes: Iterable[str] | Mapping[str, Any]) -> Configuration:
-    """A configuration with some values changed, checked as a whole after the last change.
+    """Return a configuration with some values changed, checked as a whole after the last change.
 
     Published scores that were measured another way than the changed configuration works are left out.
 
@@ -60,9 +60,10 @@ def _json_value(path: str, value: Any) -> Any:
     try:
         return json_values(value)
     except TypeError:
-        raise ConfigurationError(
-            f"{ORIGIN}: {path}: a {type(value).__name__} cannot stand in a JSON document; numbers, texts, lists, "
-            "dicts, true, false and null can. Convert it."
+        raise _error(
+            path,
+            f"a {type(value).__name__} cannot stand in a JSON document; numbers, texts, lists, dicts, true, false and "
+            "null can. Convert it.",
         ) from None
 
 
@@ -93,7 +94,7 @@ def _apply_change(document: dict[str, Any], path: tuple[Key, ...], value: Any) -
 
 
 def _as_list(value: Any, expected: inspect.Type | None) -> Any:
-    """Where a list belongs and no text, the list that a text with commas stands for: `512,512` or `road,sky`."""
+    """Return the list that a text with commas stands for, `512,512` or `road,sky`, where a list belongs and no text."""
     members = expected.types if isinstance(expected, inspect.UnionType) else (expected,)
     lists = [member for member in members if isinstance(member, inspect.VarTupleType | inspect.TupleType)]
     is_text = any(isinstance(member, inspect.StrType | inspect.LiteralType) for member in members)
@@ -124,31 +125,34 @@ def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> No
         struct = chosen_struct(structs_of(type_at(document, path)), container)
         known = keys_of(struct) if struct else list(container)
         if key not in known:
-            raise ConfigurationError(f"{ORIGIN}: {_unknown_key(key, path, known)}")
+            raise _error(format_path((*path, key)), _unknown_key(key, path, known))
         return
     if isinstance(container, list) and isinstance(key, str) and key.isdecimal():
-        raise ConfigurationError(f"{ORIGIN}: {here}: items of a list are written {here}[{key}]. Correct the path.")
+        raise _error(here, f"items of a list are written {here}[{key}]. Correct the path.")
     if not isinstance(container, list) or not isinstance(key, int):
-        raise ConfigurationError(
-            f"{ORIGIN}: {here}: it is {_KINDS.get(type(container), 'a single value')} in this configuration "
-            f"and has no {format_path((key,))!r}. Give the whole value: {advice.setting(here)}."
+        raise _error(
+            here,
+            f"it is {_KINDS.get(type(container), 'a single value')} in this configuration and has no "
+            f"{format_path((key,))!r}. Give the whole value: {advice.setting(here)}.",
         )
     if key >= len(container):
-        raise ConfigurationError(
-            f"{ORIGIN}: {format_path((*path, key))}: the list has {len(container)} items, counted from [0]. "
-            f"Use one of these, or give the whole list: {advice.setting(here)}."
+        raise _error(
+            format_path((*path, key)),
+            f"the list has {len(container)} items, counted from [0]. Use one of these, or give the whole list: "
+            f"{advice.setting(here)}.",
         )
+
+
+def _error(path: str, problem: str) -> ConfigurationError:
+    return error_at(path, problem, origin=ORIGIN)
 
 
 def _unknown_key(key: str, path: tuple[Key, ...], known: list[str]) -> str:
     nearest = nearest_name(key, known)
     better = format_path((*path, nearest)) if nearest else find_path(key)
     if better:
-        return f"{format_path((*path, key))}: there is no key {key!r} here. Did you mean {better!r}?"
-    return (
-        f"{format_path((*path, key))}: there is no key {key!r} here; the keys here are {', '.join(known)}. Use one of "
-        "these."
-    )
+        return f"there is no key {key!r} here. Did you mean {better!r}?"
+    return f"there is no key {key!r} here; the keys here are {', '.join(known)}. Use one of these."
 
 
 def _is_tag(document: dict[str, Any], path: tuple[Key, ...]) -> bool:

@@ -16,18 +16,18 @@ _FOLDER = Path(__file__).parent / "presets"
 
 @functools.lru_cache(maxsize=1)
 def preset_names() -> tuple[str, ...]:
-    """The names of all presets, sorted; no document is read."""
+    """Return the names of all presets, sorted; no document is read."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
 
 
 @functools.lru_cache(maxsize=64)
 def load_preset(name: str) -> Configuration:
-    """The configuration of a preset; UnknownNameError with the nearest name when there is none such."""
+    """Return the configuration of a preset; UnknownNameError has the nearest name when there is none such."""
     if name not in preset_names():
-        raise UnknownNameError(unknown_preset_message(name))
+        raise UnknownNameError(unknown_preset_message(name), key=name)
     return read_configuration(_FOLDER / f"{name}.json")
 
 
 def unknown_preset_message(name: str) -> str:
-    """A sentence for a preset that does not exist, with those that come nearest."""
+    """Return a sentence for a preset that does not exist, with those that come nearest."""
     return unknown_name_message("preset", name, preset_names(), listed_by="segpipe models list")

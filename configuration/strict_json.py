@@ -88,14 +88,20 @@ def check_values(value: Any, path: str = "", *, origin: str) -> None:
         _check_text(value, path, origin=origin)
     elif isinstance(value, _Rejected) or (isinstance(value, float) and not math.isfinite(value)):
         literal = value.literal if isinstance(value, _Rejected) else value
-        raise ConfigurationError(
-            f"{origin}: {path or 'the document'}: {literal} is not a finite number; one is needed here. "
-            "Write a number that a computer can hold, or null where the field allows it."
+        raise error_at(
+            path,
+            f"{literal} is not a finite number; one is needed here. Write a number that a computer can hold, or null "
+            "where the field allows it.",
+            origin=origin,
         )
     elif isinstance(value, _Repeated):
-        raise ConfigurationError(
-            f"{origin}: {path}: this key is given twice in the same object; a key has one value. Remove one of the two."
-        )
+        problem = "this key is given twice in the same object; a key has one value. Remove one of the two."
+        raise error_at(path, problem, origin=origin)
+
+
+def error_at(path: str, problem: str, *, origin: str) -> ConfigurationError:
+    """Return the error about the value at a JSON path, which it has as its `key`; without one, about the document."""
+    return ConfigurationError(f"{origin}: {path or 'the document'}: {problem}", key=path or None)
 
 
 def join_path(path: str, key: str | int) -> str:
@@ -171,7 +177,5 @@ def _parse_int(literal: str) -> int | _Rejected:
 
 def _check_text(text: str, path: str, *, origin: str) -> None:
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ConfigurationError(
-            f"{origin}: {path or 'the document'}: {text!a} holds half of a surrogate pair; "
-            "whole characters are needed. Write the character itself."
-        )
+        problem = f"{text!a} holds half of a surrogate pair; whole characters are needed. Write the character itself."
+        raise error_at(path, problem, origin=origin)

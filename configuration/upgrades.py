@@ -10,6 +10,7 @@ from segpipe.log import get_logger
 
 from .explain import value_at
 from .schema import FORMAT_VERSION
+from .strict_json import error_at
 
 logger = get_logger(__name__)
 
@@ -65,9 +66,11 @@ def upgrade(
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         return document  # the schema says what is wrong with it
     if version > target:
-        raise ConfigurationError(
-            f"{origin}: format_version: {version} is newer than {target}, the newest that this segpipe reads. "
-            "Upgrade segpipe: pip install --upgrade segpipe."
+        raise error_at(
+            "format_version",
+            f"{version} is newer than {target}, the newest that this segpipe reads. Upgrade segpipe: "
+            "pip install --upgrade segpipe.",
+            origin=origin,
         )
     for each in (row for step in range(version, target + 1) for row in table.get(step, ())):
         document = _apply(each, document)

@@ -28,7 +28,8 @@ def write_image(path: str | os.PathLike[str], pixels: np.ndarray) -> Path:
     if image_format is None:
         raise InputError(
             f"{path} ends in {path.suffix or 'no suffix'!r}; images are written as {', '.join(IMAGE_FORMATS)}. "
-            "Choose one of them."
+            "Choose one of them.",
+            path=path,
         )
     return write_bytes(path, encode_image(pixels, image_format))
 
@@ -40,7 +41,8 @@ def write_label_map(path: str | os.PathLike[str], label_map: np.ndarray, palette
         InputError: the path does not end in .png.
     """
     if Path(path).suffix.lower() != ".png":
-        raise InputError(f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it.")
+        message = f"{path} does not end in .png, and a label map is written as PNG, without loss. Rename it."
+        raise InputError(message, path=path)
     if len(palette) > 256 or label_map.max() > 255:
         return write_image(path, label_map.astype(np.uint16))
     colors = np.zeros((256, 3), dtype=np.uint8)  # all 256, or Pillow packs the indices into fewer bits

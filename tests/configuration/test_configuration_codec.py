@@ -256,3 +256,11 @@ def key_paths(value: Any, path: str = "") -> set[str]:
 def test_a_byte_order_mark_is_passed_over(encoding: str) -> None:
     text = json.dumps({"names": ["Bäume"]}, ensure_ascii=False)
     assert parse_json(text.encode(encoding), origin="labels.json") == {"names": ["Bäume"]}
+
+
+def test_an_error_has_the_key_and_the_file_beside_its_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "configuration.json"
+    path.write_text(json.dumps(make_document() | {"task": "image-painting"}))
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(path)
+    assert (caught.value.path, caught.value.key) == (path, "task")

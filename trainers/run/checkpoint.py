@@ -111,7 +111,8 @@ def prepare_work_dir(work_dir: Path) -> None:
         raise InputError(
             f"The work directory {work_dir} cannot be written: {error.strerror or error}. "
             "It must be a folder, old or new, that you may write to. Give another: "
-            f"{advice.argument('work_dir', unused_folder(work_dir))}."
+            f"{advice.argument('work_dir', unused_folder(work_dir))}.",
+            path=work_dir,
         ) from None
 
 
@@ -128,7 +129,8 @@ def check_shared(work_dir: Path, found: str) -> None:
         raise SegpipeError(
             f"The processes of the run see different checkpoints in {work_dir}: process 0 {texts[0]}, process {other} "
             f"{texts[other]}. It must be on a disk that all machines share. Give such a one "
-            f"({advice.argument('work_dir')}) and start again."
+            f"({advice.argument('work_dir')}) and start again.",
+            path=work_dir,
         )
 
 
@@ -158,13 +160,14 @@ def list_checkpoints(folder: Path) -> list[Path]:
         if not folder.is_symlink():
             return []
         raise CacheError(
-            f"{folder} links to a folder that is not there. Make it available, or remove the link."
+            f"{folder} links to a folder that is not there. Make it available, or remove the link.", path=folder
         ) from None
     except OSError as error:
         raise CacheError(
             f"{folder} cannot be read: {error.strerror or error}. It should be the folder of the run's checkpoints. "
             "Make it readable, or give another work directory: "
-            f"{advice.argument('work_dir', unused_folder(folder.parent))}."
+            f"{advice.argument('work_dir', unused_folder(folder.parent))}.",
+            path=folder,
         ) from None
     return sorted(found, key=step_of)
 
@@ -220,7 +223,8 @@ def refusals_explained(final: Path, advice: str) -> Iterator[None]:
     except OSError as error:
         origin = error.__cause__ if isinstance(error, CacheError) and error.__cause__ else error
         reason = getattr(origin, "strerror", None) or str(origin).strip(". ")
-        raise CacheError(f"{final} cannot be written: {reason}; {free_space_text(final)}. {advice}") from None
+        message = f"{final} cannot be written: {reason}; {free_space_text(final)}. {advice}"
+        raise CacheError(message, path=final) from None
 
 
 def free_space_text(path: Path) -> str:

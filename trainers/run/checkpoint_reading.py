@@ -75,7 +75,8 @@ def load_newest(folder: Path, check: Callable[[Checkpoint], None] = lambda check
         raise CorruptWeightsError(
             f"None of the {len(passed)} checkpoints in {folder} can be read, and nothing in it was changed. "
             f"{' '.join(passed[:3])} Copy them again from where they are whole; or to begin afresh, give "
-            f"{advice.argument('work_dir', unused_folder(folder.parent))} or remove {folder}."
+            f"{advice.argument('work_dir', unused_folder(folder.parent))} or remove {folder}.",
+            path=folder,
         )
     return None
 
@@ -123,14 +124,14 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[Snapshot, Manifest]:
     manifest = _read_manifest(path)
     missing = sorted(set(names) - {entry.path for entry in manifest.files})
     if missing:
-        raise CorruptWeightsError(f"{path} is not a whole checkpoint: {missing[0]} is not in its manifest.")
+        raise CorruptWeightsError(f"{path} is not a whole checkpoint: {missing[0]} is not in its manifest.", path=path)
     problems = _problems(path, manifest)
     if problems:
-        raise CorruptWeightsError(f"{path} is damaged: {'; '.join(map(str, problems[:3]))}.")
+        raise CorruptWeightsError(f"{path} is damaged: {'; '.join(map(str, problems[:3]))}.", path=path)
     data = read_file(path / PROGRESS, max_bytes=limit("run_state_bytes"), error=CorruptWeightsError)
     progress = decode_progress(data, origin=str(path / PROGRESS))
     if progress.step != step_of(path):
-        raise CorruptWeightsError(f"{path} says of itself that it is that of step {progress.step}.")
+        raise CorruptWeightsError(f"{path} says of itself that it is that of step {progress.step}.", path=path)
     return Snapshot(
         progress=progress,
         model=read_tensors(path / WEIGHTS),

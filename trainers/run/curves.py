@@ -101,7 +101,7 @@ def read_runs(places: Sequence[str | Path]) -> tuple[Run, ...]:
     for name, log in zip(_short_names([log.parent for log in logs]), logs, strict=True):
         run = Run(name, tuple(counted_lines(read_log(log))))
         if not run.keys:
-            raise InputError(f"{log} has no logged step. Name a run that has begun.")
+            raise InputError(f"{log} has no logged step. Name a run that has begun.", path=log)
         runs.append(run)
     return tuple(runs)
 
@@ -140,7 +140,8 @@ def compare_runs(runs: Sequence[Run], keys: Sequence[str] | None = None, *, x: X
 def _find_log(place: Path) -> Path:
     found = next((path for path in (place, place / LOG, place / "model" / LOG) if os.path.isfile(path)), None)
     if found is None:
-        raise InputError(f"{place} is neither a log nor a folder with {LOG}. Name the work directory of a run.")
+        message = f"{place} is neither a log nor a folder with {LOG}. Name the work directory of a run."
+        raise InputError(message, path=place)
     return found
 
 

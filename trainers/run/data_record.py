@@ -57,7 +57,8 @@ def decode_record(data: bytes, *, origin: str) -> DataRecord:
     try:
         return decode_document(data, DataRecord)
     except ValueError as error:
-        raise CorruptWeightsError(f"{origin} is not a record of data: {error}. Use an older checkpoint.") from None
+        message = f"{origin} is not a record of data: {error}. Use an older checkpoint."
+        raise CorruptWeightsError(message, path=origin) from None
 
 
 def describe_changes(before: DataRecord, now: DataRecord) -> str | None:

@@ -63,11 +63,12 @@ def decode_progress(data: bytes, *, origin: str) -> Progress:
     try:
         document: Any = decode_document(data, object)
     except ValueError as error:
-        raise CorruptWeightsError(f"{origin} is not JSON: {error}. Use an older checkpoint.") from None
+        raise CorruptWeightsError(f"{origin} is not JSON: {error}. Use an older checkpoint.", path=origin) from None
     progress = _typed(document, origin)
     problem = _implausible(progress)
     if problem:
-        raise CorruptWeightsError(f"{origin} says {problem}, which no run comes to. Use an older checkpoint.")
+        message = f"{origin} says {problem}, which no run comes to. Use an older checkpoint."
+        raise CorruptWeightsError(message, path=origin)
     return progress
 
 
@@ -75,13 +76,13 @@ def _typed(document: Any, origin: str) -> Progress:
     try:
         progress = msgspec.convert(document, Progress)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(_other_version(origin, str(error))) from None
+        raise ConfigurationError(_other_version(origin, str(error)), path=origin) from None
     unknown = sorted(document.keys() - {field.name for field in fields(Progress)})
     if unknown:
-        raise ConfigurationError(_other_version(origin, f"it has the key {unknown[0]!r}"))
+        raise ConfigurationError(_other_version(origin, f"it has the key {unknown[0]!r}"), path=origin)
     missing = [key for key in ("step", "samples") if key not in document]
     if missing:
-        raise ConfigurationError(_other_version(origin, f"it lacks the key {missing[0]!r}"))
+        raise ConfigurationError(_other_version(origin, f"it lacks the key {missing[0]!r}"), path=origin)
     return progress
 
 

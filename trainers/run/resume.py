@@ -93,7 +93,8 @@ def _check_belongs(checkpoint: Checkpoint, run: RunFacts) -> None:
     if progress.samples != progress.step * config.batch_size * config.accumulate or is_beyond:
         raise CorruptWeightsError(
             f"{origin} says {progress.samples} samples in {progress.step} steps; the run has {run.max_steps} steps "
-            f"of {config.batch_size * config.accumulate}. Use an older checkpoint."
+            f"of {config.batch_size * config.accumulate}. Use an older checkpoint.",
+            path=run.work_dir,
         )
     run.engine.check_weights(checkpoint.model, origin=origin)
     run.engine.check_state(checkpoint.optimizer, origin=origin)

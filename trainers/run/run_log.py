@@ -150,7 +150,8 @@ def _open_for_lines(path: Path) -> TextIO:
         raise InputError(
             f"The log {path} cannot be written: {error.strerror or error}. It must be a regular file, old or new, that "
             "you may write to. Move it away, or give another folder: "
-            f"{advice.argument('work_dir', unused_folder(path.parent))}."
+            f"{advice.argument('work_dir', unused_folder(path.parent))}.",
+            path=path,
         ) from None
     return io.TextIOWrapper(file, encoding="utf-8")
 

@@ -38,7 +38,8 @@ def sole_run(work_dir: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(
             f"Another run works in {work_dir}. Wait for it to end, or give "
-            f"{advice.argument('work_dir', unused_folder(work_dir))}."
+            f"{advice.argument('work_dir', unused_folder(work_dir))}.",
+            path=work_dir,
         ) from None
     try:
         yield

@@ -118,7 +118,8 @@ class OutputFolder:
         for name in self.names:
             for path in self._paths(name).values():
                 if os.path.realpath(path) in inputs:
-                    raise InputError(f"{path} would be written over an image of yours. Choose another --output.")
+                    message = f"{path} would be written over an image of yours. Choose another --output."
+                    raise InputError(message, path=path)
 
 
 def overlay_writer(
@@ -147,6 +148,5 @@ def _as_ours(error: SegpipeError | OSError) -> SegpipeError:
     if isinstance(error, SegpipeError):
         return error
     reason = error.strerror or str(error)
-    return InputError(
-        f"{error.filename} cannot be written: {reason}. Free some space there, or choose another --output."
-    )
+    message = f"{error.filename} cannot be written: {reason}. Free some space there, or choose another --output."
+    return InputError(message, path=error.filename)

@@ -43,7 +43,8 @@ class ResultsIndex:
         self.path = folder / NAME
         self._earlier: dict[str, Sequence[str]] = {}
         if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise InputError(f"--output {folder} is not a folder; one is needed for the results. Give another name.")
+            message = f"--output {folder} is not a folder; one is needed for the results. Give another name."
+            raise InputError(message, path=folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._begin({_cell(source) for source in sources})
@@ -99,7 +100,7 @@ class ResultsIndex:
         kept = [row for row in rows[1:] if row[0] not in replaced]
         self._earlier = {row[0]: self._present(row) for row in rows[1:] if row[0] in replaced}
         if rows and len(kept) == len(rows) - 1 and _ends_in_a_row(self.path):
-            return  # nobody else's rows are touched
+            return  # the rows of other images stay
         # A new one never takes the place of that of another command, which has the same header.
         write = partial(write_atomically, sync=False) if rows else write_unless_there
         write(self.path, b"".join(map(_line, [COLUMNS, *kept])))
@@ -111,9 +112,8 @@ class ResultsIndex:
 
     def _unwritable(self, error: OSError) -> InputError:
         reason = error.strerror or str(error)
-        return InputError(
-            f"{self.path} cannot be written: {reason}. Free some space there, or choose another --output."
-        )
+        message = f"{self.path} cannot be written: {reason}. Free some space there, or choose another --output."
+        return InputError(message, path=self.path)
 
 
 def names_taken(folder: Path, sources: Collection[str]) -> set[str]:
@@ -143,7 +143,8 @@ def _read_rows(path: Path) -> Iterator[Sequence[str]]:
         return
     foreign = InputError(
         f"{path} is there and is not an index of segpipe predict, which would take its place. Rename it, or choose "
-        "another --output."
+        "another --output.",
+        path=path,
     )
     with TextIOWrapper(open_regular(path, error=InputError), encoding="utf-8", newline="") as file:
         rows = csv.reader(file)

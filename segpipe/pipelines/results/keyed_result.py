@@ -62,7 +62,7 @@ class KeyedResult(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key not in self.KEYS:
             kind = type(self).__name__.lower()
-            raise UnknownKeyError(f"A {kind} has no {key!r}; it has {', '.join(self.KEYS)}. Use one of them.")
+            raise UnknownKeyError(f"A {kind} has no {key!r}; it has {', '.join(self.KEYS)}. Use one of them.", key=key)
         return getattr(self, key)
 
     def __contains__(self, key: object) -> bool:
