@@ -54,9 +54,7 @@ if TYPE_CHECKING:
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,
-        describe_source as describe_source,
         gather_sources as gather_sources,
-        is_many as is_many,
         iterate_sources as iterate_sources,
         names_one_image as names_one_image,
         parse_source as parse_source,
@@ -87,10 +85,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "rle": "decode_mask encode_label_map",
         "sample": "ANGLE Batch Sample collate",
         "sample_meaning": "Alpha BitDepth ChannelOrder Reading",
-        "sources": (
-            "LONGEST_PATH Source describe_source gather_sources is_many iterate_sources names_one_image parse_source "
-            "read_source"
-        ),
+        "sources": ("LONGEST_PATH Source gather_sources iterate_sources names_one_image parse_source read_source"),
         "transforms.building": "build_transforms",
     },
 )

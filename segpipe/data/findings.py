@@ -18,37 +18,8 @@ from segpipe.log import get_logger
 
 logger = get_logger(__name__)
 Severity = Literal["error", "warning", "note"]
-Kind = Literal[
-    "layout",
-    "classes",
-    "empty",
-    "one-class",
-    "list",
-    "same-name",
-    "missing-label",
-    "unreadable-picture",
-    "unreadable-label",
-    "size",
-    "out-of-range",
-    "encoding",
-    "ignored-class",
-    "all-ignored",
-    "leak",
-    "no-mask",
-    "dropped",
-    "unpaired-label",
-    "cut-picture",
-    "smoothed",
-    "ignored-label",
-    "orientation",
-    "duplicate",
-    "missing-class",
-    "shifted",
-    "instances",
-    "unlisted-value",
-    "left-out",
-    "assumed",
-]
+Kind = str
+"""One of `KINDS`."""
 KINDS: dict[Kind, tuple[Severity, str]] = {
     "layout": ("error", "a split that cannot be opened"),
     "classes": ("error", "classes that are not known"),

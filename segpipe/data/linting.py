@@ -77,7 +77,11 @@ def check_splits(
     if all(each.dataset is None for each in opened) and len(reasons) == 1 and not any(each.findings for each in opened):
         raise next(each.error for each in opened if each.error is not None)
     opened = _without_repeated(opened, is_divided=options.get("val_share") is not None)
-    datasets = [_with_findings(each.dataset, each.findings) for each in opened if each.dataset is not None]
+    datasets = [
+        replace(each.dataset, notes=(*each.dataset.notes, *each.findings))
+        for each in opened
+        if each.dataset is not None
+    ]
     reports = iter(check_datasets(datasets, limit=limit, readers=readers, progress=progress))
     can_hold_out = options.get("val_share") is None
     return tuple(
@@ -202,10 +206,6 @@ def _without_repeated(opened: Sequence[_Opened], *, is_divided: bool) -> list[_O
         kept[each.split] = each._replace(findings=tuple(finding for finding in each.findings if finding not in known))
         said.update(each.findings)
     return [kept[each.split] for each in opened]
-
-
-def _with_findings(dataset: SegmentationDataset, findings: tuple[Finding, ...]) -> SegmentationDataset:
-    return replace(dataset, notes=(*dataset.notes, *findings))
 
 
 def _unopened(name: str, opened: _Opened, limit: int, can_hold_out: bool) -> Report:

@@ -18,11 +18,6 @@ from segpipe.limits import limit
 _MAX_GROUPS = 13  # of five bits in an int64
 
 
-def encode_mask(mask: np.ndarray) -> str:
-    """Encode a mask (H, W), in which everything but 0 is inside, as the compressed string."""
-    return compress_counts(mask_to_counts(mask))
-
-
 def decode_mask(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """Decode the compressed string, or a list of run lengths, to (H, W) uint8 of 0 and 1."""
     return counts_to_mask(decompress_counts(counts) if isinstance(counts, str) else counts, size)
@@ -39,12 +34,6 @@ def encode_label_map(label_map: np.ndarray, classes: Sequence[int]) -> list[str]
     last = np.searchsorted(values[order], classes, side="right")
     slices = (order[low:high] for low, high in zip(first, last, strict=True))
     return [compress_counts(_alternate(starts[runs], ends[runs], label_map.size)) for runs in slices]
-
-
-def mask_to_counts(mask: np.ndarray) -> np.ndarray:
-    """Return the run lengths (R,) int64 of a mask (H, W): zeros, ones, zeros, …"""
-    values, starts, ends = _runs(mask != 0)
-    return _alternate(starts[values], ends[values], mask.size)
 
 
 def counts_to_mask(counts: Sequence[int] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -70,7 +59,7 @@ def counts_to_mask(counts: Sequence[int] | np.ndarray, size: tuple[int, int]) ->
 
 
 def compress_counts(counts: Sequence[int] | np.ndarray) -> str:
-    """Run lengths as COCO's string."""
+    """Return run lengths as COCO's string."""
     rest = np.asarray(counts, dtype=np.int64).copy()
     rest[3:] -= np.asarray(counts, dtype=np.int64)[1:-2]
     columns, is_used = [], []
@@ -88,7 +77,7 @@ def compress_counts(counts: Sequence[int] | np.ndarray) -> str:
 
 
 def decompress_counts(text: str) -> np.ndarray:
-    """Run lengths (R,) int64 of COCO's string."""
+    """Return the run lengths (R,) int64 in COCO's string: zeros, ones, zeros, …"""
     groups = np.frombuffer(text.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero((groups & 32) == 0)
     starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends

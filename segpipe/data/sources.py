@@ -31,7 +31,7 @@ from .sample_meaning import Alpha, BitDepth, ChannelOrder
 LONGEST_PATH = 4096
 
 _LIST = "-"
-_ENCODED = "the encoded picture"
+_ENCODED = "the encoded image"
 
 Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64", "object", "collection"]
 
@@ -119,7 +119,7 @@ def read_source(
         max_bytes: limit of the encoded size. If None, `limit("url_image_bytes")` for URLs, else `read_image`'s.
         timeout: seconds to connect and between two pieces of an answer.
         deadline: seconds for a download; one timeout may come on top, see `segpipe.hub.fetch_bytes`.
-        alpha: see `segpipe.data.rgb.Reading`.
+        alpha: see `segpipe.data.Reading`.
         bit_depth: the same.
 
     Raises:
@@ -143,16 +143,6 @@ def read_source(
     if kind in ("data-uri", "base64"):
         return read(_decode_text(value, kind, limit("image_bytes") if max_bytes is None else max_bytes), name=_ENCODED)
     return read(_path_of(value, kind), name=found.name(0))
-
-
-def describe_source(source: Any, index: int) -> str:
-    """Return the name of one image in messages and results; see `Source.name`."""
-    return parse_source(source).name(index)
-
-
-def is_many(source: Any) -> bool:
-    """Return whether it stands for several images, so that the answer is a list; see `parse_source`."""
-    return parse_source(source).is_many
 
 
 def iterate_sources(source: Any, *, recursive: bool = False) -> Iterator[Any]:
@@ -187,13 +177,13 @@ def gather_sources(
             found = iterate_sources(each, recursive=recursive)
             sources.extend(_outside(output, each, found) if recursive and output is not None else found)
     if not sources:
-        raise InputError("The list on stdin is empty; it needs one picture a line. Give at least one.")
+        raise InputError("The list on stdin is empty; it needs one image a line. Give at least one.")
     return sources
 
 
 def names_one_image(names: Sequence[str]) -> bool:
     """Return whether the names that `gather_sources` takes are a single image's, and not what may stand for many."""
-    return len(names) == 1 and names[0] != _LIST and not is_many(names[0])
+    return len(names) == 1 and names[0] != _LIST and not parse_source(names[0]).is_many
 
 
 def _kind_of_text(text: str) -> Kind | None:
@@ -225,14 +215,14 @@ def _exists(text: str) -> bool:
 
 
 def _matches(pattern: str) -> list[str]:
-    """The picture files that a pattern matches, sorted; empty when the text is no pattern."""
+    """Return the image files that a pattern matches, sorted; none if the text is not a pattern."""
     if len(pattern) > LONGEST_PATH or "\0" in pattern or not glob.has_magic(pattern):
         return []
     return split_readable(sorted(glob.glob(pattern, recursive=True)))[0]
 
 
 def _is_base64_image(text: str) -> bool:
-    """Decided by the first bytes, since "pictures/cats" is base64 too."""
+    """Decide by the first bytes, since "pictures/cats" is base64, too."""
     try:
         return image_format(base64.b64decode("".join(text[:80].split())[:16], validate=True)) is not None
     except (binascii.Error, ValueError):
@@ -246,16 +236,16 @@ def _unknown_text(text: str) -> ImageDecodeError | InputError:
             f"The scheme of {_shown(text)} is not read here. Give an http, https or file URL, or the bytes."
         )
     if len(text) > LONGEST_PATH:
-        return ImageDecodeError(f"{_shown(text)} is no URL and no path, and not base64 of a picture.")
+        return ImageDecodeError(f"{_shown(text)} is not a URL, a path or base64 of an image.")
     if not text or glob.has_magic(text):
         passed_by = split_readable(glob.glob(text, recursive=True))[1] if "\0" not in text else None
         others = f", only {list_formats(passed_by)}, which is not read" if passed_by else ""
-        return ImageDecodeError(f"{text!r} matches no picture{others}. Check the pattern. {current_place()}")
-    return ImageDecodeError(f"There is no picture {text!r}.{_hint(Path(text))} Check the path or the URL.")
+        return ImageDecodeError(f"{text!r} matches no image{others}. Check the pattern. {current_place()}")
+    return ImageDecodeError(f"There is no image {text!r}.{_hint(Path(text))} Check the path or the URL.")
 
 
 def _hint(path: Path) -> str:
-    """What is nearest to a path that does not exist."""
+    """Return what is nearest to a path that does not exist."""
     try:
         names = [entry.name for entry in os.scandir(path.parent)]
     except (OSError, ValueError):
@@ -265,7 +255,7 @@ def _hint(path: Path) -> str:
 
 
 def _shown(source: Any) -> str:
-    """A source in a message: never long, never with a password."""
+    """Return a source for a message: never long, never with a password."""
     if not isinstance(source, str):
         return f"A {type(source).__name__}"
     text = _without_secrets(source) if "://" in source[:40] else source
@@ -290,29 +280,29 @@ def _fetch(url: str, name: str, *, timeout: tuple[float, float], deadline: float
         raise ImageFetchError(f"{name} could not be fetched: {error}") from None
     if image_format(data) is None:
         raise ImageFetchError(
-            f"{name} answered, but not with a picture. {describe_unreadable(data, 'The answer')} "
-            "Give the URL of the picture itself, not of a page that shows it."
+            f"{name} answered, but not with an image. {describe_unreadable(data, 'The answer')} "
+            "Give the URL of the image itself, not of a page that shows it."
         )
     return data
 
 
 def _decode_text(text: str, kind: Kind, max_bytes: int) -> bytes:
-    """The bytes of a data URI (RFC 2397) or of base64 text, with or without line breaks."""
+    """Return the bytes of a data URI (RFC 2397) or of base64 text, with or without line breaks."""
     if len(text) > max_bytes * 4 // 3 + 4096:
-        raise ImageTooLargeError(f"The encoded picture has {len(text)} characters; at most {max_bytes} bytes are read.")
+        raise ImageTooLargeError(f"The encoded image has {len(text)} characters; at most {max_bytes} bytes are read.")
     header, payload = "base64", text
     if kind == "data-uri":
         header, comma, payload = text.partition(",")
         if not comma:
             raise ImageDecodeError(
-                f"{_shown(text)} is no data URI: it has no comma. Right: data:image/png;base64,iVBOR…"
+                f"{_shown(text)} is not a data URI: it has no comma. Right: data:image/png;base64,iVBOR…"
             )
     if not header.lower().endswith("base64"):
         return unquote_to_bytes(payload)
     try:
         return base64.b64decode("".join(unquote(payload).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ImageDecodeError(f"{_shown(text)} is damaged base64: {error}. Encode the picture again.") from None
+        raise ImageDecodeError(f"{_shown(text)} is damaged base64: {error}. Encode the image again.") from None
 
 
 def _path_of(text: str, kind: Kind) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from segpipe import advice
 from segpipe.configuration import Configuration
-from segpipe.data import SegmentationDataset, is_many, iterate_sources, read_source
+from segpipe.data import SegmentationDataset, iterate_sources, parse_source, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError, NumericalError
 from segpipe.files import read_file
 from segpipe.inference import ExportedNetwork, Network, open_session, pixel_tensor, predict_views, resize_image
@@ -218,7 +218,7 @@ def _winners(output: GridScores) -> Tensor:
 
 def _is_missing(images: Any) -> bool:
     """Return whether it is a path to nothing, of which reading would say that an image of this name is missing."""
-    if not isinstance(images, str | os.PathLike) or is_many(images) or "://" in os.fspath(images):
+    if not isinstance(images, str | os.PathLike) or parse_source(images).is_many or "://" in os.fspath(images):
         return False
     return not os.path.exists(images)
 

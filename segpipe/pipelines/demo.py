@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from segpipe.configuration import load_preset
-from segpipe.data import is_many
+from segpipe.data import parse_source
 from segpipe.drawing import side_by_side, write_image
 from segpipe.errors import InputError
 from segpipe.evaluation import ConfusionMatrix, Scores
@@ -73,7 +73,7 @@ def show_demo(image: str | None = None, model: str = BUNDLED_MODEL, output: str 
     folder, seconds = Path(output), dict[str, float]()
     with _timed(seconds, "load the model"):
         segment = pipeline(Tasks.image_segmentation, model)
-    if image is not None and is_many(image):
+    if image is not None and parse_source(image).is_many:
         raise InputError(f"{image} is several images; the demo shows one. Give a file, or use segpipe predict.")
     prefix, label = ("", None) if image is None else (_prefix_of(image), None)
     if image is None:

@@ -74,4 +74,4 @@ def test_the_picture_of_the_readme_is_the_demos(drawn):
 
 def test_a_picture_that_cannot_be_read_is_one_sentence(capsys):
     assert main(["demo", "nowhere.jpg"]) == 1
-    assert capsys.readouterr().err.startswith("segpipe: There is no picture 'nowhere.jpg'.")
+    assert capsys.readouterr().err.startswith("segpipe: There is no image 'nowhere.jpg'.")

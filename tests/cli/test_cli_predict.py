@@ -151,7 +151,7 @@ def test_two_outputs_cannot_share_stdout(street):
 
 def test_a_file_that_is_not_there_is_named(capsys):
     assert main(["predict", "nowhere.jpg", "--model", MODEL]) == 1
-    assert "There is no picture 'nowhere.jpg'" in capsys.readouterr().err
+    assert "There is no image 'nowhere.jpg'" in capsys.readouterr().err
     with pytest.raises(ImageError):
         pipeline("image-segmentation", MODEL)("nowhere.jpg")
 

@@ -7,7 +7,12 @@ import json
 import numpy as np
 from PIL import Image
 
-from segpipe.data.rle import encode_mask, mask_to_counts
+from segpipe.data.rle import decompress_counts, encode_label_map
+
+
+def encode_mask(mask):
+    """Encode a mask (H, W), in which everything but 0 is inside."""
+    return encode_label_map(mask != 0, [True])[0]
 
 
 def put_image(path, size=(1, 3), level=90):
@@ -75,7 +80,8 @@ def put_coco(root, split="val2017", stems=("0001", "0002"), raw=((0, 13, 12, 181
 
 def runs(mask, compressed=True):
     mask = np.array(mask, np.uint8)
-    return {"size": list(mask.shape), "counts": encode_mask(mask) if compressed else mask_to_counts(mask).tolist()}
+    counts = encode_mask(mask)
+    return {"size": list(mask.shape), "counts": counts if compressed else decompress_counts(counts).tolist()}
 
 
 def put_context(root, voc="VOCdevkit/VOC2010"):

@@ -9,11 +9,12 @@ import pickle
 import numpy as np
 import pytest
 from dataset_material import put_image, put_label, put_text, rasterise_polygon
+from preparing_material import encode_mask
 
 from segpipe.data import load_dataset
 from segpipe.data.annotations import read_annotations
 from segpipe.data.datasets.lists import read_names
-from segpipe.data.rle import encode_mask, mask_to_counts
+from segpipe.data.rle import decompress_counts
 from segpipe.errors import ImageDecodeError, InputError
 
 CATEGORIES = [{"id": 1, "name": "person"}, {"id": 5, "name": "dog"}, {"id": 90, "name": "sky"}]
@@ -30,7 +31,7 @@ def put_coco(root, annotations, size=(4, 5), name="annotations/instances_val2017
 def test_coco_polygons_and_run_lengths(tmp_path):
     square = [[1, 0, 3, 0, 3, 2, 1, 2]]
     column = {"counts": encode_mask(np.eye(5)[[4] * 4]), "size": [4, 5]}
-    diagonal = {"counts": mask_to_counts(np.eye(4, 5)).tolist(), "size": [4, 5]}
+    diagonal = {"counts": decompress_counts(encode_mask(np.eye(4, 5))).tolist(), "size": [4, 5]}
     shapes = ((5, square), (90, column), (1, diagonal))
     put_coco(tmp_path, [{"image_id": 1, "category_id": id_, "segmentation": shape} for id_, shape in shapes])
     dataset = load_dataset("coco-annotations", tmp_path, "val")

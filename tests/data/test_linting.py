@@ -338,8 +338,9 @@ def test_a_look_goes_on_while_only_further_labels_can_tell(tmp_path):
     assert [group.kind for group in look_at(dataset_of(*[empty] * 500)).groups] == ["all-ignored", "ignored-label"]
 
 
-def test_a_look_ends_when_its_time_is_over(tmp_path):
-    assert look_at(dataset_of(*[put_pair(tmp_path, "a")] * 99), seconds=0).num_images <= 4
+def test_a_look_ends_when_its_time_is_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("segpipe.data.linting.SECONDS", 0)
+    assert look_at(dataset_of(*[put_pair(tmp_path, "a")] * 99)).num_images <= 4
 
 
 def test_of_a_part_of_the_labels_missing_classes_are_said_when_nearly_all_are(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segpipe.data.sources import describe_source, is_many, iterate_sources, read_source
+from segpipe.data.sources import iterate_sources, parse_source, read_source
 from segpipe.errors import ImageDecodeError, ImageFetchError, ImageTooLargeError, InputError
 
 
@@ -69,21 +69,21 @@ def test_every_kind_of_string_is_read(folder, server):
         (folder / "a b.png").as_uri(),
     ]
     for source in sources:
-        assert not is_many(source)
+        assert not parse_source(source).is_many
         assert read_source(source)[0, 0].tolist() == [9, 9, 9]
 
 
 def test_other_sources_are_read_as_images():
     array = np.full((5, 4, 3), 5, np.uint8)
     for source in (array, torch.from_numpy(array), Image.fromarray(array), png_bytes(5, (4, 5))):
-        assert not is_many(source)
+        assert not parse_source(source).is_many
         assert np.array_equal(read_source(source), array)
 
 
 def test_url_failures_name_the_url_without_its_secrets(server):
     with pytest.raises(ImageFetchError, match=r"/none\.png"):
         read_source(f"{server}/none.png")
-    with pytest.raises(ImageFetchError, match="not with a picture") as failure:
+    with pytest.raises(ImageFetchError, match="not with an image") as failure:
         read_source(f"{server}/page.html?token=secret")
     assert "secret" not in str(failure.value)
     with pytest.raises(ImageFetchError):
@@ -106,7 +106,7 @@ def test_misspelt_path_gets_the_nearest_file(folder):
 
 
 def test_words_that_happen_to_be_base64_are_taken_as_paths():
-    with pytest.raises(ImageDecodeError, match="no picture 'pictures/cats'"):
+    with pytest.raises(ImageDecodeError, match="no image 'pictures/cats'"):
         read_source("pictures/cats")
 
 
@@ -136,7 +136,7 @@ def test_data_uri_without_base64_is_percent_encoding():
 
 def test_folders_give_their_pictures_sorted_and_not_deeper(folder):
     for source in (folder, str(folder)):
-        assert is_many(source)
+        assert parse_source(source).is_many
         assert list(iterate_sources(source)) == [str(folder / "a.JPG"), str(folder / "b.png")]
     assert list(iterate_sources(str(folder / "**" / "*.png"))) == [
         str(folder / "b.png"),
@@ -190,7 +190,7 @@ def test_iterables_are_taken_lazily_and_in_order():
             yield png_bytes()
 
     source = endless()
-    assert is_many(source)
+    assert parse_source(source).is_many
     taken = iterate_sources(source)
     assert next(taken) == next(taken) == png_bytes()
     assert list(iterate_sources(["b.png", "a.png"])) == ["b.png", "a.png"]
@@ -202,16 +202,16 @@ def test_batches_and_collections_are_many_and_single_pictures_are_not():
     assert [part.shape for part in iterate_sources(batch)] == [(4, 5, 3), (4, 5, 3)]
     assert len(list(iterate_sources(torch.zeros(2, 3, 4, 5)))) == 2
     for many in ([], [batch[0]], ("a.png",), iter(["a.png"]), {"a.png"}):
-        assert is_many(many)
+        assert parse_source(many).is_many
     for one in (batch[0], torch.zeros(3, 4, 5), b"", {"image": 1}, io.BytesIO(), Image.new("L", (2, 2)), None):
-        assert not is_many(one)
+        assert not parse_source(one).is_many
 
 
 def test_names_are_short_and_keep_no_secret(folder):
     path = folder / "b.png"
-    assert describe_source(path, 0) == describe_source(str(path), 0) == str(path)
-    assert describe_source(Image.open(path), 0) == str(path)
-    assert describe_source("https://me:word@host.org/a.png?token=1#x", 0) == "https://host.org/a.png"
-    assert describe_source("missing.png", 4) == "missing.png"
+    assert parse_source(path).name(0) == parse_source(str(path)).name(0) == str(path)
+    assert parse_source(Image.open(path)).name(0) == str(path)
+    assert parse_source("https://me:word@host.org/a.png?token=1#x").name(0) == "https://host.org/a.png"
+    assert parse_source("missing.png").name(4) == "missing.png"
     for unnamed in (png_bytes(), np.zeros((2, 2)), base64.b64encode(png_bytes()).decode(), "data:image/png;base64,AA"):
-        assert describe_source(unnamed, 3) == "picture 3"
+        assert parse_source(unnamed).name(3) == "picture 3"

@@ -41,11 +41,11 @@ def build_imagenet(
     split_file: AnyPath | None = None,
 ) -> ClassificationDataset:
     """Open ImageNet-1k as it is unpacked; see `build_class_folders`, whose arguments are the same."""
-    return replace(buildfolders_in(root, split, names=names, split_file=split_file), name="imagenet")
+    return replace(build_class_folders(root, split, names=names, split_file=split_file), name="imagenet")
 
 
 @DATASETS.register("class-folders")
-def buildfolders_in(
+def build_class_folders(
     root: AnyPath,
     split: str = "train",
     *,

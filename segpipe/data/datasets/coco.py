@@ -16,7 +16,7 @@ from segpipe.log import get_logger
 from segpipe.names import listing
 
 from ..annotations import read_annotations
-from ..findings import Finding, Kind, log_or_collect
+from ..findings import Finding, log_or_collect
 from ..label_files import read_color_label
 from ..labels import ColorTable
 from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, refuse_twice
@@ -222,7 +222,7 @@ def _findings(document: PanopticDocument, numbers: Mapping[str, int], path: str)
     segments = (segment for annotation in document.annotations for segment in annotation.segments_info)
     unknown = [key for segment in segments if (key := key_of(segment.category_id)) not in numbers]
     add = "Add them to the JSON, or take these out"
-    texts: tuple[tuple[Kind, Sequence[object], str], ...] = (
+    texts = (
         ("dropped", foreign, "labels of images that are not listed, which are dropped"),
         ("dropped", unknown, "segments of categories that are not listed, which are ignored"),
         ("left-out", unlabelled, "images without a label, which are left out"),

@@ -104,7 +104,7 @@ class Odd:
             ("left-out", unmarked, "images without the mask of any object, which are left out", background),
         )
         return [
-            Finding(kind, self.document, f"{text}: {len(names):,} ({listing(distinct(names))})", fix)  # type: ignore[arg-type]
+            Finding(kind, self.document, f"{text}: {len(names):,} ({listing(distinct(names))})", fix)
             for kind, names, text, fix in texts
             if names
         ]

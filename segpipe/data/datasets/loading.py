@@ -53,7 +53,7 @@ def load_dataset(
         root: its folder.
         split: train, val, …; training and validation are understood.
         classes: only these, numbered in this order; the pixels of all others are ignored. If None, all.
-        alpha: how images are read, see `segpipe.data.rgb.Reading`; a pipeline takes the same option.
+        alpha: how images are read, see `segpipe.data.Reading`; a pipeline takes the same option.
         bit_depth: the same.
         val_share: share of the training data that is the split "val", held out by the samples' names, where there is no
             such split, see `hold_out`; the split "train" is the rest. Other splits are as they are.

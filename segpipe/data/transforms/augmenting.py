@@ -37,6 +37,11 @@ class Strength(NamedTuple):
     translate: float = 0.45
     fill: Color = (124, 116, 104)
 
+    @property
+    def shift(self) -> float:
+        """As a share of the side."""
+        return self.translate * self.share * self.sign
+
 
 Operation = Callable[[Image.Image, Strength], Image.Image]
 
@@ -120,18 +125,6 @@ def random_erasing(
     return with_image(sample, image)
 
 
-def _auto_contrast(image: Image.Image, strength: Strength) -> Image.Image:
-    return ImageOps.autocontrast(image)
-
-
-def _equalize(image: Image.Image, strength: Strength) -> Image.Image:
-    return ImageOps.equalize(image)
-
-
-def _invert(image: Image.Image, strength: Strength) -> Image.Image:
-    return ImageOps.invert(image)
-
-
 def _rotate(image: Image.Image, strength: Strength) -> Image.Image:
     degrees = 30.0 * strength.share * strength.sign
     return image.rotate(degrees, resample=Image.Resampling.BICUBIC, fillcolor=strength.fill)
@@ -140,10 +133,6 @@ def _rotate(image: Image.Image, strength: Strength) -> Image.Image:
 def _posterize(image: Image.Image, strength: Strength) -> Image.Image:
     """Keep at most 4 bits, at full strength none."""
     return ImageOps.posterize(image, 4 - int(4 * strength.share))
-
-
-def _solarize(image: Image.Image, strength: Strength) -> Image.Image:
-    return ImageOps.solarize(image, 256 - int(256 * strength.share))
 
 
 def _solarize_add(image: Image.Image, strength: Strength) -> Image.Image:
@@ -156,24 +145,6 @@ def _solarize_add(image: Image.Image, strength: Strength) -> Image.Image:
 def _enhanced(enhance: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
     """Return the operation that enhances by 0.1 to 1.9; 1 is the image itself."""
     return lambda image, strength: enhance(image).enhance(max(0.1, 1.0 + 0.9 * strength.share * strength.sign))
-
-
-def _shear_x(image: Image.Image, strength: Strength) -> Image.Image:
-    return _affine(image, (1, 0.3 * strength.share * strength.sign, 0, 0, 1, 0), strength)
-
-
-def _shear_y(image: Image.Image, strength: Strength) -> Image.Image:
-    return _affine(image, (1, 0, 0, 0.3 * strength.share * strength.sign, 1, 0), strength)
-
-
-def _translate_x(image: Image.Image, strength: Strength) -> Image.Image:
-    pixels = strength.translate * strength.share * strength.sign * image.width
-    return _affine(image, (1, 0, pixels, 0, 1, 0), strength)
-
-
-def _translate_y(image: Image.Image, strength: Strength) -> Image.Image:
-    pixels = strength.translate * strength.share * strength.sign * image.height
-    return _affine(image, (1, 0, 0, 0, 1, pixels), strength)
 
 
 def _affine(image: Image.Image, matrix: tuple[float, ...], strength: Strength) -> Image.Image:
@@ -219,19 +190,19 @@ def _nearest(array: np.ndarray, size: Size) -> np.ndarray:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "auto_contrast": _auto_contrast,
-    "equalize": _equalize,
-    "invert": _invert,
+    "auto_contrast": lambda image, strength: ImageOps.autocontrast(image),
+    "equalize": lambda image, strength: ImageOps.equalize(image),
+    "invert": lambda image, strength: ImageOps.invert(image),
     "rotate": _rotate,
     "posterize": _posterize,
-    "solarize": _solarize,
+    "solarize": lambda image, strength: ImageOps.solarize(image, 256 - int(256 * strength.share)),
     "solarize_add": _solarize_add,
     "color": _enhanced(ImageEnhance.Color),
     "contrast": _enhanced(ImageEnhance.Contrast),
     "brightness": _enhanced(ImageEnhance.Brightness),
     "sharpness": _enhanced(ImageEnhance.Sharpness),
-    "shear_x": _shear_x,
-    "shear_y": _shear_y,
-    "translate_x": _translate_x,
-    "translate_y": _translate_y,
+    "shear_x": lambda image, strength: _affine(image, (1, 0.3 * strength.share * strength.sign, 0, 0, 1, 0), strength),
+    "shear_y": lambda image, strength: _affine(image, (1, 0, 0, 0.3 * strength.share * strength.sign, 1, 0), strength),
+    "translate_x": lambda image, strength: _affine(image, (1, 0, strength.shift * image.width, 0, 1, 0), strength),
+    "translate_y": lambda image, strength: _affine(image, (1, 0, 0, 0, 1, strength.shift * image.height), strength),
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.configuration import LabelSet
-from segpipe.data import LONGEST_PATH, SegmentationDataset, describe_source
+from segpipe.data import LONGEST_PATH, SegmentationDataset, parse_source
 from segpipe.errors import InputError, SegpipeError
 
 from ..results.segmentation import Segmentation
@@ -59,7 +59,7 @@ class OutputFolder:
     ) -> None:
         self._folder, self._kinds = Path(folder), kinds
         self._style, self._keeps_failures = dict(style or {}), keeps_failures
-        self._sources = [describe_source(source, index) for index, source in enumerate(sources)]
+        self._sources = [parse_source(source).name(index) for index, source in enumerate(sources)]
         self._index: ResultsIndex | None = None
         self._stack = ExitStack()
         taken = names_taken(self._folder, self._sources) if kinds else ()

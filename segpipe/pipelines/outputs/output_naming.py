@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from segpipe.data import describe_source
+from segpipe.data import parse_source
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on nearly all file systems."""
@@ -54,7 +54,7 @@ def output_names(sources: Sequence[str], endings: Sequence[str], *, taken: Colle
 
 def _path_of(source: str, index: int) -> PurePosixPath:
     """Return folders, stem and suffix of a source, without what a file cannot be called."""
-    text = describe_source(source, index)
+    text = parse_source(source).name(index)
     text = unquote(text) if "://" in text[:40] else text
     *folders, name = os.path.normpath(text.replace("\\", "/")).split("/")
     stem, suffix = os.path.splitext(name)
