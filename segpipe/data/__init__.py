@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from .datasets.places import existing_folder as existing_folder
     from .findings import TITLES as TITLES, FindingGroup as FindingGroup, Report as Report
+    from .image_options import Alpha as Alpha, BitDepth as BitDepth, ChannelOrder as ChannelOrder, Reading as Reading
     from .images import read_image as read_image
     from .label_files import read_label as read_label
     from .label_sets import build_label_set as build_label_set, dataset_labels as dataset_labels
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from .preparing.preparation import download_dataset as download_dataset, prepare_dataset as prepare_dataset
     from .rle import decode_mask as decode_mask, encode_label_map as encode_label_map
     from .sample import ANGLE as ANGLE, Batch as Batch, Sample as Sample, collate as collate
-    from .sample_meaning import Alpha as Alpha, BitDepth as BitDepth, ChannelOrder as ChannelOrder, Reading as Reading
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,
@@ -72,6 +72,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "datasets.loading": "DATASETS PREPARERS all_options has_own_split held_out_share load_configured load_dataset",
         "datasets.places": "existing_folder",
         "findings": "TITLES FindingGroup Report",
+        "image_options": "Alpha BitDepth ChannelOrder Reading",
         "images": "read_image",
         "label_files": "read_label",
         "label_sets": "build_label_set dataset_labels",
@@ -84,8 +85,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "preparing.preparation": "download_dataset prepare_dataset",
         "rle": "decode_mask encode_label_map",
         "sample": "ANGLE Batch Sample collate",
-        "sample_meaning": "Alpha BitDepth ChannelOrder Reading",
-        "sources": ("LONGEST_PATH Source gather_sources iterate_sources names_one_image parse_source read_source"),
+        "sources": "LONGEST_PATH Source gather_sources iterate_sources names_one_image parse_source read_source",
         "transforms.building": "build_transforms",
     },
 )

@@ -16,6 +16,7 @@ from segpipe.files import read_file
 from segpipe.limits import limit
 
 from .image_formats import check_size, check_tiff_scans, check_work, image_format, open_encoded
+from .image_options import Alpha, BitDepth, ChannelOrder, Reading
 from .orientation import orientation_of, turn_upright
 from .rgb import (
     alpha_to_8_bits,
@@ -31,7 +32,6 @@ from .rgb import (
     warn_of_dropped_alpha,
     warn_once,
 )
-from .sample_meaning import Alpha, BitDepth, ChannelOrder, Reading
 from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
 from .tiff_samples import read_samples
 

@@ -15,7 +15,7 @@ from segpipe.errors import ImageDecodeError, InputError
 from segpipe.extras import import_opencv
 from segpipe.log import get_logger
 
-from .sample_meaning import BitDepth, ChannelOrder, Reading
+from .image_options import BitDepth, ChannelOrder, Reading
 
 logger = get_logger(__name__)
 cv2 = import_opencv()
@@ -27,9 +27,6 @@ _AT_ONCE = 1 << 17
 """Pixels that stay in the caches while they are converted, and whose copies take no memory to speak of."""
 _MANY_VALUES = 16
 """Values of an alpha channel other than 0 and 255: soft edges have as many, on few of the pixels that are seen."""
-
-
-DEFAULT_READING = Reading()
 
 
 def rgb_of_array(array: np.ndarray, channel_order: ChannelOrder, name: str, reading: Reading) -> np.ndarray:

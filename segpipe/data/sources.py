@@ -24,9 +24,9 @@ from segpipe.names import nearest_name
 
 from .image_folders import files_of, list_formats, split_readable
 from .image_formats import describe_unreadable, image_format
+from .image_options import Alpha, BitDepth, ChannelOrder
 from .images import read_image
 from .rgb import is_tensor
-from .sample_meaning import Alpha, BitDepth, ChannelOrder
 
 LONGEST_PATH = 4096
 

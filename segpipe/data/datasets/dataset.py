@@ -15,13 +15,12 @@ from segpipe.configuration import LabelSet
 from segpipe.errors import ImageDecodeError, InputError
 
 from ..findings import Finding
+from ..image_options import DEFAULT_READING, Reading
 from ..images import read_image
 from ..label_files import read_label
 from ..label_sets import FileValues
 from ..labels import encode_label
-from ..rgb import DEFAULT_READING
 from ..sample import Sample, size_text
-from ..sample_meaning import Reading
 
 LabelReader = Callable[[str], np.ndarray]
 """From where a label is to its raw values (H, W). It must pickle, for loader workers: no lambda, no open file."""

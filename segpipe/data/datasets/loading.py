@@ -16,8 +16,8 @@ from segpipe.names import unknown_name_message
 from segpipe.registry import Registry
 
 from ..findings import collect_faults
+from ..image_options import Alpha, BitDepth, Reading
 from ..preparing.plans import Preparer
-from ..sample_meaning import Alpha, BitDepth, Reading
 from .combining import concat, hold_out, repeat, subset_classes
 from .dataset import ClassificationDataset, SegmentationDataset, image_files
 from .splits import ALL, canonical, options_for

@@ -1,4 +1,4 @@
-"""What the samples of an image mean, where its file leaves it open. Neither OpenCV nor NumPy is needed to say it."""
+"""Options for reading an image: what its samples mean, where its file leaves it open. They need no OpenCV or NumPy."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ class Reading(NamedTuple):
         """Refuse other values with an InputError."""
         if self.alpha not in get_args(Alpha):
             raise InputError(f"alpha is {self.alpha!r}; it must be one of 'auto', 'keep', 'drop'.")
-        check_bit_depth(self.bit_depth)
+        depth = self.bit_depth
+        is_number = isinstance(depth, int) and not isinstance(depth, bool) and 8 <= depth <= 16
+        if depth is not None and depth != "min-max" and not is_number:
+            raise InputError(
+                f"bit_depth is {depth!r}; it must be a whole number from 8 to 16, 'min-max', or None for the high byte."
+            )
 
 
-def check_bit_depth(value: object) -> None:
-    """Refuse what is not a bit depth with an InputError."""
-    is_depth = isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 16
-    if value is not None and value != "min-max" and not is_depth:
-        raise InputError(
-            f"bit_depth is {value!r}; it must be a whole number from 8 to 16, 'min-max', or None for the high byte."
-        )
+DEFAULT_READING = Reading()
