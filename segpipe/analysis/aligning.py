@@ -77,7 +77,7 @@ class Alignment:
 
     Attributes:
         stages: those of `SegpipeNetwork.stages`, the last one as "logits".
-        differing_pixels: share of the input's pixels with another class; None for classifiers of whole images.
+        differing_pixels: fraction of the input's pixels with another class; None for classifiers of whole images.
         sums: the sum of each network's logits, by which LiBai's test compares.
     """
 
@@ -98,7 +98,7 @@ class ModelAlignment:
     Attributes:
         networks: what both networks made of one input.
         settings: (key, value of the first, value of the second) of what decides on a label map and its meaning.
-        differing_pixels: share of an image's pixels to which the models, each with its own settings, give another
+        differing_pixels: fraction of an image's pixels to which the models, each with its own settings, give another
             class; None unless both segment.
     """
 
@@ -251,7 +251,7 @@ def _run(network: SegpipeNetwork, images: Tensor) -> tuple[dict[str, Tensor], An
 
 @torch.inference_mode()
 def _differing_label_share(models: Sequence[tuple[SegpipeNetwork, Configuration]], image: np.ndarray) -> float | None:
-    """Return the share of an image's pixels to which two models, each with its own settings, give another class."""
+    """Return the fraction of an image's pixels to which two models, each with its own settings, give another class."""
     if any(configuration.task != "image-segmentation" for _, configuration in models):
         return None
     maps = [

@@ -1,4 +1,4 @@
-"""Where in a picture a token of a network looks: the attention of one block, at the picture's size."""
+"""Where in an image a token of a network looks: the attention of one block, at the image's size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AttentionQuery:
         layer: number of the block, from 0.
         part: the encoder of any transformer, or Segmenter's mask transformer.
         token: "cls", the class token of a Vision Transformer's encoder; (x, y), the patch at that pixel of the
-            picture; a number, the class of that index in the decoder.
+            image; a number, the class of that index in the decoder.
     """
 
     layer: int
@@ -121,15 +121,15 @@ def read_token(text: str, configuration: Configuration) -> Token:
 def see_attention(
     network: SegpipeNetwork, image: np.ndarray, preprocessor: PreprocessorConfig, query: AttentionQuery
 ) -> np.ndarray:
-    """How much each head looks at each place, (M, H, W) float32 at the picture's size.
+    """Return how much each head looks at each place, (M, H, W) float32 at the image's size.
 
-    The picture is seen whole and once, also where the model's own inference uses windows. What a token gives to extra
+    The image is seen whole and once, also where the model's own inference uses windows. What a token gives to extra
     tokens and to classes is not shown, so a map's cells may add up to less than 1.
 
     Args:
         network: of any family that has attention.
         image: (H, W, 3) uint8 RGB.
-        preprocessor: how the picture is resized.
+        preprocessor: how the image is resized.
         query: whose attention.
 
     Raises:
@@ -145,15 +145,15 @@ def see_attention(
 
 
 def _resized_place(token: tuple[int, int], size: Size, resized: Size) -> tuple[float, float]:
-    """(row, column) of a pixel (x, y) in the resized picture."""
+    """Return the (row, column) of a pixel (x, y) in the resized image."""
     x, y = token
     if not (0 <= x < size[1] and 0 <= y < size[0]):
-        raise InputError(f"The place {x},{y} is outside of the picture, which is {size[1]} wide and {size[0]} high.")
+        raise InputError(f"The place {x},{y} is outside of the image, which is {size[1]} wide and {size[0]} high.")
     return (y + 0.5) * resized[0] / size[0], (x + 0.5) * resized[1] / size[1]
 
 
 def _look(network: SegpipeNetwork, pixels: Tensor, query: AttentionQuery, place: tuple[float, float] | None) -> Tensor:
-    """(M, h, w): the token's row of the attention, on the grid of the keys."""
+    """Return (M, h, w), the token's row of the attention, on the grid of the keys."""
     if query.part == "encoder" and isinstance(query.token, int):
         raise InputError(
             f"Classes are tokens of the decoder alone. Give {advice.argument('part', 'decoder')}, or a place x,y."
@@ -182,6 +182,6 @@ def _row_of_token(network: SegpipeNetwork, found: AttentionMap, query: Attention
 
 
 def _cell(place: tuple[float, float], padded: Size, grid: Size) -> int:
-    """The number of the cell that holds a place of the padded picture."""
+    """Return the number of the cell that holds a place of the padded image."""
     row, column = (min(int(at * cells / side), cells - 1) for at, cells, side in zip(place, grid, padded, strict=True))
     return row * grid[1] + column

@@ -1,4 +1,4 @@
-"""What a network costs, counted from its shapes: parameters, bytes of its weights, multiplications of one picture."""
+"""What a network costs, counted from its shapes: parameters, bytes of its weights, multiplications of one image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ParameterCount:
 
 @dataclass(frozen=True)
 class MacCount:
-    """Multiply-accumulates of one picture: FLOPs are twice as many.
+    """Multiply-accumulates of one image: FLOPs are twice as many.
 
     Counted are convolutions, matrix products and both products of attention, as mmsegmentation's get_flops does; not
     norms, activations, resizing and the reading of values by deformable attention.
@@ -49,7 +49,7 @@ class MacCount:
 
 
 def count_parameters(network: nn.Module) -> ParameterCount:
-    """The learnable numbers of a network, each counted once however often it is used."""
+    """Count the learnable numbers of a network, each once however often it is used."""
     by_part: dict[str, int] = {}
     for name, parameter in network.named_parameters():
         part = name.partition(".")[0]
@@ -59,14 +59,14 @@ def count_parameters(network: nn.Module) -> ParameterCount:
 
 
 def saved_bytes(network: nn.Module) -> int:
-    """The size of the file that `torch.save` makes of the state dict; no file is written."""
+    """Return the size of the file that `torch.save` makes of the state dict; no file is written."""
     counter = _ByteCounter()
     torch.save(network.state_dict(), cast(IO[bytes], counter))
     return counter.count
 
 
 def count_macs(config: ModelConfig, size: tuple[int, int]) -> MacCount:
-    """Multiply-accumulates of a network for one picture of (height, width), from shapes alone: nothing is computed."""
+    """Count the multiply-accumulates of a network for one image of (height, width), from shapes alone."""
     network = build_outline(config).eval()
     images = torch.empty(1, 3, *size, device="meta")
     network.apply_folding()
@@ -89,10 +89,10 @@ class _ByteCounter:
         self.count = 0
 
     def write(self, data: bytes) -> int:
-        """How many bytes it was given."""
+        """Return how many bytes it was given."""
         size = memoryview(data).nbytes
         self.count += size
         return size
 
     def flush(self) -> None:
-        """There is nothing to write."""
+        """Do nothing: nothing is kept."""

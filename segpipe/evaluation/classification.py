@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ from segpipe.names import Tasks
 from segpipe.text import html_table
 
 from .classes import match_classes
-from .loop import check_countable, count_in_batches, open_network
-from .scores import Scores, divide, mean
+from .loop import LabelledDataset, check_countable, count_in_batches, open_network
+from .scores import Scores, divide, mean, without_nan
 
 logger = get_logger(__name__)
 
@@ -60,11 +59,7 @@ class ClassificationScores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: the attributes, with null for what is not a number."""
-        document = asdict(self)
-        document["accuracy"] = {
-            name: None if math.isnan(share) else share for name, share in document["accuracy"].items()
-        }
-        return document
+        return {key: without_nan(value) for key, value in asdict(self).items()}
 
     def table(self) -> str:
         """Return the means in percent."""
@@ -99,18 +94,9 @@ class ClassifiedSample(Protocol):
     def name(self) -> str: ...
 
 
-class ClassifiedDataset(Protocol):
-    """The parts of a data set that are used; several threads may read from it at once."""
-
-    @property
-    def labels(self) -> LabelSet: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> ClassifiedSample: ...
-
-
 def evaluate_classifier(
     model: Network | ModelFolder | str | Path,
-    dataset: ClassifiedDataset,
+    dataset: LabelledDataset[ClassifiedSample],
     *,
     configuration: Configuration | None = None,
     device: str | torch.device | None = None,
@@ -161,7 +147,7 @@ def evaluate_classifier(
     place = network.pixel_mean.device
     scores = scores_of(distributed.all_sum(torch.from_numpy(counts).to(place)).cpu().numpy(), dataset.labels.names)
     if distributed.is_main():
-        logger.info("Evaluated %d pictures: Acc@1 %.4f, Acc@5 %.4f", len(dataset), scores.acc1, scores.acc5)
+        logger.info("Evaluated %d images: Acc@1 %.4f, Acc@5 %.4f", len(dataset), scores.acc1, scores.acc5)
     return scores
 
 

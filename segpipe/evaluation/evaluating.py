@@ -1,4 +1,4 @@
-"""Scores of a model on a data set: each process counts its share of the images, the counts are added up."""
+"""Scores of a model on a data set: each process counts its part of the images, the counts are added up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from segpipe import advice, distributed
-from segpipe.configuration import Configuration, InferenceConfig, LabelSet, PreprocessorConfig
+from segpipe.configuration import Configuration, InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network, segment
@@ -21,7 +21,7 @@ from segpipe.names import Tasks
 from .boundary_iou import BoundaryCounts
 from .classes import match_classes
 from .confusion import ConfusionMatrix
-from .loop import check_countable, count_in_batches, open_network
+from .loop import LabelledDataset, check_countable, count_in_batches, open_network
 from .scores import Scores
 
 logger = get_logger(__name__)
@@ -41,18 +41,9 @@ class LabelledImage(Protocol):
     def name(self) -> str: ...
 
 
-class LabelledDataset(Protocol):
-    """The parts of a data set that are used; several threads may read from it at once."""
-
-    @property
-    def labels(self) -> LabelSet: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> LabelledImage: ...
-
-
 def evaluate(
     model: Network | ModelFolder | str | Path,
-    dataset: LabelledDataset,
+    dataset: LabelledDataset[LabelledImage],
     *,
     configuration: Configuration | None = None,
     inference: InferenceConfig | None = None,
@@ -78,7 +69,7 @@ def evaluate(
         inference: how images are segmented, instead of the configuration's: windows, scales, flips.
         device: where a folder's network runs. If None, a GPU if there is one.
         batch_size: images of one input size that a GPU takes at once.
-        boundary_ratio: also count boundary IoU, at this share of the diagonal; the paper's is 0.02.
+        boundary_ratio: also count boundary IoU, at this fraction of the diagonal; the paper's is 0.02.
         shard: (index, number) of this process's part of the images. If None, its rank among all processes.
         progress: show a bar in the first process, or where stderr is a file a line now and then.
         readers: threads that read images ahead; 0: none.
@@ -95,7 +86,11 @@ def evaluate(
         inference=inference or (chosen.inference if chosen else InferenceConfig()),
     )
     classes = match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels)
-    tally = Tally.empty(dataset.labels, boundary_ratio)
+    names, ignore_index = dataset.labels.names, dataset.labels.ignore_index
+    matrix, boundaries = ConfusionMatrix(len(names), ignore_index), None
+    if boundary_ratio is not None:
+        boundaries = BoundaryCounts(len(names), ignore_index, ratio=boundary_ratio)
+    counters = [matrix] if boundaries is None else [matrix, boundaries]
 
     def count(batch: list[LabelledImage]) -> None:
         labels = [_label_of(sample) for sample in batch]
@@ -103,7 +98,8 @@ def evaluate(
             if on_picture is not None:
                 on_picture(sample.name, label_map)
             try:
-                tally.update(prediction=label_map if classes is None else classes[label_map], label=label)
+                for counter in counters:
+                    counter.update(prediction=label_map if classes is None else classes[label_map], label=label)
             except InputError as error:
                 raise InputError(f"{sample.name}: {error}") from None
 
@@ -118,15 +114,17 @@ def evaluate(
         progress=progress,
         should_stop=should_stop,
     )
-    tally.apply_all_sum(network.pixel_mean.device)
-    if shard is None and not tally.matrix.counts.any():
+    for counter in counters:
+        counts = torch.from_numpy(counter.counts).to(network.pixel_mean.device)
+        counter.counts = distributed.all_sum(counts).cpu().numpy()
+    if shard is None and not matrix.counts.any():
         raise InputError(
             f"The labels of {dataset!r} hold nothing but ignored pixels, so there is no score. Look at them with "
             "segpipe data check."
         )
-    scores = tally.scores(dataset.labels.names)
+    scores = matrix.scores(names, boundaries=boundaries)
     if distributed.is_main():
-        logger.info("Evaluated %d pictures in %d processes: mIoU %.4f", len(dataset), parts, scores.miou)
+        logger.info("Evaluated %d images in %d processes: mIoU %.4f", len(dataset), parts, scores.miou)
     return scores
 
 
@@ -141,39 +139,6 @@ class Options:
 
     preprocessor: PreprocessorConfig
     inference: InferenceConfig
-
-
-@dataclass(frozen=True, eq=False)
-class Tally:
-    """The counters of one evaluation."""
-
-    matrix: ConfusionMatrix
-    boundaries: BoundaryCounts | None
-
-    @classmethod
-    def empty(cls, labels: LabelSet, boundary_ratio: float | None) -> Tally:
-        """Return zeros for a data set's classes."""
-        num_classes, ignore_index = len(labels.names), labels.ignore_index
-        if boundary_ratio is None:
-            return cls(ConfusionMatrix(num_classes, ignore_index), None)
-        boundaries = BoundaryCounts(num_classes, ignore_index, ratio=boundary_ratio)
-        return cls(ConfusionMatrix(num_classes, ignore_index), boundaries)
-
-    def update(self, *, prediction: np.ndarray, label: np.ndarray) -> None:
-        """Count one image."""
-        self.matrix.update(prediction=prediction, label=label)
-        if self.boundaries is not None:
-            self.boundaries.update(prediction=prediction, label=label)
-
-    def apply_all_sum(self, device: torch.device) -> None:
-        """Add up the counts of all processes."""
-        for counter in (self.matrix, self.boundaries):
-            if counter is not None:
-                counter.counts = distributed.all_sum(torch.from_numpy(counter.counts).to(device)).cpu().numpy()
-
-    def scores(self, names: tuple[str, ...]) -> Scores:
-        """Return the scores that follow."""
-        return self.matrix.scores(names, boundaries=self.boundaries)
 
 
 def _label_of(sample: LabelledImage) -> np.ndarray:

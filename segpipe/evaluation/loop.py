@@ -13,7 +13,7 @@ import torch
 
 from segpipe import distributed
 from segpipe.checkpoints import load_model, open_folder
-from segpipe.configuration import Configuration
+from segpipe.configuration import Configuration, LabelSet
 from segpipe.data import require_dataset
 from segpipe.devices import find_device, parse_device
 from segpipe.errors import InputError, ModelFolderError, SegpipeError
@@ -27,9 +27,11 @@ Sample = TypeVar("Sample")
 SampleOut = TypeVar("SampleOut", covariant=True)
 
 
-class Readable(Protocol[SampleOut]):
-    """A sequence of samples; several threads may read from it at once."""
+class LabelledDataset(Protocol[SampleOut]):
+    """The parts of a data set that are used; several threads may read from it at once."""
 
+    @property
+    def labels(self) -> LabelSet: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> SampleOut: ...
 
@@ -71,7 +73,7 @@ def open_network(
 
 def count_in_batches(
     network: Network,
-    dataset: Readable[Sample],
+    dataset: LabelledDataset[Sample],
     count_batch: Callable[[list[Sample]], None],
     *,
     indices: Sequence[int],
@@ -108,11 +110,11 @@ def count_in_batches(
         _run_together(count, network.pixel_mean.device)
 
 
-def check_countable(dataset: Readable[Any], batch_size: int) -> None:
+def check_countable(dataset: LabelledDataset[Any], batch_size: int) -> None:
     """Refuse what is not a data set, an empty one and a batch size below 1 with an InputError."""
     require_dataset(dataset, "dataset")
     if len(dataset) == 0:
-        raise InputError(f"The data set {dataset!r} has no pictures; there is nothing to score. Check its split.")
+        raise InputError(f"The data set {dataset!r} has no images; there is nothing to score. Check its split.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size < 2**31:
         raise InputError(
             f"batch_size is {batch_size!r}; it must be a whole number, at least 1 and below 2**31. Leave it out for 1."
@@ -143,7 +145,7 @@ def _run_together(count: Callable[[], None], device: torch.device) -> None:
         raise EvaluationStopped
 
 
-def _read_ahead(dataset: Readable[Sample], indices: Sequence[int], readers: int) -> Iterator[Sample]:
+def _read_ahead(dataset: LabelledDataset[Sample], indices: Sequence[int], readers: int) -> Iterator[Sample]:
     """Yield `dataset[index]` for each index, in order.
 
     Args:

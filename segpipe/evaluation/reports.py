@@ -12,7 +12,7 @@ from .scores import Scores
 
 
 def mmseg_tables(scores: Scores) -> str:
-    """mmsegmentation's two ASCII tables, IoU and accuracy of each class and the means, in percent with two digits."""
+    """Return mmsegmentation's two ASCII tables, IoU and accuracy of each class and the means, in percent."""
     rows = [[printable_line(name), _percent(scores.iou[name]), _percent(scores.accuracy[name])] for name in scores.iou]
     means = [_percent(value) for value in (scores.pixel_accuracy, scores.miou, scores.mean_accuracy)]
     classes, summary = _boxed([["Class", "IoU", "Acc"], *rows]), _boxed([["aAcc", "mIoU", "mAcc"], means])
@@ -20,7 +20,7 @@ def mmseg_tables(scores: Scores) -> str:
 
 
 def segmenter_yaml(scores: Scores) -> str:
-    """Segmenter's `scores_ss.yml` and `scores_ms.yml`: means in percent, and the IoU of each class by name.
+    """Return Segmenter's `scores_ss.yml` and `scores_ms.yml`: means in percent, and the IoU of each class by name.
 
     What is not a number is `.nan`, as YAML writes it.
     """
@@ -48,7 +48,7 @@ def _yaml_number(value: float) -> str:
 
 
 def _boxed(rows: Sequence[Sequence[str]]) -> str:
-    """Cells in the middle of their columns, with lines around; the first row is the header."""
+    """Return cells in the middle of their columns, with lines around; the first row is the header."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     line = "+".join(["", *("-" * (width + 2) for width in widths), ""])
     texts = [

@@ -11,7 +11,7 @@ import numpy as np
 from segpipe.text import html_table, printable_line
 
 POLICY = (
-    "Counts are summed over all pictures before anything is divided. Pixels labelled with the ignore index are left "
+    "Counts are summed over all images before anything is divided. Pixels labelled with the ignore index are left "
     "out; a labelled pixel whose prediction is no class counts against its class. A class is left out of the mean of "
     "IoU, boundary IoU and Dice (F1) where neither labels nor predictions have it, of accuracy (recall) where labels "
     "do not, of precision where predictions do not."
@@ -21,18 +21,18 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores over all counted pixels, as shares of 1; what is 0/0 is not a number and not averaged, see `policy`.
+    """Scores over all counted pixels, as fractions of 1; what is 0/0 is not a number and not averaged, see `policy`.
 
     Attributes:
         miou: mean of the intersection over union of the classes.
         iou: intersection over union, by class name.
-        pixel_accuracy: share of the labelled pixels that are right.
+        pixel_accuracy: fraction of the labelled pixels that are right.
         mean_accuracy: mean of `accuracy`.
-        accuracy: share of the class's pixels that are right, which is recall.
+        accuracy: fraction of the class's pixels that are right, which is recall.
         mean_dice: mean of `dice`.
         dice: 2 · right / (labelled + predicted), which is F1.
         mean_precision: mean of `precision`.
-        precision: share of the pixels predicted as the class that are right.
+        precision: fraction of the pixels predicted as the class that are right.
         boundary_miou: mean of `boundary_iou`.
         boundary_iou: IoU of the classes' boundaries (Cheng et al. 2021); None where it was not asked for.
         policy: what is counted and what is averaged.
@@ -86,11 +86,11 @@ class Scores:
         return self.mean_dice
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: the attributes, with null for what is not a number."""
-        return {key: _without_nan(value) for key, value in asdict(self).items()}
+        """Return what JSON can hold: the attributes, with null for what is not a number."""
+        return {key: without_nan(value) for key, value in asdict(self).items()}
 
     def table(self) -> str:
-        """A line for each class and one for the means, in percent."""
+        """Return a line for each class and one for the means, in percent."""
         return f"{_aligned(self._rows())}\n{self._accuracy_line()}"
 
     def _repr_html_(self) -> str:
@@ -114,20 +114,21 @@ class Scores:
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Not a number where the denominator is 0."""
+    """Divide, with not-a-number where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.true_divide(numerator, denominator)
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of those that are numbers."""
+    """Return the mean of those that are numbers."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Return what JSON can hold: None for what is not a number, in a dict too."""
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: without_nan(one) for key, one in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -136,7 +137,7 @@ def _percent(value: float) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> str:
-    """The first column to the left, numbers to the right."""
+    """Align the first column to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for name, *numbers in rows:

@@ -1,4 +1,4 @@
-"""The files that benchmarks take: a PNG for each picture, with the benchmark's own numbers for classes."""
+"""The files that benchmarks take: a PNG for each image, with the benchmark's own numbers for classes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BENCHMARKS: tuple[Benchmark, ...] = ("cityscapes", "ade20k")
 
 
 def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np.ndarray, values: np.ndarray) -> Path:
-    """Write one picture's file, a grey PNG, over one of that name, and give its path back.
+    """Write one image's file, a grey PNG, over one of that name, and return its path.
 
     Args:
-        folder: made where it is not there.
-        picture: path or name of the picture; the file has its name, with .png.
-        label_map: (H, W) the network's class indices, of the picture's own size.
+        folder: made if it is missing.
+        picture: path or name of the image; the file has its name, with .png.
+        label_map: (H, W) the network's class indices, of the image's own size.
         values: (K,) see `submission_values`.
     """
     if label_map.ndim != 2 or label_map.size == 0 or label_map.dtype.kind != "u":
@@ -53,32 +53,31 @@ def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np
 
 
 def check_submission_names(pictures: Iterable[str]) -> None:
-    """Raise an InputError where two pictures would be written to one file, since files have the pictures' names."""
+    """Raise an InputError where two images would be written to one file, since files have the images' names."""
     stems = Counter(Path(picture).stem for picture in dict.fromkeys(pictures))
     twice = [stem for stem, count in stems.items() if count > 1]
     if twice:
         raise InputError(
-            f"{len(twice)} names are those of several pictures, {twice[0]!r} for one; a submission has a file of its "
-            "own name for each picture. Rename them, or evaluate without a submission."
+            f"{len(twice)} names are those of several images, {twice[0]!r} for one; a submission has a file of its "
+            "own name for each image. Rename them, or evaluate without a submission."
         )
 
 
 def submission_values(benchmark: str, labels: LabelSet | None, num_classes: int) -> np.ndarray:
-    """(K,) uint8: what a benchmark writes for each of a network's classes; 0 where it has no such class.
+    """Return (K,) uint8, what a benchmark writes for each of a network's classes; 0 where it has no such class.
 
     Args:
         benchmark: one of `BENCHMARKS`.
-        labels: the network's labels; they are matched by name, see `match_classes`. None: they are the benchmark's.
+        labels: the network's labels; they are matched by name, see `match_classes`. If None, they are the benchmark's.
         num_classes: the network's outputs.
 
     Raises:
-        UnknownNameError: no such benchmark.
+        UnknownNameError: the benchmark is unknown.
         InputError: the network does not know the benchmark's classes.
     """
     if benchmark not in BENCHMARKS:
         raise UnknownNameError(unknown_name_message("benchmark", benchmark, BENCHMARKS))
     theirs = dataset_labels(benchmark)
-    assert theirs.raw_ids is not None
     matched = match_classes(labels, num_classes, theirs)
     classes = np.arange(num_classes) if matched is None else matched
     values = np.zeros(max(num_classes, len(theirs.names) + 1), np.uint8)  # what is past the last class stays 0

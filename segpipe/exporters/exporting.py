@@ -67,7 +67,7 @@ def export(
     final = Path(path)
     if final.suffix != chosen.suffix:
         raise InputError(
-            f"{final} is no name for the format {format!r}, whose files end in {chosen.suffix}. Give "
+            f"{final} is not a name for the format {format!r}, whose files end in {chosen.suffix}. Give "
             f"{final.with_suffix(chosen.suffix)}, or another format: {describe_formats()}."
         )
     for file in chosen.files(final):

@@ -37,7 +37,7 @@ from .verifying import Agreement, relative_difference
 QUANTIZATION_VERSION = 2
 """To be raised when what is quantised changes, so that kept files are made again."""
 MIN_AGREEMENT = 0.95
-"""The share of cells of the network's grid that must keep their class on the images of the calibration."""
+"""The fraction of cells of the network's grid that must keep their class on the images of the calibration."""
 SAMPLES = 64
 """How many images the ranges of values are read from by default."""
 
@@ -125,8 +125,8 @@ def measure_agreement(
     """Compare an int8 file with its network.
 
     Returns:
-        How often both decide alike; the largest difference of a logit, as a share of the largest one, on the images of
-        the calibration; and the sizes of those.
+        How often both decide alike; the largest difference of a logit, as a fraction of the largest one, on the images
+        of the calibration; and the sizes of those.
 
     Raises:
         NumericalError: less than `MIN_AGREEMENT` of the cells keep their class, or a logit is not a number.

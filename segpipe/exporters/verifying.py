@@ -18,21 +18,21 @@ from segpipe.scenes import draw_street_scene
 from .formats import Format
 
 MAX_DIFFERENCE = 1e-3
-"""How far a logit may be off, as a share of the largest one. Rounding gives 1e-6, and up to some 1e-5 where a norm over
-the classes follows, as in Segmenter."""
+"""How far a logit may be off, as a fraction of the largest one. Rounding gives 1e-6, and up to some 1e-5 where a norm
+over the classes follows, as in Segmenter."""
 SIZES = ((96, 131), (150, 77))
 """(height, width) of the images that are compared: neither is a multiple of a patch, or what was traced."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an int8 file decides as the float network does, in shares of the cells of the network's grid.
+    """How far an int8 file decides as the float network does, as fractions of the cells of the network's grid.
 
     Attributes:
         num_pictures: of the calibration.
         share: of cells that keep their class on these.
         num_others: images that the calibration did not use.
-        share_of_others: of cells that keep their class on those; None if there are none.
+        share_of_others: of cells that keep their class on those. If None, there are none.
     """
 
     num_pictures: int
@@ -48,12 +48,12 @@ class ExportReport:
     Attributes:
         path: the file; OpenVINO's weights are in a .bin beside it.
         format: "onnx", "openvino" or "torch".
-        largest_difference: between the file's logits and the network's, as a share of the largest logit.
+        largest_difference: between the file's logits and the network's, as a fraction of the largest logit.
         sizes: (height, width) of the images that were compared.
         is_dynamic: whether the file takes any number of images of any size.
         min_size: the smallest side that it takes.
         num_bytes: of all files.
-        agreement: of an int8 file with its network; None for other files.
+        agreement: of an int8 file with its network. If None, the file is in float32.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class ExportReport:
 
 @torch.inference_mode()
 def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixels: torch.dtype) -> float:
-    """Return the largest difference between a file's logits and the network's, as a share of the largest logit.
+    """Return the largest difference between a file's logits and the network's, as a fraction of the largest logit.
 
     Raises:
         NumericalError: it is over `MAX_DIFFERENCE`, or a logit is not a number.

@@ -102,7 +102,7 @@ def predict(network: Network, images: Sequence[PreparedImage], options: Segmenti
 
 
 def _is_single_view(inference: InferenceConfig) -> bool:
-    """Whether the network sees the image once and as a whole, so that images can share a batch."""
+    """Return whether the network sees the image once and as a whole, so that images can share a batch."""
     return inference.mode == "whole" and inference.scales == (1.0,) and not inference.flip
 
 

@@ -112,11 +112,11 @@ def share_windows(axis: Axis, starts: list[int], frame: int, length: int) -> lis
     counts = np.zeros(frame)
     for start in starts:
         counts[start : start + len(axis)] += 1
-    shares = [axis.shift(start, frame).scale(1 / counts) for start in starts]
+    parts = [axis.shift(start, frame).scale(1 / counts) for start in starts]
     if frame == length:
-        return shares
+        return parts
     resize = Axis.resize(frame, length)
-    return [share.then(resize) for share in shares]
+    return [part.then(resize) for part in parts]
 
 
 @dataclass(frozen=True)

@@ -76,18 +76,22 @@ class ConvNorm(nn.Module):
     @torch.no_grad()
     def apply_folding(self) -> None:
         """Compute with one convolution where no gradient is asked for, until `train()` or `load_state_dict()`."""
-        weight, norm = self.conv.weight, self.norm
-        mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None
-        assert variance is not None
-        scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+        weight, (scale, shift) = self.conv.weight, affine(self.norm)
         self.folded_weight = (weight.double() * scale[:, None, None, None]).to(weight.dtype)
-        self.folded_bias = (norm.bias.double() - mean.double() * scale).to(weight.dtype)
+        self.folded_bias = shift.to(weight.dtype)
 
     def train(self, mode: bool = True) -> ConvNorm:
         if mode:
             _remove_folding(self)
         return super().train(mode)
+
+
+def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return BatchNorm in evaluation as the scale and the shift of x · scale + shift, in double precision."""
+    averages = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    mean, variance = (average.double() for average in averages)
+    scale = norm.weight.double() / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias.double() - mean * scale
 
 
 def _remove_folding(module: ConvNorm, *_: object) -> None:

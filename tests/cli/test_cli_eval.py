@@ -117,7 +117,7 @@ def test_two_pictures_of_one_name_cannot_be_submitted(recipe, data_root, capsys)
         (data_root / kind / "val" / "again").mkdir()
         shutil.copy(data_root / kind / "val" / "0.png", data_root / kind / "val" / "again")
     assert main(["eval", "work_dir/model", *data, "--output", "results", "--submission", "ade20k"]) == 1
-    assert "1 names are those of several pictures, '0' for one" in capsys.readouterr().err
+    assert "1 names are those of several images, '0' for one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

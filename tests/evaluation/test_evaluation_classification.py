@@ -80,7 +80,7 @@ def test_counts_of_a_million_pictures_add_up_exactly():
 
 
 def test_what_cannot_be_scored_is_explained():
-    with pytest.raises(InputError, match="has no pictures"):
+    with pytest.raises(InputError, match="has no images"):
         evaluate_classifier(network(), Pictures())
     with pytest.raises(InputError, match="has no class"):
         evaluate_classifier(network(), Pictures([Sample(PICTURES[0].image, None, "bare")]))

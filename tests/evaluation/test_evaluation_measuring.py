@@ -122,7 +122,7 @@ def test_a_network_is_given_back_in_its_own_mode(network):
 
 
 def test_what_cannot_be_scored_says_why(network):
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         evaluate(network, Scenes(0))
     with pytest.raises(InputError, match="batch_size is 0"):
         evaluate(network, Scenes(), batch_size=0)

@@ -308,7 +308,7 @@ def document(**model):
 
 
 def test_channels_must_be_divisible():
-    with pytest.raises(ConfigurationError, match="no multiple of 4 and of the 8"):
+    with pytest.raises(ConfigurationError, match="not a multiple of 4 and of the 8"):
         document(dim=20)
     with pytest.raises(ConfigurationError, match="`channels` 7 is odd"):
         document(encoder={"type": "resnet", "channels": 7})

@@ -26,7 +26,10 @@ def label_densely(prediction: Prediction) -> tuple[Tensor, Tensor]:
     device = prediction.views[0].device
     labels = torch.empty(height, width, dtype=label_dtype(prediction.num_classes), device=device)
     sums = torch.zeros(prediction.num_classes, dtype=torch.float64, device=device)
-    for rows, strip in _combined_strips(prediction):  # (r, W, K)
+    step = max(1, STRIP_FLOATS // (width * prediction.views[0].channels))
+    for start in range(0, height, step):
+        rows = slice(start, min(start + step, height))
+        strip = _combine(prediction, rows)
         best, winners = strip.max(dim=-1)
         check_finite(best)
         labels[rows] = winners.to(labels.dtype)
@@ -36,20 +39,8 @@ def label_densely(prediction: Prediction) -> tuple[Tensor, Tensor]:
     return labels, (sums / count_classes(labels, prediction.num_classes)).float()
 
 
-def _combined_strips(prediction: Prediction) -> Iterator[tuple[slice, Tensor]]:
-    """Yield strips of rows of a prediction, top to bottom.
-
-    Yields:
-        Rows and their (r, W, K) values: averaged probabilities, or averaged class scores.
-    """
-    height, width = prediction.size
-    step = max(1, STRIP_FLOATS // (width * prediction.views[0].channels))
-    for start in range(0, height, step):
-        rows = slice(start, min(start + step, height))
-        yield rows, _combine(prediction, rows)
-
-
 def _combine(prediction: Prediction, rows: slice) -> Tensor:
+    """Return (r, W, K) averaged probabilities, or averaged class scores, of some rows of the image."""
     parts = _covering_parts(prediction, rows)
     total, cover = next(parts)  # every pixel lies in some view
     for values, weight in parts:

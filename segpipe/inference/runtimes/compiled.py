@@ -52,11 +52,9 @@ class CompiledNetwork:
         if self._is_warm:
             return self._run(images)
         with self._lock:
-            return self._warm_up(images)
+            return self._run(images) if self._is_warm else self._warm_up(images)
 
     def _warm_up(self, images: Tensor) -> Any:
-        if self._is_warm:
-            return self._run(images)
         logger.info("Compiling the network; this takes half a minute or more, in each process and for each size.")
         start = perf_counter()
         output = self._run(images)

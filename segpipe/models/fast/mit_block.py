@@ -58,7 +58,6 @@ def apply_mix_ffn(features: Tensor, normed: Tensor, mlp: MixFFN) -> None:
     if pays_in_strips(features, mlp.fc1):
         apply_strip_ffn(features, normed, mlp.fc1, mlp.depthwise, mlp.fc2)
         return
-    assert mlp.depthwise.bias is not None
     hidden = mlp.fc1(normed).permute(0, 3, 1, 2)
     mixed = mix(hidden, mlp.depthwise.weight, mlp.depthwise.bias, padding=1)
     tokens = mixed.permute(0, 2, 3, 1).flatten(0, 2)  # (B H W, E)
@@ -114,7 +113,7 @@ def _fill_border(hidden: Tensor, value: Tensor, *, is_top: bool, is_bottom: bool
         hidden[-1] = value
 
 
-def mix(hidden: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
+def mix(hidden: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int) -> Tensor:
     """Compute GELU of the depthwise convolution.
 
     In one pass where oneDNN does it, which takes two thirds of the time and makes one map instead of two.
@@ -130,17 +129,17 @@ def mix(hidden: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor
     return mix_in_two_passes(hidden, weight, bias, padding=padding)
 
 
-def mix_in_one_pass(hidden: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
+def mix_in_one_pass(hidden: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int) -> Tensor:
     """Compute both by the operator that torch's compiler uses, which is not among torch's public ones."""
     mixed: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        hidden, weight, bias, [padding, padding], [1, 1], [1, 1], len(bias), "gelu", [], "none"
+        hidden, weight, bias, [padding, padding], [1, 1], [1, 1], len(weight), "gelu", [], "none"
     )
     return mixed
 
 
-def mix_in_two_passes(hidden: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
+def mix_in_two_passes(hidden: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int) -> Tensor:
     """Compute both by torch's convolution and GELU."""
-    return functional.gelu(functional.conv2d(hidden, weight, bias, padding=padding, groups=len(bias)))
+    return functional.gelu(functional.conv2d(hidden, weight, bias, padding=padding, groups=len(weight)))
 
 
 @cache

@@ -68,12 +68,12 @@ class _Sampling(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_sums: Tensor) -> tuple[Tensor | None, ...]:
         values, *saved = ctx.saved_tensors
         points = Points(*saved)
         by_values = torch.zeros_like(values)
         by_offsets, by_weights = torch.empty_like(points.offsets), torch.empty_like(points.weights)
-        _launch(_spread_points, values, points, (slopes.float().contiguous(), by_values, by_offsets, by_weights))
+        _launch(_spread_points, values, points, (grad_sums.float().contiguous(), by_values, by_offsets, by_weights))
         by_references = None
         if ctx.needs_input_grad[1]:  # An offset counts cells, a reference whole widths and heights.
             sizes = points.levels[:, [1, 0]].to(by_offsets)[:, None]  # (L, 1, 2), width and height
@@ -175,7 +175,7 @@ def _spread_points(
     offsets,  # (B, Q, M, L, P, 2)
     weights,  # (B, Q, M, L, P)
     levels,  # (L, 3)
-    slopes,  # (B, Q, M, C) of the sums
+    grad_sums,  # (B, Q, M, C) of the sums
     by_values,  # (B, N, M, C), zeros at first
     by_offsets,  # (B, Q, M, L, P, 2)
     by_weights,  # (B, Q, M, L, P)
@@ -200,7 +200,7 @@ def _spread_points(
     share_x = tl.load(references + 2 * query, mask=inside, other=0.0)
     share_y = tl.load(references + 2 * query + 1, mask=inside, other=0.0)
     is_read = inside[:, None] & (channel < CHANNELS)[None, :]
-    slope = tl.load(slopes + slot[:, None] * CHANNELS + channel[None, :], mask=is_read, other=0.0)
+    gradient = tl.load(grad_sums + slot[:, None] * CHANNELS + channel[None, :], mask=is_read, other=0.0)
     for level in range(LEVELS):
         height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
         level_start = start + tl.load(levels + 3 * level + 2).to(tl.int64) * HEADS * CHANNELS
@@ -216,11 +216,11 @@ def _spread_points(
             upper_right = _read(features, left + 1, above, inside, channel, height, width, HEADS, CHANNELS)
             lower_left = _read(features, left, above + 1, inside, channel, height, width, HEADS, CHANNELS)
             lower_right = _read(features, left + 1, above + 1, inside, channel, height, width, HEADS, CHANNELS)
-            # How well each of the four cells agrees with the slope: (Q,)
-            upper_left_gain = tl.sum(slope * upper_left, axis=1)
-            upper_right_gain = tl.sum(slope * upper_right, axis=1)
-            lower_left_gain = tl.sum(slope * lower_left, axis=1)
-            lower_right_gain = tl.sum(slope * lower_right, axis=1)
+            # How well each of the four cells agrees with the gradient: (Q,)
+            upper_left_gain = tl.sum(gradient * upper_left, axis=1)
+            upper_right_gain = tl.sum(gradient * upper_right, axis=1)
+            lower_left_gain = tl.sum(gradient * lower_left, axis=1)
+            lower_right_gain = tl.sum(gradient * lower_right, axis=1)
             upper_gain = upper_left_gain + right_share * (upper_right_gain - upper_left_gain)
             lower_gain = lower_left_gain + right_share * (lower_right_gain - lower_left_gain)
             upper_step, lower_step = upper_right_gain - upper_left_gain, lower_right_gain - lower_left_gain
@@ -230,20 +230,20 @@ def _spread_points(
             tl.store(by_weights + point, upper_gain + below_share * (lower_gain - upper_gain), mask=inside)
             lower_weight = weight * below_share
             upper_weight = weight - lower_weight
-            part = (upper_weight * (1 - right_share))[:, None] * slope
+            part = (upper_weight * (1 - right_share))[:, None] * gradient
             _add(by_features, part, left, above, inside, channel, height, width, HEADS, CHANNELS)
-            part = (upper_weight * right_share)[:, None] * slope
+            part = (upper_weight * right_share)[:, None] * gradient
             _add(by_features, part, left + 1, above, inside, channel, height, width, HEADS, CHANNELS)
-            part = (lower_weight * (1 - right_share))[:, None] * slope
+            part = (lower_weight * (1 - right_share))[:, None] * gradient
             _add(by_features, part, left, above + 1, inside, channel, height, width, HEADS, CHANNELS)
-            part = (lower_weight * right_share)[:, None] * slope
+            part = (lower_weight * right_share)[:, None] * gradient
             _add(by_features, part, left + 1, above + 1, inside, channel, height, width, HEADS, CHANNELS)
 
 
 @triton.jit
 def _read(features, column, row, inside, channel, height, width, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
     """(Q, C): the values of a level's cells at float32 columns and rows (Q,); zeros beyond the border."""
-    # Compared as floats: a point far away, or one that is no number, has no integer.
+    # Compared as floats: a point far away, or one that is not a number, has no integer.
     is_cell = inside & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = tl.where(is_cell, row, 0.0).to(tl.int64) * width + tl.where(is_cell, column, 0.0).to(tl.int64)
     pointers = features + (place * HEADS * CHANNELS)[:, None] + channel[None, :]

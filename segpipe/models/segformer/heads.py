@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from ..fast.choosing import is_plain_cpu
 from ..fast.strip_fusion import FusionLayers, classify_strips
+from ..layers import affine
 
 
 class DecodeHead(nn.Module):
@@ -85,7 +86,7 @@ class MLPHead(DecodeHead):
         return [functional.linear(x, *layer) for x, layer in zip(maps, self._projections(), strict=True)]
 
     def fold(self) -> FoldedHead:
-        scale, shift = _affine(self.norm)
+        scale, shift = affine(self.norm)
         layers = [(weight.double() * scale[:, None], bias.double() * scale) for weight, bias in self._projections()]
         layers[0] = (layers[0][0], layers[0][1] + shift)
         return FoldedHead([], layers, _linear(self.classifier))
@@ -116,10 +117,10 @@ class ConvHead(DecodeHead):
         return summands
 
     def fold(self) -> FoldedHead:
-        scale, shift = _affine(self.norm)
+        scale, shift = affine(self.norm)
         levels, layers = [], []
         for level, norm, fuse in self._layers():
-            level_scale, level_shift = _affine(norm)
+            level_scale, level_shift = affine(norm)
             levels.append((level.weight.flatten(1).double() * level_scale[:, None], level_shift))
             layers.append((fuse.double() * scale[:, None], shift))
             shift = torch.zeros_like(shift)
@@ -197,15 +198,6 @@ def _linear(conv: nn.Conv2d) -> LinearLayer:
     """Return a 1x1 convolution as a linear layer."""
     assert conv.bias is not None
     return conv.weight.flatten(1), conv.bias
-
-
-def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """BatchNorm in evaluation as x · scale + shift, in double precision."""
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
-    return scale, norm.bias.double() - mean.double() * scale
 
 
 def _remove_folding(head: DecodeHead, *_: object) -> None:

@@ -75,7 +75,7 @@ class UneptConfig(Section, tag="unept", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.dim % 4:
-            raise ValueError(f"`dim` {self.dim} is no multiple of 4 and of the {self.heads} `heads` that share it")
+            raise ValueError(f"`dim` {self.dim} is not a multiple of 4 and of the {self.heads} `heads` that share it")
 
     @property
     def variant(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -94,15 +95,13 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
         return fused_sample_levels(values, references, offsets, weights, grids)
     sample = sum_rows if is_plain_cpu(values) else sum_samples
     maps = values.split([height * width for height, width in grids], dim=1)
-    total = None
+    sums = []
     for level, (features, (height, width)) in enumerate(zip(maps, grids, strict=True)):
         # In cells, with the first cell's centre at 0.
         x = references[:, 0, None, None] * width - 0.5 + offsets[:, :, :, level, :, 0]  # (B, Q, M, P)
         y = references[:, 1, None, None] * height - 0.5 + offsets[:, :, :, level, :, 1]
-        summed = sample(features.unflatten(1, (height, width)), x, y, weights[:, :, :, level])
-        total = summed if total is None else total + summed
-    assert total is not None
-    return total
+        sums.append(sample(features.unflatten(1, (height, width)), x, y, weights[:, :, :, level]))
+    return reduce(torch.add, sums)
 
 
 def grid_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
