@@ -8,6 +8,8 @@ import re
 
 import torch
 
+from segpipe.models import fit_tensors
+
 EASYCV = (
     (r"^encoder\.stages\.(\d)\.embed\.proj\.", r"backbone.layers.\1.0.projection."),
     (r"^encoder\.stages\.(\d)\.embed\.norm\.", r"backbone.layers.\1.0.norm."),
@@ -125,3 +127,8 @@ def _rename(tensors, table):
             key = re.sub(pattern, replacement, key)
         renamed[key] = tensor
     return renamed
+
+
+def apply_tensors(model, tensors, *, origin):
+    """Put tensors into a model; each must be taken and none may be left, see `fit_tensors`."""
+    model.load_state_dict(fit_tensors(model, tensors, origin=origin), strict=False)

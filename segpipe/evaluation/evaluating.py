@@ -90,7 +90,7 @@ def evaluate(
     matrix, boundaries = ConfusionMatrix(len(names), ignore_index), None
     if boundary_ratio is not None:
         boundaries = BoundaryCounts(len(names), ignore_index, ratio=boundary_ratio)
-    counters = [matrix] if boundaries is None else [matrix, boundaries]
+    counters: list[ConfusionMatrix | BoundaryCounts] = [matrix] if boundaries is None else [matrix, boundaries]
 
     def count(batch: list[LabelledImage]) -> None:
         labels = [_label_of(sample) for sample in batch]

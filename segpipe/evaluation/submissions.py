@@ -81,7 +81,7 @@ def submission_values(benchmark: str, labels: LabelSet | None, num_classes: int)
     matched = match_classes(labels, num_classes, theirs)
     classes = np.arange(num_classes) if matched is None else matched
     values = np.zeros(max(num_classes, len(theirs.names) + 1), np.uint8)  # what is past the last class stays 0
-    values[: len(theirs.names)] = theirs.raw_ids
+    values[: len(theirs.names)] = np.array(theirs.raw_ids)
     return values[classes]
 
 

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
     from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
     from .unept.config import DeitConfig as DeitConfig, UneptConfig as UneptConfig
     from .vit.config import VIT_VARIANTS as VIT_VARIANTS, VitConfig as VitConfig, VitVariant as VitVariant
-    from .weights import (
-        apply_tensors as apply_tensors,
-        fit_tensors as fit_tensors,
-        mistyped_tensors as mistyped_tensors,
-    )
+    from .weights import fit_tensors as fit_tensors, mistyped_tensors as mistyped_tensors
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -54,6 +50,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "segmenter.config": "SegmenterConfig SegmenterHeadConfig",
         "unept.config": "DeitConfig UneptConfig",
         "vit.config": "VIT_VARIANTS VitConfig VitVariant",
-        "weights": "apply_tensors fit_tensors mistyped_tensors",
+        "weights": "fit_tensors mistyped_tensors",
     },
 )

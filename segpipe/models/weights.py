@@ -15,11 +15,6 @@ WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """What a parameter may be stored as. float8 is none of them: its numbers need a scale that lies elsewhere."""
 
 
-def apply_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
-    """Put tensors into a model; each must be taken and none may be left, see `fit_tensors`."""
-    model.load_state_dict(fit_tensors(model, tensors, origin=origin), strict=False)
-
-
 def fit_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> dict[str, Tensor]:
     """Return the tensors in the shapes of a model's own, all accounted for.
 

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 import torch
+from foreign_checkpoints import apply_tensors
 
 from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.state_dicts import read_tensors
@@ -17,7 +18,6 @@ from segpipe.models import (
     HeadConfig,
     MitConfig,
     SegformerConfig,
-    apply_tensors,
     build_model,
 )
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from foreign_checkpoints import easycv_tensors, hugging_face_tensors
+from foreign_checkpoints import apply_tensors, easycv_tensors, hugging_face_tensors
 from torch.nn import functional
 
 from segpipe import pipeline
@@ -13,7 +13,7 @@ from segpipe.checkpoints import convert, translate
 from segpipe.checkpoints.huggingface import configuration_from_huggingface
 from segpipe.configuration import LabelSet, load_preset, override
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import EncoderConfig, MitConfig, SegformerConfig, apply_tensors, build_model
+from segpipe.models import EncoderConfig, MitConfig, SegformerConfig, build_model
 from segpipe.trainers.run_configuration import follow_labels
 
 SIZES = [(64, 64), (97, 131), (48, 200)]

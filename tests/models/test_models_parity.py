@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foreign_checkpoints import apply_tensors
 
 from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.state_dicts import read_tensors
@@ -14,7 +15,6 @@ from segpipe.models import (
     MitConfig,
     NormEps,
     SegformerConfig,
-    apply_tensors,
     build_model,
 )
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foreign_checkpoints import apply_tensors
 from torch import nn
 from torch.nn import functional
 
 from segpipe.checkpoints import detect_dialect, translate
 from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import SegmenterConfig, SegmenterHeadConfig, VitConfig, apply_tensors, build_model
+from segpipe.models import SegmenterConfig, SegmenterHeadConfig, VitConfig, build_model
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 # The inputs of the parity folders are normalised already.

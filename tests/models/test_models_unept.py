@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foreign_checkpoints import apply_tensors
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +17,7 @@ from segpipe.checkpoints import detect_dialect, encoder_tensors, translate
 from segpipe.checkpoints.state_dicts import read_tensors
 from segpipe.configuration import decode_configuration
 from segpipe.errors import ConfigurationError, InputError
-from segpipe.models import BoundaryOutput, DeitConfig, ResNetConfig, UneptConfig, apply_tensors, build_model
+from segpipe.models import BoundaryOutput, DeitConfig, ResNetConfig, UneptConfig, build_model
 from segpipe.models.unept.context import BatchAttention, QueryAttention, sine_positions
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"

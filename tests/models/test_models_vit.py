@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from foreign_checkpoints import apply_tensors
 from torch.nn import functional
 from vit_checkpoints import flax_arrays, timm_tensors
 
@@ -20,7 +21,6 @@ from segpipe.models import (
     SegmenterHeadConfig,
     UneptConfig,
     VitConfig,
-    apply_tensors,
     build_model,
 )
 from segpipe.models.vit.config import vit_shape
