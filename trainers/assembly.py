@@ -47,7 +47,7 @@ from .optimizers import build_optimizer
 from .parts import TrainerParts
 from .precision import apply_layer_norm_precision, warn_of_slow_bfloat16
 from .run.data_record import record_data
-from .run.facts import run_steps
+from .run.facts import recipe_of, run_steps
 from .run_configuration import (
     adaptations,
     configure_run,
@@ -94,25 +94,25 @@ def build_local_trainer(
     """Build a trainer for the network of a configuration, on this machine's devices.
 
     Args:
-        task: the task that the model must be for; None: any.
+        task: the task that the model must be for. If None, any.
         model: a preset's name, owner/name on a hub, or a folder: its configuration is the recipe, its weights are
             where training begins.
         cfg_file: a configuration.json instead of the model's.
         cfg_modify_fn: gets the configuration and gives the one to use.
         cfg_options: changes by key, such as {"train.optimizer.lr": 1e-4}; they come last.
-        train_dataset: to train on; None: `dataset` of the configuration, which then needs a root.
-        eval_dataset: to evaluate on; None: no evaluation, unless the configuration has a root.
+        train_dataset: to train on. If None, `dataset` of the configuration, which then needs a root.
+        eval_dataset: to evaluate on. If None, nothing is evaluated unless the configuration has a root.
         val_share: share of the training data to evaluate on instead of `eval_dataset`, held out by the samples' names,
             see `segpipe.data.hold_out`.
         work_dir: for checkpoints, the log and the finished model folder.
         seed: instead of the configuration's.
         max_epochs: length of the run in passes over the data; instead of the configuration's.
         max_steps: length of the run in optimiser steps; instead of the configuration's.
-        pretrained: begin with the model's weights; False: from scratch.
+        pretrained: whether to begin with the model's weights instead of from scratch.
         encoder_weights: begin with these in the encoder and from scratch elsewhere, instead of the model's weights: a
             file such as NVlabs' mit_b0.pth, a folder, or the name of a model with the same encoder.
-        device: None: a GPU if there is one, by local rank.
-        launcher: ModelScope's: "pytorch" or "slurm" insist on having been started so; None finds out.
+        device: where it trains. If None, a GPU if there is one, by local rank.
+        launcher: ModelScope's: "pytorch" or "slurm" insist on having been started so. If None, it is found out.
         callbacks: called in this order after steps, evaluations and checkpoints and at the end, see `Callback`.
         check_data: look at some labels of both data sets before the first step, for some seconds, and stop where
             `segpipe data check` would call them wrong.
@@ -137,10 +137,9 @@ def build_local_trainer(
     recipe = configuration = configure_run(folder, cfg_file, cfg_modify_fn, changes)
     train_data, eval_data = _open_data(configuration, train_dataset, eval_dataset)
     configuration = follow_labels(configuration, train_data.labels, options)
-    assert configuration.train is not None
-    if configuration.train.compile:
+    if recipe_of(configuration).compile:
         require_compiler()
-    configuration = fit_length(configuration, run_steps(configuration.train, len(train_data)), options)
+    configuration = fit_length(configuration, run_steps(recipe_of(configuration), len(train_data)), options)
     chosen_task = task_of(configuration, task)
     configuration = name_trainer(configuration, chosen_task.trainer)
     check_best_score(configuration, chosen_task)
@@ -207,12 +206,11 @@ def _open_data(configuration: Configuration, train: Dataset, evaluation: Dataset
 
 
 def _build_network(configuration: Configuration, task: Task, folder: ModelFolder | None) -> SegpipeNetwork:
-    assert configuration.train is not None
     with torch.random.fork_rng():
-        torch.manual_seed(configuration.train.seed)
+        torch.manual_seed(recipe_of(configuration).seed)
         network = build_model(configuration.model)
     if not task.is_network(network):
-        raise InputError(f"{type(network).__name__} is no network for {task.name}. Name another model, or its task.")
+        raise InputError(f"{type(network).__name__} is not a network for {task.name}. Name another model, or its task.")
     if folder is not None and folder.weights is not None:
         tensors = tensors_of(folder)
         if not _has_learnt_classes(folder, configuration):
@@ -241,10 +239,8 @@ def _assemble(
     device: torch.device,
     progress: bool,
 ) -> TrainerParts:
-    config, labels = configuration.train, configuration.labels
-    assert config is not None
-    assert labels is not None
-    train_data, eval_data = data
+    config, (train_data, eval_data) = recipe_of(configuration), data
+    ignore_index = train_data.labels.ignore_index
     _check_patience(configuration, eval_data)
     if isinstance(config.loss, BoundaryLoss) and isinstance(train_data, SegmentationDataset):
         train_data = train_data if train_data.extras else with_boundaries(train_data, config.loss.maps)
@@ -259,7 +255,7 @@ def _assemble(
     network.to(device)
     engine = LocalEngine(network, objective, build_optimizer(network, config.optimizer), config, device)
     red, green, blue = (round(value) for value in configuration.model.pixel_mean)
-    transform = build_transforms(config.transforms, ignore_index=labels.ignore_index, fill=(red, green, blue))
+    transform = build_transforms(config.transforms, ignore_index=ignore_index, fill=(red, green, blue))
 
     def batches(start: int) -> Loader:
         return build_loader(

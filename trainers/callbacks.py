@@ -63,7 +63,7 @@ class TensorBoard(Callback):
     resumed run takes back the points after its checkpoint: curves have neither gaps nor double points.
 
     Args:
-        folder: for the event files; None: `tensorboard` in the run's work directory.
+        folder: for the event files. If None, `tensorboard` in the run's work directory.
 
     Raises:
         MissingExtraError: the package tensorboard is not installed.

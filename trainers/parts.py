@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -15,11 +14,8 @@ from .callbacks import Callback
 from .engine import LocalEngine
 from .run.facts import RunFacts
 
-
-class Evaluate(Protocol):
-    """Scores of the model as it is, or EvaluationStopped soon after `should_stop` has become true."""
-
-    def __call__(self, should_stop: Callable[[], bool] | None = None) -> AnyScores: ...
+Evaluate = Callable[[Callable[[], bool] | None], AnyScores]
+"""Gives scores of the model as it is, or raises EvaluationStopped soon after its argument, if any, has become true."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

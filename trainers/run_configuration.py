@@ -28,6 +28,8 @@ from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.models import pad_to_best
 
+from .run.facts import recipe_of
+
 logger = get_logger(__name__)
 
 
@@ -191,8 +193,7 @@ def _value(configuration: Configuration, key: str) -> Any:
 
 def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
     """By key, what is too long for the run and what fits."""
-    config, evaluation = configuration.train, configuration.evaluation
-    assert config is not None
+    config, evaluation = recipe_of(configuration), configuration.evaluation
     warmup = config.schedule.warmup
     quarter = math.ceil(steps / 4)
     limits = [("train.log_every", config.log_every, steps / 2, steps // 20)]
@@ -247,11 +248,11 @@ def _fit_class_weights(
     configuration: Configuration, num_classes: int, options: Mapping[str, Any] | Sequence[str]
 ) -> Configuration:
     """Without the class weights of a recipe that was made for other classes, be they as many."""
-    assert configuration.train is not None
-    loss = configuration.train.loss
+    recipe = recipe_of(configuration)
+    loss = recipe.loss
     if isinstance(loss, SoftCrossEntropyLoss) or loss.class_weights is None:
         return configuration
-    train = msgspec.structs.replace(configuration.train, loss=msgspec.structs.replace(loss, class_weights=None))
+    train = msgspec.structs.replace(recipe, loss=msgspec.structs.replace(loss, class_weights=None))
     unweighted = msgspec.structs.replace(configuration, train=train)
     is_given = _have_class_weights(override(unweighted, options))
     if len(loss.class_weights) == num_classes and (is_given or configuration.labels is None):

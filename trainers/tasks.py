@@ -19,6 +19,7 @@ from segpipe.names import Tasks, unknown_name_message
 
 from .losses import build_loss
 from .objectives import Objective, SegmentationObjective, build_boundary_objective, build_classification_objective
+from .run.facts import recipe_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,8 @@ def predict_probabilities(model: SegpipeNetwork, pixels: np.ndarray, configurati
 
 
 def _segmentation_objective(network: SegmentationModel, configuration: Configuration) -> Objective:
-    assert configuration.train is not None
     assert configuration.labels is not None
-    loss = configuration.train.loss
+    loss = recipe_of(configuration).loss
     if isinstance(loss, SoftCrossEntropyLoss):
         raise ConfigurationError(
             "train.loss.type: 'soft_cross_entropy' is for image-classification. Take 'cross_entropy', 'ohem', 'dice' "
@@ -113,9 +113,9 @@ def _segmentation_objective(network: SegmentationModel, configuration: Configura
 
 
 def _classification_objective(network: SegpipeNetwork, configuration: Configuration) -> Objective:
-    assert configuration.train is not None
-    _check_pairs(configuration.train)
-    return build_classification_objective(configuration.train.loss, num_classes=network.num_classes)
+    config = recipe_of(configuration)
+    _check_pairs(config)
+    return build_classification_objective(config.loss, num_classes=network.num_classes)
 
 
 def _check_pairs(config: TrainConfig) -> None:

@@ -166,7 +166,7 @@ class Trainer:
         if self.parts.evaluate is None:
             raise InputError("There is nothing to evaluate on. Pass eval_dataset to build_trainer.")
         with self.parts.engine.averaged():
-            return self.parts.evaluate()
+            return self.parts.evaluate(None)
 
     def predict(self, image: Any) -> np.ndarray:
         """The answer for an image with the weights as they are now, the averaged ones where there are any.

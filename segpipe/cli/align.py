@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from segpipe.text import format_table
@@ -12,7 +13,7 @@ from .parsing import Command, finite_number, whole_number
 from .printing import print_json, print_note
 
 if TYPE_CHECKING:
-    from segpipe.analysis import Alignment, Difference, ModelAlignment, WeightsComparison
+    from segpipe.analysis import Alignment, ModelAlignment, WeightsComparison
 
 LISTED = 12
 EXAMPLES = """  segpipe align iter_160000.pth my-model
@@ -107,7 +108,7 @@ def _alignment_document(aligned: ModelAlignment, options: argparse.Namespace, is
     return {
         "first": options.first,
         "second": options.second,
-        "stages": [_difference_document(stage) for stage in networks.stages],
+        "stages": [asdict(stage) for stage in networks.stages],
         "differing_pixels": networks.differing_pixels,
         "sums": list(networks.sums),
         "tolerance": options.tolerance,
@@ -115,10 +116,6 @@ def _alignment_document(aligned: ModelAlignment, options: argparse.Namespace, is
         "settings": [{"key": key, "first": one, "second": other} for key, one, other in aligned.settings],
         "pipelines_differing_pixels": aligned.differing_pixels,
     }
-
-
-def _difference_document(difference: Difference) -> dict[str, Any]:
-    return {"name": difference.name, "absolute": difference.absolute, "relative": difference.relative}
 
 
 def _alignment_text(alignment: Alignment, options: argparse.Namespace, is_apart: bool) -> str:
@@ -148,7 +145,7 @@ def _weights_document(comparison: WeightsComparison, options: argparse.Namespace
         "first": options.first,
         "second": options.second,
         "equal": comparison.num_equal,
-        "differing": [_difference_document(difference) for difference in comparison.differing],
+        "differing": [asdict(difference) for difference in comparison.differing],
         "only_first": list(comparison.only_first),
         "only_second": list(comparison.only_second),
         "misshapen": [{"name": name, "first": one, "second": two} for name, one, two in comparison.misshapen],

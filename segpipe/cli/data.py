@@ -231,7 +231,7 @@ def prepare_data(options: argparse.Namespace) -> int:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; height and width such as 360x480 are needed")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; height and width such as 360x480 are needed")
     return int(match[1]), int(match[2])
 
 
@@ -251,12 +251,8 @@ def _prepared_text(prepared: Prepared, fetched: tuple[str, ...]) -> str:
     lines += [f"  fetched {url}" for url in fetched]
     lines += [f"  {folder}/: {count} written" for folder, count in prepared.written.items()]
     if prepared.kept:
-        lines.append(f"  {prepared.kept} {_files(prepared.kept)} there already")
+        lines.append(f"  {prepared.kept} {'file was' if prepared.kept == 1 else 'files were'} there already")
     return "\n".join(lines)
-
-
-def _files(count: int) -> str:
-    return "file was" if count == 1 else "files were"
 
 
 def _prepared_document(prepared: Prepared, fetched: tuple[str, ...]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_cache(options: argparse.Namespace) -> int:
-    """Every folder in the cache."""
+    """Print every folder in the cache."""
     models = Hub().cached()
     if options.json:
         print_json([_cached_document(model) for model in models])
@@ -201,7 +201,7 @@ def remove_model(options: argparse.Namespace) -> int:
 
 
 def print_path(options: argparse.Namespace) -> int:
-    """The cache folder."""
+    """Print the folder of the cache."""
     home = str(Hub().cache.home)
     if options.json:
         print_json({"path": home})

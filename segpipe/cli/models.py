@@ -12,6 +12,7 @@ from typing import Any
 from segpipe.checkpoints import find_configuration, find_folder
 from segpipe.configuration import (
     Configuration,
+    LabelSet,
     TrainConfig,
     describe_inference,
     describe_preprocessing,
@@ -37,7 +38,7 @@ from segpipe.models import num_parameters
 from segpipe.names import Tasks
 from segpipe.text import Align, format_columns, format_fields, format_table
 
-from .options import add_json
+from .options import add_json, add_set
 from .parsing import Command, add_action, add_actions, run_action
 from .printing import print_json, print_json_text
 
@@ -65,7 +66,7 @@ def add_models_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """The presets by family, data set and published score."""
+    """Print the presets by family, data set and published score."""
     cached = Hub().cached()
     rows = [(name, load_preset(name), locate_weights(load_preset(name), cached)) for name in preset_names()]
     if options.json:
@@ -84,38 +85,33 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def show_model(options: argparse.Namespace) -> int:
-    """One model in detail."""
+    """Print one model in detail."""
     name = options.name
     configuration = find_configuration(name)
     place = locate_weights(configuration, Hub().cached()) if is_preset(name) else find_folder(name).path
     if options.json:
-        print_json(_info_document(name, configuration, place))
+        print_json({**_row_document(name, configuration, place), "configuration": to_document(configuration)})
         return 0
     print(f"{name}\n{format_fields(_info_fields(configuration, place))}")
     if configuration.labels is not None:
-        print(f"\n{len(configuration.labels.names)} classes\n{format_columns(_class_cells(configuration))}")
+        print(f"\n{len(configuration.labels.names)} classes\n{format_columns(_class_cells(configuration.labels))}")
     return 0
 
 
 def _dataset(configuration: Configuration) -> str:
-    """Data set and split of the published score."""
+    """Return data set and split of the published score."""
     scores = configuration.weights.scores if configuration.weights else None
     return scores.dataset if scores else configuration.dataset.type if configuration.dataset else "other"
 
 
-def _tag(section: object) -> str:
-    """What a section of the document is called there."""
-    return str(type(section).__struct_config__.tag)  # type: ignore[attr-defined]
-
-
 def _rank(configuration: Configuration) -> tuple[bool, str, str, float]:
-    """What the list is ordered by: segmentation first, then family, data set, and the best score first."""
+    """Return what the list is ordered by: segmentation first, then family, data set, and the best score first."""
     is_other = configuration.task != Tasks.image_segmentation
-    return is_other, _tag(configuration.model), _dataset(configuration), -(_best_miou(configuration) or 0.0)
+    return is_other, model_type(configuration.model), _dataset(configuration), -(_best_miou(configuration) or 0.0)
 
 
 def _best_miou(configuration: Configuration) -> float | None:
-    """The published mIoU at one scale, else that with several."""
+    """Return the published mIoU at one scale, else that with several."""
     scores = configuration.weights.scores if configuration.weights else None
     if scores is None:
         return None
@@ -123,7 +119,7 @@ def _best_miou(configuration: Configuration) -> float | None:
 
 
 def _group_title(configuration: Configuration) -> str:
-    return f"{_tag(configuration.model)}, {_dataset(configuration)}, {_num_classes(configuration)} classes"
+    return f"{model_type(configuration.model)}, {_dataset(configuration)}, {_num_classes(configuration)} classes"
 
 
 def _num_classes(configuration: Configuration) -> int:
@@ -158,12 +154,8 @@ def _short_size(configuration: Configuration) -> str:
     return f"{millions:.1f}" if millions < 100 else f"{millions:.0f}"
 
 
-def _millions(configuration: Configuration) -> str:
-    return f"{num_parameters(configuration.model) / 1e6:.1f} M"
-
-
 def _short_licence(licence: str | None) -> str:
-    """One word for a table; a star where the text says more about commercial use than the word does."""
+    """Return one word for a table; a star where the text says more about commercial use than the word does."""
     if not licence:
         return "unknown"
     if "(non-commercial)" in licence:
@@ -177,7 +169,7 @@ def _row_document(name: str, configuration: Configuration, place: Path | None) -
     scores = weights.scores if weights else None
     return {
         "name": name,
-        "family": _tag(configuration.model),
+        "family": model_type(configuration.model),
         "dataset": _dataset(configuration),
         "num_classes": _num_classes(configuration),
         "parameters": num_parameters(configuration.model),
@@ -189,16 +181,11 @@ def _row_document(name: str, configuration: Configuration, place: Path | None) -
     }
 
 
-def _info_document(name: str, configuration: Configuration, place: Path | None) -> dict[str, Any]:
-    row = _row_document(name, configuration, place)
-    return {**row, "configuration": to_document(configuration)}
-
-
 def _info_fields(configuration: Configuration, place: Path | None) -> list[tuple[str, str]]:
     model, weights = configuration.model, configuration.weights
-    kind = f"{_tag(model)} {model.variant}"
+    kind = f"{model_type(model)} {model.variant}, {num_parameters(model) / 1e6:.1f} M parameters"
     fields = [
-        ("network", f"{kind}, {_millions(configuration)} parameters, {model.num_classes} outputs"),
+        ("network", f"{kind}, {model.num_classes} outputs"),
         ("preprocessing", describe_preprocessing(configuration)),
     ]
     if configuration.task == Tasks.image_segmentation:
@@ -207,7 +194,8 @@ def _info_fields(configuration: Configuration, place: Path | None) -> list[tuple
         revision = f"@{weights.revision}" if weights.revision else ""
         source = f"{weights.source}{revision}" if weights.source else "none; it is trained from scratch"
         fields += [("source", source), ("licence", weights.licence or "unknown")]
-    fields += _score_fields(configuration)
+    if weights is not None and weights.scores is not None:
+        fields.append(("scores", describe_scores(weights.scores)))
     if weights is not None and weights.note:
         fields.append(("note", weights.note))
     if configuration.train is not None:
@@ -220,22 +208,15 @@ def _info_fields(configuration: Configuration, place: Path | None) -> list[tuple
 def _recipe(train: TrainConfig) -> str:
     length = f"{train.max_steps} steps" if train.max_steps else f"{train.max_epochs} epochs"
     parts = (train.optimizer, train.schedule, train.loss)
-    optimizer, schedule, loss = (_tag(part).replace("_", " ") for part in parts)
+    optimizer, schedule, loss = (str(part.__struct_config__.tag).replace("_", " ") for part in parts)
     return (
         f"{length}, batches of {train.batch_size}, {optimizer} with a learning rate of {train.optimizer.lr:g}, "
         f"{schedule} schedule, {loss}, {train.precision}"
     )
 
 
-def _score_fields(configuration: Configuration) -> list[tuple[str, str]]:
-    scores = configuration.weights.scores if configuration.weights else None
-    return [("scores", describe_scores(scores))] if scores else []
-
-
-def _class_cells(configuration: Configuration) -> list[str]:
-    """Index, colour (where the model has its own) and name."""
-    labels = configuration.labels
-    assert labels is not None
+def _class_cells(labels: LabelSet) -> list[str]:
+    """Return index, colour (where the model has its own) and name of each class."""
     colors = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in labels.palette or ()]
     if not colors:
         return [f"{index:3} {name}" for index, name in enumerate(labels.names)]
@@ -247,20 +228,20 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     add_action(actions, "schema", "the JSON Schema, for editors", print_schema)
     show = add_action(actions, "show", "a model's whole configuration", show_configuration)
     show.add_argument("name", metavar="NAME", help="a preset, a folder, or a model in the cache")
-    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value; may be repeated")
+    add_set(show)
     check = add_action(actions, "check", "read a file strictly and say what is wrong", check_file)
     check.add_argument("file", metavar="FILE", type=Path, help="a configuration.json, or its folder")
     add_json(check)
 
 
 def print_schema(options: argparse.Namespace) -> int:
-    """The JSON Schema of configuration.json."""
+    """Print the JSON Schema of configuration.json."""
     print(json.dumps(json_schema(), indent=2))
     return 0
 
 
 def show_configuration(options: argparse.Namespace) -> int:
-    """A whole document, with changes."""
+    """Print a whole document, with changes."""
     configuration = override(find_configuration(options.name), options.set)
     print_json_text(encode_configuration(configuration).decode().rstrip("\n"))
     return 0

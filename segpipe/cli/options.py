@@ -49,11 +49,10 @@ def apply_launcher(options: argparse.Namespace) -> None:
         logging.getLogger("segpipe").setLevel(logging.ERROR)
 
 
-def add_set(parser: argparse.ArgumentParser, what: str = "the configuration") -> None:
+def add_set(parser: argparse.ArgumentParser) -> None:
     """Add --set, changes of a configuration by key."""
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help=f"change {what}; may be repeated"
-    )
+    help_text = "change the configuration; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=help_text)
 
 
 def add_dataset_option(

@@ -279,9 +279,11 @@ def _print_demo(demo: Demo, seconds: dict[str, float], model: str) -> None:
     print(f"{model} finds in {demo.result}\n")
     if demo.truth is not None:
         print(f"Against the truth, which is known because segpipe drew this street:\n{_truth_text(demo.truth)}\n")
-    before = [(step, format_seconds(time)) for step, time in seconds.items() if step not in demo.call_steps]
-    call = [(step, format_seconds(seconds[step])) for step in demo.call_steps]
-    total = sum(seconds[step] for step in demo.call_steps)
+    from segpipe.pipelines import CALL_STEPS
+
+    before = [(step, format_seconds(time)) for step, time in seconds.items() if step not in CALL_STEPS]
+    call = [(step, format_seconds(seconds[step])) for step in CALL_STEPS]
+    total = sum(seconds[step] for step in CALL_STEPS)
     print(f"Once, at the start (the first call warms up):\n{format_fields(before)}\n")
     print(f"Each further image of this size, {format_seconds(total)}:\n{format_fields(call)}\n")
     print(f"Written:\n{format_fields([(what, str(path)) for what, path in demo.files.items()])}\n")

@@ -7,7 +7,7 @@ from segpipe.lazy import lazy_names
 if TYPE_CHECKING:
     from .base import Pipeline as Pipeline
     from .building import PIPELINES as PIPELINES, pipeline as pipeline
-    from .demo import SCENE_SIZE as SCENE_SIZE, Demo as Demo, show_demo as show_demo
+    from .demo import CALL_STEPS as CALL_STEPS, SCENE_SIZE as SCENE_SIZE, Demo as Demo, show_demo as show_demo
     from .image_classification import ImageClassificationPipeline as ImageClassificationPipeline
     from .image_segmentation import ImageSegmentationPipeline as ImageSegmentationPipeline
     from .network_pipeline import open_exported as open_exported, score_export as score_export
@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "base": "Pipeline",
         "building": "PIPELINES pipeline",
-        "demo": "SCENE_SIZE Demo show_demo",
+        "demo": "CALL_STEPS SCENE_SIZE Demo show_demo",
         "image_classification": "ImageClassificationPipeline",
         "image_segmentation": "ImageSegmentationPipeline",
         "network_pipeline": "open_exported score_export",

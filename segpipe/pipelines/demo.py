@@ -26,6 +26,7 @@ from .results.segmentation import Segmentation
 SCENE_SIZE = (432, 768)
 """(height, width) of the street; docs/street.png is its side-by-side.png."""
 CALL_STEPS = ("read the picture", "resize", "network", "label map")
+"""Of one call."""
 _PICTURE = "picture.png"
 _FILES = {
     "overlay": "overlay.png",
@@ -44,7 +45,7 @@ class Demo:
         result: of the image.
         truth: scores against the drawn scene's own label. None for an image of the user's, and for a model with other
             classes.
-        seconds: by step, in their order; those of `call_steps` are taken by each further call.
+        seconds: by step, in their order; those of `CALL_STEPS` are taken by each further call.
         files: what was written, by what it is.
     """
 
@@ -52,11 +53,6 @@ class Demo:
     truth: Scores | None
     seconds: dict[str, float]
     files: dict[str, Path]
-
-    @property
-    def call_steps(self) -> tuple[str, ...]:
-        """The steps of one call."""
-        return CALL_STEPS
 
 
 def show_demo(image: str | None = None, model: str = BUNDLED_MODEL, output: str | Path = "segpipe-demo") -> Demo:
@@ -78,7 +74,8 @@ def show_demo(image: str | None = None, model: str = BUNDLED_MODEL, output: str 
     prefix, label = ("", None) if image is None else (_prefix_of(image), None)
     if image is None:
         with _timed(seconds, "draw the street"):
-            image, label = _draw_street(folder / _PICTURE)
+            scene = draw_street_scene(0, SCENE_SIZE)
+            image, label = str(write_image(folder / _PICTURE, scene.image)), scene.label
     with _timed(seconds, "first call"):
         result = segment(image)
     # Once more: the first call also reserves memory and chooses kernels.
@@ -92,12 +89,6 @@ def _prefix_of(image: str) -> str:
     """Return what the files of a user's image begin with, so that none is a drawn street's."""
     [name] = output_names([image], [f"-{ending}" for ending in _FILES.values()])
     return f"{name}-"
-
-
-def _draw_street(path: Path) -> tuple[str, np.ndarray]:
-    """Return where the image was written, and its label."""
-    scene = draw_street_scene(0, SCENE_SIZE)
-    return str(write_image(path, scene.image)), scene.label
 
 
 def _scores(result: Segmentation, label: np.ndarray | None) -> Scores | None:

@@ -58,7 +58,8 @@ class NetworkPipeline(Pipeline[Result]):
             folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration, options=options
         )
         self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
-        self._place = _describe_place(self.model.pixel_mean.device, dtype, runtime)
+        place = [str(self.model.pixel_mean.device), str(dtype).removeprefix("torch.")]
+        self._place = ", ".join(place if runtime == "eager" else [*place, runtime])
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
         return plan_stream(self.model, options, count)
@@ -165,12 +166,6 @@ def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
             f"calibration is for the dtype 'int8', not for {dtype}. Give {advice.argument('dtype', 'int8')}, or leave "
             "it out."
         )
-
-
-def _describe_place(device: torch.device, dtype: torch.dtype, runtime: str) -> str:
-    """Return where and how a network runs, for a pipeline's repr."""
-    place = f"{device}, {str(dtype).removeprefix('torch.')}"
-    return place if runtime == "eager" else f"{place}, {runtime}"
 
 
 def _outline_of(folder: ModelFolder) -> SegpipeNetwork:

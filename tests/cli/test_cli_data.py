@@ -195,7 +195,7 @@ def test_prepare_says_in_one_sentence_what_a_folder_lacks(tmp_path, capsys):
 
 def test_prepare_refuses_sizes_and_options_that_cannot_be(tmp_path, capsys):
     assert main(["data", "prepare", "street-scenes", "streets", "--size", "large"]) == 2
-    assert "no size; height and width such as 360x480" in capsys.readouterr().err
+    assert "not a size; height and width such as 360x480" in capsys.readouterr().err
     assert main(["data", "prepare", "ade20k", str(tmp_path), "--count", "3"]) == 1
     assert "The preparation of ade20k has no options" in capsys.readouterr().err
 

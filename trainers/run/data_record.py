@@ -64,20 +64,20 @@ def decode_record(data: bytes, *, origin: str) -> DataRecord:
 def describe_changes(before: DataRecord, now: DataRecord) -> str | None:
     """Say in a phrase what differs between the data of a checkpoint and that of today, or return None."""
     pairs = (("training", before.train, now.train), ("evaluation", before.eval, now.eval))
-    changes = [f"the {kind} data {_change(then, today)}" for kind, then, today in pairs if _differ(then, today)]
+    changes = [
+        f"the {kind} data {_change(then, today)}"
+        for kind, then, today in pairs
+        if then is not None and today is not None and _differ(then, today)  # a run may get evaluation data later
+    ]
     return " and ".join(changes) or None
 
 
-def _differ(then: SplitRecord | None, today: SplitRecord | None) -> bool:
-    if then is None or today is None:  # a run may get evaluation data later, or do without
-        return False
+def _differ(then: SplitRecord, today: SplitRecord) -> bool:
     pairs = ((then.digest, today.digest), (then.reading, today.reading))
     return then.count != today.count or any(before != now for before, now in pairs if None not in (before, now))
 
 
-def _change(then: SplitRecord | None, today: SplitRecord | None) -> str:
-    assert then is not None
-    assert today is not None
+def _change(then: SplitRecord, today: SplitRecord) -> str:
     if (then.count, then.digest) == (today.count, today.digest):
         return f"was read by {(then.reading or '')[:200]} and is read by {(today.reading or '')[:200]}"
     counts = f"had {then.count:,} samples and has {today.count:,}" if then.count != today.count else "has other names"

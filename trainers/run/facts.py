@@ -64,8 +64,13 @@ class RunFacts:
     @property
     def config(self) -> TrainConfig:
         """The recipe."""
-        assert self.configuration.train is not None  # configure_run refuses a run without one
-        return self.configuration.train
+        return recipe_of(self.configuration)
+
+
+def recipe_of(configuration: Configuration) -> TrainConfig:
+    """Return the recipe of a run, without which `configure_run` refuses a configuration."""
+    assert configuration.train is not None
+    return configuration.train
 
 
 def run_steps(config: TrainConfig, num_samples: int) -> int:

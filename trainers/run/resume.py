@@ -19,7 +19,7 @@ from .call_again import unused_folder
 from .checkpoint import BEST, CHECKPOINTS, Checkpoint, check_shared, finish_replacement, keep_best, set_aside_newer
 from .checkpoint_reading import load_newest
 from .data_record import describe_changes
-from .facts import RunFacts, run_steps
+from .facts import RunFacts, recipe_of, run_steps
 from .messages import longer_text
 from .progress import Progress
 from .run_log import LOG, read_log_if_there
@@ -189,8 +189,7 @@ def _length(configuration: Configuration, run: RunFacts) -> str:
 
 
 def _steps(configuration: Configuration, run: RunFacts) -> int:
-    assert configuration.train is not None
-    return run_steps(configuration.train, run.num_samples)
+    return run_steps(recipe_of(configuration), run.num_samples)
 
 
 def _values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
