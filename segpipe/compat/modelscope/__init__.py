@@ -16,88 +16,80 @@ Differences: arrays are RGB unless `channel_order="bgr"`; `masks` are uint8; cla
 are mean probabilities instead of the constant 0.999.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Any
 
-from typing import Any
-
-from segpipe.pipelines import Pipeline
+from segpipe.lazy import lazy_names
 
 from . import modules
-from .constants import (
-    DEFAULT_DATASET_NAMESPACE,
-    DEFAULT_DATASET_REVISION,
-    DEFAULT_MODEL_REVISION,
-    ConfigFields,
-    DownloadMode,
-    Frameworks,
-    Hooks,
-    Hubs,
-    LogKeys,
-    Metrics,
-    ModeKeys,
-    ModelFile,
-    Models,
-    OutputKeys,
-    Pipelines,
-    Preprocessors,
-    Tasks,
-    Trainers,
-)
-from .documents import Config, ConfigDict
-from .downloads import (
-    HubApi,
-    Model,
-    get_logger,
-    model_file_download,
-    normalize_model_input,
-    read_config,
-    snapshot_download,
-)
-from .hosted_data import MsDataset
-from .running import create_device, device_placement, pipeline, semantic_seg_masks_to_image, verify_device
-from .training import build_trainer
 
-__all__ = [
-    "DEFAULT_DATASET_NAMESPACE",
-    "DEFAULT_DATASET_REVISION",
-    "DEFAULT_MODEL_REVISION",
-    "Config",
-    "ConfigDict",
-    "ConfigFields",
-    "DownloadMode",
-    "Frameworks",
-    "Hooks",
-    "HubApi",
-    "Hubs",
-    "LogKeys",
-    "Metrics",
-    "ModeKeys",
-    "Model",
-    "ModelFile",
-    "Models",
-    "MsDataset",
-    "OutputKeys",
-    "Pipeline",
-    "Pipelines",
-    "Preprocessors",
-    "Tasks",
-    "Trainers",
-    "build_trainer",
-    "create_device",
-    "device_placement",
-    "get_logger",
-    "model_file_download",
-    "normalize_model_input",
-    "pipeline",
-    "read_config",
-    "semantic_seg_masks_to_image",
-    "snapshot_download",
-    "verify_device",
-]
+if TYPE_CHECKING:
+    from .constants import (
+        DEFAULT_DATASET_NAMESPACE as DEFAULT_DATASET_NAMESPACE,
+        DEFAULT_DATASET_REVISION as DEFAULT_DATASET_REVISION,
+        DEFAULT_MODEL_REVISION as DEFAULT_MODEL_REVISION,
+        ConfigFields as ConfigFields,
+        DownloadMode as DownloadMode,
+        Frameworks as Frameworks,
+        Hooks as Hooks,
+        Hubs as Hubs,
+        LogKeys as LogKeys,
+        Metrics as Metrics,
+        ModeKeys as ModeKeys,
+        ModelFile as ModelFile,
+        Models as Models,
+        OutputKeys as OutputKeys,
+        Pipelines as Pipelines,
+        Preprocessors as Preprocessors,
+        Tasks as Tasks,
+        Trainers as Trainers,
+    )
+    from .documents import (
+        Config as Config,
+        ConfigDict as ConfigDict,
+    )
+    from .downloads import (
+        HubApi as HubApi,
+        Model as Model,
+        get_logger as get_logger,
+        model_file_download as model_file_download,
+        normalize_model_input as normalize_model_input,
+        read_config as read_config,
+        snapshot_download as snapshot_download,
+    )
+    from .hosted_data import (
+        MsDataset as MsDataset,
+    )
+    from .running import (
+        Pipeline as Pipeline,
+        create_device as create_device,
+        device_placement as device_placement,
+        pipeline as pipeline,
+        semantic_seg_masks_to_image as semantic_seg_masks_to_image,
+        verify_device as verify_device,
+    )
+    from .training import (
+        build_trainer as build_trainer,
+    )
+
+_own, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "constants": (
+            "DEFAULT_DATASET_NAMESPACE DEFAULT_DATASET_REVISION DEFAULT_MODEL_REVISION ConfigFields "
+            "DownloadMode Frameworks Hooks Hubs LogKeys Metrics ModeKeys ModelFile Models OutputKeys Pipelines "
+            "Preprocessors Tasks Trainers"
+        ),
+        "documents": "Config ConfigDict",
+        "downloads": "HubApi Model get_logger model_file_download normalize_model_input read_config snapshot_download",
+        "hosted_data": "MsDataset",
+        "running": "Pipeline create_device device_placement pipeline semantic_seg_masks_to_image verify_device",
+        "training": "build_trainer",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    return modules.find(name)
+    return _own(name) if name in __all__ else modules.find(name)
 
 
-modules.install(__name__, {name: globals()[name] for name in __all__})
+modules.install(__name__, __all__)

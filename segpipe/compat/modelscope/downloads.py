@@ -19,15 +19,9 @@ from segpipe.names import listing
 
 from .constants import ModelFile
 from .documents import Config
+from .modules import INSTEAD
 
 logger = own_logger(__name__)
-
-_USED = {
-    "create_model": "segpipe.publish copies a model folder to a hub",
-    "push_model": "segpipe.publish copies a model folder to a hub",
-    "upload_file": "segpipe.publish copies a model folder to a hub",
-    "upload_folder": "segpipe.publish copies a model folder to a hub",
-}
 
 
 def snapshot_download(
@@ -155,7 +149,7 @@ class HubApi:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"HubApi has no attribute {name!r}")
-        instead = _USED.get(name, "snapshot_download and MsDataset.load fetch models and data sets")
+        instead = INSTEAD.get(name, "snapshot_download and MsDataset.load fetch models and data sets")
         raise UnknownNameError(f"segpipe's HubApi has no {name!r}; {instead}.")
 
 

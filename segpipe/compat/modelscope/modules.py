@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -18,49 +18,34 @@ _MODULES = (
     *("preprocessors", "trainers", "utils"),
 )
 """ModelScope's packages, for `from modelscope import msdatasets`."""
-_CALLBACKS = "Pass callbacks=[…] to build_trainer, see segpipe.trainers.Callback"
-_PREPARATION = "The model's own configuration says how images are prepared; pipeline(…, overrides={…}) changes it"
-_OTHER_TASKS = "segpipe segments and classifies images; the library transformers has it"
-_INSTEAD = {
-    "AutoModel": _OTHER_TASKS,
-    "AutoModelForCausalLM": _OTHER_TASKS,
-    "AutoProcessor": _OTHER_TASKS,
-    "AutoTokenizer": _OTHER_TASKS,
-    "GenerationConfig": _OTHER_TASKS,
-    "BaseTrainer": "build_trainer gives a trainer",
-    "EpochBasedTrainer": "build_trainer gives a trainer",
-    "EasyCVEpochBasedTrainer": "build_trainer gives a trainer",
-    "Exporter": "segpipe.export writes ONNX, OpenVINO and torch.export files",
-    "TorchModelExporter": "segpipe.export writes ONNX, OpenVINO and torch.export files",
-    "HOOKS": _CALLBACKS,
-    "Hook": _CALLBACKS,
-    "Priority": _CALLBACKS,
-    "LoadImage": "pipeline and segpipe.data.sources.read_source take paths, URLs, bytes, PIL images and arrays",
-    "load_image": "pipeline and segpipe.data.sources.read_source take paths, URLs, bytes, PIL images and arrays",
-    "METRICS": "segpipe.evaluate gives mIoU and the scores of each class",
-    "Metric": "segpipe.evaluate gives mIoU and the scores of each class",
-    "build_metric": "segpipe.evaluate gives mIoU and the scores of each class",
-    "MODELS": "segpipe.MODELS.register(name) adds a network",
-    "PIPELINES": 'segpipe.PIPELINES.register(name, task="image-segmentation") adds a pipeline',
-    "TRAINERS": "segpipe.TRAINERS.register(name) adds a trainer",
-    "PREPROCESSORS": _PREPARATION,
-    "Preprocessor": _PREPARATION,
-    "build_preprocessor": _PREPARATION,
-    "Registry": "segpipe.registry.Registry maps names to builders",
-    "build_from_cfg": "segpipe.registry.Registry maps names to builders",
-    "check_config": "segpipe config check FILE says what is wrong with a configuration of segpipe's",
-    "TorchCustomDataset": "segpipe.DATASETS.register(name) adds a data set",
-    "TorchModel": "segpipe.load_model gives the network",
-    "build_model": "segpipe.load_model gives the network",
-    "dataset_snapshot_download": "MsDataset.load(name, namespace=…, split=…) fetches a data set and opens it",
-    "push_model": "segpipe.publish copies a model folder to a hub",
-    "push_to_hub": "segpipe.publish copies a model folder to a hub",
-    "upload_file": "segpipe.publish copies a model folder to a hub",
-    "upload_folder": "segpipe.publish copies a model folder to a hub",
+_USED_INSTEAD = {
+    "segpipe segments and classifies images; the library transformers has it": (
+        "AutoModel AutoModelForCausalLM AutoProcessor AutoTokenizer GenerationConfig"
+    ),
+    "build_trainer gives a trainer": "BaseTrainer EpochBasedTrainer EasyCVEpochBasedTrainer",
+    "segpipe.export writes ONNX, OpenVINO and torch.export files": "Exporter TorchModelExporter",
+    "Pass callbacks=[…] to build_trainer, see segpipe.trainers.Callback": "HOOKS Hook Priority",
+    "pipeline and segpipe.data.sources.read_source take paths, URLs, bytes, PIL images and arrays": (
+        "LoadImage load_image"
+    ),
+    "segpipe.evaluate gives mIoU and the scores of each class": "METRICS Metric build_metric",
+    "segpipe.MODELS.register(name) adds a network": "MODELS",
+    'segpipe.PIPELINES.register(name, task="image-segmentation") adds a pipeline': "PIPELINES",
+    "segpipe.TRAINERS.register(name) adds a trainer": "TRAINERS",
+    "The model's own configuration says how images are prepared; pipeline(…, overrides={…}) changes it": (
+        "PREPROCESSORS Preprocessor build_preprocessor"
+    ),
+    "segpipe.registry.Registry maps names to builders": "Registry build_from_cfg",
+    "segpipe config check FILE says what is wrong with a configuration of segpipe's": "check_config",
+    "segpipe.DATASETS.register(name) adds a data set": "TorchCustomDataset",
+    "segpipe.load_model gives the network": "TorchModel build_model",
+    "MsDataset.load(name, namespace=…, split=…) fetches a data set and opens it": "dataset_snapshot_download",
+    "segpipe.publish copies a model folder to a hub": "create_model push_model push_to_hub upload_file upload_folder",
 }
+INSTEAD = {name: use for use, names in _USED_INSTEAD.items() for name in names.split()}
 """What to use in place of names that scripts import and segpipe does not offer."""
 
-_names: dict[str, Any] = {}
+_names: list[str] = []
 _package = ""
 
 
@@ -68,11 +53,11 @@ class NotOfferedError(UnknownNameError, ImportError):  # type: ignore[misc]  # a
     """A name of ModelScope's that segpipe does not offer; the message says what to use."""
 
 
-def install(package: str, names: Mapping[str, Any]) -> None:
-    """Make every module below `package` hold the names."""
+def install(package: str, names: Iterable[str]) -> None:
+    """Make every module below `package` hold the package's names."""
     global _package
     _package = package
-    _names.update(names)
+    _names[:] = names
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())  # after the others, so that files of the package come first
 
@@ -85,12 +70,12 @@ def find(name: str) -> Any:
         AttributeError: the name is one of Python's own.
     """
     if name in _names:
-        return _names[name]
+        return getattr(sys.modules[_package], name)
     if name.startswith("_"):
         raise AttributeError(f"module {_package!r} has no attribute {name!r}")
     if name in _MODULES:
         return importlib.import_module(f"{_package}.{name}")
-    instead = f" {_INSTEAD[name]}." if name in _INSTEAD else did_you_mean(name, _names)
+    instead = f" {INSTEAD[name]}." if name in INSTEAD else did_you_mean(name, _names)
     everything = f" Its __all__ lists the {len(_names)} names that it has."
     raise NotOfferedError(f"segpipe.compat.modelscope has no {name!r}.{instead or everything}")
 

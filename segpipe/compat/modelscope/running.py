@@ -17,7 +17,7 @@ from segpipe.errors import InputError
 from segpipe.hub import ModelFolder
 from segpipe.log import get_logger
 from segpipe.names import Tasks
-from segpipe.pipelines import Pipeline, pipeline as build_pipeline
+from segpipe.pipelines import Pipeline as Pipeline, pipeline as build_pipeline
 
 from .downloads import say_ignored
 
