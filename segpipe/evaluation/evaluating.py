@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -128,14 +127,8 @@ def evaluate(
     return scores
 
 
-@dataclass(frozen=True, eq=False)
-class Options:
-    """How images become label maps.
-
-    Attributes:
-        preprocessor: before the network.
-        inference: from the network to label maps.
-    """
+class Options(NamedTuple):
+    """How images become label maps, see `segment`."""
 
     preprocessor: PreprocessorConfig
     inference: InferenceConfig

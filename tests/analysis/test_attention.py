@@ -77,7 +77,7 @@ def test_every_family_gives_maps_of_the_pictures_size(name, query, heads):
 
 def test_the_token_is_the_patch_at_the_place():
     model = network("segmenter")
-    weights = model.attention_map(torch.tensor(IMAGE).permute(2, 0, 1)[None], 1)[0]
+    weights = model.attention(torch.tensor(IMAGE).permute(2, 0, 1)[None], 1).weights[0]
     heat = see_attention(model, IMAGE, PLAIN, AttentionQuery(1, token=(40, 17)))
     row = weights[:, 2 + 1 * 6 + 2, 2:].unflatten(-1, (4, 6)).detach()  # second row of patches, third of six
     centres = heat[:, 8::16, 8::16]
@@ -86,7 +86,7 @@ def test_the_token_is_the_patch_at_the_place():
 
 def test_a_classs_token_is_behind_the_patches():
     model = network("segmenter")
-    weights = model.attention_map(torch.tensor(IMAGE).permute(2, 0, 1)[None], 0, part="decoder")[0].detach()
+    weights = model.attention(torch.tensor(IMAGE).permute(2, 0, 1)[None], 0, part="decoder").weights[0].detach()
     heat = see_attention(model, IMAGE, PLAIN, AttentionQuery(0, "decoder", 3))
     expected = torch.nn.functional.interpolate(
         weights[None, :, 24 + 3, :24].unflatten(-1, (4, 6)), IMAGE.shape[:2], mode="bilinear"

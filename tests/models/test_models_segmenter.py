@@ -227,7 +227,7 @@ def test_attention_maps_of_the_decoder_have_patches_and_classes():
     model = tiny(distilled=True)
     images = torch.randint(0, 256, (2, 3, 32, 40), dtype=torch.uint8)
     with torch.inference_mode():
-        encoder, decoder = (model.attention_map(images, 1, part=part) for part in ("encoder", "decoder"))
+        encoder, decoder = (model.attention(images, 1, part=part).weights for part in ("encoder", "decoder"))
         head, features = model.head, model.encoder(model.normalise(images))
         tokens = torch_layer(head.blocks[0], 4)(
             torch.cat([head.embed(features.flatten(1, 2)), head.classifier.tokens.expand(2, -1, -1)], 1)
@@ -242,7 +242,7 @@ def test_attention_maps_of_the_decoder_have_patches_and_classes():
 
 def test_a_linear_decoder_has_no_attention():
     with pytest.raises(InputError, match="no attention"):
-        tiny("linear").attention_map(torch.zeros(1, 3, 32, 32), 0, part="decoder")
+        tiny("linear").attention(torch.zeros(1, 3, 32, 32), 0, part="decoder")
 
 
 def test_heads_must_divide_the_channels_of_the_decoder():

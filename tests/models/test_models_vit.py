@@ -99,7 +99,7 @@ def test_attention_maps_are_those_of_transformers(layer):
     images = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         expected = theirs(images, output_attentions=True).attentions[layer]
-        ours = our_encoder(theirs, distilled=True).attention_map(images, layer)
+        ours = our_encoder(theirs, distilled=True).attention(images, layer).weights
     assert ours.shape == (2, HEADS, 18, 18)
     assert torch.allclose(ours, expected, atol=1e-5)
 
@@ -173,7 +173,7 @@ def test_drop_path_grows_linearly_and_dropout_is_where_it_should_be():
 @pytest.mark.parametrize("layer", [-1, 3])
 def test_a_layer_that_does_not_exist_is_refused(layer):
     with pytest.raises(InputError, match="numbered from 0 to 2"):
-        small_segmenter().encoder.attention_map(torch.zeros(1, 3, 32, 32), layer)
+        small_segmenter().encoder.attention(torch.zeros(1, 3, 32, 32), layer)
 
 
 @pytest.mark.parametrize("options", [{"dim": 30, "heads": 4}, {"image_size": (512, 4)}])

@@ -40,30 +40,14 @@ class Segmenter(SegmentationModel):
 
         return (*trunk_stages(self, self.encoder), NetworkStage("head", ("encoder.norm.", "head."), decode))
 
-    def attention_map(self, images: Tensor, layer: int, *, part: Part = "encoder") -> Tensor:
-        """Return how much each token of one block attends to each.
-
-        Args:
-            images: (B, 3, H, W) RGB 0–255.
-            layer: number of the block, from 0.
-            part: the encoder's tokens are class token, distillation token where there is one, then patches row by
-                row; the decoder's are patches row by row, then the classes.
-
-        Returns:
-            (B, M, N, N) softmax weights: a row is a query and adds up to 1.
-        """
+    def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
+        """See `SegpipeNetwork.attention`. The decoder's tokens are patches row by row, then the classes."""
         pixels = self.normalise(images)
         if part == "encoder":
-            return self.encoder.attention_map(pixels, layer)
+            return self.encoder.attention(pixels, layer)
         if not isinstance(self.head, MaskTransformer):
             raise InputError(
                 "A linear decoder has no attention; only the mask transformer has. Ask for the part 'encoder'."
             )
-        return self.head.attention_map(self.encoder(pixels), layer)
-
-    def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
-        """See `SegpipeNetwork.attention`."""
-        patch, (height, width) = self.encoder.patch_size, self.input_size((images.shape[2], images.shape[3]))
-        grid = height // patch, width // patch
-        extra = len(self.encoder.extra_tokens) if part == "encoder" else 0
-        return AttentionMap(self.attention_map(images, layer, part=part), grid, grid, extra)
+        grid = self.encoder.grid_of(pixels)
+        return AttentionMap(self.head.attention_map(self.encoder(pixels), layer), grid, grid)

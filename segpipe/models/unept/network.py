@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,6 @@ from ..vit.config import vit_shape
 from ..vit.encoder import Resampling, VitTrunk
 from .config import DeitConfig, UneptConfig
 from .context import ContextBranch
-from .heads import SpatialBranch, boundary_head
 
 
 class Unept(SegmentationModel):
@@ -102,6 +102,25 @@ class Unept(SegmentationModel):
             return self.queries
         table = self.queries.unflatten(0, self.query_grid).permute(2, 0, 1)[None]
         return functional.interpolate(table, grid, mode="bilinear", align_corners=False)[0].flatten(1).t()
+
+
+class SpatialBranch(nn.Module):
+    """Three strided convolutions; the last one's sign is kept."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        widths = (3, dim // 4, dim // 2, dim)
+        self.layers = nn.ModuleList(ConvNorm(before, after, kernel=3, stride=2) for before, after in pairwise(widths))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W), normalised → (B, D, h, w) at stride 8."""
+        first, second, last = self.layers
+        return last(functional.relu(second(functional.relu(first(images)))))
+
+
+def boundary_head(dim: int, *, outputs: int) -> nn.Sequential:
+    """(B, D, h, w) → (B, outputs, h, w)."""
+    return nn.Sequential(ConvNorm(dim, dim, kernel=1), nn.ReLU(), nn.Conv2d(dim, outputs, 1, bias=False))
 
 
 class DeitEncoder(VitTrunk):

@@ -100,14 +100,10 @@ class VitTrunk(nn.Module):
             maps.append(self.split(tokens, self.grid_of(images))[1])
         return tuple(maps)
 
-    def attention_map(self, images: Tensor, layer: int) -> Tensor:
-        """(B, M, E + N, E + N) softmax weights of a block's attention, counted from 0; each row adds up to 1."""
-        return attention_weights(self.blocks, self.tokens(images), layer)
-
     def attention(self, images: Tensor, layer: int) -> AttentionMap:
-        """Return the attention of a block for normalised images (B, 3, H, W)."""
-        grid = self.grid_of(images)
-        return AttentionMap(self.attention_map(images, layer), grid, grid, extra=len(self.extra_tokens))
+        """Return the attention of a block, counted from 0, for normalised images (B, 3, H, W)."""
+        grid, weights = self.grid_of(images), attention_weights(self.blocks, self.tokens(images), layer)
+        return AttentionMap(weights, grid, grid, extra=len(self.extra_tokens))
 
     def adapt_tensors(
         self, tensors: dict[str, Tensor], *, mode: Resampling | None = None, origin: str
