@@ -81,7 +81,7 @@ def _decode_section(kind: type, section: Any) -> Any:
 
 
 def encode_configuration(configuration: Configuration) -> bytes:
-    """UTF-8 JSON with a newline at the end; decoding and encoding it again gives the same bytes."""
+    """Return UTF-8 JSON with a newline at the end; decoding and encoding it again gives the same bytes."""
     return f"{_format(to_document(configuration), indent=0, used=0)}\n".encode()
 
 
@@ -176,7 +176,7 @@ def _format_member(key: str, value: Any, *, indent: int) -> str:
 
 
 def _is_numbers(value: Any) -> bool:
-    """Whether it is a list of numbers, or a palette: a list of such lists."""
+    """Return whether it is a list of numbers, or a palette: a list of such lists."""
     return isinstance(value, list) and all(isinstance(item, int | float) or _is_numbers(item) for item in value)
 
 

@@ -28,7 +28,7 @@ class LabelSet(Section, frozen=True, kw_only=True):
     palette: tuple[Color, ...] | None = None
     """RGB per class; null: colours are generated."""
     ignore_index: Annotated[int, Meta(ge=0, le=65535)] = 255
-    """Value of an encoded label that is no class: never trained on, never scored."""
+    """Value of an encoded label that is not a class: never trained on, never scored."""
     raw_ids: tuple[Annotated[int, Meta(ge=0, le=65535)], ...] | None = None
     """The value that each class has in the data set's files; every other value is ignored.
 
@@ -141,7 +141,7 @@ class InferenceConfig(Section, frozen=True, kw_only=True):
     flip: bool = False
     """See the mirrored image too."""
     combine: Literal["probabilities", "logits"] = "probabilities"
-    """What is averaged over scales and flips; windows of one look always average their logits."""
+    """What is averaged over scales and flips; windows of one view always average their logits."""
     upsampling: Literal["one-step", "two-step"] = "one-step"
     """one-step: logits straight to the image (Hugging Face).
 
@@ -192,7 +192,7 @@ class WeightsConfig(Section, frozen=True, kw_only=True):
     source: Annotated[str, Meta(min_length=1, max_length=300)] | None
     """modelscope:owner/name, hf:owner/name, package:file, https://… or file:///…
 
-    Null: nobody offers them in public under a lasting address, and the model is trained from scratch.
+    Null: no public weights are available under a lasting address, and the model is trained from scratch.
     """
     revision: Name | None = None
     """Branch, tag or commit; null: the source's default."""

@@ -44,13 +44,13 @@ def decode_document(data: bytes, kind: type[Document], *, strict: bool = True) -
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; ConfigurationError names the file and the place in it."""
+    """Return the value in a JSON file; ConfigurationError names the file and the place in it."""
     data = read_file(path, max_bytes=limit("configuration_bytes"), error=ConfigurationError)
     return parse_json(data, origin=str(path))
 
 
 def parse_json(text: bytes | str, *, origin: str) -> Any:
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     A byte-order mark is passed over. Stricter than `json.loads`: no NaN or infinity (1e999 is one), no key twice,
     nothing deeper than `configuration_depth`, nothing over `configuration_bytes` (see `segpipe.limits`). Errors begin
@@ -105,7 +105,7 @@ def error_at(path: str, problem: str, *, origin: str) -> ConfigurationError:
 
 
 def join_path(path: str, key: str | int) -> str:
-    """The JSON path of a member: `train.transforms[1].size`."""
+    """Return the JSON path of a member: `train.transforms[1].size`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else key

@@ -34,17 +34,17 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> Any:
-    """The value in a YAML file; ConfigurationError names the file and the line."""
+    """Return the value in a YAML file; ConfigurationError names the file and the line."""
     return parse_yaml(read_text(path), origin=str(path))
 
 
 def read_text(path: Path) -> str:
-    """The text of a YAML file of at most `yaml_bytes`, see `segpipe.limits`."""
+    """Return the text of a YAML file of at most `yaml_bytes`, see `segpipe.limits`."""
     return files.read_text(path, max_bytes=limit("yaml_bytes"), error=ConfigurationError)
 
 
 def parse_yaml(text: str, *, origin: str) -> Any:
-    """The value of a YAML text, of dicts with text keys, lists, texts, numbers, true, false and null.
+    """Return the value of a YAML text, of dicts with text keys, lists, texts, numbers, true, false and null.
 
     Tuples that Python wrote (`!!python/tuple`) are lists. Every other tag, an alias, a key that comes twice, several
     documents and nesting deeper than `configuration_depth` are refused.

@@ -172,7 +172,7 @@ class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
     """Exceptions for some parameters."""
 
     def group_of(self, parameter: str) -> ParameterGroup | None:
-        """The group that a parameter's name falls into, or None."""
+        """Return the group that a parameter's name falls into, or None."""
         matching = [group for group in self.groups if group.match in parameter]
         return max(matching, key=lambda group: len(group.match), default=None)  # max keeps the first of equals
 
@@ -377,9 +377,9 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
     every: Positive = 4000
     """Optimiser steps between two evaluations."""
     every_epochs: Positive | None = None
-    """Instead of `every`: evaluate after the first pass over the data, then after each so many; null: by steps."""
+    """Instead of `every`: evaluate after the first pass over the data, then after every such number; null: by steps."""
     first_epochs: NonNegative = 0
-    """With `every_epochs`: evaluate after each of so many first passes besides."""
+    """With `every_epochs`: evaluate after each of this number of first passes besides."""
     last_share: Share = 0.0
     """With `every_epochs`: evaluate after each pass in this last share of the run besides."""
     before_training: bool = True

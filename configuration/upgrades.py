@@ -26,7 +26,7 @@ class Upgrade(NamedTuple):
 
 
 def _min_lr(value: Any, document: Document) -> dict[str, Any]:
-    """A constant learning rate ends at no other one: nothing ever read this key of it."""
+    """Return a constant learning rate ends at no other one: nothing ever read this key of it."""
     return {} if document["train"]["schedule"].get("type") == "constant" else {"train.schedule.min_lr": value}
 
 

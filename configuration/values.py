@@ -39,7 +39,7 @@ def parse_value(text: str) -> Any:
 
 
 def json_values(value: Any) -> Any:
-    """A struct, a path, an array or what else JSON can say, as dicts, lists and texts; TypeError for the rest."""
+    """Return a struct, a path, an array, … as dicts, lists and texts; TypeError for what JSON cannot say."""
     return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_plain_value))
 
 

@@ -40,7 +40,7 @@ _command: tuple[str, ...] = ()
 
 @contextmanager
 def on_command_line(flags: Collection[str], command: Sequence[str] = ()) -> Iterator[None]:
-    """Inside, advice has the form of a command whose verb has these options, such as `--set`.
+    """Give advice the form of a command whose verb has these options, such as `--set`.
 
     Args:
         flags: options of the verb.
@@ -150,12 +150,12 @@ def _pair(key: str, value: Any) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text is read as itself."""
+    """Return whether a text is read as itself."""
     return bool(text) and text == text.strip() and not _SPECIAL.match(text)
 
 
 def _is_word(value: object) -> bool:
-    """Whether a value is a text that can stand in a list with commas between."""
+    """Return whether a value is a text that can stand in a list with commas between."""
     return isinstance(value, str) and _is_plain(value) and "," not in value
 
 

@@ -1,4 +1,4 @@
-"""Processes that work together: who they are, and what they add up. The one room below the networks with torch."""
+"""Processes that work together: their ranks, and what they add up. With `devices`, the lowest module with torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ranks:
 
 
 def read_ranks() -> Ranks:
-    """From torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK), else SLURM's, else a process on its own.
+    """Read torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK), else SLURM's; else a process is on its own.
 
     SLURM's are those that srun sets: a batch script that starts Python itself has SLURM_NTASKS as well, and is alone.
     """
@@ -52,7 +52,7 @@ def read_ranks() -> Ranks:
 
 
 def check_launcher(launcher: str | None) -> None:
-    """InputError unless it is None, "pytorch" or "slurm", and that launcher's variables are there."""
+    """Raise InputError unless it is None, "pytorch" or "slurm", and that launcher's variables are there."""
     if launcher is None:
         return
     if launcher not in LAUNCHERS:
@@ -66,7 +66,7 @@ def check_launcher(launcher: str | None) -> None:
 
 
 def device_index(ranks: Ranks, visible: int) -> int:
-    """Which of the visible GPUs is this process's: the only one, or the one of its local rank.
+    """Return which of the visible GPUs is this process's: the only one, or the one of its local rank.
 
     Args:
         ranks: of this process.
@@ -105,7 +105,7 @@ def join(device_type: str) -> Ranks:
 
 
 def meeting_point() -> tuple[str, int]:
-    """Address and port at which processes find each other where no launcher says it.
+    """Return address and port at which processes find each other where no launcher says it.
 
     Under SLURM rank 0 is on the first host of the step, and each job's steps have a port of their own.
     """
@@ -117,7 +117,7 @@ def meeting_point() -> tuple[str, int]:
 
 
 def first_host(hosts: str) -> str:
-    """The first of SLURM's list of hosts: `node01` of `node[01-03,07],x1`."""
+    """Return the first of SLURM's list of hosts: `node01` of `node[01-03,07],x1`."""
     found = re.match(r"(?:\[\d[^\]]*\]|[^,\[\]])+", hosts)
     if found is None:
         raise InputError(
@@ -145,22 +145,22 @@ def lost_processes_explained() -> Iterator[None]:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Return whether this is the process that writes and prints."""
     return rank() == 0
 
 
 def rank() -> int:
-    """This process's rank in the group, 0 outside of one."""
+    """Return this process's rank in the group, 0 outside of one."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Processes in the group, 1 outside of one."""
+    """Return the number of processes in the group, 1 outside of one."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def all_sum(values: Tensor) -> Tensor:
-    """The sum over all processes, on all of them; the same tensor outside of a group."""
+    """Return the sum over all processes, on all of them; the same tensor outside of a group."""
     if world_size() == 1:
         return values
     total = values.clone()
@@ -170,7 +170,7 @@ def all_sum(values: Tensor) -> Tensor:
 
 
 def any_process(flag: bool, device: torch.device | str = "cpu") -> bool:
-    """Whether the flag is set in any process."""
+    """Return whether the flag is set in any process."""
     return bool(all_sum(torch.tensor(int(flag), device=device)).item())
 
 
@@ -182,7 +182,7 @@ def barrier() -> None:
 
 
 def gather_texts(text: str) -> list[str]:
-    """The texts of all processes, by rank, on all of them."""
+    """Return the texts of all processes, by rank, on all of them."""
     if world_size() == 1:
         return [text]
     texts: list[str] = [""] * world_size()

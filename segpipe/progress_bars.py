@@ -102,7 +102,7 @@ class ProgressBar:
         return f"{self._title}: {self.done:,}{total} {self._unit}"
 
     def _left(self, elapsed: float) -> str:
-        """How long the rest takes at the pace so far."""
+        """Return how long the rest takes at the pace so far."""
         done = self.done - self._start
         if self._total is None or done <= 0:
             return ""
@@ -118,12 +118,12 @@ def track(items: Iterable[Item], title: str, total: int | None, unit: str, *, is
 
 
 def is_watched() -> bool:
-    """Whether stderr is shown to a person who sees a bar move: in a terminal or a notebook."""
+    """Return whether stderr is shown to a person who sees a bar move: in a terminal or a notebook."""
     return sys.stderr is not None and (sys.stderr.isatty() or is_notebook())
 
 
 def is_notebook() -> bool:
-    """Whether a kernel runs this code, which shows images and bars; a terminal's IPython does not."""
+    """Return whether a kernel runs this code, which shows images and bars; a terminal's IPython does not."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = get_ipython() if get_ipython else None
     return getattr(shell, "kernel", None) is not None
@@ -171,7 +171,7 @@ def clear_bars() -> None:
 def _write_line(text: str) -> None:
     # A notebook shows stderr as if something were wrong.
     stream = sys.stdout if is_notebook() else sys.stderr
-    with suppress(OSError, ValueError):  # nobody reads any more; the work goes on
+    with suppress(OSError, ValueError):  # the reader has gone; the work goes on
         if _bars:
             from tqdm import tqdm
 
@@ -185,7 +185,7 @@ def _is_wanted() -> bool:
 
 
 def _is_shown_by_handlers(source: logging.Logger) -> bool:
-    """Whether a handler of a logger or of one above it shows INFO, other than in a file."""
+    """Return whether a handler of a logger or of one above it shows INFO, other than in a file."""
     if not source.isEnabledFor(logging.INFO):
         return False
     place: logging.Logger | None = source

@@ -172,7 +172,7 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_recipe(model: str | Path | ModelFolder, *, with_weights: bool) -> ModelFolder:
-    """The model's folder; of a preset whose weights are not wanted the recipe alone, so that nothing is downloaded."""
+    """Return the model's folder; of a preset without its weights the recipe alone, so that nothing is downloaded."""
     if isinstance(model, ModelFolder):
         return model
     if not with_weights and str(model) in preset_names() and not os.path.isdir(model):
@@ -223,7 +223,7 @@ def _build_network(configuration: Configuration, task: Task, folder: ModelFolder
 
 
 def _has_learnt_classes(folder: ModelFolder | None, configuration: Configuration) -> bool:
-    """Whether a model's weights are for the classes of the run."""
+    """Return whether a model's weights are for the classes of the run."""
     if folder is None or folder.weights is None or folder.configuration.labels is None:
         return False
     return configuration.labels is not None and folder.configuration.labels.names == configuration.labels.names

@@ -77,7 +77,7 @@ def _check_arguments(build: Callable[..., Any], given: Iterable[str]) -> None:
 
 
 def _from_configuration(arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name that the configuration chooses, and the arguments with what was opened or changed to find it."""
+    """Return the name that the configuration chooses, and the arguments with what was opened or changed to find it."""
     chosen, model = dict(arguments), arguments.get("model")
     folder: ModelFolder | None = None
     if model is not None:

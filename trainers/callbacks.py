@@ -40,19 +40,19 @@ class Callback:
     """
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
-        """After each optimiser step."""
+        """Act after each optimiser step."""
 
     def on_evaluation(self, trainer: Trainer, scores: AnyScores) -> None:
-        """After each evaluation; `trainer.progress.best_step` is this step where the score is the best so far.
+        """Act after each evaluation; `trainer.progress.best_step` is this step where the score is the best so far.
 
         One before the first step has `trainer.progress.step` 0, and is never the best.
         """
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """After the state of the run was saved in a folder; only the main process need see it."""
+        """Act after the state of the run was saved in a folder; only the main process need see it."""
 
     def on_end(self, trainer: Trainer, folder: ModelFolder) -> None:
-        """When the model folder is written; not for a run that stops to be resumed."""
+        """Act when the model folder is written; not for a run that stops to be resumed."""
 
 
 class TensorBoard(Callback):
@@ -98,7 +98,7 @@ class TensorBoard(Callback):
         self._close()
 
     def _begin(self, trainer: Trainer, step: int) -> None:
-        """A new file, which takes back the points of older ones from this step on."""
+        """Begin a new file, which takes back the points of older ones from this step on."""
         self._close()
         self._writer = self._open(str(self._folder or trainer.parts.work_dir / "tensorboard"), purge_step=step)
 
@@ -154,13 +154,13 @@ def add_block(path: Path, step: int, block: str) -> None:
 
 
 def _blocks_before(text: str, step: int) -> str:
-    """The text up to the first block of this step or a later one."""
+    """Return the text up to the first block of this step or a later one."""
     void = (found.start() for found in _HEADER.finditer(text) if int(found[1]) >= step)
     return text[: next(void, len(text))]
 
 
 def _mean_loss(log: Path, step: int) -> str:
-    """Over the logged steps since the evaluation before that of this step; a dash where there is none."""
+    """Return it over the logged steps since the evaluation before that of this step; a dash where there is none."""
     losses: list[float] = []
     for line in counted_lines(read_log_if_there(log)):
         if line["event"] == "evaluation" and line["step"] < step:

@@ -41,7 +41,7 @@ class WeightAverage:
 
     @contextmanager
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
-        """Within it the model has the averaged weights, afterwards its own, bit for bit. No third copy is made."""
+        """Give the model the averaged weights, afterwards its own, bit for bit. No third copy is made."""
         self._swap(model)
         try:
             yield
@@ -49,7 +49,7 @@ class WeightAverage:
             self._swap(model)
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and the number of updates; the tensors are not copied."""
+        """Return the average and the number of updates; the tensors are not copied."""
         return {"updates": self.updates, "average": dict(self._average)}
 
     @torch.no_grad()
@@ -83,12 +83,12 @@ class WeightAverage:
 
 
 def decay_at(decay: float, update: int) -> float:
-    """The share of the average that the n-th update keeps."""
+    """Return the share of the average that the n-th update keeps."""
     return decay * (1 - math.exp(-update / WARMUP_UPDATES))
 
 
 def _averaged(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and saved buffers, tied ones once."""
+    """Yield parameters and saved buffers, tied ones once."""
     saved = model.state_dict(keep_vars=True)
     seen: set[int] = set()
     for name, tensor in saved.items():

@@ -25,12 +25,12 @@ _PARAMETER_STATE: dict[type, tuple[frozenset[str], bool]] = {
 
 
 def check_weights(model: torch.nn.Module, tensors: Mapping[str, Any], *, origin: str) -> None:
-    """CorruptWeightsError unless the tensors are a state of the model: names, shapes, types, finite numbers."""
+    """Raise CorruptWeightsError unless the tensors are a state of the model: names, shapes, types, finite numbers."""
     _require(origin, _misfit_of_mapping("the model", model.state_dict(), tensors))
 
 
 def check_engine_state(engine: LocalEngine, state: object, *, origin: str) -> None:
-    """CorruptWeightsError unless `engine.state_dict()` could have given this state."""
+    """Raise CorruptWeightsError unless `engine.state_dict()` could have given this state."""
     if not isinstance(state, Mapping):
         raise CorruptWeightsError(f"{origin} holds {type(state).__name__}, not a state. Use an older checkpoint.")
     _require(origin, _optimizer_misfit(engine.optimizer, state.get("optimizer")))

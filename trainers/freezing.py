@@ -32,7 +32,7 @@ def apply_freezing(model: nn.Module, parts: Sequence[str]) -> None:
 
 
 def frozen_norms(model: nn.Module, parts: Sequence[str] = ()) -> list[nn.Module]:
-    """The modules with running statistics whose parameters are all frozen; without parameters, their name decides.
+    """Return modules with running statistics whose parameters are all frozen; without any, their name decides.
 
     In training mode their statistics would move, so each step puts them into evaluation mode.
     """
@@ -48,7 +48,7 @@ def frozen_norms(model: nn.Module, parts: Sequence[str] = ()) -> list[nn.Module]
 
 
 def is_frozen(name: str, parts: Sequence[str]) -> bool:
-    """Whether a parameter's name contains one of the parts."""
+    """Return whether a parameter's name contains one of the parts."""
     return any(part in name for part in parts)
 
 

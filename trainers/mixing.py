@@ -24,14 +24,14 @@ class Mix:
 
     Attributes:
         share: what an image keeps of itself.
-        box: (top, bottom, left, right) of what comes from the other one, in CutMix; None: all pixels are mixed.
+        box: (top, bottom, left, right) of what comes from the other one, in CutMix. If None, all pixels are mixed.
     """
 
     share: float
     box: Box | None = None
 
     def images(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W), any dtype → the same shape; float32 where pixels are mixed."""
+        """Mix (B, 3, H, W) of any dtype into the same shape; float32 where pixels are mixed."""
         partners = _partners(images)
         if self.box is None:
             return torch.lerp(partners.float(), images.float(), self.share)
@@ -41,12 +41,12 @@ class Mix:
         return mixed
 
     def targets(self, targets: Tensor) -> Tensor:
-        """(B, K) shares of the classes."""
+        """Return the classes' shares of each image, (B, K)."""
         return torch.lerp(_partners(targets), targets, self.share)
 
 
 def draw_mix(config: SoftCrossEntropyLoss, size: tuple[int, ...], rng: np.random.Generator) -> Mix | None:
-    """Mixup or CutMix of a batch, as timm's batch mode draws them; None where it stays as it is.
+    """Draw Mixup or CutMix of a batch as timm's batch mode does; None where it stays as it is.
 
     Args:
         config: how often, and how strongly.
@@ -62,7 +62,7 @@ def draw_mix(config: SoftCrossEntropyLoss, size: tuple[int, ...], rng: np.random
 
 
 def cutmix(size: tuple[int, ...], share: float, rng: np.random.Generator) -> Mix:
-    """A box of the image's shape around a point drawn uniformly; what lies outside is cut off (Yun et al. 2019).
+    """Return a box of the image's shape around a point drawn uniformly; what lies outside is cut off (Yun et al. 2019).
 
     The share that is kept is that of the pixels in the end.
 
@@ -82,5 +82,5 @@ def _interval(side: int, length: int, center: int) -> tuple[int, int]:
 
 
 def _partners(values: Tensor) -> Tensor:
-    """Those of each entry: half a batch farther on, which is the same both ways for even numbers."""
+    """Return those of each entry: half a batch farther on, which is the same both ways for even numbers."""
     return values.roll(len(values) // 2, dims=0)

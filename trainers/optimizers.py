@@ -45,7 +45,7 @@ class ParameterGroupSummary:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """An optimiser over the parameters that are not frozen, each of which is in one group.
+    """Return an optimiser over the parameters that are not frozen, each of which is in one group.
 
     A group has torch's keys and `name` and `lr_factor`, which `apply_learning_rate` reads; they are a part of the
     optimiser's state. A group of the configuration that no parameter falls into is logged, not refused.
@@ -69,7 +69,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
 
 
 def summarize_groups(optimizer: Optimizer) -> list[ParameterGroupSummary]:
-    """What each group holds, for the log."""
+    """Return what each group holds, for the log."""
     return [
         ParameterGroupSummary(
             group.get("name", DEFAULT_GROUP),
@@ -83,7 +83,7 @@ def summarize_groups(optimizer: Optimizer) -> list[ParameterGroupSummary]:
 
 
 def _group_parameters(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Parameter groups as torch takes them; in the order in which the model has them."""
+    """Return parameter groups as torch takes them, in the order in which the model has them."""
     groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -95,7 +95,7 @@ def _group_parameters(model: nn.Module, config: OptimizerConfig) -> list[dict[st
 
 
 def _group_key(name: str, parameter: nn.Parameter, config: OptimizerConfig) -> tuple[str, float, float]:
-    """(name, lr_factor, weight_decay) of the group that a parameter falls into."""
+    """Return (name, lr_factor, weight_decay) of the group that a parameter falls into."""
     group = config.group_of(name)
     factor = 1.0 if group is None else group.lr_factor
     label = DEFAULT_GROUP if group is None else group.match
@@ -114,7 +114,7 @@ def _report_unused(groups: list[dict[str, Any]], config: OptimizerConfig) -> Non
 
 
 def _has_fused_step(groups: list[dict[str, Any]]) -> bool | None:
-    """True where torch has one kernel for the whole step; None leaves the choice between the others to torch."""
+    """Return True where torch has one kernel for the whole step; None leaves the choice between the others to torch."""
     parameters = [parameter for group in groups for parameter in group["params"]]
     can = all(p.device.type in ("cpu", "cuda") and torch.is_floating_point(p) for p in parameters)
     return True if can else None

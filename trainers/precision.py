@@ -26,7 +26,7 @@ AMP_LEVELS: dict[str, dict[str, Any]] = {
 
 
 def amp_level(level: str) -> dict[str, Any]:
-    """What one of MindSpore's levels of mixed precision is in a configuration, as `cfg_options` of `build_trainer`.
+    """Return one of MindSpore's levels of mixed precision as `cfg_options` of `build_trainer`.
 
     Weights and the optimiser stay in float32 at every level, as there. O0 is float32, and O1 is torch's autocast:
     softmax and GELU compute in float32 and only what they read from and hand to matrices is rounded, which at O1 is
@@ -39,7 +39,7 @@ def amp_level(level: str) -> dict[str, Any]:
 
 
 def build_scaler(config: TrainConfig, device_type: str) -> torch.amp.GradScaler:
-    """The loss scale of a recipe; one that does nothing but in float16."""
+    """Return the loss scale of a recipe; one that does nothing but in float16."""
     scale = config.loss_scale
     return torch.amp.GradScaler(
         device_type,
@@ -71,7 +71,7 @@ def warn_of_slow_bfloat16(config: TrainConfig, device_type: str) -> None:
 
 
 def _has_bfloat16() -> bool:
-    """Whether the processor does as far as torch tells; it need not tell."""
+    """Return whether the processor does as far as torch tells; it need not tell."""
     name = "_is_mkldnn_bf16_supported"
     return not hasattr(torch.ops.mkldnn, name) or bool(getattr(torch.ops.mkldnn, name)())
 
@@ -82,7 +82,7 @@ class _Float16LayerNorm(nn.LayerNorm):
     dtype = torch.float16
 
     def forward(self, features: Tensor) -> Tensor:
-        """(…, D) → (…, D)."""
+        """Normalise (…, D) to (…, D)."""
         if not self.training:
             return super().forward(features)
         values, weight, bias = (tensor.to(self.dtype) for tensor in (features, self.weight, self.bias))

@@ -39,7 +39,7 @@ def configure_run(
     modify: Callable[[Configuration], Configuration] | None,
     changes: Sequence[Mapping[str, Any] | Iterable[str]],
 ) -> Configuration:
-    """The model's configuration or the file's, as `modify` gives it back, then changed in the order of `changes`.
+    """Return the model's configuration or the file's, as `modify` gives it back, with `changes` in their order.
 
     Raises:
         ConfigurationError: there is no recipe, or it wants what this version cannot do.
@@ -76,7 +76,7 @@ def _check_parallel(config: ParallelConfig | None) -> None:
 
 
 def _padded_to_levels(configuration: Configuration) -> Configuration:
-    """What a run makes pads images to whole cells of its coarsest level, whatever the weights' own code does."""
+    """Return what a run makes pads images to whole cells of its coarsest level, whatever the weights' own code does."""
     model = pad_to_best(configuration.model)
     if model == configuration.model:
         return configuration
@@ -91,7 +91,7 @@ def _padded_to_levels(configuration: Configuration) -> Configuration:
 
 
 def data_changes(train: Any, evaluation: Any) -> dict[str, Any]:
-    """Data that is given stands in the configuration, by name, in place of what the recipe was made for."""
+    """Return what names the data that is given, in place of what the recipe was made for."""
     if not isinstance(train, SegmentationDataset | ClassificationDataset):
         return {}
     splits = {"train": {"split": train.split, "times": train.times}}
@@ -113,7 +113,7 @@ def share_changes(val_share: float | None, evaluation: Any) -> dict[str, Any]:
 
 
 def length_changes(seed: int | None, max_epochs: int | None, max_steps: int | None) -> dict[str, Any]:
-    """Seed and length, where they are given as arguments."""
+    """Return seed and length, where they are given as arguments."""
     if max_epochs is not None and max_steps is not None:
         raise InputError(f"max_epochs={max_epochs} and max_steps={max_steps} both say how long. Give one.")
     changes: dict[str, Any] = {} if seed is None else {"train.seed": seed}
@@ -149,7 +149,7 @@ def name_trainer(configuration: Configuration, name: str) -> Configuration:
 
 
 def configured_trainer(configuration: Configuration, options: Mapping[str, Any] | Sequence[str]) -> str | None:
-    """The trainer that a configuration and the user's changes of it name; None where they leave it to the task."""
+    """Return the trainer that a configuration and the user's changes name; None where they leave it to the task."""
     pairs = options.items() if isinstance(options, Mapping) else (option.partition("=")[::2] for option in options)
     name = configuration.train.trainer if configuration.train else None
     for key, value in pairs:
@@ -161,7 +161,7 @@ def configured_trainer(configuration: Configuration, options: Mapping[str, Any] 
 def fit_length(
     configuration: Configuration, steps: int, options: Mapping[str, Any] | Sequence[str] = ()
 ) -> Configuration:
-    """Warm-up and intervals that fit into a run which is far shorter than the recipe was made for.
+    """Fit warm-up and intervals into a run which is far shorter than the recipe was made for.
 
     A warm-up longer than half the run becomes a tenth of it; where nothing would be logged before the middle, a
     twentieth is the interval; where no checkpoint or evaluation came before the end, a quarter. What the user's own
@@ -192,7 +192,7 @@ def _value(configuration: Configuration, key: str) -> Any:
 
 
 def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
-    """By key, what is too long for the run and what fits."""
+    """Return by key what fits, for what is too long for the run."""
     config, evaluation = recipe_of(configuration), configuration.evaluation
     warmup = config.schedule.warmup
     quarter = math.ceil(steps / 4)
@@ -231,7 +231,7 @@ def adaptations(recipe: Configuration, run: Configuration, steps: int) -> tuple[
 
 
 def with_published_recipe(configuration: Configuration, name: str) -> Configuration:
-    """The recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
+    """Return the recipe of the preset whose weights come from the same place; a foreign folder's own is not read."""
     bare = name.partition(":")[2] or name
     moved = (
         f"damo/{bare.removeprefix('iic/')}" if bare.startswith("iic/") else bare
@@ -247,7 +247,7 @@ def with_published_recipe(configuration: Configuration, name: str) -> Configurat
 def _fit_class_weights(
     configuration: Configuration, num_classes: int, options: Mapping[str, Any] | Sequence[str]
 ) -> Configuration:
-    """Without the class weights of a recipe that was made for other classes, be they as many."""
+    """Leave out class weights of a recipe that was made for other classes, be they as many."""
     recipe = recipe_of(configuration)
     loss = recipe.loss
     if isinstance(loss, SoftCrossEntropyLoss) or loss.class_weights is None:

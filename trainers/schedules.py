@@ -21,7 +21,7 @@ from segpipe.configuration import (
 
 
 def learning_rate(schedule: ScheduleConfig, base_lr: float, step: int, max_steps: int) -> float:
-    """The learning rate of a step, the first of which is step 0.
+    """Return the learning rate of a step, the first of which is step 0.
 
     The formulas are mmcv's: with W steps of warm-up and the schedule's own value reg(t), linear warm-up is
     reg(t)·(1 - (1 - t/W)(1 - ratio)), constant reg(t)·ratio, exponential reg(t)·ratio^(1 - t/W). `warmup.join` has
@@ -46,7 +46,7 @@ def learning_rate(schedule: ScheduleConfig, base_lr: float, step: int, max_steps
 
 
 def scheduled_rate(schedule: ScheduleConfig, base_lr: float, step: int, max_steps: int) -> float:
-    """The learning rate of a step, without the warm-up."""
+    """Return the learning rate of a step, without the warm-up."""
     share = min(step / max_steps, 1.0)
     match schedule:
         case PolySchedule():
@@ -66,7 +66,7 @@ def scheduled_rate(schedule: ScheduleConfig, base_lr: float, step: int, max_step
 
 
 def warmup_factor(warmup: Warmup, step: int) -> float:
-    """The share of the learning rate at a step; 1 when the warm-up is over."""
+    """Return the share of the learning rate at a step; 1 when the warm-up is over."""
     if step >= warmup.steps:
         return 1.0
     left = 1 - step / warmup.steps
@@ -86,7 +86,7 @@ def apply_learning_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def is_evaluation_step(config: EvaluationConfig | None, step: int, passes: tuple[float, float], length: float) -> bool:
-    """Whether to evaluate after a step. At the end of a run the caller always does.
+    """Return whether to evaluate after a step. At the end of a run the caller always does.
 
     Args:
         config: how often. If None, only at the end.
@@ -103,7 +103,7 @@ def is_evaluation_step(config: EvaluationConfig | None, step: int, passes: tuple
 
 
 def _lead(warmup: Warmup, base_lr: float, end: float, step: int) -> float:
-    """From ratio · base_lr at step 0 to `end` at the last step of the warm-up."""
+    """Return the rate on the way from ratio · base_lr at step 0 to `end` at the last step of the warm-up."""
     start = warmup.ratio * base_lr
     share = step / warmup.steps
     match warmup.type:

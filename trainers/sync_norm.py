@@ -14,7 +14,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose statistics in training are those of the global batch."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, H, W)."""
+        """Normalise (B, C, H, W) to (B, C, H, W)."""
         if not self.training or distributed.world_size() == 1:
             return super().forward(features)
         values = features.float()
@@ -30,7 +30,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        """Running statistics as BatchNorm2d keeps them: with the unbiased variance."""
+        """Keep running statistics as BatchNorm2d keeps them: with the unbiased variance."""
         assert self.running_mean is not None
         assert self.running_var is not None
         momentum = self.momentum if self.momentum is not None else 0.1

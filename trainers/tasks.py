@@ -48,7 +48,7 @@ class Task:
 
 
 def task_of(configuration: Configuration, wanted: str | None = None) -> Task:
-    """The configuration's task; InputError where another one is wanted."""
+    """Return the configuration's task; InputError where another one is wanted."""
     name = configuration.task
     if name not in TASKS:
         raise InputError(unknown_name_message("task to train for", name, TASKS))
@@ -119,7 +119,7 @@ def _classification_objective(network: SegpipeNetwork, configuration: Configurat
 
 
 def _check_pairs(config: TrainConfig) -> None:
-    """Images are mixed by twos in each process."""
+    """Refuse an odd share of a batch, since images are mixed by twos in each process."""
     loss, share = config.loss, config.batch_size // distributed.world_size()
     if isinstance(loss, SoftCrossEntropyLoss) and (loss.mixup or loss.cutmix) and share % 2:
         raise ConfigurationError(

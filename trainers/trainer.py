@@ -85,7 +85,7 @@ class Trainer:
         return is_wanted and self.parts.evaluate is not None and self.progress.step == 0
 
     def is_due(self, every: int) -> bool:
-        """Whether the run is at a multiple of an interval, or over."""
+        """Return whether the run is at a multiple of an interval, or over."""
         return self.progress.step % every == 0 or self.is_over
 
     def train(self) -> ModelFolder:
@@ -152,7 +152,7 @@ class Trainer:
         raise SystemExit(PREEMPTED) from None
 
     def _write_result(self, shipped: Progress) -> ModelFolder:
-        """The last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
+        """Return the last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
         scores = self._last_scores if shipped.best_step == shipped.step else None
         if scores is None and self.parts.evaluate is not None:
             try:
@@ -162,14 +162,14 @@ class Trainer:
         return write_result(self.parts, shipped, scores)
 
     def evaluate(self) -> AnyScores:
-        """Scores on the evaluation data with the weights as they are now, the averaged ones where there are any."""
+        """Return scores on the evaluation data with the current weights, the averaged ones where there are any."""
         if self.parts.evaluate is None:
             raise InputError("There is nothing to evaluate on. Pass eval_dataset to build_trainer.")
         with self.parts.engine.averaged():
             return self.parts.evaluate(None)
 
     def predict(self, image: Any) -> np.ndarray:
-        """The answer for an image with the weights as they are now, the averaged ones where there are any.
+        """Return the answer for an image with the weights as they are now, the averaged ones where there are any.
 
         Args:
             image: (H, W, 3) uint8 RGB, a path, or what else `segpipe.data.sources.read_source` reads.
@@ -233,7 +233,7 @@ class Trainer:
             self._end_stopped()
 
     def _opening(self) -> dict[str, int]:
-        """What the log says when a run begins or goes on."""
+        """Return what the log says when a run begins or goes on."""
         parameters = list(self.model.parameters())
         return {
             "step": self.progress.step,

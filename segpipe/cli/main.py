@@ -82,7 +82,7 @@ def note_interruption() -> int:
 
 @contextmanager
 def imports_end_at_once() -> Iterator[None]:
-    """Inside, Ctrl-C during an import ends the process; elsewhere it stays a KeyboardInterrupt.
+    """Let Ctrl-C during an import end the process; elsewhere it stays a KeyboardInterrupt.
 
     Some packages turn one that is raised in an import into an ImportError, and torch's libraries abort. What stays on
     the disk is what a kill leaves. Where Ctrl-C does something else than usual, or in a thread, nothing changes.

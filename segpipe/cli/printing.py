@@ -42,7 +42,7 @@ def print_message(text: str) -> None:
 
 @contextmanager
 def printable_streams() -> Iterator[None]:
-    """Inside, nothing that is written to stdout and stderr reaches a terminal as a control sequence.
+    """Let nothing that is written to stdout and stderr reach a terminal as a control sequence.
 
     That covers verbs, usage errors, the log, tracebacks and the warnings of other packages.
     """

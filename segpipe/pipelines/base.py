@@ -143,14 +143,14 @@ class Pipeline(Generic[Result]):
 
 
 def _is_lazy(source: Source) -> bool:
-    """Folders, patterns and iterators give iterators; what has a length in memory gives a list."""
+    """Return whether results are an iterator, as of folders, patterns and iterators, instead of a list."""
     return isinstance(source.value, str) or not hasattr(source.value, "__len__")
 
 
 def _without_failures(
     outcomes: Generator[Result | Failure, None, None], options: PipelineOptions
 ) -> Generator[Result, None, None]:
-    """Holds no result that it has given away: of a large image it may be half a gigabyte."""
+    """Yield results and keep none that was given away: of a large image it may be half a gigabyte."""
     with closing(outcomes):
         kept: Iterator[Any] = filter(_warn_of_failure, outcomes) if options.on_error == "skip" else outcomes
         yield from map(_raise_failure, kept)

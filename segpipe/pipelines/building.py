@@ -54,7 +54,7 @@ class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):
         return add_for_task
 
     def of_task(self, task: str) -> list[str]:
-        """The types of a task's pipelines. UnknownNameError where there are none."""
+        """Return the types of a task's pipelines. UnknownNameError where there are none."""
         if task not in self._tasks.values():
             load_plugins()
         found = [name for name in self if self._tasks[name] == task]
@@ -63,7 +63,7 @@ class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):
         return found
 
     def choose(self, task: str, name: str | None) -> Callable[..., Pipeline[Any]]:
-        """The pipeline of a type, which other systems may name in their way; of the task itself if None.
+        """Return the pipeline of a type, which other systems may name in their way; of the task itself if None.
 
         Raises:
             UnknownNameError: it is not registered, or for another task.

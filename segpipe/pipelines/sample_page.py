@@ -49,7 +49,7 @@ _MARGIN = 14
 def draw_label_grid(
     rows: Sequence[Sequence[Sample]], labels: LabelSet, *, headings: Sequence[str] = (), height: int = 220
 ) -> np.ndarray:
-    """Each sample as its image and, to the right, its label over it; below one another the rows; a legend.
+    """Draw each sample as its image with, to the right, its label over it; rows below one another; a legend.
 
     Classes have their names as on overlays, see `name_boxes.draw_names`. Ignored pixels are dark. The legend lists what
     occurs in the first sample of each row, with its share of their pixels.
@@ -131,7 +131,7 @@ def draw_samples(
 
 
 def _cells(sample: Sample, labels: LabelSet, palette: np.ndarray, height: int) -> Iterator[np.ndarray]:
-    """The image and its label at the size that they have on the page."""
+    """Yield the image and its label at the size that they have on the page."""
     rows, columns = sample.image.shape[:2]
     size = (max(1, round(columns * height / rows)), height)  # OpenCV's order
     image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA if rows > height else cv2.INTER_LINEAR)
@@ -152,7 +152,7 @@ def _names_by_size(label: np.ndarray, labels: LabelSet) -> list[tuple[int, str]]
 
 
 def _page(cells: Sequence[Sequence[np.ndarray]], *, captions: Sequence[str], headings: Sequence[str]) -> np.ndarray:
-    """The cells in rows under their captions; the columns stand under one another."""
+    """Return the cells in rows under their captions; the columns stand under one another."""
     widths = [max(row[column].shape[1] for row in cells) for column in range(len(cells[0]))]
     lefts = [_MARGIN + sum(widths[:column]) + column * _MARGIN // 2 for column in range(len(widths))]
     step = cells[0][0].shape[0] + _LINE + _MARGIN // 2
@@ -177,7 +177,7 @@ def _write(drawing: ImageDraw.ImageDraw, place: tuple[int, int], text: str, ink:
 
 
 def _legend(samples: Sequence[Sample], labels: LabelSet, palette: np.ndarray, height: int) -> np.ndarray:
-    """Classes that occur in the samples, then what is ignored."""
+    """Draw a legend of the classes that occur in the samples, then what is ignored."""
     num_classes = len(labels.names)
     counts = np.zeros(num_classes + 1, np.int64)
     for sample in samples:

@@ -121,7 +121,7 @@ class Stream(Generic[Result]):
         self._workers = ThreadPoolExecutor(plan.workers, "segpipe-work")
 
     def outcomes(self) -> Generator[Result | Failure, None, None]:
-        """In order; what was begun before the sources broke off is not lost. Closing it ends the threads."""
+        """Yield them in order; what was begun before the sources broke off is not lost. Closing it ends the threads."""
         try:
             while self._has_next():
                 yield self._take()
@@ -137,7 +137,7 @@ class Stream(Generic[Result]):
         return place.outcome.result()
 
     def _has_next(self) -> bool:
-        """Whether there is a first place; its outcome is there then."""
+        """Return whether there is a first place; its outcome is there then."""
         while True:
             self._read_on()
             if not self._places:
@@ -181,7 +181,7 @@ class Stream(Generic[Result]):
                 self._send(self._buckets.pop(next(iter(self._buckets))))
 
     def _has_room(self) -> bool:
-        """What is unread counts like the last one that was read, and is never much, in case it is larger."""
+        """Return what is unread counts like the last one that was read, and is never much, in case it is larger."""
         if self._is_ended or len(self._places) >= self._plan.window or len(self._unread) >= 2 * self._plan.readers:
             return False
         return not self._places or self._pixels + (len(self._unread) + 1) * self._expected <= MAX_PIXELS

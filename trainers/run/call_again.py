@@ -76,7 +76,7 @@ def _shell_command(command: Sequence[str], changes: Mapping[str, Any]) -> str:
 
 
 def _program() -> list[str]:
-    """The words before the verb, as the processes of this run were started."""
+    """Return the words before the verb, as the processes of this run were started."""
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return ["segpipe"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "segpipe"]
 

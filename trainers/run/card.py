@@ -32,7 +32,7 @@ _ABSOLUTE_PATH = re.compile(
 
 
 def training_text(run: RunFacts, progress: Progress, scores: AnyScores | None, log: Sequence[Mapping[str, Any]]) -> str:
-    """The part of the card that says how the model came to be and how good it is.
+    """Return the part of the card that says how the model came to be and how good it is.
 
     Args:
         scores: of the folder's weights; None where nothing was evaluated.
@@ -59,7 +59,7 @@ def training_text(run: RunFacts, progress: Progress, scores: AnyScores | None, l
 
 
 def _extended_text(log: Sequence[Mapping[str, Any]]) -> str:
-    """Sentences about the lengths that the run had before; empty where it kept its first one."""
+    """Return sentences about the lengths that the run had before; empty where it kept its first one."""
     lengths: list[tuple[int, int]] = []  # from which step on, how many steps
     for line in log:
         if line["event"] == "start" and isinstance(line.get("max_steps"), int):
@@ -76,7 +76,7 @@ def _extended_text(log: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _first_text(run: RunFacts, progress: Progress, scores: AnyScores | None) -> str:
-    """A sentence about the score before the first step; empty without one."""
+    """Return a sentence about the score before the first step; empty without one."""
     if progress.first_score is None or scores is None:
         return ""
     evaluation = run.configuration.evaluation
@@ -86,7 +86,7 @@ def _first_text(run: RunFacts, progress: Progress, scores: AnyScores | None) -> 
 
 
 def command(arguments: Sequence[str]) -> str:
-    """A process's arguments, the program first, as one would type them.
+    """Return a process's arguments, the program first, as one would type them.
 
     Of absolute paths only the last name is left and of URLs no credentials, since a card is published.
     """
@@ -96,7 +96,7 @@ def command(arguments: Sequence[str]) -> str:
 
 
 def run_table(log: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown with a row for each evaluation, or for logged steps where there was none; empty without any.
+    """Return Markdown with a row for each evaluation, or for logged steps where there was none; empty without any.
 
     The loss is the mean of those logged since the row before. Of steps that were done again the last line counts.
     """
@@ -121,7 +121,7 @@ def _without_folders(argument: str) -> str:
 
 
 def _spread(steps: Sequence[int], best: Sequence[int]) -> list[int]:
-    """At most `MOST_ROWS` of the steps, evenly, with the last one and the best."""
+    """Return at most `MOST_ROWS` of the steps, evenly, with the last one and the best."""
     if len(steps) <= MOST_ROWS:
         return list(steps)
     places = np.linspace(0, len(steps) - 1, MOST_ROWS - 1).round().astype(int)
@@ -135,7 +135,7 @@ def _loss(steps: Mapping[int, Mapping[str, Any]], before: int, step: int) -> str
 
 
 def _rate(steps: Mapping[int, Mapping[str, Any]], step: int) -> str:
-    """Of the last logged step up to this one."""
+    """Return that of the last logged step up to this one."""
     last = max((number for number, line in steps.items() if number <= step and "lr" in line), default=None)
     return "–" if last is None else f"{steps[last]['lr']:.3g}"
 

@@ -117,7 +117,7 @@ def prepare_work_dir(work_dir: Path) -> None:
 
 
 def check_shared(work_dir: Path, found: str) -> None:
-    """SegpipeError in all processes unless each has found the same in the work directory.
+    """Raise SegpipeError in all processes unless each has found the same in the work directory.
 
     Args:
         work_dir: of the run.
@@ -149,7 +149,7 @@ def set_aside_newer(folder: Path, step: int) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Whatever stands at the name of a checkpoint, oldest first, whether it can be read or not.
+    """Return whatever stands at the name of a checkpoint, oldest first, whether it can be read or not.
 
     Raises:
         CacheError: there is something else than a folder, or it may not be read.
@@ -179,17 +179,17 @@ def finish_replacement(folder: Path) -> None:
 
 
 def list_set_aside(folder: Path) -> list[Path]:
-    """The checkpoints that `set_aside_newer` renamed."""
+    """Return the checkpoints that `set_aside_newer` renamed."""
     return sorted(folder.glob(f"{_ASIDE}step-*"))
 
 
 def name_of(step: int) -> str:
-    """What the checkpoint of a step is called."""
+    """Return what the checkpoint of a step is called."""
     return f"step-{step:08d}"
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint's name says."""
+    """Return the step that a checkpoint's name says."""
     return int(path.name.removeprefix("step-"))
 
 
@@ -217,7 +217,7 @@ def _write(snapshot: Snapshot, folder: Path) -> None:
 
 @contextmanager
 def refusals_explained(final: Path, advice: str) -> Iterator[None]:
-    """CacheError where the disk refuses to write the folder `final`; it names the path, the reason and `advice`."""
+    """Raise CacheError where the disk refuses to write the folder `final`; it names path, reason and `advice`."""
     try:
         yield
     except OSError as error:
@@ -228,7 +228,7 @@ def refusals_explained(final: Path, advice: str) -> Iterator[None]:
 
 
 def free_space_text(path: Path) -> str:
-    """How much is free on the disk of a path that may not exist, as a phrase."""
+    """Return how much is free on the disk of a path that may not exist, as a phrase."""
     for place in (path, *path.parents):
         with suppress(OSError):
             return f"its disk has {shutil.disk_usage(place).free / 2**20:,.1f} MiB free"

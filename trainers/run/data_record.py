@@ -136,7 +136,7 @@ def _pair_names(dataset: SegmentationDataset) -> Iterable[str]:
 
 
 def _short(parts: Sequence[str], shared: int) -> str:
-    """A path below the last folder that the image and its label share; at least its folder and its name."""
+    """Return a path below the last folder that the image and its label share; at least its folder and its name."""
     return _readable("/".join(parts[min(shared, max(len(parts) - 2, 0)) :]))
 
 

@@ -111,7 +111,7 @@ def _over_text(run: RunFacts, progress: Progress) -> str:
 
 
 def _comparison(progress: Progress) -> str:
-    """How the last score compares with the best one so far, and that with the one before the first step."""
+    """Return how the last score compares with the best one so far, and that with the one before the first step."""
     if progress.best_score is None:
         return "no best so far"
     began = f" (began at {_percent(progress.first_score)})" if progress.is_worse_than_at_first else ""

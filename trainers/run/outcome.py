@@ -64,7 +64,7 @@ def _load_best(run: RunFacts, progress: Progress) -> Snapshot | None:
 
 
 def find_result(run: RunFacts) -> ModelFolder | None:
-    """`work_dir/model` where it is whole and has the weights that the model has now, else None."""
+    """Return `work_dir/model` where it is whole and has the weights that the model has now, else None."""
     final = run.work_dir / FOLDER
     is_there = distributed.is_main() and _has_weights(final, run.engine.model)
     return ModelFolder.open(final) if distributed.any_process(is_there, run.engine.device) else None
@@ -112,7 +112,7 @@ def _write_record(run: RunFacts, progress: Progress, scores: AnyScores | None, f
 
 
 def _without_root(configuration: Configuration) -> Configuration:
-    """A folder may be published, so it does not say where one machine has its data."""
+    """Return a folder may be published, so it does not say where one machine has its data."""
     data = configuration.dataset
     if data is None or data.root is None or not os.path.isabs(os.path.expanduser(data.root)):
         return configuration

@@ -131,7 +131,7 @@ def _say_how_it_is_extended(run: RunFacts, step: int, before: int) -> None:
 
 
 def _check_data(checkpoint: Checkpoint, run: RunFacts) -> bool:
-    """Whether the data is another one than the checkpoint's, which `accept_changed_data` allows; else InputError."""
+    """Return whether the data has changed since the checkpoint; InputError unless `accept_changed_data` allows it."""
     step, now = checkpoint.progress.step, run.data
     if checkpoint.data is None or now is None:
         logger.warning("The checkpoint of step %s does not say which data it is of, so a change goes unnoticed", step)
@@ -193,7 +193,7 @@ def _steps(configuration: Configuration, run: RunFacts) -> int:
 
 
 def _values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each plain value of a JSON document with its path, such as dataset.mixed[0].root."""
+    """Yield each plain value of a JSON document with its path, such as dataset.mixed[0].root."""
     if isinstance(value, dict) and value:
         for key, member in value.items():
             yield from _values(member, f"{path}.{key}" if path else key)

@@ -84,7 +84,7 @@ class RunLog:
             self._is_failing = True
 
     def _begin_again(self) -> None:
-        """Somebody deleted the file, which would take further lines and show them to nobody."""
+        """Begin a new file, since the old one was deleted and would take further lines with it."""
         logger.warning("%s was deleted during the run; it begins anew, without its earlier lines", self._path)
         assert self._file is not None
         with suppress(OSError):
@@ -119,7 +119,7 @@ def read_log_if_there(path: Path) -> list[dict[str, Any]]:
 
 
 def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The lines of a log that say how the run went: where it began again at a step, what came after that step is void.
+    """Return the lines of a log that count: where a run began again at a step, what came after that step is void.
 
     So it is after a resumption from an older checkpoint, and where a longer run was given up and begun anew.
     """
@@ -133,7 +133,7 @@ def counted_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def main_score(lines: Iterable[Mapping[str, Any]]) -> str:
-    """The key of the score that the evaluations of a run's log are about; mIoU where there are none."""
+    """Return the key of the score that the evaluations of a run's log are about; mIoU where there are none."""
     keys = {key for line in lines if line.get("event") == "evaluation" for key in line}
     return next((key for key in _MAIN if key in keys), _MAIN[0])
 
@@ -188,7 +188,7 @@ def _read_line(text: bytes) -> dict[str, Any] | None:
 
 
 def _read_value(value: Any) -> int | float | dict[str, float] | None:
-    """A number, NaN for null, or a flat mapping of them; None for all else."""
+    """Return a number, NaN for null, or a flat mapping of them; None for all else."""
     if value is None:
         return math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -219,7 +219,7 @@ class Config(ConfigDict):
 
 
 def _members(value: Any) -> Any:
-    """The value with each dict as a ConfigDict."""
+    """Return the value with each dict as a ConfigDict."""
     if isinstance(value, ConfigDict) and not isinstance(value, Config):
         return value
     if isinstance(value, Mapping):
@@ -263,7 +263,7 @@ def _written(document: dict[str, Any], suffix: str) -> str:
 
 
 def _python(value: Any) -> str:
-    """The value in Python, with `dict(…)` where its keys can be arguments."""
+    """Return the value in Python, with `dict(…)` where its keys can be arguments."""
     if isinstance(value, Mapping) and all(isinstance(key, str) and key.isidentifier() for key in value):
         return f"dict({', '.join(f'{key}={_python(member)}' for key, member in value.items())})"
     if isinstance(value, list):
@@ -272,7 +272,7 @@ def _python(value: Any) -> str:
 
 
 def _member(value: Any, step: str) -> Any:
-    """What is at a step into a dict or a list, or `_ABSENT`."""
+    """Return what is at a step into a dict or a list, or `_ABSENT`."""
     if isinstance(value, Mapping):
         return value.get(step, _ABSENT)
     if not isinstance(value, Sequence) or isinstance(value, str):
@@ -296,7 +296,7 @@ def _nest(change: dict[str, Any], steps: list[str], value: Any) -> None:
 
 
 def _merged(base: Any, change: Any, path: str, list_keys: bool, force: bool) -> Any:
-    """A base with a change merged into it; neither is altered."""
+    """Return a base with a change merged into it; neither is altered."""
     if isinstance(change, Mapping):
         return _merged_mapping(base, change, path, list_keys, force)
     if _are_typed(base) and _are_typed(change):

@@ -131,7 +131,7 @@ class MsDataset:
         return id(self)
 
     def _kind(self) -> str:
-        """The registered data set whose files lie as this one's; `folder` where the name says nothing."""
+        """Return the registered data set whose files lie as this one's; `folder` where the name says nothing."""
         if self.name in DATASETS:
             return self.name
         bare = self.name.rpartition("/")[2].lower().replace("_", "-")
@@ -141,7 +141,7 @@ class MsDataset:
         return kind if kind in DATASETS else "folder"
 
     def _folder(self) -> Path:
-        """The folder of the data set on this disk, fetched if it is not there."""
+        """Return the folder of the data set on this disk, fetched if it is not there."""
         stated = self.options.get("root") or self.options.get("data_dir")
         if stated is not None or os.path.isdir(self.name):
             return existing_folder(stated or self.name)
@@ -188,7 +188,7 @@ def _open_below(root: Path, kind: str, split: str, options: Mapping[str, Any]) -
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """A folder and those below it, level by level, without hidden ones."""
+    """Yield a folder and those below it, level by level, without hidden ones."""
     level = [root]
     for _ in range(_DEPTH):
         yield from level

@@ -224,7 +224,7 @@ def own_changes(options: Mapping[str, Any], *, origin: str = "cfg_options") -> d
 
 
 def is_foreign(document: Mapping[str, Any]) -> bool:
-    """Whether a document is in EasyCV's or ModelScope's words."""
+    """Return whether a document is in EasyCV's or ModelScope's words."""
     return any(
         key in section
         for name, keys in (("model", ("backbone", "decode_head")), ("train", ("dataloader", "lr_scheduler", "hooks")))
@@ -234,7 +234,7 @@ def is_foreign(document: Mapping[str, Any]) -> bool:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The values of sections that have keys of theirs, each with its path; other dicts are values."""
+    """Yield the values of sections that have keys of theirs, each with its path; other dicts are values."""
     if isinstance(value, Mapping) and value and path in _SECTIONS:
         for key, member in value.items():
             yield from _leaves(f"{path}.{key}", member)
@@ -243,7 +243,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _above(path: str) -> str | None:
-    """The longest key of theirs that a path is, or lies below, among those without a counterpart."""
+    """Return the longest key of theirs that a path is, or lies below, among those without a counterpart."""
     steps = path.split(".")
     prefixes = (".".join(steps[:length]) for length in range(len(steps), 0, -1))
     return next((prefix for prefix in prefixes if prefix in IGNORED or prefix in REFUSED), None)

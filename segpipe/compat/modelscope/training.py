@@ -140,7 +140,7 @@ def build_trainer(
 
 
 def _opened(model: str | Path | ModelFolder, revision: str | None) -> str | Path | ModelFolder:
-    """The model's folder, with a recipe; a preset's name as it is, for its weights may not be wanted."""
+    """Return the model's folder, with a recipe; a preset's name as it is, for its weights may not be wanted."""
     if isinstance(model, ModelFolder):
         return _with_own_recipe(model)
     if str(model) in preset_names() and revision is None and not os.path.isdir(model):
@@ -149,7 +149,7 @@ def _opened(model: str | Path | ModelFolder, revision: str | None) -> str | Path
 
 
 def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
-    """A folder of EasyCV's that no preset is of, with the recipe that its configuration.json states.
+    """Return a folder of EasyCV's that no preset is of, with the recipe that its configuration.json states.
 
     What that does not say in segpipe's words, such as the augmentations, is as in the preset of the same size.
     """
@@ -170,7 +170,7 @@ def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
 
 
 def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that mean something here."""
+    """Return the arguments that mean something here."""
     for name, instead in _REFUSED.items():
         value = arguments.pop(name, None)
         if value is not None and any(part is not None for part in (value if isinstance(value, tuple) else (value,))):
@@ -180,7 +180,7 @@ def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modifications(arguments: dict[str, Any], modify: Callable[[Config], Config] | None) -> dict[str, Any]:
-    """What a file in EasyCV's words has other than the model, and what a function changes, by key.
+    """Return what a file in EasyCV's words has other than the model, and what a function changes, by key.
 
     Such a file is taken out of the arguments: what the run is made of are the model and these changes.
     """
@@ -207,7 +207,7 @@ def _folder(arguments: Mapping[str, Any]) -> ModelFolder:
 
 
 def _listed(config: Config) -> dict[str, Any]:
-    """The document with lists for tuples, which JSON does not tell from each other."""
+    """Return the document with lists for tuples, which JSON does not tell from each other."""
     return {key: _with_lists(value) for key, value in config.to_dict().items()}
 
 
@@ -218,7 +218,7 @@ def _with_lists(value: Any) -> Any:
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The members of `after` that are new or changed, by path; what is missing there is left out."""
+    """Return the members of `after` that are new or changed, by path; what is missing there is left out."""
     changes: dict[str, Any] = {}
     for key, value in after.items():
         here, own = f"{path}.{key}" if path else key, before.get(key)
@@ -230,7 +230,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str 
 
 
 def _device(device: str) -> str | None:
-    """The device that is named, or None, which is the GPU of this process, for "gpu" alone."""
+    """Return the device that is named, or None, which is the GPU of this process, for "gpu" alone."""
     chosen = own_device(device)
     return None if chosen == "cuda" else chosen
 

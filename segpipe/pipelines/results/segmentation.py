@@ -311,13 +311,13 @@ class Segmentation(KeyedResult):
         return drawing.format_share(int(self._class_areas()[classes].sum()) / self._label_map.size)
 
     def _class_areas(self) -> np.ndarray:
-        """(K,) int64 pixels per named class."""
+        """Return (K,) int64 pixels per named class."""
         if self._areas is None:
             self._areas = _count(self._label_map, len(self._names))
         return self._areas
 
     def _by_share(self) -> list[int]:
-        """The class indices present, largest first; the lower index first among equals."""
+        """Return the class indices present, largest first; the lower index first among equals."""
         areas = self._class_areas()
         return sorted(self.classes, key=lambda index: (-int(areas[index]), index))
 
@@ -335,7 +335,7 @@ def _check_label_map(label_map: np.ndarray) -> None:
 
 
 def _count(label_map: np.ndarray, num_classes: int) -> np.ndarray:
-    """(K,) int64 pixels per class. In pieces: bincount makes an int64 copy of what it counts."""
+    """Return (K,) int64 pixels per class, counted in pieces: bincount makes an int64 copy of what it counts."""
     flat = label_map.reshape(-1)
     counts = np.zeros(max(num_classes, np.iinfo(label_map.dtype).max + 1), dtype=np.int64)
     for start in range(0, flat.size, _COUNTED_AT_ONCE):
