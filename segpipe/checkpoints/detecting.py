@@ -6,13 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from segpipe.configuration import Configuration
-from segpipe.errors import (
-    CorruptWeightsError,
-    InputError,
-    SegpipeError,
-    UnknownDialectError,
-    UnknownNameError,
-)
+from segpipe.errors import CorruptWeightsError, InputError, SegpipeError, UnknownDialectError, UnknownNameError
 from segpipe.names import unknown_name_message
 
 from .easycv import EASYCV

@@ -17,14 +17,7 @@ from segpipe.configuration import (
     ShortSideResize,
 )
 from segpipe.errors import InputError
-from segpipe.models import (
-    MIT_VARIANTS,
-    EncoderConfig,
-    HeadConfig,
-    MitConfig,
-    NormEps,
-    SegformerConfig,
-)
+from segpipe.models import MIT_VARIANTS, EncoderConfig, HeadConfig, MitConfig, NormEps, SegformerConfig
 
 from .foreign_document import (
     ForeignDocument,

@@ -9,12 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segpipe.configuration import (
-    Configuration,
-    InferenceConfig,
-    LabelSet,
-    ShortSideResize,
-)
+from segpipe.configuration import Configuration, InferenceConfig, LabelSet, ShortSideResize
 from segpipe.errors import InputError
 from segpipe.models import NormEps
 

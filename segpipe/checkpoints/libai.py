@@ -18,12 +18,7 @@ from segpipe.configuration import (
 )
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
-from segpipe.models import (
-    HeadConfig,
-    MitConfig,
-    NormEps,
-    SegformerConfig,
-)
+from segpipe.models import HeadConfig, MitConfig, NormEps, SegformerConfig
 
 from .foreign_document import ForeignDocument, described
 from .implementation import Document, Implementation, Procedure

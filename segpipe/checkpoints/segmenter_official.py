@@ -22,13 +22,7 @@ from segpipe.configuration import (
 )
 from segpipe.errors import InputError
 from segpipe.log import get_logger
-from segpipe.models import (
-    VIT_VARIANTS,
-    SegmenterConfig,
-    SegmenterHeadConfig,
-    VitConfig,
-    VitVariant,
-)
+from segpipe.models import VIT_VARIANTS, SegmenterConfig, SegmenterHeadConfig, VitConfig, VitVariant
 from segpipe.names import Tasks
 
 from .foreign_document import ForeignDocument, described

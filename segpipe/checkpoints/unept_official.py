@@ -5,21 +5,9 @@ from __future__ import annotations
 import math
 from typing import cast
 
-from segpipe.configuration import (
-    Configuration,
-    InferenceConfig,
-    PipelineConfig,
-    PreprocessorConfig,
-    ShortSideResize,
-)
+from segpipe.configuration import Configuration, InferenceConfig, PipelineConfig, PreprocessorConfig, ShortSideResize
 from segpipe.errors import InputError
-from segpipe.models import (
-    VIT_VARIANTS,
-    DeitConfig,
-    ResNetConfig,
-    UneptConfig,
-    VitVariant,
-)
+from segpipe.models import VIT_VARIANTS, DeitConfig, ResNetConfig, UneptConfig, VitVariant
 from segpipe.names import Tasks
 
 from .implementation import Checkpoint, Implementation, Recognizer, with_meta

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 
 from segpipe import advice
-from segpipe.configuration import (
-    LabelSet,
-    read_colors,
-)
+from segpipe.configuration import LabelSet, read_colors
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.extras import import_opencv
 

@@ -23,15 +23,7 @@ from typing import IO, TypeVar, cast
 from segpipe.atomic import move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import absolute_path, open_regular
-from segpipe.hub import (
-    Fetcher,
-    Progress,
-    RemoteFile,
-    Transport,
-    body_length,
-    check_relative_path,
-    read_settings,
-)
+from segpipe.hub import Fetcher, Progress, RemoteFile, Transport, body_length, check_relative_path, read_settings
 from segpipe.limits import limit
 from segpipe.log import get_logger
 
