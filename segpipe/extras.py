@@ -16,7 +16,7 @@ _SYSTEM_PACKAGES = {"libGL.so": "libgl1", "libgthread-2.0.so": "libglib2.0-0", "
 
 
 def import_opencv() -> Any:
-    """The module `cv2`; MissingExtraError with what to do when it is missing or cannot start."""
+    """Return the module `cv2`; MissingExtraError with what to do when it is missing or cannot start."""
     try:
         return importlib.import_module("cv2")
     except Exception as error:  # a damaged installation raises AttributeError and others
@@ -24,7 +24,7 @@ def import_opencv() -> Any:
 
 
 def import_extra(module: str, *, extra: str) -> Any:
-    """A module that one of segpipe's extras brings; MissingExtraError with the command that installs it."""
+    """Return a module that one of segpipe's extras brings; MissingExtraError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -33,7 +33,7 @@ def import_extra(module: str, *, extra: str) -> Any:
 
 
 def explain_opencv(reason: str) -> str:
-    """What the failed import's own message means, and the command that mends it."""
+    """Say what the failed import's own message means, and the command that mends it."""
     library = re.match(r"(lib[\w.+-]+?\.so)[.\d]*: cannot open shared object", reason)
     if library:
         package = _SYSTEM_PACKAGES.get(library[1])

@@ -72,7 +72,7 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def format_table(rows: Sequence[Sequence[str]], aligns: Sequence[Align]) -> str:
-    """Indented lines whose columns stand under one another; the first row is the header."""
+    """Return indented lines whose columns stand under one another; the first row is the header."""
     rows = [[printable_line(cell) for cell in row] for row in rows]
     widths = [max(columns_of(row[column]) for row in rows) for column in range(len(aligns))]
     lines = []
@@ -83,7 +83,7 @@ def format_table(rows: Sequence[Sequence[str]], aligns: Sequence[Align]) -> str:
 
 
 def format_fields(fields: Sequence[tuple[str, str]]) -> str:
-    """Indented names with their values to the right, wrapped at the terminal's width."""
+    """Return indented names with their values to the right, wrapped at the terminal's width."""
     fields = [(printable_line(name), printable_line(value)) for name, value in fields]
     width = max((columns_of(name) for name, _ in fields), default=0)
     indent = " " * (width + 4)
@@ -95,7 +95,7 @@ def format_fields(fields: Sequence[tuple[str, str]]) -> str:
 
 
 def format_columns(cells: Sequence[str]) -> str:
-    """Short texts in as many columns as the terminal holds, ordered downwards."""
+    """Return short texts in as many columns as the terminal holds, ordered downwards."""
     cells = [printable_line(cell) for cell in cells]
     width = max((columns_of(cell) for cell in cells), default=0) + 2
     num_columns = max(1, min(len(cells), (terminal_width() - 2) // width))
@@ -105,7 +105,7 @@ def format_columns(cells: Sequence[str]) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """15.0 MB, 340 MB: decimal units, as disks have them."""
+    """Return a size in decimal units, as disks have them: 15.0 MB, 340 MB."""
     value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while value >= 999.5 and len(units) > 1:
         value, units = value / 1000, units[1:]
@@ -116,7 +116,7 @@ def format_bytes(count: int) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """0.3 ms, 12 ms, 1.25 s."""
+    """Return a duration: 0.3 ms, 12 ms, 1.25 s."""
     if seconds >= 1.0:
         return f"{seconds:.2f} s"
     return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
@@ -131,7 +131,7 @@ def columns_of(text: str) -> int:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, at most 100, since longer lines read badly; 80 where there is none."""
+    """Return the columns of the terminal, at most 100, since longer lines read badly; 80 where there is none."""
     return min(shutil.get_terminal_size((80, 24)).columns, 100)
 
 

@@ -99,7 +99,7 @@ def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelCo
 
 
 def _check_fixed_fields(fields: ForeignDocument) -> None:
-    """What LiBai could change, and segpipe's network cannot."""
+    """Refuse what LiBai could change, and segpipe's network cannot."""
     fields.require("model.cfg.in_chans", (3,), default=3)
     fields.require("model.cfg.num_blocks", (4,), default=4)
     fields.require("model.cfg.patch_sizes", ((7, 3, 3, 3),), default=(7, 3, 3, 3))

@@ -62,7 +62,7 @@ def scan_pickle(file: BinaryIO) -> Scan:
 
 
 def _read_member(file: BinaryIO) -> bytes:
-    """The pickle of an archive without compression, whose checksums torch may have left out.
+    """Return the pickle of an archive without compression, whose checksums torch may have left out.
 
     torch takes the folder of the first member, and any spelling of the name in it, so there must be one alone.
     """
@@ -79,7 +79,7 @@ def _read_member(file: BinaryIO) -> bytes:
 
 
 def _follow_older(file: BinaryIO) -> tuple[Scan, bytes]:
-    """The scan and the bytes of the pickle with the content; those about the format and the keys hold plain values."""
+    """Return scan and bytes of the pickle with the content; those about the format and the keys hold plain values."""
     file.seek(0)
     scans, ends = [], [0]
     for _ in range(_OLDER):
@@ -93,7 +93,7 @@ def _follow_older(file: BinaryIO) -> tuple[Scan, bytes]:
 
 
 def _as_archive(program: bytes) -> io.BytesIO:
-    """A checkpoint with this pickle and no tensors, in today's format, which torch scans."""
+    """Return a checkpoint with this pickle and no tensors, in today's format, which torch scans."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("archive/data.pkl", program)

@@ -188,14 +188,14 @@ def _stand_ins(scan: Scan) -> Iterator[None]:
 
 
 def _kind(fills: set[str]) -> type[Stub]:
-    """The stub of a class, by the items that are put into its objects: torch puts some into dicts and lists alone."""
+    """Return the stub of a class by the items that are put into its objects: some go into dicts and lists alone."""
     if fills & {"SETITEM", "SETITEMS"}:
         return _MappingStub
     return _ListStub if fills else Stub
 
 
 def _reached(value: Any, seen: set[int], *, into_stubs: bool) -> Iterator[Any]:
-    """Everything in a value that was not seen: members of dicts, lists, tuples and sets, and what stubs were given."""
+    """Yield what was not seen of a value: members of dicts, lists, tuples and sets, and what stubs were given."""
     waiting = [value]
     while waiting:
         value = waiting.pop()

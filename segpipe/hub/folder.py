@@ -280,7 +280,7 @@ def _is_work_dir(folder: Path) -> bool:
 
 @cache
 def _say_once(folder: Path) -> None:
-    """One command may look a model up several times."""
+    """Say it the first time that a command looks the model up."""
     logger.info("%s is the work directory of a run; its model is %s", folder, folder / RUN_MODEL)
 
 

@@ -46,7 +46,7 @@ class RemoteFile:
     """Whether another server has it, which is not sent the source's credentials."""
 
     def __post_init__(self) -> None:
-        """What a server says is believed only when it can be true: an empty digest would fit any file."""
+        """Refuse what cannot be true: an empty digest would fit any file."""
         if self.size is not None and (type(self.size) is not int or self.size < 0):
             raise self._refusal("size", self.size, "a number of bytes")
         for kind, digest, digits in (("sha256", self.sha256, 64), ("git sha1", self.git_sha1, 40)):
@@ -272,12 +272,12 @@ class ModelScopeDataSource:
 
 
 def huggingface_credentials(token: str | None) -> Credentials:
-    """Hugging Face takes a bearer token."""
+    """Return what Hugging Face takes: a bearer token."""
     return Credentials("HF_TOKEN", token)
 
 
 def modelscope_credentials(token: str | None) -> Credentials:
-    """ModelScope takes its token as a bearer token and as a session cookie."""
+    """Return what ModelScope takes: a bearer token, which is a session cookie, too."""
     return Credentials("MODELSCOPE_API_TOKEN", token, cookie="m_session_id")
 
 
@@ -294,7 +294,7 @@ def _read_listing(transport: Transport, base: str, label: str) -> Listing:
 
 
 def _digest_in_name(name: str) -> str | None:
-    """The first digits of the SHA-256, which PyTorch's and OpenMMLab's file names end with."""
+    """Return the first digits of the SHA-256, which PyTorch's and OpenMMLab's file names end with."""
     match = re.search(r"-([0-9a-f]{8,64})\.(?:pt|pth|bin|safetensors)$", name)
     return match[1] if match else None
 

@@ -49,7 +49,7 @@ class Origin:
     """The strong ETag of the answer, or its Last-Modified, where no digest is known beforehand."""
 
     def fits(self, other: Origin) -> bool:
-        """Whether bytes fetched for `other` can be continued for this."""
+        """Return whether bytes fetched for `other` can be continued for this."""
         if self.path != other.path or self.size not in (None, other.size):
             return False
         if self.digest is not None:
@@ -78,7 +78,7 @@ class Part:
         os.truncate(self.path, 0)
 
     def head(self) -> bytes:
-        """The first bytes, to see what kind of file it is."""
+        """Return the first bytes, to see what kind of file it is."""
         with open_regular(self.path, error=OSError) as file:
             return file.read(512)
 
@@ -171,7 +171,7 @@ def _host() -> str:
 
 
 def _start_time(pid: int) -> str:
-    """Tells a process from a later one with the same id, where the system says so; else empty."""
+    """Return what tells a process from a later one with the same id, where the system says so; else empty."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

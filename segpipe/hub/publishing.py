@@ -110,7 +110,7 @@ def _open_publishable(folder: str | Path) -> tuple[ModelFolder, Manifest]:
 
 
 def _require_plain(folder: Path) -> None:
-    """ModelFolderError for a link or a special file at any depth: it may show what is outside the folder."""
+    """Refuse a link or a special file at any depth: it may show what is outside the folder."""
     with reading(folder):
         for count, (entry, depth) in enumerate(_entries_below(folder), 1):
             if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
@@ -129,7 +129,7 @@ def _require_plain(folder: Path) -> None:
 
 
 def _entries_below(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
-    """(entry, its depth) of everything below a folder. Links are not followed, except that the folder may be one."""
+    """Yield (entry, its depth) of everything below a folder, which may be a link; others are not followed."""
     waiting = [(str(folder), 1)] if os.path.isdir(folder) else []
     while waiting:
         place, depth = waiting.pop()
@@ -180,7 +180,7 @@ def _copy(folder: Path, manifest: Manifest, target: Path, revision: str) -> None
 
 
 def _require_same(final: Path, manifest: Manifest) -> None:
-    """What lies at the destination must be what was to be published, byte by byte."""
+    """Refuse a destination that does not hold what was to be published, byte by byte."""
     held = read_manifest(final) if is_finished(final) else None
     if held is None or held.id != manifest.id:
         raise HubError(
@@ -204,7 +204,7 @@ def _warn_of_others(folder: Path, manifest: Manifest) -> None:
 
 
 def _is_published(path: str) -> bool:
-    """Whether a listed file may be published: a folder is data, so neither secrets nor what could run."""
+    """Return whether a listed file may be published: a folder is data, so neither secrets nor what could run."""
     return not _is_secret(path) and not path.endswith(RUNNABLE)
 
 
