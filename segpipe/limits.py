@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from segpipe.errors import InputError
@@ -91,6 +92,30 @@ LIMITS: dict[str, Limit] = {
     limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_WEIGHTS, *_IMAGES, *_DATA, *_TRAINING)
 }
 _VARIABLES = {name: entry.variable for name, entry in LIMITS.items()}
+
+
+def check_limit(
+    name: str,
+    amount: int,
+    what: str,
+    *,
+    error: Callable[[str], Exception],
+    advice: str = "Check that it is the right file",
+) -> None:
+    """Raise `error` if what comes from outside is over a limit.
+
+    Args:
+        name: of the limit.
+        amount: in its unit.
+        what: the beginning of the message, with its verb, such as "FILE has".
+        advice: what to do, without a full stop.
+    """
+    most = limit(name)
+    if amount > most:
+        raise error(
+            f"{what} {amount:,} {LIMITS[name].unit}; at most {most:,} are taken. {advice}; docs/limits.md says how to "
+            "raise the limit."
+        )
 
 
 def limit(name: str) -> int:

@@ -9,25 +9,22 @@ from typing import BinaryIO
 
 from segpipe.errors import CorruptWeightsError, WeightsError
 from segpipe.files import open_regular
-from segpipe.limits import limit
+from segpipe.limits import check_limit, limit
 
 
 def open_weights(path: Path) -> BinaryIO:
     """Open a file of at most `weights_bytes`; WeightsError says why it cannot be read."""
     file = open_regular(path, error=WeightsError)
-    size, most = os.fstat(file.fileno()).st_size, limit("weights_bytes")
-    if size > most:
-        file.close()
-        raise WeightsError(
-            f"{path} has {size:,} bytes; at most {most:,} are read. Check that it is the right file; docs/limits.md "
-            "says how to raise the limit."
-        )
     try:
+        check_limit("weights_bytes", os.fstat(file.fileno()).st_size, f"{path} has", error=WeightsError)
         file.read(1)
         file.seek(0)
     except OSError as error:  # a failing disk
         file.close()
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}. Check its disk.") from None
+    except WeightsError:
+        file.close()
+        raise
     return file
 
 

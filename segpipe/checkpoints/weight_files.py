@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from segpipe.atomic import atomic_file, open_new
 from segpipe.errors import CacheError, CorruptWeightsError, WeightsError
 from segpipe.hub import is_index, read_index
-from segpipe.limits import limit
+from segpipe.limits import check_limit, limit
 from segpipe.log import get_logger
 from segpipe.names import listing
 
@@ -181,12 +181,8 @@ def _check_shards(index: Path, names: list[str]) -> None:
             f"{index} names {len(names)} files, of which {len(missing)} are not there: {listing(missing)}. "
             "Download or copy the missing ones."
         )
-    size, most = sum(os.stat(index.parent / name).st_size for name in names), limit("weights_bytes")
-    if size > most:
-        raise WeightsError(
-            f"The files that {index} names have {size:,} bytes; at most {most:,} are read. Check that it is the right "
-            "model; docs/limits.md says how to raise the limit."
-        )
+    size = sum(os.stat(index.parent / name).st_size for name in names)
+    check_limit("weights_bytes", size, f"The files that {index} names have", error=WeightsError)
 
 
 def _read_shard(path: Path) -> dict[str, Tensor]:

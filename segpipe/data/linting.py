@@ -57,14 +57,7 @@ def check_splits(
     `check_dataset`, and what is not concerned by them is read. Where there are no splits, all images are read as the
     split "all".
 
-    Args:
-        name: of the data set, see `load_dataset`.
-        root: its folder.
-        splits: each is checked once.
-        limit: see `check_dataset`.
-        readers: see `check_dataset`.
-        progress: see `check_dataset`.
-        options: of the data set, see `load_dataset`.
+    Args as those of `load_dataset` and `check_dataset`; each split is checked once.
 
     Raises:
         SegpipeError: no split can be opened, for one and the same reason.

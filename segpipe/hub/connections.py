@@ -46,7 +46,6 @@ def send_request(
     `requests.Session.send` reads the whole body of a redirect even when it is told not to follow it. So it is not used.
 
     Args:
-        url: the address.
         headers: besides our own.
         auth: signs the request.
         timeout: (to connect to one address, between two bytes), in seconds.

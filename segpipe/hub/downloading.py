@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from segpipe.atomic import fsync_file, storage_errors
 from segpipe.errors import DownloadError, IntegrityError
-from segpipe.limits import limit
+from segpipe.limits import check_limit
 from segpipe.log import get_logger
 from segpipe.progress_bars import is_watched, new_bar
 from segpipe.text import printable_line
@@ -75,7 +75,7 @@ class Fetcher:
         When the rest fails, what arrived is kept for a later run, except bytes that are wrong.
         """
         if file.size is not None:
-            _require_room(file.path, file.size)
+            check_limit("download_bytes", file.size, f"{file.path} has", error=DownloadError)
         with storage_errors(self.folder, file.size):
             part = claim_part(self.folder, _origin(file))
             try:
@@ -152,7 +152,7 @@ class Fetcher:
                 self._require_needed(file)
                 received += len(piece)
                 if expected is None:
-                    _require_room(what, received)
+                    check_limit("download_bytes", received, f"{what} has at least", error=DownloadError)
                 elif received > expected:
                     raise IntegrityError(f"{what}: more than the {expected:,} bytes it should have came.")
                 _write_all(handle, piece)
@@ -221,14 +221,6 @@ def _run_all(
 
 def _origin(file: RemoteFile) -> Origin:
     return Origin(file.path, shown_url(file.url), file.size, file.digest)
-
-
-def _require_room(what: str, size: int) -> None:
-    if size > limit("download_bytes"):
-        raise DownloadError(
-            f"{what} has {size:,} bytes or more; at most {limit('download_bytes'):,} are fetched. Check that it is the "
-            "right file; docs/limits.md says how to raise the limit."
-        )
 
 
 def _range(part: Part, offset: int) -> dict[str, str]:

@@ -88,9 +88,7 @@ class Transport:
         """Return the body behind a URL, after retries if need be.
 
         Args:
-            url: the address.
-            what: what messages call it.
-            credentials: for its host.
+            what: what messages call the URL.
             max_bytes: the largest body, unpacked. If None, `listing_bytes` of `segpipe.limits`.
 
         Raises:
@@ -132,9 +130,7 @@ class Transport:
         """Make one request and follow redirects; the body is still to be read.
 
         Args:
-            url: the address.
-            what: what messages call it.
-            credentials: for its host.
+            what: what messages call the URL.
             headers: besides our own.
             accept: the status codes that are taken; any other raises an error.
             until: a time of `time.monotonic` at which the connection is shut down, whatever it is doing.
@@ -194,7 +190,6 @@ def fetch_bytes(
     """Return the bytes behind an http or https URL, e.g. of an image.
 
     Args:
-        url: the address.
         timeout: (to connect to one address, without a byte), in seconds.
         max_bytes: of the body, unpacked. If None, `url_image_bytes` of `segpipe.limits`.
         deadline: over all attempts, in seconds, from the first connection on, whatever the server does. Looking its

@@ -9,12 +9,13 @@ import fnmatch
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from segpipe.configuration import Text, decode_document
 from segpipe.errors import DownloadError, ModelFolderError, ModelNotFoundError
 from segpipe.files import read_file
-from segpipe.limits import limit
+from segpipe.limits import check_limit, limit
 from segpipe.names import listing as listing_of
 
 from .origins import Listing, RemoteFile
@@ -45,11 +46,10 @@ _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.(?:safetensors|bin)$")
 
 def select_files(listing: Listing, weights_file: str | None, label: str) -> tuple[RemoteFile, ...]:
     """Return the files that a model needs: configuration, card, licence and one weights file; never code."""
-    if len(listing.files) > limit("listed_files"):
-        raise _too_many(label, len(listing.files), "lists", "listed_files")
+    error, advice = partial(DownloadError, key=label), "Check that it is the right model"
+    check_limit("listed_files", len(listing.files), f"{label} lists", error=error, advice=advice)
     small = [file for file in listing.files if _is_small(file.path) and file.path != weights_file]
-    if len(small) >= limit("model_files"):
-        raise _too_many(label, len(small) + 1, "needs", "model_files")
+    check_limit("model_files", len(small) + 1, f"{label} needs", error=error, advice=advice)
     return (*small, _select_weights(listing.files, weights_file, label))
 
 
@@ -117,14 +117,6 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 def lone_shards(names: Collection[str]) -> list[str]:
     """Return those of the names that are called as one of several files of weights."""
     return sorted(name for name in names if _SHARD.search(name))
-
-
-def _too_many(label: str, count: int, verb: str, name: str) -> DownloadError:
-    return DownloadError(
-        f"{label} {verb} {count:,} files; at most {limit(name):,} are taken. Check that it is the right model; "
-        f"docs/limits.md says how to raise the limit.",
-        key=label,
-    )
 
 
 def _is_small(path: str) -> bool:

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from segpipe.errors import InputError, ModelNameError, UnsafePathError
 from segpipe.files import absolute_path, file_url_path
-from segpipe.limits import limit
+from segpipe.limits import check_limit, limit
 
 Kind = Literal["bare", "modelscope", "hf", "web", "directory", "package"]
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -134,11 +134,7 @@ def check_relative_paths(paths: Collection[str]) -> None:
     Sorted, paths that share a folder stand side by side, so each is compared with its neighbour alone.
     """
     bounds = _Bounds.in_force()
-    if len(paths) > bounds.files:
-        raise UnsafePathError(
-            f"The source lists {len(paths):,} files; at most {bounds.files:,} are taken. Check that it is the right "
-            "one; docs/limits.md says how to raise the limit."
-        )
+    check_limit("listed_files", len(paths), "The source lists", error=UnsafePathError, advice="Check its name")
     for path in paths:
         _check_path(path, bounds)
     ordered = sorted((_folded(path).replace("/", "\0"), path) for path in paths)
@@ -214,14 +210,13 @@ def _bad_name(name: object, problem: str) -> ModelNameError:
 class _Bounds:
     """The limits on paths, read once for all paths of a list."""
 
-    files: int
     path_bytes: int
     part_bytes: int
     depth: int
 
     @classmethod
     def in_force(cls) -> _Bounds:
-        return cls(limit("listed_files"), limit("path_bytes"), limit("path_part_bytes"), limit("path_depth"))
+        return cls(limit("path_bytes"), limit("path_part_bytes"), limit("path_depth"))
 
 
 def _check_path(path: str, bounds: _Bounds) -> None:

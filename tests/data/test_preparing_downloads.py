@@ -279,11 +279,11 @@ def test_a_damaged_archive_is_a_typed_error_or_unpacked(tmp_path, name, seed):
 def test_an_archive_is_bounded(tmp_path, monkeypatch, name):
     (tmp_path / name).write_bytes(make_zip() if name == "a.zip" else make_tar())
     monkeypatch.setenv("SEGPIPE_MAX_ARCHIVE_FILES", "2")
-    with pytest.raises(InputError, match=r"[34] members or more"):
+    with pytest.raises(InputError, match=r"at least [34] files"):
         unpack(tmp_path / name, "toy", tmp_path / "target")
     monkeypatch.setenv("SEGPIPE_MAX_ARCHIVE_FILES", "10")
     monkeypatch.setenv("SEGPIPE_MAX_ARCHIVE_BYTES", "1000")
-    with pytest.raises(InputError, match="bytes unpacked or more; at most 1,000"):
+    with pytest.raises(InputError, match=r"unpacks to .* bytes; at most 1,000"):
         unpack(tmp_path / name, "toy", tmp_path / "target")
 
 

@@ -200,7 +200,7 @@ def test_a_model_that_needs_too_many_files_is_refused(hub: Hub, server: FaultSer
 
 def test_a_file_larger_than_the_limit_is_not_asked_for(hub: Hub, server: FaultServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEGPIPE_MAX_DOWNLOAD_BYTES", "50000")
-    with pytest.raises(DownloadError, match="at most 50,000 are fetched"):
+    with pytest.raises(DownloadError, match="at most 50,000 are taken"):
         hub.resolve(f"hf:{NAME}")
     assert not server.requests_for("/resolve/main/model.safetensors")
 

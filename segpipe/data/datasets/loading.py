@@ -139,11 +139,9 @@ def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train:
     """Return whether a split is there with images that are not trained on.
 
     Args:
-        name: see `load_dataset`.
-        root: see `load_dataset`.
         split: the one that is asked about.
         train: the one to train on.
-        options: see `load_dataset`; `val_share` is not looked at.
+        options: of the data set; `val_share` is not looked at.
     """
     given = {key: value for key, value in options.items() if key != "val_share"}
     with collect_faults():

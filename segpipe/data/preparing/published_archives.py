@@ -24,7 +24,7 @@ from segpipe.atomic import move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import absolute_path, open_regular
 from segpipe.hub import Fetcher, Progress, RemoteFile, Transport, body_length, check_relative_path, read_settings
-from segpipe.limits import limit
+from segpipe.limits import check_limit
 from segpipe.log import get_logger
 
 from .plans import Archive
@@ -88,7 +88,7 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
             where = f" below {top}" if top else ""
             raise IntegrityError(f"{path} has no files{where}; there must be some. Fetch it again.")
         size = sum(member.size for _, member in wanted)
-        _require_bounded(path, size, "bytes unpacked", "archive_bytes")
+        check_limit("archive_bytes", size, f"{path} unpacks to", error=InputError)
         check_space(target, size, path.name)
         with _whole(path, target) as temporary:
             for below, member in wanted:
@@ -221,16 +221,8 @@ def _bounded(path: Path, infos: Iterable[Info]) -> list[Info]:
     listed: list[Info] = []
     for info in infos:
         listed.append(info)
-        _require_bounded(path, len(listed), "members", "archive_files")
+        check_limit("archive_files", len(listed), f"{path} has at least", error=InputError)
     return listed
-
-
-def _require_bounded(path: Path, count: int, what: str, name: str) -> None:
-    if count > limit(name):
-        raise InputError(
-            f"{path} has {count:,} {what} or more; at most {limit(name):,} are unpacked. Check that it is the right "
-            "archive; docs/limits.md says how to raise the limit."
-        )
 
 
 def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
