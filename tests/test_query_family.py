@@ -6,12 +6,15 @@ The label maps are compared with dense ones that are worked out here, with plain
 import json
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_family import TinyConfig
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from segpipe import pipeline
 from segpipe.analysis import align
 from segpipe.configuration import MODELS, InferenceConfig, PreprocessorConfig, decode_configuration
 from segpipe.exporters.exporting import export_network
@@ -104,6 +107,16 @@ def assert_same(result, scores):
         assert torch.isnan(score) if not mask.any() else abs(score - probabilities[mask].mean()) < 1e-4
 
 
+@pytest.fixture
+def folder(network, tmp_path):
+    """A model folder of the network."""
+    model = {"type": "query", "num_classes": CLASSES}
+    names = [f"class {index}" for index in range(CLASSES)]
+    (tmp_path / "configuration.json").write_text(json.dumps({"model": model, "labels": {"names": names}}))
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    return tmp_path
+
+
 def channels_first(image):
     return torch.tensor(image).permute(2, 0, 1)
 
@@ -115,6 +128,14 @@ def test_its_label_map_in_strips_is_the_dense_one(network, image, monkeypatch, s
     options = decode_configuration(json.dumps({"model": {"type": "query", "num_classes": CLASSES}}), origin="here")
     [prediction] = predict(network, [prepare_image(image, options)], options)
     assert_same(label_map(prediction), dense_scores(network, channels_first(image), image.shape[:2]))
+
+
+@torch.inference_mode()
+def test_its_pipeline_gives_the_dense_label_map(folder, network, image):
+    result = pipeline("image-segmentation", folder, device="cpu")(image)
+    scores = dense_scores(network, channels_first(image), image.shape[:2])
+    assert (result.label_map == scores.argmax(dim=0).numpy()).mean() > 0.999
+    assert len(result["masks"]) == len(np.unique(result.label_map))
 
 
 @torch.inference_mode()
@@ -165,15 +186,20 @@ def test_its_output_is_compared_with_that_of_other_weights(network):
 
 @pytest.mark.slow
 @pytest.mark.peer
-def test_an_onnx_file_of_it_names_its_outputs(network, image, tmp_path):
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_other_runtimes_give_its_label_map(folder, image, runtime, monkeypatch, tmp_path):
+    pytest.importorskip(runtime)
+    monkeypatch.setenv("SEGPIPE_HOME", str(tmp_path / "home"))
+    here, there = (pipeline("image-segmentation", folder, device="cpu", runtime=each) for each in ("eager", runtime))
+    for _ in range(2):  # the second image of a size may go another way
+        assert (here(image).label_map == there(image).label_map).mean() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.peer
+def test_an_onnx_file_of_it_names_its_outputs(network, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    options = decode_configuration(json.dumps({"model": {"type": "query", "num_classes": CLASSES}}), origin="here")
     path = tmp_path / "query.onnx"
     export_network(network, path, FORMATS["onnx"], pixels=torch.uint8)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["class_logits", "mask_logits"]
-    exported = ExportedNetwork(
-        open_session(path, format="onnx"), network, network.config.pixel_mean, pixels=torch.uint8
-    )
-    maps = [label_map(*predict(each, [prepare_image(image, options)], options)) for each in (network, exported)]
-    assert torch.equal(maps[0].labels, maps[1].labels)
