@@ -72,12 +72,12 @@ class Section:
 
 
 def examine() -> tuple[Section, ...]:
-    """Look at everything; opens no socket."""
+    """Examine everything; no socket is opened."""
     return tuple(_examined(title, look) for title, look in _PARTS.items())
 
 
 def examine_versions() -> Section:
-    """Installed packages, and those that are missing or too old."""
+    """List installed packages, and those that are missing or too old."""
     facts = [("python", platform.python_version()), ("segpipe", __version__), ("system", platform.platform(terse=True))]
     findings = []
     for package, oldest in REQUIRED.items():
@@ -90,7 +90,7 @@ def examine_versions() -> Section:
 
 
 def examine_opencv() -> Section:
-    """Which build is there, whether two are, and whether it starts."""
+    """Report which build is installed, whether two are, and whether it starts."""
     builds = [(name, version) for name in OPENCV_BUILDS if (version := _installed(name))]
     facts, findings = list(builds), []
     if len(builds) > 1:
@@ -111,7 +111,7 @@ def examine_opencv() -> Section:
 
 
 def examine_devices() -> Section:
-    """Processors and GPUs as torch sees them."""
+    """List processors and GPUs as torch sees them."""
     try:
         import torch
     except Exception as error:  # a damaged installation raises OSError and others
@@ -134,7 +134,7 @@ def examine_devices() -> Section:
 
 
 def examine_runtimes() -> Section:
-    """What besides torch can execute a network here; nothing is wrong where it is not installed."""
+    """List what besides torch can execute a network here; a missing one is not a finding."""
     facts = [("compiled", next(filter(None, map(shutil.which, COMPILERS)), None) or "no C++ compiler")]
     for name, packages in RUNTIME_PACKAGES.items():
         missing = ", ".join(package for package in packages if _installed(package) is None)
@@ -144,7 +144,7 @@ def examine_runtimes() -> Section:
 
 
 def examine_cache() -> Section:
-    """Where the cache is, whether it can be written, how much it holds and how much more would fit."""
+    """Report where the cache is, whether it can be written, how much it holds and how much more would fit."""
     home = Hub().cache.home
     models = Hub().cached()
     above = _nearest_existing(home)
@@ -169,7 +169,7 @@ def examine_cache() -> Section:
 
 
 def examine_hub() -> Section:
-    """Where models come from, and the variables that say so."""
+    """Report where models come from, and the variables that say so."""
     settings = read_settings()
     facts = [
         ("bare names", _without_password(settings.hub or "modelscope:")),
@@ -184,7 +184,7 @@ def examine_hub() -> Section:
 
 
 def examine_network() -> Section:
-    """Proxies and certificates that requests will use."""
+    """List proxies and certificates that requests will use."""
     names = [name for upper in PROXIES for name in dict.fromkeys((upper, upper.lower())) if os.environ.get(name)]
     facts = [(name, _without_password(os.environ[name])) for name in names]
     findings = [
@@ -196,7 +196,7 @@ def examine_network() -> Section:
 
 
 def examine_limits() -> Section:
-    """Limits that environment variables replace, and variables that are named like one and replace none."""
+    """List limits that environment variables replace, and variables that are named like one and replace none."""
     known = {entry.variable: entry for entry in LIMITS.values()}
     given = sorted(name for name in os.environ if name.startswith("SEGPIPE_MAX_"))
     facts = tuple((name, f"{limit(known[name].name):,} {known[name].unit}") for name in given if name in known)
@@ -229,7 +229,7 @@ _PARTS: dict[str, Callable[[], Section]] = {
 
 
 def _examined(title: str, look: Callable[[], Section]) -> Section:
-    """A section; what keeps it from being looked at is a finding too."""
+    """Return a section; what keeps it from being examined is a finding too."""
     try:
         return look()
     except (SegpipeError, OSError) as error:

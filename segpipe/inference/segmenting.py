@@ -107,7 +107,7 @@ def _is_single_view(inference: InferenceConfig) -> bool:
 
 
 def _stack_pixels(images: Sequence[PreparedImage], device: torch.device) -> Tensor:
-    """(B, 3, h, w) uint8; to a GPU through pinned memory, so that the copy does not block the caller."""
+    """Return (B, 3, h, w) uint8; to a GPU through pinned memory, so that the copy does not block the caller."""
     is_pinned = device.type == "cuda"
     batch = torch.empty((len(images), *images[0].pixels.shape), dtype=torch.uint8, pin_memory=is_pinned)
     np.stack([image.pixels for image in images], out=batch.numpy())

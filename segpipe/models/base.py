@@ -182,7 +182,7 @@ def check_part(part: Part) -> None:
 
 
 def _standardise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(images - mean) / std in the mean's type, channels last in memory, a whole row of pixels at a time."""
+    """Return (images - mean) / std in the mean's type, channels last in memory, a whole row of pixels at a time."""
     pixels = images.to(mean.dtype, memory_format=torch.channels_last).permute(0, 2, 3, 1)  # (B, H, W, 3)
     width = pixels.shape[2]
     # Broadcasting three numbers takes four times as long as broadcasting a row of them.

@@ -33,12 +33,12 @@ def bilinear_weights(cells: int, length: int, *, scale: float | None = None) -> 
 
 
 def _fused_positions(step: np.float32, length: int) -> np.ndarray:
-    """(length,) float32 positions in cells, rounded once: float64 holds the product exactly."""
+    """Return (length,) float32 positions in cells, rounded once: float64 holds the product exactly."""
     return (np.float64(step) * (np.arange(length) + 0.5) - 0.5).astype(np.float32)
 
 
 def _positions(step: np.float32, length: int) -> np.ndarray:
-    """(length,) float32 positions in cells, rounded after the product and after the difference."""
+    """Return (length,) float32 positions in cells, rounded after the product and after the difference."""
     return step * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
 
 

@@ -72,7 +72,7 @@ def _fit(tensor: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _class_counts(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[int, int] | None:
-    """(classes of the file, classes of the model) if they differ."""
+    """Return (classes of the file, classes of the model) if they differ."""
     for key in ("head.classifier.bias", "head.classifier.norm.bias", "classifier.bias"):
         if key in tensors and key in own and tensors[key].shape != own[key].shape and tensors[key].dim() == 1:
             return tensors[key].shape[0], own[key].shape[0]

@@ -43,16 +43,16 @@ def fused_label_map(cells: Tensor, placement: Placement) -> Tensor:
         NumericalError: a logit that a pixel reads is not a finite number, or all classes of a pixel are minus infinity.
     """
     grids = cells.contiguous().view(-1, *cells.shape[-3:])
-    labels, witness = _launch(grids, placement)
-    check_finite(witness)
+    labels, finiteness = _launch(grids, placement)
+    check_finite(finiteness)
     return labels.view(*cells.shape[:-3], *placement.size)
 
 
 def _launch(grids: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
-    """(B, H, W) labels of (B, h, w, K), and (1,) float32, which is not a number where a best logit is not finite."""
+    """Return (B, H, W) labels of (B, h, w, K), and (1,) float32: NaN where the best logit of a pixel is not finite."""
     num_classes, (height, width) = grids.shape[-1], placement.size
     labels = torch.empty((len(grids), height, width), dtype=label_dtype(num_classes), device=grids.device)
-    witness = torch.zeros(1, device=grids.device)
+    finiteness = torch.zeros(1, device=grids.device)
     rows, columns = (send_axis(axis, grids.device) for axis in (placement.rows, placement.columns))
     segments = triton.cdiv(width, PIXELS)
     with launching_on(grids):
@@ -61,7 +61,7 @@ def _launch(grids: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
             *rows,
             *columns,
             labels,
-            witness,
+            finiteness,
             *placement.grid,
             height,
             width,
@@ -73,7 +73,7 @@ def _launch(grids: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
             CLASSES=class_block(num_classes),
             enable_fp_fusion=True,
         )
-    return labels, witness
+    return labels, finiteness
 
 
 @triton.jit
@@ -84,7 +84,7 @@ def _label_pixels(
     column_starts,
     column_weights,
     labels,  # (B, H, W)
-    witness,  # (1,)
+    finiteness,  # (1,)
     grid_height,
     grid_width,
     height,
@@ -133,4 +133,4 @@ def _label_pixels(
     num_missing = tl.max((best != best).to(tl.int32), axis=1)
     is_finite = (num_missing == 0) & (top > float("-inf")) & (top < float("inf"))
     if tl.max((inside & (is_finite == 0)).to(tl.int32), axis=0) > 0:
-        tl.store(witness, float("nan"))
+        tl.store(finiteness, float("nan"))

@@ -109,7 +109,7 @@ def pixel_tensor(images: Tensor, pixels: torch.dtype) -> Tensor:
 
 
 def channels_first(tensor: Tensor) -> Tensor:
-    """(B, h, w, C) → (B, C, h, w), the same memory; what is not a map stays as it is."""
+    """View (B, h, w, C) as (B, C, h, w). What is not a map stays as it is."""
     return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor
 
 

@@ -159,7 +159,7 @@ def _is_one_pass(dtype: torch.dtype) -> bool:
 
 
 def _tokens(features: Tensor) -> Tensor:
-    """(B, H, W, D) as (B H W, D), the same memory."""
+    """View (B, H, W, D) as (B H W, D)."""
     return features.view(-1, features.shape[-1])
 
 

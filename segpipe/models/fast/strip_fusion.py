@@ -92,7 +92,7 @@ def classify_strips(finest: Tensor, coarser: Sequence[Tensor], layers: FusionLay
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
-    """Slices of at most `step`, as even as can be, that cover 0 to `length`."""
+    """Return slices of at most `step`, as even as can be, that cover 0 to `length`."""
     step = math.ceil(length / math.ceil(length / step))
     return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
@@ -122,7 +122,7 @@ def _sum_resized(levels: Sequence[Tensor], strip: Strip, widened: Tensor, *, out
 
 
 def _widen(source: Tensor, *, out: Tensor) -> None:
-    """Rows (h', w', E), resized along their columns to (h', w, E)."""
+    """Resize rows (h', w', E) along their columns to (h', w, E)."""
     width = out.shape[1]
     for columns in slices(width, TILE_COLUMNS):
         band = _band(source.shape[1], width, columns.start, columns.stop)

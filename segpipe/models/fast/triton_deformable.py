@@ -84,7 +84,7 @@ class _Sampling(torch.autograd.Function):
 
 
 def _describe_levels(grids: Grids, device: torch.device) -> Tensor:
-    """(L, 3) int32: height, width and first cell of each level."""
+    """Return (L, 3) int32, height, width and first cell of each level."""
     levels, start = [], 0
     for height, width in grids:
         levels.append((height, width, start))
@@ -242,7 +242,7 @@ def _spread_points(
 
 @triton.jit
 def _read(features, column, row, inside, channel, height, width, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
-    """(Q, C): the values of a level's cells at float32 columns and rows (Q,); zeros beyond the border."""
+    """Return (Q, C), the values of a level's cells at float32 columns and rows (Q,); zeros beyond the border."""
     # Compared as floats: a point far away, or one that is not a number, has no integer.
     is_cell = inside & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = tl.where(is_cell, row, 0.0).to(tl.int64) * width + tl.where(is_cell, column, 0.0).to(tl.int64)

@@ -59,7 +59,7 @@ class MixTransformer(nn.Module):
         return smallest
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of the four stages.
+        """Return the feature maps of the four stages.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -115,7 +115,7 @@ class Stage(nn.Module):
         return self.norm(self.blocks(self.embed(features)))
 
     def attention_map(self, features: Tensor, layer: int) -> AttentionMap:
-        """(B, H, W, C) → the attention of the stage's block number `layer`, from 0."""
+        """Return the attention of the stage's block number `layer`, from 0, for features (B, H, W, C)."""
         features = self.embed(features)
         for block in self.blocks[:layer]:
             features = block(features)

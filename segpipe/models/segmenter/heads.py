@@ -66,7 +66,7 @@ class MaskTransformer(nn.Module):
         return attention_weights(self.blocks, self._tokens(features), layer)
 
     def _tokens(self, features: Tensor) -> Tensor:
-        """(B, N + K, D): patches row by row, then classes."""
+        """Return (B, N + K, D), patches row by row, then classes."""
         classes = self.classifier.tokens.expand(features.shape[0], -1, -1)
         return torch.cat([self.embed(features.flatten(1, 2)), classes], dim=1)
 

@@ -48,7 +48,7 @@ class ContextBranch(nn.Module):
         return self.query_layers(queries, grid_centres(query_grid, queries.device), features, grids)
 
     def _positions(self, grids: Grids, like: Tensor) -> Tensor:
-        """(N, D): where a cell is, and on which level."""
+        """Return (N, D), where a cell is, and on which level."""
         dim = self.level_embeddings.shape[1]
         levels = [
             sine_positions(grid, dim, like.device).to(like.dtype) + embedding
@@ -157,7 +157,7 @@ def _join_levels(levels: tuple[Tensor, ...]) -> tuple[Tensor, Grids]:
 
 
 def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Tensor:
-    """(h·w, D) float32: sines and cosines of a cell's row, then of its column (Carion et al. 2020, "DETR").
+    """Return (h·w, D) float32, sines and cosines of a cell's row, then of its column (Carion et al. 2020, "DETR").
 
     Rows and columns count from 1 to the last and are scaled to 2π, so an image has the same
     positions at every size.

@@ -105,7 +105,7 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
 
 
 def grid_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """(h·w, 2) float32: x and y of each cell's centre as fractions of the width and the height, row by row."""
+    """Return (h·w, 2) float32, x and y of each cell's centre as fractions of the width and the height, row by row."""
     height, width = grid
     y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
     x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width
@@ -114,7 +114,7 @@ def grid_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
 
 
 def sum_samples(features: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    """One level by torch's sampler: (B, h, w, D) features, (B, Q, M, P) points and weights → (B, Q, D)."""
+    """Sum one level by torch's sampler: (B, h, w, D) features, (B, Q, M, P) points and weights → (B, Q, D)."""
     _, height, width, _ = features.shape
     heads = x.shape[2]
     maps = features.unflatten(-1, (heads, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1)  # (B·M, D / M, h, w)

@@ -96,7 +96,7 @@ class Unept(SegmentationModel):
         return logits.unflatten(1, grid).permute(0, 3, 1, 2)
 
     def _resized_queries(self, grid: tuple[int, int]) -> Tensor:
-        """(Q, D): the learned table, resized bilinearly to a grid of another size than that of training."""
+        """Return (Q, D), the learned table resized bilinearly to a grid of another size than that of training."""
         # A graph for any grid always resizes: to the same one that changes nothing.
         if not torch.compiler.is_compiling() and grid == self.query_grid:
             return self.queries

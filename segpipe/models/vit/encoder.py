@@ -279,7 +279,7 @@ def transformer_blocks(block: BlockConfig, depth: int, drop_path_rate: float) ->
 
 
 def attention_weights(blocks: Blocks, tokens: Tensor, layer: int) -> Tensor:
-    """(B, M, N, N) softmax weights of the block number `layer`, from 0, given (B, N, D) tokens before the first."""
+    """Return (B, M, N, N) softmax weights of block `layer`, from 0, given (B, N, D) tokens before the first."""
     if not 0 <= layer < len(blocks):
         raise InputError(f"There is no layer {layer}: the blocks are numbered from 0 to {len(blocks) - 1}. Name one.")
     block = blocks[layer]
