@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from segpipe import analysis
 from segpipe.text import format_table
 
 from .options import add_json, add_reading
 from .parsing import Command, finite_number, whole_number
 from .printing import print_json, print_note
-
-if TYPE_CHECKING:
-    from segpipe.analysis import Alignment, ModelAlignment, WeightsComparison
 
 LISTED = 12
 EXAMPLES = """  segpipe align iter_160000.pth my-model
@@ -56,9 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare_outputs(options: argparse.Namespace) -> int:
-    from segpipe.analysis import align_models
-
-    aligned = align_models(
+    aligned = analysis.align_models(
         options.first,
         options.second,
         image=options.picture,
@@ -79,15 +75,13 @@ def _compare_outputs(options: argparse.Namespace) -> int:
     return int(is_apart)
 
 
-def _pipelines_text(aligned: ModelAlignment, options: argparse.Namespace) -> str:
-    from segpipe.analysis import SCENE_SIZE
-
+def _pipelines_text(aligned: analysis.ModelAlignment, options: argparse.Namespace) -> str:
     lines = []
     if aligned.settings:
         rows = [(key, _short(one), _short(other)) for key, one, other in aligned.settings]
         lines += ["", format_table([("setting", options.first, options.second), *rows], ("left", "left", "left"))]
     if aligned.differing_pixels is not None:
-        what = options.picture or f"a drawn street of {SCENE_SIZE[0]} × {SCENE_SIZE[1]}"
+        what = options.picture or f"a drawn street of {analysis.SCENE_SIZE[0]} × {analysis.SCENE_SIZE[1]}"
         how = "each with its own settings" if aligned.settings else "with the same settings"
         share = f"{aligned.differing_pixels:.4%}"
         lines += ["", f"As pipelines, {how}, their label maps of {what} differ in {share} of the pixels."]
@@ -103,7 +97,9 @@ def _is_apart(largest: float, tolerance: float | None) -> bool:
     return tolerance is not None and not largest <= tolerance
 
 
-def _alignment_document(aligned: ModelAlignment, options: argparse.Namespace, is_apart: bool) -> dict[str, Any]:
+def _alignment_document(
+    aligned: analysis.ModelAlignment, options: argparse.Namespace, is_apart: bool
+) -> dict[str, Any]:
     networks = aligned.networks
     return {
         "first": options.first,
@@ -118,7 +114,7 @@ def _alignment_document(aligned: ModelAlignment, options: argparse.Namespace, is
     }
 
 
-def _alignment_text(alignment: Alignment, options: argparse.Namespace, is_apart: bool) -> str:
+def _alignment_text(alignment: analysis.Alignment, options: argparse.Namespace, is_apart: bool) -> str:
     rows = [(stage.name, _number(stage.absolute), _number(stage.relative)) for stage in alignment.stages]
     table = format_table([("stage", "absolute", "relative"), *rows], ("left", "right", "right"))
     lines = [f"{options.first} and {options.second}, largest differences", "", table, ""]
@@ -129,9 +125,7 @@ def _alignment_text(alignment: Alignment, options: argparse.Namespace, is_apart:
 
 
 def _compare_weights(options: argparse.Namespace) -> int:
-    from segpipe.analysis import compare_weights
-
-    comparison = compare_weights(options.first, options.second, preset=options.preset)
+    comparison = analysis.compare_weights(options.first, options.second, preset=options.preset)
     is_apart = _is_apart(comparison.largest, options.tolerance)
     if options.json:
         print_json(_weights_document(comparison, options, is_apart))
@@ -140,7 +134,9 @@ def _compare_weights(options: argparse.Namespace) -> int:
     return int(is_apart)
 
 
-def _weights_document(comparison: WeightsComparison, options: argparse.Namespace, is_apart: bool) -> dict[str, Any]:
+def _weights_document(
+    comparison: analysis.WeightsComparison, options: argparse.Namespace, is_apart: bool
+) -> dict[str, Any]:
     return {
         "first": options.first,
         "second": options.second,
@@ -154,7 +150,7 @@ def _weights_document(comparison: WeightsComparison, options: argparse.Namespace
     }
 
 
-def _weights_text(comparison: WeightsComparison, options: argparse.Namespace, is_apart: bool) -> str:
+def _weights_text(comparison: analysis.WeightsComparison, options: argparse.Namespace, is_apart: bool) -> str:
     lines = [f"{options.first} and {options.second}: {comparison.num_equal} tensors are equal"]
     if comparison.differing:
         rows = [(each.name, _number(each.absolute), _number(each.relative)) for each in comparison.differing[:LISTED]]

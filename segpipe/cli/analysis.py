@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
+from segpipe import analysis, data, drawing
 from segpipe.checkpoints import find_configuration
 from segpipe.configuration import ModelConfig, model_type
 from segpipe.inference import RUNTIMES
@@ -15,9 +16,6 @@ from segpipe.text import format_bytes, format_fields, format_seconds, format_tab
 from .options import add_device, add_json, add_reading
 from .parsing import Command, finite_number, whole_number
 from .printing import print_json
-
-if TYPE_CHECKING:
-    from segpipe.analysis import MacCount, ParameterCount, Profile, Speed
 
 PROFILE_EXAMPLES = """  segpipe profile segformer-b0-ade20k
   segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
@@ -45,10 +43,8 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_profile(options: argparse.Namespace) -> int:
-    from segpipe.analysis import profile_model
-
     config = find_configuration(options.model).model
-    profile = profile_model(
+    profile = analysis.profile_model(
         config,
         (options.size[0], options.size[1]),
         device=options.device,
@@ -63,7 +59,7 @@ def run_profile(options: argparse.Namespace) -> int:
     return 0
 
 
-def _profile_document(profile: Profile, options: argparse.Namespace) -> dict[str, Any]:
+def _profile_document(profile: analysis.Profile, options: argparse.Namespace) -> dict[str, Any]:
     parameters, macs = profile.parameters, profile.macs
     return {
         "model": options.model,
@@ -80,7 +76,7 @@ def _profile_document(profile: Profile, options: argparse.Namespace) -> dict[str
     }
 
 
-def _speed_document(speed: Speed, device: str, dtype: str) -> dict[str, Any]:
+def _speed_document(speed: analysis.Speed, device: str, dtype: str) -> dict[str, Any]:
     return {
         "device": device,
         "dtype": dtype,
@@ -93,7 +89,7 @@ def _speed_document(speed: Speed, device: str, dtype: str) -> dict[str, Any]:
     }
 
 
-def _profile_text(config: ModelConfig, profile: Profile, options: argparse.Namespace) -> str:
+def _profile_text(config: ModelConfig, profile: analysis.Profile, options: argparse.Namespace) -> str:
     parameters, macs = profile.parameters, profile.macs
     head = f"{options.model}: {model_type(config)} {config.variant}, {config.num_classes} classes"
     fields = [
@@ -113,7 +109,7 @@ def _profile_text(config: ModelConfig, profile: Profile, options: argparse.Names
     return "\n\n".join([head, format_fields(fields), _parts(parameters, macs)])
 
 
-def _speed_fields(speed: Speed, place: str) -> list[tuple[str, str]]:
+def _speed_fields(speed: analysis.Speed, place: str) -> list[tuple[str, str]]:
     call = "one image" if speed.batch_size == 1 else f"{speed.batch_size} images"
     where = f"{place}, median of {speed.rounds}"
     fields = [
@@ -125,7 +121,7 @@ def _speed_fields(speed: Speed, place: str) -> list[tuple[str, str]]:
     return fields
 
 
-def _parts(parameters: ParameterCount, macs: MacCount) -> str:
+def _parts(parameters: analysis.ParameterCount, macs: analysis.MacCount) -> str:
     names = [*parameters.by_part, *(name for name in macs.by_part if name not in parameters.by_part)]
     rows = [(name, f"{parameters.by_part.get(name, 0):,}", _giga(macs.by_part.get(name, 0))) for name in names]
     return format_table([("part", "parameters", "G MACs"), *rows], ("left", "right", "right"))
@@ -136,8 +132,6 @@ def _giga(count: int) -> str:
 
 
 def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
-    from segpipe.drawing import COLOR_MAPS
-
     parser.add_argument(
         "model", metavar="MODEL", help="a preset, a folder or a model's name, of a family with attention"
     )
@@ -153,7 +147,9 @@ def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose attention: the class token, the patch at pixel X,Y, or, in the decoder, a class; "
         "default: the class token where there is one, else the middle of the image",
     )
-    parser.add_argument("--color-map", default="inferno", metavar="NAME", help=f"one of {', '.join(COLOR_MAPS)}")
+    parser.add_argument(
+        "--color-map", default="inferno", metavar="NAME", help=f"one of {', '.join(drawing.COLOR_MAPS)}"
+    )
     parser.add_argument(
         "--opacity", type=finite_number, default=0.8, metavar="O", help="of the hottest colours; default: 0.8"
     )
@@ -163,12 +159,9 @@ def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_attention(options: argparse.Namespace) -> int:
-    from segpipe.analysis import draw_attention
-    from segpipe.data import read_source
-
-    drawn = draw_attention(
+    drawn = analysis.draw_attention(
         options.model,
-        read_source(options.image, alpha=options.alpha, bit_depth=options.bit_depth),
+        data.read_source(options.image, alpha=options.alpha, bit_depth=options.bit_depth),
         options.output,
         layer=options.layer,
         part=options.part,

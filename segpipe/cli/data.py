@@ -6,17 +6,15 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
+from segpipe import data, pipelines
 from segpipe.progress_bars import ProgressBar
 from segpipe.text import format_bytes, format_fields, format_table
 
 from .options import add_dataset_option, add_json, parse_options
 from .parsing import Command, add_action, add_actions, positive_number, run_action, share, whole_number
 from .printing import print_json, print_note
-
-if TYPE_CHECKING:
-    from segpipe.data import FindingGroup, Prepared, Report
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
@@ -73,9 +71,7 @@ def show_data(options: argparse.Namespace) -> int:
     if (options.page is None) == (options.output is None):
         print_note("segpipe data show: Where to? Name the page to write once, such as page.png.")
         return 2
-    from segpipe.pipelines import draw_samples
-
-    page = draw_samples(
+    page = pipelines.draw_samples(
         options.name,
         options.root,
         options.page or options.output,
@@ -98,12 +94,10 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
     add_dataset_option(parser, "an option of the data set, e.g. names=sky,road; may be repeated")
 
 
-def _check(options: argparse.Namespace) -> tuple[Report, ...]:
-    from segpipe.data import check_splits
-
+def _check(options: argparse.Namespace) -> tuple[data.Report, ...]:
     share = {} if options.val_share is None else {"val_share": options.val_share}
     with ProgressBar("check", None, "images", is_shown=not options.quiet) as bar:
-        return check_splits(
+        return data.check_splits(
             options.name,
             options.root,
             options.split,
@@ -113,7 +107,7 @@ def _check(options: argparse.Namespace) -> tuple[Report, ...]:
         )
 
 
-def _text(report: Report) -> str:
+def _text(report: data.Report) -> str:
     labelled = sum(count.pixels for count in report.classes)
     total = max(1, labelled + report.ignored_pixels)
     rows = [("class", "pixels", "images")]
@@ -128,10 +122,8 @@ def _percent(share: float) -> str:
     return "–" if share == 0 else f"{share:.2%}" if share >= 0.0001 else "<0.01%"
 
 
-def _group_text(group: FindingGroup) -> str:
-    from segpipe.data import TITLES
-
-    lines = [f"{group.severity}: {TITLES[group.kind]} ({group.total})"]
+def _group_text(group: data.FindingGroup) -> str:
+    lines = [f"{group.severity}: {data.TITLES[group.kind]} ({group.total})"]
     fixes = list(dict.fromkeys(finding.fix for finding in group.findings))
     for fix in fixes:
         lines += [f"  {finding}" for finding in group.findings if finding.fix == fix]
@@ -141,7 +133,7 @@ def _group_text(group: FindingGroup) -> str:
     return "\n".join(lines)
 
 
-def _verdict(reports: Sequence[Report]) -> str:
+def _verdict(reports: Sequence[data.Report]) -> str:
     errors = sum(report.count("error") for report in reports)
     warnings = sum(report.count("warning") for report in reports)
     if errors:
@@ -153,7 +145,7 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _document(report: Report) -> dict[str, Any]:
+def _document(report: data.Report) -> dict[str, Any]:
     return {
         "dataset": report.name,
         "split": report.split,
@@ -175,8 +167,6 @@ def _document(report: Report) -> dict[str, Any]:
 
 def _add_prepare(actions: Any) -> None:
     """Add the action to those of `segpipe data`."""
-    from segpipe.data import Metric
-
     parser = add_action(actions, "prepare", "make what a data set needs before training", prepare_data)
     parser.epilog, parser.formatter_class = _describe_needs(), argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", metavar="NAME", help="cityscapes, camvid, …; see below")
@@ -192,16 +182,14 @@ def _add_prepare(actions: Any) -> None:
     parser.add_argument("--size", type=_size, metavar="HxW", help="street-scenes: height and width (default 360x480)")
     parser.add_argument("--split", metavar="SPLIT", help="street-scenes, boundaries: train (default), val or test")
     parser.add_argument("--data", metavar="NAME", help="boundaries: the data set in ROOT, as camvid or folder")
-    parser.add_argument("--metric", choices=get_args(Metric), help="boundaries: euclidean (default) or taxicab")
+    parser.add_argument("--metric", choices=get_args(data.Metric), help="boundaries: euclidean (default) or taxicab")
     add_dataset_option(parser, "boundaries: an option of the data set, e.g. names=sky,road; may be repeated")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(parser)
 
 
 def _describe_needs() -> str:
-    from segpipe.data import PREPARERS
-
-    preparers = {name: PREPARERS.get(name) for name in PREPARERS}
+    preparers = {name: data.PREPARERS.get(name) for name in data.PREPARERS}
     fetched = ", ".join(name for name, preparer in preparers.items() if preparer.archives)
     return (
         f"what each needs:\n{format_fields([(name, preparer.makes) for name, preparer in preparers.items()])}\n\n"
@@ -211,11 +199,9 @@ def _describe_needs() -> str:
 
 def prepare_data(options: argparse.Namespace) -> int:
     """Fetch if asked to, make the files, and say what was done."""
-    from segpipe.data import download_dataset
-
     fetched: tuple[str, ...] = ()
     if options.download:
-        fetched = download_dataset(
+        fetched = data.download_dataset(
             options.name, options.root, keep_archives=options.keep_archive, has_progress=not options.quiet
         )
     elif options.keep_archive:
@@ -235,18 +221,16 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _prepare(options: argparse.Namespace) -> Prepared:
-    from segpipe.data import prepare_dataset
-
+def _prepare(options: argparse.Namespace) -> data.Prepared:
     names = ("annotations", "count", "first_seed", "size", "split", "data", "metric")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.option:
         given["options"] = parse_options(options.option)
     with ProgressBar("prepare", None, "files", is_shown=not options.quiet) as bar:
-        return prepare_dataset(options.name, options.root, jobs=options.jobs, progress=bar.move_to, **given)
+        return data.prepare_dataset(options.name, options.root, jobs=options.jobs, progress=bar.move_to, **given)
 
 
-def _prepared_text(prepared: Prepared, fetched: tuple[str, ...]) -> str:
+def _prepared_text(prepared: data.Prepared, fetched: tuple[str, ...]) -> str:
     lines = [f"{prepared.name} in {prepared.root}", f"  {prepared.note}"]
     lines += [f"  fetched {url}" for url in fetched]
     lines += [f"  {folder}/: {count} written" for folder, count in prepared.written.items()]
@@ -255,7 +239,7 @@ def _prepared_text(prepared: Prepared, fetched: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def _prepared_document(prepared: Prepared, fetched: tuple[str, ...]) -> dict[str, Any]:
+def _prepared_document(prepared: data.Prepared, fetched: tuple[str, ...]) -> dict[str, Any]:
     return {
         "dataset": prepared.name,
         "root": str(prepared.root),

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from segpipe import checkpoints, data, drawing, evaluation, pipelines
 from segpipe.configuration import Configuration, override
 from segpipe.errors import InputError
 from segpipe.evaluation import BENCHMARKS, REPORTS
@@ -33,8 +34,6 @@ from .printing import print_json, print_message, print_note
 if TYPE_CHECKING:
     import numpy as np
 
-    from segpipe.data import SegmentationDataset
-    from segpipe.evaluation import AnyScores, OnPicture
 
 BOUNDARY_RATIO = 0.02
 SCORES = "scores.json"
@@ -87,14 +86,13 @@ def run(options: argparse.Namespace) -> int:
     if clash is not None:
         print_note(f"segpipe eval: {clash}")
         return 2
-    from segpipe.checkpoints import open_folder
     from segpipe.devices import join_processes
     from segpipe.distributed import is_main
 
     apply_launcher(options)
     device = join_processes(options.device)
     start = perf_counter()
-    folder = open_folder(options.model)
+    folder = checkpoints.open_folder(options.model)
     is_classifier = folder.configuration.task == Tasks.image_classification
     if is_classifier and (options.overlays or options.submission or options.boundary or options.format in REPORTS):
         print_note(
@@ -120,14 +118,13 @@ def _clash(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _evaluate(folder: ModelFolder, options: argparse.Namespace, device: Any) -> tuple[AnyScores, SegmentationDataset]:
-    from segpipe.data import load_dataset
-    from segpipe.evaluation import evaluate
-
+def _evaluate(
+    folder: ModelFolder, options: argparse.Namespace, device: Any
+) -> tuple[evaluation.AnyScores, data.SegmentationDataset]:
     name, root = options.data
-    dataset = load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
+    dataset = data.load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
     configuration = override(folder.configuration, _changes(options))
-    scores = evaluate(
+    scores = evaluation.evaluate(
         folder,
         dataset,
         configuration=configuration,
@@ -140,19 +137,18 @@ def _evaluate(folder: ModelFolder, options: argparse.Namespace, device: Any) -> 
     return scores, dataset
 
 
-def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, device: Any) -> tuple[AnyScores, Any]:
+def _evaluate_classifier(
+    folder: ModelFolder, options: argparse.Namespace, device: Any
+) -> tuple[evaluation.AnyScores, Any]:
     """Return Acc@1 and Acc@5; images are seen once, whole."""
-    from segpipe.data import ClassificationDataset, load_dataset
-    from segpipe.evaluation import evaluate_classifier
-
     name, root = options.data
-    dataset = load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
-    if not isinstance(dataset, ClassificationDataset):
+    dataset = data.load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
+    if not isinstance(dataset, data.ClassificationDataset):
         raise InputError(
             f"{options.model} names one class for an image, and {name} has label maps. Give images in folders of "
             "their classes: --data imagenet ROOT."
         )
-    scores = evaluate_classifier(
+    scores = evaluation.evaluate_classifier(
         folder,
         dataset,
         configuration=override(folder.configuration, _changes(options)),
@@ -165,11 +161,10 @@ def _evaluate_classifier(folder: ModelFolder, options: argparse.Namespace, devic
 
 def _data_options(configuration: Configuration, options: argparse.Namespace) -> dict[str, Any]:
     """Return the data set's options, with the share that the model's run held out where there is no split for it."""
-    from segpipe.data import held_out_share
     from segpipe.distributed import is_main
 
     given, (name, root) = parse_options(options.option), options.data
-    share = held_out_share(configuration.dataset, name, root, options.split, **given)
+    share = data.held_out_share(configuration.dataset, name, root, options.split, **given)
     if share is None:
         return given
     if is_main():
@@ -193,19 +188,16 @@ def _changes(options: argparse.Namespace) -> list[str]:
 
 
 def _on_image(
-    options: argparse.Namespace, configuration: Configuration, dataset: SegmentationDataset
-) -> OnPicture | None:
+    options: argparse.Namespace, configuration: Configuration, dataset: data.SegmentationDataset
+) -> evaluation.OnPicture | None:
     """Return what writes the files of each image, or None."""
-    from segpipe.evaluation import submission_writer
-    from segpipe.pipelines import overlay_writer
-
-    writers: list[OnPicture] = []
+    writers: list[evaluation.OnPicture] = []
     if options.overlays:
         labels = configuration.labels or dataset.labels
-        writers.append(overlay_writer(options.output / "overlays", dataset, labels, **style_of(options)))
+        writers.append(pipelines.overlay_writer(options.output / "overlays", dataset, labels, **style_of(options)))
     if options.submission:
         folder = options.output / f"submission-{options.submission}"
-        writers.append(submission_writer(folder, options.submission, configuration, dataset))
+        writers.append(evaluation.submission_writer(folder, options.submission, configuration, dataset))
     if not writers:
         return None
 
@@ -217,7 +209,7 @@ def _on_image(
 
 
 def _document(
-    options: argparse.Namespace, scores: AnyScores, dataset: SegmentationDataset, seconds: float
+    options: argparse.Namespace, scores: evaluation.AnyScores, dataset: data.SegmentationDataset, seconds: float
 ) -> dict[str, Any]:
     """Return the scores and what they are the scores of, for JSON."""
     return {
@@ -231,23 +223,20 @@ def _document(
     }
 
 
-def _print(options: argparse.Namespace, scores: AnyScores, document: dict[str, Any]) -> None:
-    from segpipe.drawing import write_bytes
-    from segpipe.evaluation import Scores
-
+def _print(options: argparse.Namespace, scores: evaluation.AnyScores, document: dict[str, Any]) -> None:
     if options.output is not None:
-        write_bytes(
+        drawing.write_bytes(
             options.output / SCORES, f"{json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
         )
     if options.json or options.format == "json":
         print_json(document)
-    elif isinstance(scores, Scores) and options.format in REPORTS:
+    elif isinstance(scores, evaluation.Scores) and options.format in REPORTS:
         print(REPORTS[options.format](scores))
     else:
         print(_text(options, scores, document))
 
 
-def _text(options: argparse.Namespace, scores: AnyScores, document: dict[str, Any]) -> str:
+def _text(options: argparse.Namespace, scores: evaluation.AnyScores, document: dict[str, Any]) -> str:
     count, seconds = document["pictures"], document["seconds"]
     head = (
         f"{options.model} on {document['dataset']} {document['split']}: {count} images in "

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from segpipe import data, evaluation, exporters, pipelines
 from segpipe.exporters import FORMATS
 from segpipe.text import format_bytes, format_fields
 
 from .options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
 from .parsing import Command, whole_number
 from .printing import print_json, print_note
-
-if TYPE_CHECKING:
-    from segpipe.data import SegmentationDataset
-    from segpipe.evaluation import Scores
-    from segpipe.exporters import Agreement, ExportReport
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
   segpipe export ./my-model street.xml
@@ -46,23 +41,19 @@ def run(options: argparse.Namespace) -> int:
     if options.int8 is None and (options.samples is not None or options.data is not None):
         print_note("segpipe export: --samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
         return 2
-    from segpipe import export
-    from segpipe.exporters import SAMPLES, format_for
-    from segpipe.pipelines import score_export
-
-    format = options.format or format_for(options.path)
+    format = options.format or exporters.format_for(options.path)
     dataset = None if options.data is None else _load_dataset(options)  # a mistake shows before the export
-    report = export(
+    report = exporters.export(
         options.model,
         options.path,
         format=format,
         calibration=options.int8,
-        samples=SAMPLES if options.samples is None else options.samples,
+        samples=exporters.SAMPLES if options.samples is None else options.samples,
         alpha=options.alpha,
         bit_depth=options.bit_depth,
         overwrite=options.overwrite,
     )
-    scores = None if dataset is None else score_export(report, options.model, dataset)
+    scores = None if dataset is None else pipelines.score_export(report, options.model, dataset)
     if options.json:
         print_json(_document(report, scores))
     else:
@@ -70,14 +61,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_dataset(options: argparse.Namespace) -> SegmentationDataset:
-    from segpipe.data import load_dataset
-
+def _load_dataset(options: argparse.Namespace) -> data.SegmentationDataset:
     name, root = options.data
-    return load_dataset(name, root, options.split, **parse_options(options.option))
+    return data.load_dataset(name, root, options.split, **parse_options(options.option))
 
 
-def _document(report: ExportReport, scores: tuple[Scores, Scores] | None) -> dict[str, object]:
+def _document(
+    report: exporters.ExportReport, scores: tuple[evaluation.Scores, evaluation.Scores] | None
+) -> dict[str, object]:
     document: dict[str, object] = {
         "path": str(report.path),
         "format": report.format,
@@ -100,7 +91,7 @@ def _document(report: ExportReport, scores: tuple[Scores, Scores] | None) -> dic
     return document
 
 
-def _text(report: ExportReport, scores: tuple[Scores, Scores] | None) -> str:
+def _text(report: exporters.ExportReport, scores: tuple[evaluation.Scores, evaluation.Scores] | None) -> str:
     sizes = " and ".join(f"{height} × {width}" for height, width in report.sizes[:2])
     more = f" and {len(report.sizes) - 2} more sizes" if len(report.sizes) > 2 else ""
     fields = [
@@ -116,7 +107,7 @@ def _text(report: ExportReport, scores: tuple[Scores, Scores] | None) -> str:
     return f"{report.path}  {report.format}, {format_bytes(report.num_bytes)}\n\n{format_fields(fields)}"
 
 
-def _agreement_text(agreement: Agreement) -> str:
+def _agreement_text(agreement: exporters.Agreement) -> str:
     text = f"{agreement.share:.1%} of the classes as in float32 on {agreement.num_pictures} images of the calibration"
     if agreement.share_of_others is None:
         return text

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from segpipe import checkpoints
 from segpipe.checkpoints import ARCHITECTURES, WRITTEN_DIALECTS, download
 from segpipe.hub import CachedModel, Hub, Pruned, folder_bytes, publish
 from segpipe.text import format_bytes, format_fields, format_table
@@ -78,9 +79,7 @@ def run_convert(options: argparse.Namespace) -> int:
 
 
 def _convert_here(options: argparse.Namespace) -> int:
-    from segpipe import convert
-
-    folder = convert(
+    folder = checkpoints.convert(
         options.source,
         options.to,
         architecture=options.architecture,
@@ -101,10 +100,8 @@ def _convert_back(options: argparse.Namespace) -> int:
     if options.architecture or options.num_classes or options.labels or options.preset:
         print_note("segpipe convert: With --to-dialect the source says itself what it is. Leave the other options out.")
         return 2
-    from segpipe.checkpoints import convert_back, sidecar_of
-
-    path = convert_back(options.source, options.to, dialect=options.to_dialect, overwrite=options.overwrite)
-    beside = sidecar_of(path)
+    path = checkpoints.convert_back(options.source, options.to, dialect=options.to_dialect, overwrite=options.overwrite)
+    beside = checkpoints.sidecar_of(path)
     files = [path] if os.path.isfile(path) else list(path.iterdir())
     size = sum(file.stat().st_size for file in files)
     if options.json:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from segpipe import configuration, data
 from segpipe.names import did_you_mean
 
 MOST_DAYS = 36525
@@ -199,13 +200,10 @@ def _describe_unknown_option(name: str, known: Sequence[str]) -> str:
         name: with its hyphens, such as --batchsize.
         known: the options of the verb.
     """
-    from segpipe.configuration import find_path
-    from segpipe.data import all_options
-
     key = name.lstrip("-").replace("-", "_")
-    if "--option" in known and key in all_options():
+    if "--option" in known and key in data.all_options():
         hint = f" Did you mean --option {key}=VALUE?"
-    elif "--set" in known and (path := find_path(key)):
+    elif "--set" in known and (path := configuration.find_path(key)):
         hint = f" Did you mean --set {path}=VALUE?"
     else:
         hint = did_you_mean(name, [flag for flag in known if flag.startswith("--")]).replace("'", "")

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import IO, TYPE_CHECKING, Any, get_args
+from typing import IO, Any, get_args
 
+from segpipe import data, evaluation, pipelines
 from segpipe.checkpoints import resolve_folder
 from segpipe.configuration import load_preset
 from segpipe.errors import InputError, SegpipeError
@@ -24,10 +25,6 @@ from segpipe.text import format_fields, format_seconds, format_table
 from .options import add_execution, add_json, add_style, pipeline_options, style_of
 from .parsing import Command
 from .printing import print_json, print_message, print_note
-
-if TYPE_CHECKING:
-    from segpipe.evaluation import Scores
-    from segpipe.pipelines import Classification, Demo, Failure, OutputFolder, Summary
 
 REPORT = "report"
 """What is done at a bad image where --on-error says nothing: like skip, but the command has failed in the end."""
@@ -91,10 +88,8 @@ def run_predict(options: argparse.Namespace) -> int:
     if clash is not None:
         print_note(f"segpipe predict: {clash}")
         return 2
-    from segpipe.data import gather_sources, names_one_image
-
-    sources = gather_sources(options.inputs, sys.stdin, recursive=options.recursive, output=options.output)
-    options.on_error = options.on_error or ("raise" if names_one_image(options.inputs) else REPORT)
+    sources = data.gather_sources(options.inputs, sys.stdin, recursive=options.recursive, output=options.output)
+    options.on_error = options.on_error or ("raise" if data.names_one_image(options.inputs) else REPORT)
     outputs = _open_outputs(sources, options)
     options.model = options.model or _bundled_model(options.quiet)
     folder = resolve_folder(options.model, options.revision)
@@ -113,13 +108,13 @@ def _clash(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _open_outputs(sources: Sequence[str], options: argparse.Namespace) -> OutputFolder:
-    from segpipe.pipelines import OutputFolder
-
+def _open_outputs(sources: Sequence[str], options: argparse.Namespace) -> pipelines.OutputFolder:
     style = style_of(options)
     has_overlays = options.jsonl is None or bool(style) if options.overlay is None else options.overlay
     kinds = [*(["overlay"] if has_overlays else []), *(["label_map"] if options.label_maps else [])]
-    return OutputFolder(options.output, sources, kinds, style=style, keeps_failures=options.on_error != "raise")
+    return pipelines.OutputFolder(
+        options.output, sources, kinds, style=style, keeps_failures=options.on_error != "raise"
+    )
 
 
 def _bundled_model(is_quiet: bool) -> str:
@@ -134,18 +129,18 @@ def _bundled_model(is_quiet: bool) -> str:
     return BUNDLED_MODEL
 
 
-def _segment(folder: ModelFolder, sources: Sequence[str], outputs: OutputFolder, options: argparse.Namespace) -> int:
-    from segpipe.pipelines import Failure, Summary, pipeline
-
-    segment: Any = pipeline(Tasks.image_segmentation, folder, **pipeline_options(options))
-    summary = Summary(options.model, str(segment.model.pixel_mean.device))
+def _segment(
+    folder: ModelFolder, sources: Sequence[str], outputs: pipelines.OutputFolder, options: argparse.Namespace
+) -> int:
+    segment: Any = pipelines.pipeline(Tasks.image_segmentation, folder, **pipeline_options(options))
+    summary = pipelines.Summary(options.model, str(segment.model.pixel_mean.device))
     error = None
     with _opened(options.jsonl) as lines, outputs:
         summary.index = outputs.index
         written = outputs.write_all(segment.outcomes(sources))
         try:
             for each in track(written, "predict", len(sources), "images", is_shown=not options.quiet):
-                if not isinstance(each, Failure):
+                if not isinstance(each, pipelines.Failure):
                     _print_line(each.to_dict(), lines)
                     summary.add(each)
                 elif options.on_error == "raise":
@@ -163,7 +158,7 @@ def _segment(folder: ModelFolder, sources: Sequence[str], outputs: OutputFolder,
     return _exit_code(summary.num_images, len(summary.skipped), options.on_error)
 
 
-def _print_summary(summary: Summary, options: argparse.Namespace) -> None:
+def _print_summary(summary: pipelines.Summary, options: argparse.Namespace) -> None:
     if options.json:
         print_json(summary.to_dict())
     elif options.quiet:
@@ -179,13 +174,11 @@ def _classify(folder: ModelFolder, sources: Sequence[str], options: argparse.Nam
             f"segpipe predict: {options.model} is a classifier. Leave out what is about overlays and label maps."
         )
         return 2
-    from segpipe.pipelines import Failure, pipeline
-
-    classify = pipeline(Tasks.image_classification, folder, **pipeline_options(options))
+    classify = pipelines.pipeline(Tasks.image_classification, folder, **pipeline_options(options))
     results, skipped, error = [], [], None
     with _opened(options.jsonl) as lines:
         for outcome in classify.outcomes(sources):
-            if not isinstance(outcome, Failure):
+            if not isinstance(outcome, pipelines.Failure):
                 _print_line(outcome.to_dict(), lines)
                 results.append(outcome)
             elif options.on_error == "raise":
@@ -199,7 +192,9 @@ def _classify(folder: ModelFolder, sources: Sequence[str], options: argparse.Nam
     return _exit_code(len(results), len(skipped), options.on_error)
 
 
-def _print_classes(results: Sequence[Classification], skipped: Sequence[Failure], options: argparse.Namespace) -> None:
+def _print_classes(
+    results: Sequence[pipelines.Classification], skipped: Sequence[pipelines.Failure], options: argparse.Namespace
+) -> None:
     if options.json:
         failures = [{"source": failure.source, "reason": str(failure.error)} for failure in skipped]
         print_json({"model": options.model, "pictures": [one.to_dict() for one in results], "skipped": failures})
@@ -212,7 +207,7 @@ def _print_classes(results: Sequence[Classification], skipped: Sequence[Failure]
         print_note(f"segpipe: skipped: {failure.error}")
 
 
-def _class_cells(result: Classification) -> tuple[str, str, str]:
+def _class_cells(result: pipelines.Classification) -> tuple[str, str, str]:
     (label, score), *others = result.top(SHOWN_CLASSES)
     return label, f"{score:.3f}", ", ".join(f"{name} {share:.3f}" for name, share in others)
 
@@ -263,10 +258,8 @@ def run_demo(options: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print_note("Starting PyTorch …")
     start = perf_counter()
-    from segpipe.pipelines import show_demo
-
     seconds = {"start PyTorch": perf_counter() - start}
-    demo = show_demo(options.image, options.model, options.output)
+    demo = pipelines.show_demo(options.image, options.model, options.output)
     seconds |= demo.seconds
     if options.json:
         print_json(_demo_document(demo, seconds, options.model))
@@ -275,22 +268,20 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_demo(demo: Demo, seconds: dict[str, float], model: str) -> None:
+def _print_demo(demo: pipelines.Demo, seconds: dict[str, float], model: str) -> None:
     print(f"{model} finds in {demo.result}\n")
     if demo.truth is not None:
         print(f"Against the truth, which is known because segpipe drew this street:\n{_truth_text(demo.truth)}\n")
-    from segpipe.pipelines import CALL_STEPS
-
-    before = [(step, format_seconds(time)) for step, time in seconds.items() if step not in CALL_STEPS]
-    call = [(step, format_seconds(seconds[step])) for step in CALL_STEPS]
-    total = sum(seconds[step] for step in CALL_STEPS)
+    before = [(step, format_seconds(time)) for step, time in seconds.items() if step not in pipelines.CALL_STEPS]
+    call = [(step, format_seconds(seconds[step])) for step in pipelines.CALL_STEPS]
+    total = sum(seconds[step] for step in pipelines.CALL_STEPS)
     print(f"Once, at the start (the first call warms up):\n{format_fields(before)}\n")
     print(f"Each further image of this size, {format_seconds(total)}:\n{format_fields(call)}\n")
     print(f"Written:\n{format_fields([(what, str(path)) for what, path in demo.files.items()])}\n")
     print(f"The same in Python:\n{_python_lines(demo, model)}")
 
 
-def _truth_text(truth: Scores) -> str:
+def _truth_text(truth: evaluation.Scores) -> str:
     counted = sum(iou == iou for iou in truth.iou.values())
     fields = [
         ("pixel accuracy", f"{truth.pixel_accuracy:.1%}".replace("%", " %")),
@@ -299,14 +290,14 @@ def _truth_text(truth: Scores) -> str:
     return format_fields(fields)
 
 
-def _python_lines(demo: Demo, model: str) -> str:
+def _python_lines(demo: pipelines.Demo, model: str) -> str:
     return f"""  from segpipe import pipeline
 
   segment = pipeline("{Tasks.image_segmentation}", {json.dumps(model)})
   print(segment({json.dumps(demo.result.source, ensure_ascii=False)}))"""
 
 
-def _demo_document(demo: Demo, seconds: dict[str, float], model: str) -> dict[str, Any]:
+def _demo_document(demo: pipelines.Demo, seconds: dict[str, float], model: str) -> dict[str, Any]:
     truth = demo.truth
     scores = None
     if truth is not None:

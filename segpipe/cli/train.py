@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
+from segpipe import drawing, trainers
 from segpipe.checkpoints import find_configuration
 from segpipe.configuration import (
     Configuration,
@@ -32,7 +33,6 @@ from .printing import print_json, print_note
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
-    from segpipe.trainers import Trainer
 
 DRY_STEPS, DRY_IMAGES = 2, 2
 TRAIN_EXAMPLES = """  segpipe train --model segformer-b0-ade20k --data ade20k ~/data/ADEChallengeData2016
@@ -138,7 +138,6 @@ def run_train(options: argparse.Namespace) -> int:
         )
         return 2
     from segpipe.distributed import is_main
-    from segpipe.trainers import try_out
 
     apply_launcher(options)
     folder = _folder(options)
@@ -147,7 +146,7 @@ def run_train(options: argparse.Namespace) -> int:
     if is_main():
         print(f"Training\n{format_fields(_plan(trainer, data, options))}\n", flush=True)
     if options.dry_run:
-        seconds = try_out(trainer)
+        seconds = trainers.try_out(trainer)
         if is_main():
             took = f"{DRY_STEPS} steps, an evaluation and a model folder took {format_seconds(seconds)}"
             print(f"It works: {took}; nothing was kept.")
@@ -160,11 +159,9 @@ def run_train(options: argparse.Namespace) -> int:
 
 def _folder(options: argparse.Namespace) -> ModelFolder | None:
     """Return the model's folder; of a preset that starts from scratch only the recipe, so nothing is downloaded."""
-    from segpipe.trainers import open_recipe
-
     if options.model is None:
         return None
-    return open_recipe(options.model, with_weights=not options.from_scratch and not options.encoder_weights)
+    return trainers.open_recipe(options.model, with_weights=not options.from_scratch and not options.encoder_weights)
 
 
 def _configuration(options: argparse.Namespace, folder: ModelFolder | None) -> Configuration:
@@ -217,11 +214,9 @@ def _mixed_with_roots(named: Sequence[MixedDataConfig], given: Sequence[Sequence
     return tuple(msgspec.structs.replace(each, root=root) for each, (_, root) in zip(named, given, strict=True))
 
 
-def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> Trainer:
-    from segpipe.trainers import TensorBoard, build_trainer
-
+def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) -> trainers.Trainer:
     dry = options.dry_run
-    return build_trainer(
+    return trainers.build_trainer(
         model=folder,
         cfg_file=options.config,
         cfg_options=_changes(options),
@@ -233,7 +228,7 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
         pretrained=not options.from_scratch,
         encoder_weights=options.encoder_weights,
         device=options.device,
-        callbacks=[TensorBoard()] if options.tensorboard else [],
+        callbacks=[trainers.TensorBoard()] if options.tensorboard else [],
         check_data=not options.skip_data_check,
         accept_changed_data=options.accept_changed_data,
         extend=options.extend and not dry,
@@ -241,11 +236,9 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
     )
 
 
-def _plan(trainer: Trainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
+def _plan(trainer: trainers.Trainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
     """Return what will be done, as names and values."""
-    from segpipe.trainers import describe_run
-
-    run, names = describe_run(trainer), data.train.labels.names
+    run, names = trainers.describe_run(trainer), data.train.labels.names
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     work_dir = trainer.parts.work_dir
     return [
@@ -284,7 +277,7 @@ def _example(data: Data) -> str:
     return str(evaluation.pairs[0].image if hasattr(evaluation, "pairs") else os.fsdecode(evaluation.paths[0]))
 
 
-def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Namespace, image: str) -> None:
+def _print_result(trainer: trainers.Trainer, result: ModelFolder, options: argparse.Namespace, image: str) -> None:
     """Print the scores of a run and what can be done with its model, in commands and code to copy."""
     table = _score_table(trainer)
     if table:
@@ -305,11 +298,9 @@ def _print_result(trainer: Trainer, result: ModelFolder, options: argparse.Names
     )
 
 
-def _score_table(trainer: Trainer) -> str | None:
+def _score_table(trainer: trainers.Trainer) -> str | None:
     """Return the scores of the best step, whose weights the folder has; None without an evaluation."""
-    from segpipe.trainers import best_evaluation
-
-    best = best_evaluation(trainer)
+    best = trainers.best_evaluation(trainer)
     if best is None:
         return None
     first = trainer.progress.first_score
@@ -328,22 +319,17 @@ def _percent(share: float) -> str:
 
 
 def add_curves_arguments(parser: argparse.ArgumentParser) -> None:
-    from segpipe.trainers import XAxis
-
     parser.add_argument("runs", nargs="+", metavar="RUN", help="work directory, model folder or log.jsonl; at most 8")
     parser.add_argument("--output", type=Path, default=Path("curves.png"), metavar="FILE", help="default: curves.png")
     parser.add_argument("--keys", metavar="A,B,C", help="panels, e.g. loss,lr,miou; default: loss and the main score")
-    parser.add_argument("--x", choices=get_args(XAxis), default="step", help="the axis; default: step")
+    parser.add_argument("--x", choices=get_args(trainers.XAxis), default="step", help="the axis; default: step")
     add_json(parser)
 
 
 def run_curves(options: argparse.Namespace) -> int:
-    from segpipe.drawing import write_image
-    from segpipe.trainers import compare_runs, read_runs
-
-    runs = read_runs(options.runs)
+    runs = trainers.read_runs(options.runs)
     keys = [key.strip() for key in options.keys.split(",")] if options.keys else None
-    path = write_image(options.output, compare_runs(runs, keys, x=options.x))
+    path = drawing.write_image(options.output, trainers.compare_runs(runs, keys, x=options.x))
     if options.json:
         print_json({"path": str(path), "runs": [{"name": run.name, "keys": list(run.keys)} for run in runs]})
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +65,8 @@ def read_document(
     return _label_map_of(segments, size, len(names)), scores, names, source
 
 
-class _Segment(NamedTuple):
+@dataclass(frozen=True)
+class _Segment:
     index: int
     label: str
     score: float
