@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -14,16 +14,13 @@ from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 
 from .explain import below, explain
+from .fields import Size
 from .models import decode_model
 from .schema import Configuration, CropResize, ExactResize, ShortSideResize
 from .strict_json import check_values, error_at, parse_json, read_json
 from .transforms import RandomResize, RandomResizedCrop, Resize, ResizeBetween, ResizeChoice, Transform
 from .upgrades import upgrade
 from .values import json_values
-
-if TYPE_CHECKING:
-    from .fields import Size
-
 
 Request = tuple[str, float]
 """A path in the document and the pixels that it asks for."""

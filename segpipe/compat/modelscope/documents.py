@@ -13,6 +13,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from segpipe.configuration import parse_json, parse_yaml, read_text
 from segpipe.errors import ConfigurationError
 from segpipe.files import read_file, utf8_of
@@ -257,8 +259,6 @@ def _with_tuples(value: Any) -> Any:
 def _written(document: dict[str, Any], suffix: str) -> str:
     if suffix == ".json":
         return json.dumps(document, ensure_ascii=False)
-    import yaml
-
     return str(yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False, allow_unicode=True))
 
 
