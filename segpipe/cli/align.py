@@ -11,7 +11,7 @@ from segpipe.text import format_table
 
 from .options import add_json, add_reading
 from .parsing import Command, finite_number, whole_number
-from .printing import print_json, print_note
+from .printing import print_note, print_result
 
 LISTED = 12
 EXAMPLES = """  segpipe align iter_160000.pth my-model
@@ -67,11 +67,8 @@ def _compare_outputs(options: argparse.Namespace) -> int:
         dtype="float64" if options.double else "float32",
     )
     is_apart = _is_apart(aligned.networks.logits.absolute, options.tolerance)
-    if options.json:
-        print_json(_alignment_document(aligned, options, is_apart))
-    else:
-        print(_alignment_text(aligned.networks, options, is_apart))
-        print(_pipelines_text(aligned, options))
+    text = f"{_alignment_text(aligned.networks, options, is_apart)}\n{_pipelines_text(aligned, options)}"
+    print_result(options, _alignment_document(aligned, options, is_apart), text)
     return int(is_apart)
 
 
@@ -127,10 +124,8 @@ def _alignment_text(alignment: analysis.Alignment, options: argparse.Namespace, 
 def _compare_weights(options: argparse.Namespace) -> int:
     comparison = analysis.compare_weights(options.first, options.second, preset=options.preset)
     is_apart = _is_apart(comparison.largest, options.tolerance)
-    if options.json:
-        print_json(_weights_document(comparison, options, is_apart))
-    else:
-        print(_weights_text(comparison, options, is_apart))
+    document = _weights_document(comparison, options, is_apart)
+    print_result(options, document, _weights_text(comparison, options, is_apart))
     return int(is_apart)
 
 

@@ -15,7 +15,7 @@ from segpipe.text import format_bytes, format_fields, format_seconds, format_tab
 
 from .options import add_device, add_json, add_reading
 from .parsing import Command, finite_number, whole_number
-from .printing import print_json
+from .printing import print_result
 
 PROFILE_EXAMPLES = """  segpipe profile segformer-b0-ade20k
   segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing
@@ -52,10 +52,7 @@ def run_profile(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         rounds=None if options.no_timing else options.rounds,
     )
-    if options.json:
-        print_json(_profile_document(profile, options))
-    else:
-        print(_profile_text(config, profile, options))
+    print_result(options, _profile_document(profile, options), _profile_text(config, profile, options))
     return 0
 
 
@@ -171,11 +168,9 @@ def run_attention(options: argparse.Namespace) -> int:
         opacity=options.opacity,
     )
     files = {name: str(path) for name, path in drawn.files.items()}
-    if options.json:
-        print_json({"layer": options.layer, "part": options.part, "token": drawn.token, "files": files})
-    else:
-        heads = "1 head" if drawn.num_heads == 1 else f"{drawn.num_heads} heads and their mean"
-        print(f"{options.output}  {heads}, of the token {drawn.token}")
+    document = {"layer": options.layer, "part": options.part, "token": drawn.token, "files": files}
+    heads = "1 head" if drawn.num_heads == 1 else f"{drawn.num_heads} heads and their mean"
+    print_result(options, document, f"{options.output}  {heads}, of the token {drawn.token}")
     return 0
 
 

@@ -14,7 +14,7 @@ from segpipe.text import format_bytes, format_fields, format_table
 
 from .options import add_dataset_option, add_json, parse_options
 from .parsing import Command, add_action, add_actions, positive_number, run_action, share, whole_number
-from .printing import print_json, print_note
+from .printing import print_note, print_result
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
@@ -57,12 +57,8 @@ def check_data(options: argparse.Namespace) -> int:
     """Check each split and look for images that are in two of them; exit code 1 where there are errors."""
     reports = _check(options)
     is_ok = all(report.is_ok for report in reports)
-    if options.json:
-        print_json({"ok": is_ok, "splits": [*map(_document, reports)]})
-    else:
-        for report in reports:
-            print(f"{_text(report)}\n")
-        print(_verdict(reports))
+    text = "\n\n".join([*map(_text, reports), _verdict(reports)])
+    print_result(options, {"ok": is_ok, "splits": [*map(_document, reports)]}, text)
     return 0 if is_ok else 1
 
 
@@ -207,10 +203,7 @@ def prepare_data(options: argparse.Namespace) -> int:
     elif options.keep_archive:
         print_note("segpipe: --keep-archive means something with --download only.")
     prepared = _prepare(options)
-    if options.json:
-        print_json(_prepared_document(prepared, fetched))
-    else:
-        print(_prepared_text(prepared, fetched))
+    print_result(options, _prepared_document(prepared, fetched), _prepared_text(prepared, fetched))
     return 0
 
 

@@ -10,7 +10,7 @@ from segpipe.text import format_fields
 
 from .options import add_json
 from .parsing import Command
-from .printing import print_json
+from .printing import print_result
 
 EXAMPLES = """  segpipe doctor
   segpipe doctor --json   (for a bug report; tokens and passwords are left out)"""
@@ -25,11 +25,9 @@ def run(options: argparse.Namespace) -> int:
     # One cause may be seen in two places.
     findings = list(dict.fromkeys(finding for section in sections for finding in section.findings))
     is_broken = any(finding.severity == "broken" for finding in findings)
-    if options.json:
-        print_json(_document(sections, findings, is_broken))
-    else:
-        print("\n\n".join(f"{section.title}\n{format_fields(section.facts)}" for section in sections))
-        print(f"\n{_verdict(findings, is_broken)}")
+    texts = [f"{section.title}\n{format_fields(section.facts)}" for section in sections]
+    text = "\n\n".join([*texts, _verdict(findings, is_broken)])
+    print_result(options, _document(sections, findings, is_broken), text)
     return 1 if is_broken else 0
 
 

@@ -11,7 +11,7 @@ from segpipe.text import format_bytes, format_fields
 
 from .options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
 from .parsing import Command, whole_number
-from .printing import print_json, print_note
+from .printing import print_note, print_result
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
   segpipe export ./my-model street.xml
@@ -54,10 +54,7 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     scores = None if dataset is None else pipelines.score_export(report, options.model, dataset)
-    if options.json:
-        print_json(_document(report, scores))
-    else:
-        print(_text(report, scores))
+    print_result(options, _document(report, scores), _text(report, scores))
     return 0
 
 

@@ -15,7 +15,7 @@ from segpipe.text import format_bytes, format_fields, format_table
 
 from .options import add_json, add_overwrite
 from .parsing import Command, add_action, add_actions, days, run_action, whole_number
-from .printing import print_json, print_note
+from .printing import print_json, print_note, print_result
 
 DOWNLOAD_EXAMPLES = """  segpipe download segformer-b2-cocostuff
   segpipe download hf:owner/name --revision main --refresh"""
@@ -42,10 +42,8 @@ def run_download(options: argparse.Namespace) -> int:
     folder = download(options.name, revision=options.revision, refresh=options.refresh)
     weights = folder.require_weights()
     size = folder_bytes(folder)
-    if options.json:
-        print_json({"path": str(folder.path), "size": size, "revision": folder.revision, "weights": str(weights)})
-        return 0
-    print(f"{folder.path}  {format_bytes(size)}")
+    document = {"path": str(folder.path), "size": size, "revision": folder.revision, "weights": str(weights)}
+    print_result(options, document, f"{folder.path}  {format_bytes(size)}")
     return 0
 
 
@@ -89,10 +87,9 @@ def _convert_here(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     model, size = folder.configuration.model, folder_bytes(folder)
-    if options.json:
-        print_json({"path": str(folder.path), "size": size, "num_classes": model.num_classes})
-        return 0
-    print(f"{folder.path}  {model.variant}, {model.num_classes} classes, {format_bytes(size)}")
+    document = {"path": str(folder.path), "size": size, "num_classes": model.num_classes}
+    what = f"{model.variant}, {model.num_classes} classes, {format_bytes(size)}"
+    print_result(options, document, f"{folder.path}  {what}")
     return 0
 
 
@@ -104,12 +101,10 @@ def _convert_back(options: argparse.Namespace) -> int:
     beside = checkpoints.sidecar_of(path)
     files = [path] if os.path.isfile(path) else list(path.iterdir())
     size = sum(file.stat().st_size for file in files)
-    if options.json:
-        print_json({"path": str(path), "size": size, "dialect": options.to_dialect})
-    else:
-        print(f"{path}  in the names of {options.to_dialect}, {format_bytes(size)}")
-        if os.path.isfile(path) and os.path.isfile(beside):
-            print(f"{beside}  its configuration, from which convert makes the same model again")
+    text = f"{path}  in the names of {options.to_dialect}, {format_bytes(size)}"
+    if os.path.isfile(path) and os.path.isfile(beside):
+        text += f"\n{beside}  its configuration, from which convert makes the same model again"
+    print_result(options, {"path": str(path), "size": size, "dialect": options.to_dialect}, text)
     return 0
 
 
@@ -127,10 +122,7 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_publish(options: argparse.Namespace) -> int:
     name = publish(options.folder, options.name, revision=options.revision)
-    if options.json:
-        print_json({"name": name})
-        return 0
-    print(name)
+    print_result(options, {"name": name}, name)
     return 0
 
 
@@ -200,10 +192,7 @@ def remove_model(options: argparse.Namespace) -> int:
 def print_path(options: argparse.Namespace) -> int:
     """Print the folder of the cache."""
     home = str(Hub().cache.home)
-    if options.json:
-        print_json({"path": home})
-    else:
-        print(home)
+    print_result(options, {"path": home}, home)
     return 0
 
 
@@ -235,12 +224,9 @@ def _mend_advice(model: CachedModel) -> str:
 
 
 def _print_pruned(pruned: Pruned, options: argparse.Namespace) -> int:
-    if options.json:
-        print_json({"paths": [str(path) for path in pruned.paths], "size": pruned.size})
-        return 0
-    for path in pruned.paths:
-        print(path)
-    print(f"Removed {format_bytes(pruned.size)}." if pruned.paths else "There was nothing to remove.")
+    paths = [str(path) for path in pruned.paths]
+    text = "\n".join([*paths, f"Removed {format_bytes(pruned.size)}."]) if paths else "There was nothing to remove."
+    print_result(options, {"paths": paths, "size": pruned.size}, text)
     return 0
 
 

@@ -40,7 +40,7 @@ from segpipe.text import Align, format_columns, format_fields, format_table
 
 from .options import add_json, add_set
 from .parsing import Command, add_action, add_actions, run_action
-from .printing import print_json, print_json_text
+from .printing import print_json, print_json_text, print_result
 
 MODELS_EXAMPLES = """  segpipe models list
   segpipe models info segformer-b0-cocostuff
@@ -89,12 +89,12 @@ def show_model(options: argparse.Namespace) -> int:
     name = options.name
     configuration = find_configuration(name)
     place = locate_weights(configuration, Hub().cached()) if is_preset(name) else find_folder(name).path
-    if options.json:
-        print_json({**_row_document(name, configuration, place), "configuration": to_document(configuration)})
-        return 0
-    print(f"{name}\n{format_fields(_info_fields(configuration, place))}")
+    text = f"{name}\n{format_fields(_info_fields(configuration, place))}"
     if configuration.labels is not None:
-        print(f"\n{len(configuration.labels.names)} classes\n{format_columns(_class_cells(configuration.labels))}")
+        cells = format_columns(_class_cells(configuration.labels))
+        text += f"\n\n{len(configuration.labels.names)} classes\n{cells}"
+    document = {**_row_document(name, configuration, place), "configuration": to_document(configuration)}
+    print_result(options, document, text)
     return 0
 
 
@@ -251,10 +251,8 @@ def check_file(options: argparse.Namespace) -> int:
     """Read a file; what is wrong is the error's sentence."""
     path = trained_model(options.file) / "configuration.json" if os.path.isdir(options.file) else options.file
     configuration = read_configuration(path)
-    if options.json:
-        print_json({"path": str(path), "sections": sorted(to_document(configuration))})
-        return 0
-    print(f"{path} is right: {_description(configuration)}.")
+    document = {"path": str(path), "sections": sorted(to_document(configuration))}
+    print_result(options, document, f"{path} is right: {_description(configuration)}.")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import math
@@ -23,6 +24,14 @@ def print_json(document: Any) -> None:
     """Print one JSON document on stdout. Numbers that JSON does not have become null."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     print_json_text(json.dumps(_without_nan(document), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
+
+
+def print_result(options: argparse.Namespace, document: Any, text: str) -> None:
+    """Print a result on stdout, as a JSON document where --json asks for it, else as text."""
+    if options.json:
+        print_json(document)
+    else:
+        print(text)
 
 
 def print_json_text(text: str) -> None:

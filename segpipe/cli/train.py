@@ -29,7 +29,7 @@ from segpipe.text import format_fields, format_seconds, format_table
 
 from .options import add_dataset_option, add_device, add_json, add_launcher, add_set, apply_launcher, parse_options
 from .parsing import Command, share, whole_number
-from .printing import print_json, print_note
+from .printing import print_note, print_result
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
@@ -330,10 +330,8 @@ def run_curves(options: argparse.Namespace) -> int:
     runs = trainers.read_runs(options.runs)
     keys = [key.strip() for key in options.keys.split(",")] if options.keys else None
     path = drawing.write_image(options.output, trainers.compare_runs(runs, keys, x=options.x))
-    if options.json:
-        print_json({"path": str(path), "runs": [{"name": run.name, "keys": list(run.keys)} for run in runs]})
-    else:
-        print(f"{path}  {', '.join(run.name for run in runs)}")
+    document = {"path": str(path), "runs": [{"name": run.name, "keys": list(run.keys)} for run in runs]}
+    print_result(options, document, f"{path}  {', '.join(run.name for run in runs)}")
     return 0
 
 
