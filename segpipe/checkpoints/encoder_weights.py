@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -46,10 +47,9 @@ def encoder_tensors(source: str | Path | ModelFolder, network: SegpipeNetwork) -
         raise WeightMismatchError(
             f"{path} has no floating numbers for {', '.join(mistyped[:3])}. Save them as float32, e.g. tensor.float()."
         )
-    if hasattr(encoder, "adapt_tensors"):
-        tensors = encoder.adapt_tensors(
-            tensors, mode="bicubic" if found.dialect == "augreg" else None, origin=str(path)
-        )
+    adapt: Any = getattr(encoder, "adapt_tensors", None)
+    if adapt is not None:
+        tensors = adapt(tensors, mode="bicubic" if found.dialect == "augreg" else None, origin=str(path))
     fitted = fit_tensors(encoder, tensors, origin=str(path))
     return {f"{ENCODER}{key}": tensor for key, tensor in fitted.items()}
 
