@@ -33,17 +33,8 @@ FOLDER_FILES = (CONFIGURATION_NAME, WEIGHTS_NAME, CARD_NAME, "LICENSE*", "NOTICE
 """What a model folder consists of, with the log of its training. Other files beside them, say checkpoints, are not."""
 LICENCES = {
     *("afl-3.0", "agpl-3.0", "apache-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc0-1.0", "cc-by-3.0"),
-    *(
-        "cc-by-4.0",
-        "cc-by-nc-4.0",
-        "cc-by-nc-nd-4.0",
-        "cc-by-nc-sa-4.0",
-        "cc-by-sa-4.0",
-        "epl-2.0",
-        "gpl-2.0",
-        "gpl-3.0",
-    ),
-    *("isc", "lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0", "openrail", "unlicense"),
+    *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "epl-2.0", "gpl-2.0"),
+    *("gpl-3.0", "isc", "lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0", "openrail", "unlicense"),
 }
 """Names that Hugging Face and ModelScope know; Hugging Face refuses a card with another."""
 OTHER_LICENCE = "other"

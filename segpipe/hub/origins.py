@@ -102,17 +102,20 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class StaticHubSource:
-    """A model on a static hub: `<url>/<revision>/manifest.json` and the files that it names."""
+class _WebSource:
+    """What lies behind an address that its user gave."""
 
     url: str
-    """Of the model, without the revision."""
-    credentials: Credentials | None = None
-    default_revision: str = "main"
+    credentials = None
+    default_revision = "main"
 
     @property
     def label(self) -> str:
         return self.url
+
+
+class StaticHubSource(_WebSource):
+    """A model on a static hub: `<url>/<revision>/manifest.json` and the files that it names."""
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
         base = f"{self.url}/{quote(revision)}"
@@ -126,17 +129,10 @@ class StaticHubSource:
 
 
 @dataclass(frozen=True)
-class WeightsFileSource:
+class WeightsFileSource(_WebSource):
     """One weights file behind a URL, as presets name it. It has no configuration beside it."""
 
-    url: str
     sha256: str | None = None
-    credentials: Credentials | None = None
-    default_revision: str = "main"
-
-    @property
-    def label(self) -> str:
-        return self.url
 
     @property
     def file_name(self) -> str:
@@ -149,14 +145,19 @@ class WeightsFileSource:
 
 
 @dataclass(frozen=True)
-class HuggingFaceSource:
-    """A model on Hugging Face."""
+class _Repository:
+    """A repository of one of the two hubs."""
 
     name: str
     """owner/name"""
     endpoint: str
     credentials: Credentials
-    default_revision: str = "main"
+
+
+class HuggingFaceSource(_Repository):
+    """A model on Hugging Face."""
+
+    default_revision = "main"
 
     @property
     def label(self) -> str:
@@ -179,15 +180,10 @@ class HuggingFaceSource:
         return RemoteFile(entry.rfilename, url, entry.size, git_sha1=entry.blobId)
 
 
-@dataclass(frozen=True)
-class ModelScopeSource:
+class ModelScopeSource(_Repository):
     """A model on ModelScope."""
 
-    name: str
-    """owner/name"""
-    endpoint: str
-    credentials: Credentials
-    default_revision: str = "master"
+    default_revision = "master"
 
     @property
     def label(self) -> str:
@@ -208,19 +204,14 @@ class ModelScopeSource:
         return RemoteFile(entry.Path, url, entry.Size, sha256=entry.Sha256 or None)
 
 
-@dataclass(frozen=True)
-class ModelScopeDataSource:
+class ModelScopeDataSource(_Repository):
     """A data set on ModelScope.
 
     Small files are in its repository, as a model's are. Large ones may be attached to it: they have signed addresses on
     another server, and no digest.
     """
 
-    name: str
-    """owner/name"""
-    endpoint: str
-    credentials: Credentials
-    default_revision: str = "master"
+    default_revision = "master"
 
     @property
     def label(self) -> str:
