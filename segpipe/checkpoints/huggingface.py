@@ -30,7 +30,7 @@ from .foreign_document import (
 )
 from .implementation import Implementation, Procedure
 from .key_map import KeyMap, OneOutput, Pack, Prefix, Rename, Spelling
-from .segformer_shapes import HEADS, MIT_WEIGHT, OTHER_HEAD, REDUCTIONS, EncoderShape, equal_mlp_ratio
+from .segformer_shapes import HEADS, MIT_WEIGHT, OTHER_HEAD, REDUCTIONS, read_shape
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 # Every LayerNorm of that implementation has PyTorch's own eps; its `layer_norm_eps` is written but not used.
@@ -212,7 +212,7 @@ def _check_architecture(model: ForeignDocument) -> None:
 
 
 def _build_model(model: ForeignDocument, images: ForeignDocument, *, num_classes: int) -> ModelConfig:
-    shape = _encoder_shape(model)
+    shape = read_shape(model, dims="hidden_sizes", heads="num_attention_heads", default=(32, 64, 160, 256))
     mean, std = _pixel_statistics(images)
     encoder = shape.encoder(drop_path_rate=model.share("drop_path_rate", 0.1), norm_eps=NORM_EPS)
     if _architecture(model) == _CLASSIFICATION:
@@ -227,18 +227,6 @@ def _build_model(model: ForeignDocument, images: ForeignDocument, *, num_classes
     return SegformerConfig(
         variant=shape.variant, num_classes=num_classes, head=head, encoder=encoder, pixel_mean=mean, pixel_std=std
     )
-
-
-def _encoder_shape(model: ForeignDocument) -> EncoderShape:
-    shape = EncoderShape(
-        dims=model.four("hidden_sizes", (32, 64, 160, 256)),
-        depths=model.four("depths", (2, 2, 2, 2)),
-        heads=model.four("num_attention_heads", HEADS),
-        reductions=model.four("sr_ratios", REDUCTIONS),
-        mlp_ratio=equal_mlp_ratio(model, "mlp_ratios"),
-    )
-    shape.check_heads(model, "num_attention_heads")
-    return shape
 
 
 def _class_names(model: ForeignDocument) -> tuple[str, ...]:

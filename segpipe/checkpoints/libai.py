@@ -24,7 +24,7 @@ from .foreign_document import ForeignDocument, described
 from .implementation import Document, Implementation, Procedure
 from .key_map import Absent, KeyMap, Prefix, Rename
 from .nvlabs import BLOCK
-from .segformer_shapes import HEADS, MIT_WEIGHT, OTHER_HEAD, REDUCTIONS, EncoderShape, equal_mlp_ratio
+from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD, read_shape
 
 LIBAI_FILE = "config.yaml"
 NORM_EPS = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)
@@ -82,7 +82,7 @@ def _model_section(text: str) -> str:
 
 def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelConfig:
     _check_fixed_fields(fields)
-    shape = _encoder_shape(fields)
+    shape = read_shape(fields, "model.cfg.", dims="embed_dims", heads="num_heads")
     encoder = shape.encoder(drop_path_rate=fields.share("model.cfg.drop_path_rate", 0.1), norm_eps=NORM_EPS)
     if is_classification:
         return MitConfig(
@@ -106,18 +106,6 @@ def _check_fixed_fields(fields: ForeignDocument) -> None:
     fields.require("model.cfg.strides", ((4, 2, 2, 2),), default=(4, 2, 2, 2))
     fields.require("model.cfg.qkv_bias", (True,), default=True)
     fields.require("model.cfg.qk_scale", (None, False), default=None)
-
-
-def _encoder_shape(fields: ForeignDocument) -> EncoderShape:
-    shape = EncoderShape(
-        dims=fields.four("model.cfg.embed_dims"),
-        depths=fields.four("model.cfg.depths", (2, 2, 2, 2)),
-        heads=fields.four("model.cfg.num_heads", HEADS),
-        reductions=fields.four("model.cfg.sr_ratios", REDUCTIONS),
-        mlp_ratio=equal_mlp_ratio(fields, "model.cfg.mlp_ratios"),
-    )
-    shape.check_heads(fields, "model.cfg.num_heads")
-    return shape
 
 
 LIBAI = Implementation(

@@ -70,15 +70,6 @@ class EncoderShape:
             mlp_ratio=self.mlp_ratio,
         )
 
-    def check_heads(self, document: ForeignDocument, path: str) -> None:
-        """Refuse channels that the attention heads cannot share evenly."""
-        if any(dim % heads for dim, heads in zip(self.dims, self.heads, strict=True)):
-            raise document.error(
-                path,
-                f"{shown(self.heads)} heads cannot share {shown(self.dims)} channels evenly",
-                "Correct one of the two",
-            )
-
 
 def find_variant(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant | None:
     """Return the variant with these channels and blocks, if there is one (Xie et al. 2021, table 6)."""
@@ -86,12 +77,32 @@ def find_variant(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant | No
     return cast("Variant | None", next(found, None))
 
 
-def equal_mlp_ratio(document: ForeignDocument, path: str) -> int:
-    """Return the MLP ratio of a document that says one for each stage."""
-    ratios = document.four(path, (MLP_RATIO,) * 4)
+def read_shape(
+    document: ForeignDocument, prefix: str = "", *, dims: str, heads: str, default: tuple[int, ...] | None = None
+) -> EncoderShape:
+    """Return the shape that another library's document gives, whose keys are alike but for two.
+
+    Args:
+        prefix: of all keys.
+        dims: the key of the channels.
+        heads: the key of the attention heads.
+        default: the channels where the document has none. If None, it must have them.
+    """
+    ratios = document.four(f"{prefix}mlp_ratios", (MLP_RATIO,) * 4)
     if len(set(ratios)) > 1:
-        raise document.error(path, f"{list(ratios)} differ; one ratio for all stages is supported", "Use another model")
-    return ratios[0]
+        problem = f"{list(ratios)} differ; one ratio for all stages is supported"
+        raise document.error(f"{prefix}mlp_ratios", problem, "Use another model")
+    shape = EncoderShape(
+        dims=document.four(f"{prefix}{dims}", default),
+        depths=document.four(f"{prefix}depths", (2, 2, 2, 2)),
+        heads=document.four(f"{prefix}{heads}", HEADS),
+        reductions=document.four(f"{prefix}sr_ratios", REDUCTIONS),
+        mlp_ratio=ratios[0],
+    )
+    if any(dim % count for dim, count in zip(shape.dims, shape.heads, strict=True)):
+        problem = f"{shown(shape.heads)} heads cannot share {shown(shape.dims)} channels evenly"
+        raise document.error(f"{prefix}{heads}", problem, "Correct one of the two")
+    return shape
 
 
 def describe_segformer(checkpoint: Checkpoint) -> Configuration:
