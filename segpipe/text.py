@@ -104,6 +104,16 @@ def format_columns(cells: Sequence[str]) -> str:
     return "\n".join(f"  {''.join(row)}".rstrip() for row in rows)
 
 
+def format_percent(share: float | None) -> str:
+    """Return a share of 1 in percent, with two digits and without the sign; a dash for None and NaN."""
+    return "–" if share is None or share != share else f"{100 * share:.2f}"
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 image, 2 images."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def format_bytes(count: int) -> str:
     """Return a size in decimal units, as disks have them: 15.0 MB, 340 MB."""
     value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]

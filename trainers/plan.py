@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from segpipe import distributed
-from segpipe.configuration import Configuration, EvaluationConfig, model_type
+from segpipe.configuration import EvaluationConfig, model_type
 
 from .optimizers import summarize_groups
 from .run.run_log import LOG, read_log_if_there
@@ -34,11 +34,13 @@ class RunDescription:
 
 def describe_run(trainer: Trainer) -> RunDescription:
     """Return what a run is about to do, in words."""
+    model, count = trainer.parts.configuration.model, distributed.world_size()
+    processes = f", {count} processes" if count > 1 else ""
     return RunDescription(
-        _model_text(trainer.parts.configuration),
-        _length_text(trainer),
-        _optimizer_texts(trainer),
-        _device_text(trainer),
+        model=f"{model_type(model)} {model.variant} with {model.num_classes} outputs",
+        length=_length_text(trainer),
+        optimizer=_optimizer_texts(trainer),
+        device=f"{trainer.parts.engine.device}, {trainer.config.precision}{processes}",
     )
 
 
@@ -59,11 +61,6 @@ def best_evaluation(trainer: Trainer) -> dict[str, Any] | None:
     lines = read_log_if_there(trainer.parts.work_dir / LOG)
     found = [line for line in lines if line["event"] == "evaluation" and line["step"] == trainer.progress.best_step]
     return found[-1] if found else None  # a step that was done again is there twice
-
-
-def _model_text(configuration: Configuration) -> str:
-    model = configuration.model
-    return f"{model_type(model)} {model.variant} with {model.num_classes} outputs"
 
 
 def _length_text(trainer: Trainer) -> str:
@@ -91,9 +88,3 @@ def _optimizer_texts(trainer: Trainer) -> tuple[str, ...]:
     values = sum(parameter.numel() for parameter in still)
     frozen = [f"frozen: {values:,} values in {len(still)} tensors"] if still else []
     return (kind, *map(str, summarize_groups(trainer.parts.engine.optimizer)), *frozen)
-
-
-def _device_text(trainer: Trainer) -> str:
-    count = distributed.world_size()
-    processes = f", {count} processes" if count > 1 else ""
-    return f"{trainer.parts.engine.device}, {trainer.config.precision}{processes}"

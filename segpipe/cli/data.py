@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from segpipe import data, pipelines
 from segpipe.progress_bars import ProgressBar
-from segpipe.text import format_bytes, format_fields, format_table
+from segpipe.text import format_bytes, format_count, format_fields, format_table
 
 from .options import add_dataset_option, add_json, parse_options
 from .parsing import Command, add_action, add_actions, positive_number, run_action, share, whole_number
@@ -109,7 +109,7 @@ def _text(report: data.Report) -> str:
     rows = [("class", "pixels", "images")]
     rows += [(count.name, _percent(count.pixels / total), str(count.images)) for count in report.classes]
     rows.append(("(ignored)", _percent(report.ignored_pixels / total), ""))
-    lines = [f"{report.name} {report.split}: {_number(report.num_images, 'image')}, {len(report.classes)} classes"]
+    lines = [f"{report.name} {report.split}: {format_count(report.num_images, 'image')}, {len(report.classes)} classes"]
     lines += [format_table(rows, ("left", "right", "right"))] if report.num_images else []
     return "\n\n".join([*lines, *map(_group_text, report.groups)])
 
@@ -133,12 +133,8 @@ def _verdict(reports: Sequence[data.Report]) -> str:
     errors = sum(report.count("error") for report in reports)
     warnings = sum(report.count("warning") for report in reports)
     if errors:
-        return f"Not ready for training: {_number(errors, 'error')}, {_number(warnings, 'warning')}."
-    return f"Ready for training, with {_number(warnings, 'warning')}." if warnings else "Ready for training."
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        return f"Not ready for training: {format_count(errors, 'error')}, {format_count(warnings, 'warning')}."
+    return f"Ready for training, with {format_count(warnings, 'warning')}." if warnings else "Ready for training."
 
 
 def _document(report: data.Report) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from segpipe.configuration import (
 )
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder, has_weights, is_preset
-from segpipe.text import format_fields, format_seconds, format_table
+from segpipe.text import format_fields, format_percent, format_seconds, format_table
 
 from .options import add_dataset_option, add_device, add_json, add_launcher, add_set, apply_launcher, parse_options
 from .parsing import Command, share, whole_number
@@ -304,18 +303,14 @@ def _score_table(trainer: trainers.Trainer) -> str | None:
     if best is None:
         return None
     first = trainer.progress.first_score
-    began = "" if first is None else f"; training began at {_percent(first)}"
+    began = "" if first is None else f"; training began at {format_percent(first)}"
     header = f"Step {best['step']:,}, on the evaluation data{began}"
     if "iou" not in best:
-        rows = [(title, _percent(best.get(key, math.nan))) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
+        rows = [(title, format_percent(best.get(key))) for key, title in (("acc1", "Acc@1"), ("acc5", "Acc@5"))]
         return f"{header}\n{format_table([('score', '%'), *rows], ('left', 'right'))}"
-    rows = [(name, _percent(iou)) for name, iou in best["iou"].items()]
-    mean = _percent(best.get("miou", math.nan))
+    rows = [(name, format_percent(iou)) for name, iou in best["iou"].items()]
+    mean = format_percent(best.get("miou"))
     return f"{header}\n{format_table([('class', 'IoU %'), *rows, ('mean', mean)], ('left', 'right'))}"
-
-
-def _percent(share: float) -> str:
-    return "–" if share != share else f"{100 * share:.2f}"
 
 
 def add_curves_arguments(parser: argparse.ArgumentParser) -> None:

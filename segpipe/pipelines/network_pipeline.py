@@ -24,15 +24,7 @@ from .stream_plans import StreamPlan, plan_stream
 
 
 class NetworkPipeline(Pipeline[Result]):
-    """A pipeline around a folder's network, which is opened once.
-
-    Args:
-        folder: the model.
-        device: where the network runs.
-        dtype: what it computes in.
-        options: how images are read and grouped.
-        runtime: what executes it.
-        calibration: images for int8.
+    """A pipeline around a folder's network, which is opened once, see `open_network`.
 
     Raises:
         ModelFolderError: the network is for another task.

@@ -8,13 +8,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import prod
 from threading import Semaphore
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from segpipe.errors import SegpipeError
 
 from .stream_plans import StreamPlan, apply_thread_count, leave_threads_to_workers
+
+if TYPE_CHECKING:
+    from .base import Pipeline
 
 MAX_PIXELS = 200_000_000
 """Decoded images on their way have at most this many pixels; no more are read until results have been taken."""
@@ -23,7 +26,6 @@ LARGE_INPUT = 2**21
 PATIENCE = 0.1
 """Seconds for which a batch that is not full waits for the next image."""
 Result = TypeVar("Result")
-ResultOut = TypeVar("ResultOut", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +63,6 @@ class Failure:
     error: SegpipeError
 
 
-class Steps(Protocol[ResultOut]):
-    """The part of a pipeline that a stream calls."""
-
-    def input_size(self, prepared: Any) -> tuple[int, int]: ...
-
-    def run_network(self, images: list[LoadedImage]) -> list[Any]: ...
-
-    def decode(self, predictions: list[Any], images: list[LoadedImage]) -> list[Any]: ...
-
-    def postprocess(self, prediction: Any, image: LoadedImage) -> ResultOut: ...
-
-
 @dataclass(eq=False)
 class Place(Generic[Result]):
     """An image's place in the order.
@@ -103,7 +93,7 @@ class Stream(Generic[Result]):
 
     def __init__(
         self,
-        steps: Steps[Result],
+        steps: Pipeline[Result],
         sources: Iterable[Any],
         begin_reading: Callable[[ThreadPoolExecutor, Any, int], Future[LoadedImage | Failure]],
         plan: StreamPlan,
@@ -240,5 +230,5 @@ class Stream(Generic[Result]):
                 place.outcome.set_exception(error)
 
 
-def _is_large(image: LoadedImage, steps: Steps[Any]) -> bool:
+def _is_large(image: LoadedImage, steps: Pipeline[Any]) -> bool:
     return prod(steps.input_size(image.prepared)) >= LARGE_INPUT

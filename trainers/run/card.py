@@ -16,7 +16,7 @@ import torch
 
 import segpipe
 from segpipe.evaluation import AnyScores
-from segpipe.text import markdown_text, printable_line
+from segpipe.text import format_percent, markdown_text, printable_line
 
 from .curves import CURVES
 from .facts import RunFacts
@@ -82,7 +82,9 @@ def _first_text(run: RunFacts, progress: Progress, scores: AnyScores | None) -> 
     evaluation = run.configuration.evaluation
     title = TITLES[evaluation.best if evaluation else next(iter(scores.means))]
     worse = ", which no step reached" if progress.is_worse_than_at_first else ""
-    return f"\nIt began at {title} {_percent(progress.first_score)} %, with the weights that were taken over{worse}."
+    return (
+        f"\nIt began at {title} {format_percent(progress.first_score)} %, with the weights that were taken over{worse}."
+    )
 
 
 def command(arguments: Sequence[str]) -> str:
@@ -108,7 +110,7 @@ def run_table(log: Sequence[Mapping[str, Any]]) -> str:
     if not chosen:
         return ""
     rows = [
-        f"| {step} | {_loss(steps, before, step)} | {_rate(steps, step)} | {_percent(scores.get(step))} |"
+        f"| {step} | {_loss(steps, before, step)} | {_rate(steps, step)} | {format_percent(scores.get(step))} |"
         for before, step in zip([0, *chosen], chosen, strict=False)
     ]
     head = "The run, of which log.jsonl has all lines; losses are means since the row before:"
@@ -140,13 +142,9 @@ def _rate(steps: Mapping[int, Mapping[str, Any]], step: int) -> str:
     return "–" if last is None else f"{steps[last]['lr']:.3g}"
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None or share != share else f"{100 * share:.2f}"
-
-
 def _scores_text(scores: AnyScores) -> str:
-    means = ", ".join(f"{TITLES[key]} {_percent(share)} %" for key, share in scores.means.items())
+    means = ", ".join(f"{TITLES[key]} {format_percent(share)} %" for key, share in scores.means.items())
     iou = scores.by_class.get("iou")
-    rows = [f"| {markdown_text(name)} | {_percent(share)} |" for name, share in (iou or {}).items()]
+    rows = [f"| {markdown_text(name)} | {format_percent(share)} |" for name, share in (iou or {}).items()]
     table = ["", "| class | IoU % |", "| --- | --- |", *rows] if iou else []
     return "\n".join(["## Scores on the evaluation data", "", f"{means}.", *table])

@@ -10,7 +10,7 @@ from typing import Any
 
 from segpipe.drawing import format_share
 from segpipe.errors import SegpipeError
-from segpipe.text import format_seconds, format_table, printable_line
+from segpipe.text import format_count, format_seconds, format_table, printable_line
 
 from ..stream import Failure
 from .output_folder import Written
@@ -96,7 +96,7 @@ class Summary:
         if folders:
             listed = f", listed in {self.index}" if self.index else ""
             count = sum(len(image["files"]) for image in self._images)
-            parts.append(f"Written: {count} {_plural('file', count)} in {', '.join(folders)}{listed}")
+            parts.append(f"Written: {format_count(count, 'file')} in {', '.join(folders)}{listed}")
         return "\n\n".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Summary:
         }
 
     def _headline(self) -> str:
-        count = f"{self.num_images} {_plural('image', self.num_images)}"
+        count = format_count(self.num_images, "image")
         speed = f" in {format_seconds(self.seconds)}, {self.rate:.1f} per second" if self.num_images else ""
         return f"{count}{speed}, with {self.model} on {self.device}"
 
@@ -149,7 +149,3 @@ class Summary:
 
 def _failure_document(failure: tuple[str, str]) -> dict[str, str]:
     return {"source": failure[0], "reason": failure[1]}
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
