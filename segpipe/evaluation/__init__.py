@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .scores import Scores as Scores
     from .submissions import (
         BENCHMARKS as BENCHMARKS,
-        check_submission_names as check_submission_names,
         submission_values as submission_values,
         submission_writer as submission_writer,
         write_submission as write_submission,
@@ -34,6 +33,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "loop": "EvaluationStopped",
         "reports": "REPORTS mmseg_tables segmenter_yaml",
         "scores": "Scores",
-        "submissions": "BENCHMARKS check_submission_names submission_values submission_writer write_submission",
+        "submissions": "BENCHMARKS submission_values submission_writer write_submission",
     },
 )

@@ -54,7 +54,7 @@ class ClassificationScores:
 
     @property
     def by_class(self) -> dict[str, dict[str, float]]:
-        """Nothing: of a thousand classes a log has no use."""
+        """Return an empty dict: a log has no use for a thousand classes."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:

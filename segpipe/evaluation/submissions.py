@@ -52,17 +52,6 @@ def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np
     return path
 
 
-def check_submission_names(pictures: Iterable[str]) -> None:
-    """Raise an InputError where two images would be written to one file, since files have the images' names."""
-    stems = Counter(Path(picture).stem for picture in dict.fromkeys(pictures))
-    twice = [stem for stem, count in stems.items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{len(twice)} names are those of several images, {twice[0]!r} for one; a submission has a file of its "
-            "own name for each image. Rename them, or evaluate without a submission."
-        )
-
-
 def submission_values(benchmark: str, labels: LabelSet | None, num_classes: int) -> np.ndarray:
     """Return (K,) uint8, what a benchmark writes for each of a network's classes; 0 where it has no such class.
 
@@ -93,10 +82,21 @@ def submission_writer(
     Raises:
         InputError: two images would be written to one file, or the network does not know the benchmark's classes.
     """
-    check_submission_names(pair.image for pair in dataset.pairs)
+    _check_names(pair.image for pair in dataset.pairs)
     values = submission_values(benchmark, configuration.labels, configuration.model.num_classes)
 
     def write(name: str, label_map: np.ndarray) -> None:
         write_submission(folder, name, label_map, values)
 
     return write
+
+
+def _check_names(pictures: Iterable[str]) -> None:
+    """Raise an InputError where two images would be written to one file, since files have the images' names."""
+    stems = Counter(Path(picture).stem for picture in dict.fromkeys(pictures))
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{len(twice)} names are those of several images, {twice[0]!r} for one; a submission has a file of its "
+            "own name for each image. Rename them, or evaluate without a submission."
+        )

@@ -22,18 +22,7 @@ MAX_BLOCK_FLOATS = 512
 
 
 def fused_sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: Tensor, grids: Grids) -> Tensor:
-    """`deformable.sample_levels`, in float32 whatever the types; the gradient of the values is summed in any order.
-
-    Args:
-        values: (B, N, D), the levels one after the other.
-        references: (Q, 2), x and y as fractions of the width and the height.
-        offsets: (B, Q, M, L, P, 2) from the references, x and y in cells of each level.
-        weights: (B, Q, M, L, P).
-        grids: (height, width) of each level.
-
-    Returns:
-        (B, Q, D): head m reads channels m·D/M to (m+1)·D/M.
-    """
+    """Sample as `deformable.sample_levels`, in float32; the gradient of the values is summed in any order."""
     return _Sampling.apply(values, references, offsets, weights, grids)
 
 
