@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .explain import find_path as find_path, json_schema as json_schema, parse_path as parse_path
     from .fields import PositiveFloat as PositiveFloat, Section as Section, Share as Share, Size as Size
-    from .models import (
+    from .model_section import (
         HALF_MEAN as HALF_MEAN,
         HALF_STD as HALF_STD,
         IMAGENET_MEAN as IMAGENET_MEAN,
@@ -154,7 +154,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "description": "describe_inference describe_multiscale describe_preprocessing describe_scores",
         "explain": "find_path json_schema parse_path",
         "fields": "PositiveFloat Section Share Size",
-        "models": (
+        "model_section": (
             "HALF_MEAN HALF_STD IMAGENET_MEAN IMAGENET_STD MAX_CLASSES MODELS Blocks Channels Classes Dialect Factor "
             "ModelConfig change_model model_type"
         ),

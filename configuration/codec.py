@@ -15,7 +15,7 @@ from segpipe.limits import limit
 
 from .explain import below, explain
 from .fields import Size
-from .models import decode_model
+from .model_section import decode_model
 from .schema import Configuration, CropResize, ExactResize, ShortSideResize
 from .strict_json import check_values, error_at, parse_json, read_json
 from .transforms import RandomResize, RandomResizedCrop, Resize, ResizeBetween, ResizeChoice, Transform

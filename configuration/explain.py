@@ -17,7 +17,7 @@ from segpipe.names import nearest_name
 from segpipe.registry import load_plugins
 
 from .fields import Section
-from .models import any_model
+from .model_section import any_model
 from .schema import Configuration
 from .values import json_values
 

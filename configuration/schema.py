@@ -1,6 +1,6 @@
 """What a `configuration.json` can say: one document for a preset, a published model and a finished run.
 
-`models.py` beside this file has the networks, `training.py` the sections that only training reads.
+`model_section.py` beside this file has the networks, `training.py` the sections that only training reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Meta
 from segpipe.errors import ConfigurationError
 
 from .fields import Byte, Name, Pixels, Section, Size
-from .models import MAX_CLASSES, Dialect, ModelConfig
+from .model_section import MAX_CLASSES, Dialect, ModelConfig
 from .training import DatasetConfig, EvaluationConfig, ParallelConfig, TrainConfig
 
 FORMAT_VERSION = 1

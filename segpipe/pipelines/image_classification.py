@@ -37,7 +37,7 @@ class ImageClassificationPipeline(NetworkPipeline[Classification]):
         """Make the result; NumericalError where a probability is not a number."""
         if not np.isfinite(prediction).all():
             raise NumericalError(
-                f"{image.source}: a probability is no number. Run in float32, or check the weights of "
+                f"{image.source}: a probability is not a number. Run in float32, or check the weights of "
                 f"{self.folder.name}."
             )
         return Classification(prediction, self.labels.names, source=image.source, timings=image.timings)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import inspect
 
-from segpipe.configuration.models import any_model
+from segpipe.configuration.model_section import any_model
 
 Classes = frozenset[str]
 Scope = dict[str, Classes]

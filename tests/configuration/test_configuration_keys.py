@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from segpipe import configuration
 from segpipe.configuration import Configuration
-from segpipe.configuration.models import any_model
+from segpipe.configuration.model_section import any_model
 
 ROOT = Path(__file__).parents[2]
 STRUCTS = structs_below(inspect.type_info(Configuration)) | structs_below(inspect.type_info(any_model()))

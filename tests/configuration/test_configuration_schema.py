@@ -9,7 +9,7 @@ import pytest
 
 from segpipe.configuration import Configuration, json_schema, load_preset, to_document
 from segpipe.configuration.explain import field_descriptions, format_path, parse_path
-from segpipe.configuration.models import any_model
+from segpipe.configuration.model_section import any_model
 
 
 def sections_of(expected: msgspec.inspect.Type, seen: set[type]) -> set[type]:
