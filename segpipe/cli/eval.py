@@ -34,7 +34,6 @@ from .printing import print_json, print_message, print_note
 if TYPE_CHECKING:
     import numpy as np
 
-
 BOUNDARY_RATIO = 0.02
 SCORES = "scores.json"
 EXAMPLES = """  segpipe eval segformer-b0-camvid --data camvid ~/data/camvid --split test

@@ -258,8 +258,9 @@ def run_demo(options: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print_note("Starting PyTorch …")
     start = perf_counter()
+    show_demo = pipelines.show_demo  # whose module imports torch
     seconds = {"start PyTorch": perf_counter() - start}
-    demo = pipelines.show_demo(options.image, options.model, options.output)
+    demo = show_demo(options.image, options.model, options.output)
     seconds |= demo.seconds
     if options.json:
         print_json(_demo_document(demo, seconds, options.model))
