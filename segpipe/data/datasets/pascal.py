@@ -37,7 +37,6 @@ models too. The numbers ascend with the names.
 """
 _TOPS = ("", "VOC2010", "VOCdevkit/VOC2010")
 _DOCUMENT = "trainval_merged.json"
-_ADVICE = "Unpack VOCtrainval_03-May-2010.tar there, or let segpipe data prepare pascal-context ROOT --download do it."
 
 
 class ContextImage(msgspec.Struct):
@@ -81,8 +80,8 @@ def build_pascal_voc(root: AnyPath, split: str = "train", *, split_file: AnyPath
     has all of them.
     """
     split = resolve_split("pascal-voc", split, (*_SPLITS, "trainaug"))
-    kinds = ("SegmentationClassAug",) if split == "trainaug" else ("SegmentationClass",)
-    return _build("pascal-voc", root, split, kinds=kinds, lists="Segmentation", year=2012, split_file=split_file)
+    labels = "SegmentationClassAug" if split == "trainaug" else "SegmentationClass"
+    return _build("pascal-voc", root, split, labels=labels, lists="Segmentation", year=2012, split_file=split_file)
 
 
 @DATASETS.register("pascal-context")
@@ -106,7 +105,7 @@ def build_pascal_context_59(
 
 def plan_pascal_context(root: Path) -> FilePlan:
     """Plan SegmentationClassContext/*.png with 0–59, and lists of train, val and trainval that are not there yet."""
-    voc = _first_folder(root, _TOPS, "JPEGImages", _ADVICE)
+    voc = _find_voc(root)
     lists = voc / "ImageSets" / "SegmentationContext"
     labels = voc / "SegmentationClassContext"
     document = _read_document(_find_document(root, voc))
@@ -136,8 +135,8 @@ def draw_label(image: ContextImage, masks: Sequence[ContextMask]) -> np.ndarray:
 
 def _build_context(name: str, root: AnyPath, split: str, split_file: AnyPath | None) -> SegmentationDataset:
     split = resolve_split(name, split, _SPLITS)
-    kinds, lists = ("SegmentationClassContext",), "SegmentationContext"
-    return _build(name, root, split, kinds=kinds, lists=lists, year=2010, split_file=split_file)
+    labels, lists = "SegmentationClassContext", "SegmentationContext"
+    return _build(name, root, split, labels=labels, lists=lists, year=2010, split_file=split_file)
 
 
 def _build(
@@ -145,16 +144,16 @@ def _build(
     root: AnyPath,
     split: str,
     *,
-    kinds: tuple[str, ...],
+    labels: str,
     lists: str,
     year: int,
     split_file: AnyPath | None,
 ) -> SegmentationDataset:
-    """Open a VOCdevkit folder with these `kinds` of labels and ImageSets/`lists`."""
+    """Open a VOCdevkit folder with labels in a folder of this name, and ImageSets/`lists`."""
     layouts = [
         Layout(
             images=f"{top}JPEGImages",
-            labels=f"{top}{kind}",
+            labels=f"{top}{labels}",
             label_set=dataset_labels(name),
             image_endings=(".jpg",),
             label_endings=(".png",),
@@ -162,7 +161,6 @@ def _build(
             needs_list=True,
         )
         for top in ("", f"VOC{year}/", f"VOCdevkit/VOC{year}/")
-        for kind in kinds
     ]
     if year == 2010:
         layouts.append(Layout(f"{split}/image", f"{split}/label", dataset_labels(name)))
@@ -180,12 +178,15 @@ def _find_document(root: Path, voc: Path) -> Path:
     return found
 
 
-def _first_folder(root: Path, tops: Sequence[str], wanted: str, advice: str) -> Path:
-    """Return the first of `tops` below the root that holds `wanted`; InputError says what lies there and what to do."""
-    found = next((root / top for top in tops if os.path.exists(root / top / wanted)), None)
+def _find_voc(root: Path) -> Path:
+    """Return the first folder at or below the root that holds VOC2010's images."""
+    found = next((root / top for top in _TOPS if os.path.exists(root / top / "JPEGImages")), None)
     if found is None:
-        places = ", ".join(f"{top}/{wanted}" if top else wanted for top in tops)
-        raise InputError(f"{root} has no {wanted}: it holds {shown_content(root)}. Right would be {places}. {advice}")
+        places = ", ".join(f"{top}/JPEGImages" if top else "JPEGImages" for top in _TOPS)
+        raise InputError(
+            f"{root} has no JPEGImages: it holds {shown_content(root)}. Right would be {places}. Unpack "
+            "VOCtrainval_03-May-2010.tar there, or let segpipe data prepare pascal-context ROOT --download do it."
+        )
     return found
 
 
