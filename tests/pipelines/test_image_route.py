@@ -31,6 +31,7 @@ ROUTE = [
     "inference/label_maps/cells.py",
     "inference/label_maps/candidates.py",
     "pipelines/results/segmentation.py",
+    "pipelines/results/keyed_result.py",
 ]
 """In the order in which an image comes to them; between segmenting and network lie the files of the network."""
 
