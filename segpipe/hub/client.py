@@ -118,7 +118,9 @@ class Hub:
                 Elsewhere the branch to commit to, default main, on ModelScope master.
         """
         settings = self.settings
-        reference, hub = _parse_target(name, revision), parse_hub(settings.hub) if settings.hub else None
+        if isinstance(name, str) and _is_path(name):  # a directory of a static hub
+            name = absolute_path(name, error=ModelNameError).as_uri()
+        reference, hub = parse_reference(name, revision), parse_hub(settings.hub) if settings.hub else None
         if reference.kind == "bare" and hub is not None and hub.kind in ("hf", "modelscope"):
             reference = replace(reference, kind=hub.kind)
         if reference.kind not in ("hf", "modelscope"):
@@ -176,7 +178,7 @@ class Hub:
         weights = configuration.weights
         if weights is None or weights.source is None:
             return ModelFolder(BUNDLED, configuration, None, "segpipe", preset.location)
-        reference = _preset_reference(preset.location)
+        reference = parse_reference(weights.source)
         if reference.kind == "package":
             return ModelFolder(BUNDLED, configuration, _bundled(reference), weights.dialect, preset.location)
         # The digest belongs to the preset's own revision.
@@ -292,18 +294,11 @@ def _parse_name(name: str, revision: str | None) -> Reference:
     try:
         return parse_reference(name, revision)
     except ModelNameError:
-        if isinstance(name, str) and os.path.isfile(name):
+        if os.path.isfile(name):
             raise ModelFolderError(f"{name} is a file. A model folder is needed; give its folder.", path=name) from None
-        if isinstance(name, str) and _is_path(name):
+        if _is_path(name):
             raise ModelFolderError(f"There is no folder {name[:200]}. Check the path.", path=name) from None
         raise
-
-
-def _parse_target(name: str, revision: str | None) -> Reference:
-    """Take apart where to publish: a name, or a path, which is a directory of a static hub."""
-    if isinstance(name, str) and _is_path(name):
-        name = absolute_path(name, error=ModelNameError).as_uri()
-    return parse_reference(name, revision)
 
 
 def _is_path(name: str) -> bool:

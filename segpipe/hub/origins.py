@@ -140,7 +140,9 @@ class WeightsFileSource(_WebSource):
         return self.url.rpartition("/")[2]
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
-        start = _digest_in_name(self.file_name)
+        # The names of PyTorch's and OpenMMLab's files end with the first digits of their SHA-256.
+        match = re.search(r"-([0-9a-f]{8,64})\.(?:pt|pth|bin|safetensors)$", self.file_name)
+        start = match[1] if match else None
         return Listing((RemoteFile(self.file_name, self.url, sha256=self.sha256, sha256_start=start),))
 
 
@@ -282,12 +284,6 @@ def _read_listing(transport: Transport, base: str, label: str) -> Listing:
     manifest = parse_manifest(data, url)
     files = [RemoteFile(f.path, f"{base}/{quote(f.path)}", f.size, sha256=f.sha256) for f in manifest.files]
     return Listing(tuple(files), manifest.id)
-
-
-def _digest_in_name(name: str) -> str | None:
-    """Return the first digits of the SHA-256, which PyTorch's and OpenMMLab's file names end with."""
-    match = re.search(r"-([0-9a-f]{8,64})\.(?:pt|pth|bin|safetensors)$", name)
-    return match[1] if match else None
 
 
 @dataclass(frozen=True)
