@@ -144,44 +144,4 @@ if TYPE_CHECKING:
         read_values as read_values,
     )
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "codec": (
-            "build_configuration decode_configuration encode_configuration read_configuration to_document "
-            "write_configuration"
-        ),
-        "description": "describe_inference describe_multiscale describe_preprocessing describe_scores",
-        "explain": "find_path json_schema parse_path",
-        "fields": "PositiveFloat Section Share Size",
-        "model_section": (
-            "HALF_MEAN HALF_STD IMAGENET_MEAN IMAGENET_STD MAX_CLASSES MODELS Blocks Channels Classes Dialect Factor "
-            "ModelConfig change_model model_type"
-        ),
-        "overrides": "override",
-        "presets": "load_preset preset_names unknown_preset_message",
-        "schema": (
-            "FORMAT_VERSION Configuration CropResize ExactResize InferenceConfig LabelSet PipelineConfig "
-            "PreprocessorConfig PublishedScores Rounding ShortSideResize WeightsConfig"
-        ),
-        "strict_json": "Count Document Sha256 Text decode_document parse_json read_json",
-        "strict_yaml": "parse_yaml read_text read_yaml",
-        "training": (
-            "AdamW BoundaryLoss BoundaryMapSource CheckpointConfig ConstantSchedule CosineSchedule CrossEntropyLoss "
-            "DatasetConfig DiceLoss EvaluationConfig ExponentialSchedule FocalLoss Loss LossConfig LossScale "
-            "MixedDataConfig MultistepSchedule OhemLoss Optimizer OptimizerConfig ParallelConfig ParameterGroup "
-            "PixelLossConfig PolySchedule Schedule ScheduleConfig Sgd SoftCrossEntropyLoss SplitConfig StepSchedule "
-            "TrainConfig Warmup"
-        ),
-        "transforms": (
-            "Affine AlignedResize AutoContrast CenterCrop Clahe ColorJitter Equalize Gamma GaussianBlur Grayscale Pad "
-            "PadToMultiple PhotometricDistortion Posterize RandAugment RandomAreaCrop RandomCrop RandomErasing "
-            "RandomFlip RandomResize RandomResizedCrop RandomRotation Rerange Resize ResizeBetween ResizeChoice "
-            "ResizePad Sharpness Transform TransformConfig"
-        ),
-        "values": (
-            "decode_label_set parse_hex_color parse_value read_class_names read_colors read_labels read_named_values "
-            "read_values"
-        ),
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -34,18 +34,4 @@ _checkout = Path(__file__).parent.parent
 if (_checkout / "setup.py").is_file():
     __path__.append(str(_checkout))
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "checkpoints": "convert download load_model",
-        "configuration": "Configuration LabelSet MODELS",
-        "data": "DATASETS load_dataset",
-        "errors": "SegpipeError",
-        "evaluation": "evaluate",
-        "exporters": "export",
-        "hub": "Hub ModelFolder publish",
-        "names": "Tasks",
-        "pipelines": "PIPELINES Segmentation pipeline",
-        "trainers": "TRAINERS build_trainer",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -21,18 +21,4 @@ if TYPE_CHECKING:
     from .run_configuration import with_published_recipe as with_published_recipe
     from .trainer import Trainer as Trainer
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "assembly": "open_recipe",
-        "building": "TRAINERS build_trainer",
-        "callbacks": "Callback TensorBoard",
-        "optimizers": "summarize_groups",
-        "plan": "RunDescription best_evaluation describe_run try_out",
-        "precision": "amp_level",
-        "run.curves": "XAxis compare_runs read_runs",
-        "run.run_log": "LOG read_log_if_there",
-        "run_configuration": "with_published_recipe",
-        "trainer": "Trainer",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

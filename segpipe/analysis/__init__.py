@@ -46,15 +46,4 @@ if TYPE_CHECKING:
         profile_model as profile_model,
     )
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "aligning": (
-            "SCENE_SIZE Alignment Difference ModelAlignment WeightsComparison align align_models compare_weights"
-        ),
-        "attention": "AttentionQuery Token draw_attention read_token see_attention usual_token",
-        "counting": "MacCount ParameterCount count_macs count_parameters saved_bytes",
-        "installation": "REQUIRED RUNTIME_PACKAGES Finding Section examine examine_opencv examine_versions",
-        "profiling": "Profile Speed measure_speed profile_model",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -34,16 +34,4 @@ if TYPE_CHECKING:
     from .state_dicts import read_tensors as read_tensors
     from .weight_files import write_pickle as write_pickle, write_tensors as write_tensors
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "converting": "convert convert_back",
-        "detecting": "ARCHITECTURES IMPLEMENTATIONS WRITTEN_DIALECTS detect_dialect translate write_dialect",
-        "encoder_weights": "encoder_tensors",
-        "foreign_folders": "download find_configuration find_folder read_foreign_settings resolve_folder",
-        "opening": "load_model open_checkpoint open_folder own_tensors sidecar_of tensors_of",
-        "pickles": "read_pickle",
-        "state_dicts": "read_tensors",
-        "weight_files": "write_pickle write_tensors",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

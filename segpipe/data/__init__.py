@@ -62,30 +62,4 @@ if TYPE_CHECKING:
     )
     from .transforms.building import build_transforms as build_transforms
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "datasets.boundary_maps": "DISTANCE Metric with_boundaries",
-        "datasets.combining": "check_share concat hold_out repeat subset_classes",
-        "datasets.dataset": "ClassificationDataset Pair SegmentationDataset image_files require_dataset",
-        "datasets.layouts": "Layout build_from_layouts",
-        "datasets.loading": "DATASETS PREPARERS all_options has_own_split held_out_share load_configured load_dataset",
-        "datasets.places": "existing_folder",
-        "findings": "TITLES FindingGroup Report",
-        "image_options": "Alpha BitDepth ChannelOrder Reading",
-        "images": "read_image",
-        "label_files": "read_label",
-        "label_sets": "build_label_set dataset_labels",
-        "labels": "encode_label",
-        "linting": "check_dataset check_splits look_at",
-        "loader": "Loader build_loader",
-        "order": "Key sample_rng",
-        "preparing.hosted": "modelscope_data",
-        "preparing.plans": "Archive FilePlan FileTask Prepared Preparer",
-        "preparing.preparation": "download_dataset prepare_dataset",
-        "rle": "decode_mask encode_label_map",
-        "sample": "ANGLE Batch Sample collate",
-        "sources": "LONGEST_PATH Source gather_sources iterate_sources names_one_image parse_source read_source",
-        "transforms.building": "build_transforms",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -46,16 +46,4 @@ if TYPE_CHECKING:
         write_label_map as write_label_map,
     )
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "charts": "BLUE CHART_COLORS GREEN ORANGE Color Curve draw_chart",
-        "heat_maps": "COLOR_MAPS draw_heat_page",
-        "legend": "beside_legend draw_legend fitting_font format_share height_of side_by_side",
-        "lettering": "INK PAPER QUIET_INK find_font",
-        "name_boxes": "draw_names",
-        "notebooks": "draw_small_overlay html_figure show_image",
-        "overlay": "OPACITY apply_borders blend brighten colorize complete_palette draw_overlay",
-        "writing": "encode_image write_bytes write_image write_label_map",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -23,16 +23,4 @@ if TYPE_CHECKING:
         write_submission as write_submission,
     )
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "boundary_iou": "BoundaryCounts",
-        "classification": "AnyScores ClassificationScores evaluate_classifier",
-        "confusion": "ConfusionMatrix",
-        "evaluating": "OnPicture evaluate",
-        "loop": "EvaluationStopped",
-        "reports": "REPORTS mmseg_tables segmenter_yaml",
-        "scores": "Scores",
-        "submissions": "BENCHMARKS submission_values submission_writer write_submission",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

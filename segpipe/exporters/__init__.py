@@ -11,13 +11,4 @@ if TYPE_CHECKING:
     from .quantizing import SAMPLES as SAMPLES, Calibration as Calibration, choose_images as choose_images
     from .verifying import Agreement as Agreement, ExportReport as ExportReport
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "export_cache": "keep_export",
-        "exporting": "export",
-        "formats": "FORMATS format_for",
-        "quantizing": "SAMPLES Calibration choose_images",
-        "verifying": "Agreement ExportReport",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

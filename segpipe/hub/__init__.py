@@ -72,27 +72,4 @@ if TYPE_CHECKING:
     )
     from .snapshots import Shelf as Shelf, touch as touch
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "cache": "Cache CachedModel Checked Pruned folder_lock",
-        "catalogue": "BUNDLED_MODEL folder_bytes has_weights is_bundled is_preset locate_weights",
-        "client": "BUNDLED Hub publish",
-        "connections": "body_length",
-        "downloading": "Fetcher Progress fetch_all",
-        "folder": "RUN_BEST RUN_CHECKPOINTS RUN_LOG RUN_MODEL ModelFolder is_model_folder last_weights trained_model",
-        "http": "Transport fetch_bytes",
-        "manifest": (
-            "FileEntry Manifest Problem build_manifest check_folder find_problems parse_manifest read_manifest "
-            "sha256_of timestamp write_manifest"
-        ),
-        "model_card": "card_text place_in_card seal_folder",
-        "model_files": "is_index read_index weight_files",
-        "origins": "ModelScopeDataSource RemoteFile Source modelscope_credentials",
-        "partial_downloads": "Part",
-        "references": "check_model_name check_relative_path check_relative_paths check_revision file_key",
-        "retries": "Limits",
-        "settings": "VARIABLES Settings describe_variables read_settings",
-        "snapshots": "Shelf touch",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

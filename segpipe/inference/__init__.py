@@ -52,19 +52,4 @@ if TYPE_CHECKING:
     from .sliding_window import share_windows as share_windows, window_starts as window_starts
     from .tta import predict_views as predict_views
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "geometry": "Axis Mosaic Placement Prediction View place_image",
-        "label_maps.fused_upsampling": "AxisArrays class_block read_logits send_axis",
-        "label_maps.labelling": "LabelMap label_map label_predictions",
-        "network": "Network in_evaluation_mode",
-        "preprocessing": "resize_image resized_size scale_preprocessor",
-        "runtimes.choices": "DTYPES RUNTIMES Runtime check_runtime",
-        "runtimes.compiled": "CompiledNetwork require_compiler",
-        "runtimes.exported": "ExportedNetwork channels_first open_session pixel_tensor",
-        "segmenting": "PreparedImage predict prepare_image segment",
-        "sliding_window": "share_windows window_starts",
-        "tta": "predict_views",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

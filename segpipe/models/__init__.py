@@ -34,22 +34,4 @@ if TYPE_CHECKING:
     from .vit.config import VIT_VARIANTS as VIT_VARIANTS, VitConfig as VitConfig, VitVariant as VitVariant
     from .weights import fit_tensors as fit_tensors, mistyped_tensors as mistyped_tensors
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "base": "AttentionMap BoundaryOutput SegmentationModel SegpipeNetwork as_tuple",
-        "bilinear": "bilinear_weights",
-        "building": "build_loaded build_model build_outline",
-        "family": "Family Part family_of pad_to_best",
-        "fast.choosing": "can_fuse launching_on",
-        "mit.config": "LEVEL_STRIDE MIT_VARIANTS EncoderConfig MitConfig MitShape NormEps Variant",
-        "parameters": "num_parameters",
-        "resnet.config": "ResNetConfig",
-        "scoring": "GridScores Scoring",
-        "segformer.config": "HeadConfig SegformerConfig",
-        "segmenter.config": "SegmenterConfig SegmenterHeadConfig",
-        "unept.config": "DeitConfig UneptConfig",
-        "vit.config": "VIT_VARIANTS VitConfig VitVariant",
-        "weights": "fit_tensors mistyped_tensors",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

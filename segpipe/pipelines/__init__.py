@@ -25,23 +25,4 @@ if TYPE_CHECKING:
     from .sample_page import SamplePage as SamplePage, draw_label_grid as draw_label_grid, draw_samples as draw_samples
     from .stream import Failure as Failure
 
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "base": "Pipeline",
-        "building": "PIPELINES pipeline",
-        "demo": "CALL_STEPS SCENE_SIZE Demo show_demo",
-        "image_classification": "ImageClassificationPipeline",
-        "image_segmentation": "ImageSegmentationPipeline",
-        "network_pipeline": "open_exported score_export",
-        "options": "OnError PipelineOptions",
-        "outputs.output_folder": "OutputFolder Written overlay_writer",
-        "outputs.output_naming": "output_names",
-        "outputs.results_index": "COLUMNS ResultsIndex",
-        "outputs.summary": "Summary",
-        "results.classification": "Classification",
-        "results.segmentation": "Segmentation",
-        "sample_page": "SamplePage draw_label_grid draw_samples",
-        "stream": "Failure",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

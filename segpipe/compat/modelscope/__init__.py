@@ -71,21 +71,7 @@ if TYPE_CHECKING:
         build_trainer as build_trainer,
     )
 
-_own, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "constants": (
-            "DEFAULT_DATASET_NAMESPACE DEFAULT_DATASET_REVISION DEFAULT_MODEL_REVISION ConfigFields "
-            "DownloadMode Frameworks Hooks Hubs LogKeys Metrics ModeKeys ModelFile Models OutputKeys Pipelines "
-            "Preprocessors Tasks Trainers"
-        ),
-        "documents": "Config ConfigDict",
-        "downloads": "HubApi Model get_logger model_file_download normalize_model_input read_config snapshot_download",
-        "hosted_data": "MsDataset",
-        "running": "Pipeline create_device device_placement pipeline semantic_seg_masks_to_image verify_device",
-        "training": "build_trainer",
-    },
-)
+_own, __dir__, __all__ = lazy_names(__name__)
 
 
 def __getattr__(name: str) -> Any:
