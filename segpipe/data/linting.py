@@ -20,9 +20,9 @@ import numpy as np
 
 from segpipe import advice
 from segpipe.configuration import LabelSet
-from segpipe.errors import InputError, MissingSplitError, SegpipeError
+from segpipe.errors import MissingSplitError, SegpipeError
 
-from .datasets.dataset import ClassificationDataset, Pair, SegmentationDataset
+from .datasets.dataset import Pair, SegmentationDataset, require_label_maps
 from .datasets.loading import load_dataset
 from .datasets.splits import ALL, canonical
 from .findings import ClassCount, Finding, Report, collect_faults, group_findings
@@ -179,10 +179,7 @@ def _open(name: str, root: str | os.PathLike[str], split: str, options: dict[str
             dataset = load_dataset(name, root, split, **options)
         except SegpipeError as error:
             return _Opened(split, None, tuple(findings), error)
-    if isinstance(dataset, ClassificationDataset):
-        raise InputError(
-            f"{dataset!r} has no label maps, which is what segpipe data looks at. Look at its folders themselves."
-        )
+    require_label_maps(dataset, "which is what segpipe data looks at. Look at its folders themselves")
     return _Opened(split, dataset, tuple(findings), None)
 
 

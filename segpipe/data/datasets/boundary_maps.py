@@ -30,7 +30,7 @@ from ..labels import encode_label
 from ..matlab import read_matlab
 from ..preparing.plans import FilePlan, FileTask, Preparer
 from ..sample import ANGLE, size_text
-from .dataset import Pair, SegmentationDataset
+from .dataset import Pair, SegmentationDataset, require_label_maps
 from .loading import PREPARERS, load_dataset
 
 logger = get_logger(__name__)
@@ -112,10 +112,7 @@ def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "a
     Raises:
         InputError: no label maps; or with `prepared`, a folder of images without files of maps for these classes.
     """
-    if not isinstance(dataset, SegmentationDataset):
-        raise InputError(
-            f"{dataset!r} has no label maps, from which boundaries are made. Choose a SegmentationDataset."
-        )
+    require_label_maps(dataset, "from which boundaries are made. Choose a SegmentationDataset")
     pairs = {(str(Path(pair.image).parent), str(Path(pair.label).parent)): pair for pair in dataset.pairs}
     folders = {} if source == "computed" else {key: _folders_of(pair, dataset.labels) for key, pair in pairs.items()}
     for (images, _), found in folders.items():
@@ -162,11 +159,6 @@ def boundary_file(root: Path, image: str | Path, labels: LabelSet) -> Path:
             f"{image} does not lie below {root}; its boundary maps would have no place. Give a root that holds it."
         ) from None
     return root / FOLDER / _classes_folder(labels) / below.with_suffix(".png")
-
-
-def pack_boundaries(maps: StoredBoundaries) -> np.ndarray:
-    """Return (H, W, 2) uint8 for a PNG of grey and alpha."""
-    return np.stack(maps, axis=-1)
 
 
 def read_boundaries(path: Path) -> Mapping[str, np.ndarray]:
@@ -322,8 +314,7 @@ def plan_boundaries(
     if not data:
         raise InputError(f"Boundaries of which data set? Its name is needed. Give {advice.argument('data', 'camvid')}.")
     dataset = load_dataset(data, root, split, **(options or {}))
-    if not isinstance(dataset, SegmentationDataset):
-        raise InputError(f"{data} has no label maps, from which boundaries are made. Name a data set that has.")
+    require_label_maps(dataset, "from which boundaries are made. Name a data set that has them")
     labels = dataset.labels
     tasks = tuple(
         FileTask((boundary_file(root, pair.image, labels),), partial(_make, pair, labels, metric))
@@ -334,7 +325,8 @@ def plan_boundaries(
 
 def _make(pair: Pair, labels: LabelSet, metric: Metric) -> Sequence[np.ndarray]:
     label = encode_label(pair.read(pair.label), labels, origin=pair.label)
-    return (pack_boundaries(compute_boundary_maps(label, len(labels.names), metric=metric)),)
+    maps = compute_boundary_maps(label, len(labels.names), metric=metric)
+    return (np.stack(maps, axis=-1),)  # (H, W, 2), for a PNG of gray and alpha
 
 
 PREPARERS.register("boundaries")(

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segpipe import advice
 from segpipe.configuration import LabelSet, read_class_names
 from segpipe.errors import InputError, MissingSplitError
@@ -17,7 +19,7 @@ from segpipe.names import listing, unknown_name_message
 
 from ..image_folders import is_image_name
 from ..label_sets import build_label_set
-from .dataset import ClassificationDataset, build_classification_dataset
+from .dataset import ClassificationDataset
 from .lists import find_list, read_names, resolve_list
 from .loading import DATASETS
 from .places import AnyPath, existing_folder, find_below, folders_in
@@ -69,16 +71,18 @@ def build_class_folders(
         split_file: a list of images with their classes, instead of the folders.
     """
     folder = existing_folder(root)
-    listing = _find_list(folder, split, split_file)
+    list_file = _find_list(folder, split, split_file)
     base = _base(folder, split)
-    if listing is None and not folders_in(base):
+    if list_file is None and not folders_in(base):
         raise MissingSplitError(_nothing_found(folder, split))
     below = base if os.path.isdir(base) else folder
-    labels, classes = _classes(folder, base, listing, names)
-    images = _found(base, classes) if listing is None else _listed(listing, below, folder, classes)
+    labels, classes = _classes(folder, base, list_file, names)
+    images = _found(base, classes) if list_file is None else _listed(list_file, below, folder, classes)
     logger.info("%s: %d images of %d classes in %s", split, len(images), len(labels.names), below)
     _warn_of_empty_classes(labels.names, images, below)
-    return build_classification_dataset(folder.resolve().name, split, labels, below, images)
+    paths = np.array([os.fsencode(path) for path, _ in images], np.bytes_)
+    indices = np.array([index for _, index in images], np.int32)
+    return ClassificationDataset(folder.resolve().name, split, labels, below, paths, indices)
 
 
 def _base(root: Path, split: str) -> Path:
@@ -100,10 +104,10 @@ def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | N
     return None if folders_in(_base(folder, split)) else find_list(folder, [name.format(split) for name in LISTS])
 
 
-def _classes(root: Path, base: Path, listing: Path | None, names: Any) -> tuple[LabelSet, Classes]:
+def _classes(root: Path, base: Path, list_file: Path | None, names: Any) -> tuple[LabelSet, Classes]:
     """Return the label set, and the class index of each folder's name."""
     folders = folders_in(find_below(root, "train"))
-    if not folders and listing is None:
+    if not folders and list_file is None:
         folders = folders_in(base)
     if names is None:
         path = next((root / name for name in NAME_FILES if os.path.isfile(root / name)), None)
@@ -115,7 +119,7 @@ def _classes(root: Path, base: Path, listing: Path | None, names: Any) -> tuple[
         return _from_file(path, folders)
     if folders:
         return _named(folders, folders)
-    lists = [*([] if listing is None else [listing]), *_all_lists(root)]
+    lists = [*([] if list_file is None else [list_file]), *_all_lists(root)]
     count = 1 + max(_highest(root / name) for name in dict.fromkeys(lists))
     return _named([f"class {index}" for index in range(count)], [])
 
@@ -176,38 +180,38 @@ def _found(base: Path, classes: Classes) -> list[tuple[str, int]]:
     return images
 
 
-def _listed(listing: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
+def _listed(list_file: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
     """Return the images of a list. Only the first is looked for, since asking for a million files takes minutes."""
     images = []
-    for line in read_names(listing):
-        path, label = _path_and_label(line, listing)
+    for line in read_names(list_file):
+        path, label = _path_and_label(line, list_file)
         index = int(label) if label not in classes and label.isdecimal() else classes.get(label, -1)
         if not 0 <= index < len(classes):
-            raise InputError(f"{listing}: {path}. {unknown_name_message('class', label, list(classes)[:20])}")
+            raise InputError(f"{list_file}: {path}. {unknown_name_message('class', label, list(classes)[:20])}")
         images.append((path, index))
     first = images[0][0]
     if not os.path.isfile(base / first) and os.path.isfile(root / first):
         above = os.path.relpath(root, base)
         images = [(os.path.normpath(os.path.join(above, path)), index) for path, index in images]
     elif not os.path.isfile(base / first):
-        raise InputError(f"{listing} names {first}, which is neither in {base} nor in {root}. Correct the paths.")
+        raise InputError(f"{list_file} names {first}, which is neither in {base} nor in {root}. Correct the paths.")
     return images
 
 
-def _path_and_label(line: str, listing: Path) -> tuple[str, str]:
+def _path_and_label(line: str, list_file: Path) -> tuple[str, str]:
     parts = line.rsplit(None, 1)
     if len(parts) != 2:
-        raise InputError(f"{listing}: {line!r} has no class. A line is a path, a blank and a class. Add it.")
+        raise InputError(f"{list_file}: {line!r} has no class. A line is a path, a blank and a class. Add it.")
     return parts[0], parts[1]
 
 
-def _highest(listing: Path) -> int:
+def _highest(list_file: Path) -> int:
     """Return the highest class index of a list; InputError if it has names, which nothing numbers."""
-    labels = [_path_and_label(line, listing)[1] for line in read_names(listing)]
+    labels = [_path_and_label(line, list_file)[1] for line in read_names(list_file)]
     name = next((label for label in labels if not label.isdecimal()), None)
     if name is not None:
         raise InputError(
-            f"{listing} has the class {name!r}, and nothing says how the classes are numbered. Write {NAME_FILES[0]} "
+            f"{list_file} has the class {name!r}, and nothing says how the classes are numbered. Write {NAME_FILES[0]} "
             f"beside it, a class a line, or give {advice.option('names')}."
         )
     return max(map(int, labels))

@@ -21,7 +21,7 @@ from segpipe.errors import InputError
 
 from ..findings import Finding, log_or_collect
 from ..label_sets import FileValues, subset_labels
-from .dataset import ClassificationDataset, SegmentationDataset
+from .dataset import ClassificationDataset, SegmentationDataset, require_label_maps
 from .places import normalize_name
 
 _COPY = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")
@@ -32,7 +32,8 @@ def concat(datasets: Sequence[SegmentationDataset]) -> SegmentationDataset:
     """Join data sets. They need the same classes, raw ids and ignore_index; palettes may differ."""
     if not datasets:
         raise InputError("There are no data sets to join; give at least one.")
-    _check_have_labels(datasets, "joined")
+    for dataset in datasets:
+        require_label_maps(dataset, "which data sets to join need. Choose its folders instead")
     if any(dataset.extras is not None for dataset in datasets):
         raise InputError("A data set to join carries further maps. Join first, then add them, as with_boundaries does.")
     first = datasets[0]
@@ -64,7 +65,7 @@ def repeat(dataset: SegmentationDataset, times: int) -> SegmentationDataset:
 
 def subset_classes(dataset: SegmentationDataset, names: Sequence[str]) -> SegmentationDataset:
     """Keep only these classes, numbered in this order; the pixels of all others are ignored."""
-    _check_have_labels([dataset], "made smaller by their classes")
+    require_label_maps(dataset, "whose pixels could be ignored. Choose its folders instead")
     return replace(dataset, labels=subset_labels(dataset.labels, names))
 
 
@@ -112,14 +113,6 @@ def check_share(share: object) -> None:
         raise InputError(
             f"val_share is {share!r}; it is the share of the training data to evaluate on, above 0 and below 1. Give "
             f"e.g. {advice.argument('val_share', 0.1)}."
-        )
-
-
-def _check_have_labels(datasets: Sequence[object], what: str) -> None:
-    other = next((dataset for dataset in datasets if not isinstance(dataset, SegmentationDataset)), None)
-    if other is not None:
-        raise InputError(
-            f"{other!r} has no label maps; only data sets that have are {what}. Choose its folders instead."
         )
 
 

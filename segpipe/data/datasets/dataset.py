@@ -1,4 +1,4 @@
-"""Data sets: images with label maps or with one class each, decoded when they are asked for."""
+"""Hold data sets of images with label maps, or with one class each, that are decoded when a sample is asked for."""
 
 from __future__ import annotations
 
@@ -89,8 +89,7 @@ class SegmentationDataset(Sequence[Sample]):
 
     def pair(self, index: int) -> Pair:
         """Return the files of one sample; IndexError past the end, negative places count from it."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"There is no sample {index}; {self.name} {self.split} has {len(self)}. Stay below that.")
+        _check_index(self, index)
         return self.pairs[index % len(self.pairs)]
 
     def __repr__(self) -> str:
@@ -156,22 +155,13 @@ class ClassificationDataset(Sequence[Sample]):
 
     def pair(self, index: int) -> ClassifiedImage:
         """Return the file and the class of one sample; IndexError past the end, negative places count from it."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"There is no sample {index}; {self.name} {self.split} has {len(self)}. Stay below that.")
+        _check_index(self, index)
         place = index % len(self.paths)
         return ClassifiedImage(str(self.root / os.fsdecode(self.paths[place])), int(self.classes[place]))
 
     def __repr__(self) -> str:
         counts = f"{len(self)} images, {len(self.labels.names)} classes"
         return f"ClassificationDataset({self.name} {self.split}: {counts})"
-
-
-def build_classification_dataset(
-    name: str, split: str, labels: LabelSet, root: Path, images: Sequence[tuple[str, int]]
-) -> ClassificationDataset:
-    """Build a data set of (path below the root, class index) pairs."""
-    paths = np.array([os.fsencode(path) for path, _ in images], dtype=np.bytes_)
-    return ClassificationDataset(name, split, labels, root, paths, np.array([index for _, index in images], np.int32))
 
 
 def image_files(dataset: SegmentationDataset | ClassificationDataset) -> set[str]:
@@ -188,6 +178,18 @@ def require_dataset(value: Any, name: str) -> None:
             f"{name} is {value!r}, which is not a data set. Open one: "
             'segpipe.load_dataset("folder", "path/to/it", "train", names=["road", "sky"]).'
         )
+
+
+def require_label_maps(dataset: object, why: str) -> None:
+    """Raise an InputError that says why label maps are needed, unless a data set has them."""
+    if not isinstance(dataset, SegmentationDataset):
+        raise InputError(f"{dataset!r} has no label maps, {why}.")
+
+
+def _check_index(dataset: SegmentationDataset | ClassificationDataset, index: int) -> None:
+    count = len(dataset)
+    if not -count <= index < count:
+        raise IndexError(f"There is no sample {index}; {dataset.name} {dataset.split} has {count}. Stay below that.")
 
 
 def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:

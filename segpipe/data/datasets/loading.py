@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -101,10 +102,8 @@ def _open_whole(name: str, root: str | os.PathLike[str], split: str, given: Mapp
     try:
         return _open(name, root, split, given)
     except MissingSplitError:
-        try:
+        with suppress(InputError, UnknownNameError):
             return _open(name, root, ALL, given)
-        except (InputError, UnknownNameError):
-            pass
         raise
 
 
@@ -125,10 +124,7 @@ def load_configured(config: DatasetConfig, **options: Any) -> tuple[Segmentation
         )
     train, evaluation = _open_both(config, config.root, {**config.options, **options})
     mixed = [
-        repeat(
-            load_dataset(each.type, _mixed_root(each, index), each.split),
-            each.times,
-        )
+        repeat(load_dataset(each.type, _mixed_root(each, index), each.split), each.times)
         for index, each in enumerate(config.mixed)
     ]
     train = repeat(train, config.train.times)
@@ -184,9 +180,13 @@ def all_options() -> set[str]:
 
 def options_of(name: str) -> list[str]:
     """Return the options that a data set takes, those of `load_dataset` included."""
-    parameters = inspect.signature(DATASETS.get(name)).parameters.values()
-    own = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-    return [*own, "classes", "alpha", "bit_depth", "val_share"]
+    return [*keyword_options(DATASETS.get(name)), "classes", "alpha", "bit_depth", "val_share"]
+
+
+def keyword_options(function: Callable[..., Any]) -> list[str]:
+    """Return the names of a function's keyword-only parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tuple[Any, Any]:

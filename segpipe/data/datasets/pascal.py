@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 
 from ..annotations import DrawingBudget, check_size, read_annotations
@@ -123,14 +122,15 @@ def plan_pascal_context(root: Path) -> FilePlan:
     )
 
 
-def draw_label(image: ContextImage, masks: Sequence[ContextMask]) -> np.ndarray:
+def _draw(image: ContextImage, masks: Sequence[ContextMask]) -> Sequence[np.ndarray]:
     """Draw the (H, W) uint8 class indices 0–59 of one image; numbers that are not a class are background."""
     raw = np.zeros((image.height, image.width), np.uint16)
     budget = DrawingBudget()
     for mask in masks:
         budget.spend("drawn_pixels", raw.size)
         raw[_decode(mask, image) != 0] = mask.category_id if mask.category_id in RAW_IDS else 0
-    return encode_label(raw, _label_set(), origin=image.file_name)
+    labels = msgspec.structs.replace(dataset_labels("pascal-context"), raw_ids=RAW_IDS)
+    return (encode_label(raw, labels, origin=image.file_name),)
 
 
 def _build_context(name: str, root: AnyPath, split: str, split_file: AnyPath | None) -> SegmentationDataset:
@@ -205,10 +205,6 @@ def _stem(image: ContextImage) -> str:
     return stem
 
 
-def _draw(image: ContextImage, masks: Sequence[ContextMask]) -> Sequence[np.ndarray]:
-    return (draw_label(image, masks),)
-
-
 def _list(stems: Sequence[str]) -> Sequence[bytes]:
     return ("".join(f"{stem}\n" for stem in stems).encode(),)
 
@@ -221,10 +217,6 @@ def _decode(mask: ContextMask, image: ContextImage) -> np.ndarray:
             "width); they must be equal. Fetch it again."
         )
     return decode_mask(mask.segmentation.counts, size)
-
-
-def _label_set() -> LabelSet:
-    return msgspec.structs.replace(dataset_labels("pascal-context"), raw_ids=RAW_IDS)
 
 
 _VOC2012, _VOC2010 = (

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import io
+import itertools
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from segpipe import advice
@@ -25,7 +23,7 @@ from segpipe.extras import import_opencv
 from segpipe.files import copy_regular, open_regular
 from segpipe.names import unknown_name_message
 
-from ..datasets.loading import PREPARERS, load_dataset
+from ..datasets.loading import PREPARERS, keyword_options, load_dataset
 from ..datasets.places import existing_folder
 from .plans import Content, FilePlan, FileTask, Prepared
 from .published_archives import fetch_archives
@@ -59,10 +57,11 @@ def run_tasks(tasks: Sequence[FileTask], *, jobs: int = 1, progress: Progress | 
     missing = {path: None for path in files if not is_whole(path)}
     rest = [task for task in tasks if any(path in missing for path in task.files)]
     done = len(files) - sum(len(task.files) for task in rest)
-    _tell(progress, done, len(files))
-    for count in _run_here(rest) if jobs == 1 else _run_apart(rest, jobs):
+    counts = (_run_all([task]) for task in rest) if jobs == 1 else _run_apart(rest, jobs)
+    for count in itertools.chain((0,), counts):
         done += count
-        _tell(progress, done, len(files))
+        if progress is not None:
+            progress(done, len(files))
     return tuple(missing)
 
 
@@ -79,16 +78,6 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def _tell(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total)
-
-
-def _run_here(tasks: Sequence[FileTask]) -> Iterator[int]:
-    for task in tasks:
-        yield _run_all([task])
-
-
 def _run_apart(tasks: Sequence[FileTask], jobs: int) -> Iterator[int]:
     """Yield numbers of files as they are written. The first error ends it."""
     size = max(1, min(_CHUNK, len(tasks) // (8 * jobs)))
@@ -99,21 +88,17 @@ def _run_apart(tasks: Sequence[FileTask], jobs: int) -> Iterator[int]:
         try:
             while running:
                 finished, running = wait(running, timeout=1.0, return_when=FIRST_EXCEPTION)
-                yield _sum(finished)
+                yield sum(future.result() for future in finished)
+        except BrokenProcessPool:
+            how = advice.either(
+                python='In a script, let the call stand below `if __name__ == "__main__":`. ', command=""
+            )
+            raise InputError(
+                "A worker process ended too early; all must live to the end. Most often memory ran out: give "
+                f"{advice.argument('jobs', 1)}. {how}What was written is kept."
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _sum(finished: Iterable[Future[int]]) -> int:
-    try:
-        return sum(future.result() for future in finished)
-    except BrokenProcessPool:
-        raise InputError(
-            "A worker process ended too early; all must live to the end. Most often memory ran out: give "
-            f"{advice.argument('jobs', 1)}. "
-            + advice.either(python='In a script, let the call stand below `if __name__ == "__main__":`. ', command="")
-            + "What was written is kept."
-        ) from None
 
 
 def _prepare_worker(*form: Any) -> None:
@@ -138,19 +123,15 @@ def _write(path: Path, content: Content) -> None:
         with atomic_file(path, sync=False) as unfinished:
             if isinstance(content, Path):
                 copy_regular(content, unfinished, error=InputError)
+            elif isinstance(content, bytes):
+                unfinished.write_bytes(content)
             else:
-                unfinished.write_bytes(content if isinstance(content, bytes) else _encode_png(content))
+                Image.fromarray(content).save(unfinished, format="PNG")
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}. Preparing needs a folder that you may write to, and "
             "space in it. Free some space or change its permissions; what was written is kept."
         ) from None
-
-
-def _encode_png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def prepare_dataset(
@@ -187,7 +168,8 @@ def prepare_dataset(
     plan = planner(folder, **options)
     written = run_tasks(plan.tasks, jobs=jobs, progress=progress)
     kept = sum(len(task.files) for task in plan.tasks) - len(written)
-    return Prepared(name, folder, plan.note, _count_folders(written, folder), kept)
+    folders = Counter(path.parent.relative_to(folder).as_posix() for path in written)
+    return Prepared(name, folder, plan.note, dict(sorted(folders.items())), kept)
 
 
 def download_dataset(
@@ -224,15 +206,9 @@ def _plan_nothing(name: str, root: Path) -> FilePlan:
 
 
 def _check_options(name: str, plan: Callable[..., FilePlan], options: dict[str, Any]) -> None:
-    parameters = inspect.signature(plan).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    known = keyword_options(plan)
     unknown = next((option for option in options if option not in known), None)
     if unknown is not None and not known:
         raise InputError(f"The preparation of {name} has no options; {unknown!r} was given. Leave it out.")
     if unknown is not None:
         raise InputError(unknown_name_message(f"option of the preparation of {name}", unknown, known))
-
-
-def _count_folders(paths: Sequence[Path], root: Path) -> dict[str, int]:
-    folders = Counter(path.parent.relative_to(root).as_posix() for path in paths)
-    return dict(sorted(folders.items()))
