@@ -88,6 +88,9 @@ class Counting:
     def __call__(self, images):
         raise AssertionError("the network was asked")
 
+    def grid_scores(self, output):
+        return output, [None] * len(output)
+
 
 @pytest.mark.parametrize(
     "config",

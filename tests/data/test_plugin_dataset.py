@@ -61,4 +61,4 @@ def test_a_data_set_of_a_plugin_is_prepared_opened_and_checked(tmp_path, capsys)
     [report] = check_splits("toy-town", tmp_path, ["train"])
     assert [(group.kind, group.total) for group in report.groups] == [("unlisted-value", 1)]
     assert main(["data", "check", "toy-town", str(tmp_path), "--split", "train"]) == 0
-    assert "toy-town train: 1 picture, 2 classes" in capsys.readouterr().out
+    assert "toy-town train: 1 image, 2 classes" in capsys.readouterr().out
