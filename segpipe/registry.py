@@ -20,10 +20,9 @@ PLUGIN_GROUP = "segpipe.plugins"
 class Registry(Generic[T]):
     """Names of one kind of thing, each with its entry, or with the `module:attribute` that the entry is read from.
 
-        LOSSES: Registry[LossFamily] = Registry("loss", {"dice": "segpipe.trainers.losses.dice:LOSS"})
+        MODELS: Registry[Family] = Registry("network family", {"segformer": "segpipe.models.segformer:FAMILY"})
 
-        @LOSSES.register("mine")
-        class Mine: ...
+        MODELS.register("mine")(my_family)
 
     Entries given as text are imported when they are first asked for. An unknown name makes the installed plug-ins
     (entry points of the group `segpipe.plugins`, each a callable without arguments that registers things) load once.

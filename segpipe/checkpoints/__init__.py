@@ -1,4 +1,4 @@
-"""Anybody's weights and settings: how other implementations name and store them, read and written by one table each."""
+"""Open any model, ours or another implementation's; each of these has one table of names, used both ways."""
 
 from typing import TYPE_CHECKING
 

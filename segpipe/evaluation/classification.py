@@ -21,7 +21,7 @@ from segpipe.names import Tasks
 from segpipe.text import html_table
 
 from .classes import match_classes
-from .loop import LabelledDataset, check_countable, count_in_batches, open_network
+from .loop import LabelledDataset, check_countable, count_in_batches, network_and_configuration
 from .scores import Scores, divide, mean, without_nan
 
 logger = get_logger(__name__)
@@ -122,7 +122,7 @@ def evaluate_classifier(
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """
     check_countable(dataset, batch_size)
-    network, chosen = open_network(model, configuration, device, task=Tasks.image_classification)
+    network, chosen = network_and_configuration(model, configuration, device, task=Tasks.image_classification)
     matched = match_classes(chosen.labels if chosen else None, network.num_classes, dataset.labels)
     output_of = np.arange(len(dataset.labels.names)) if matched is None else _inverted(matched, dataset.labels)
     preprocessor = chosen.preprocessor if chosen else PreprocessorConfig()

@@ -20,7 +20,7 @@ from segpipe.names import Tasks
 from .boundary_iou import BoundaryCounts
 from .classes import match_classes
 from .confusion import ConfusionMatrix
-from .loop import LabelledDataset, check_countable, count_in_batches, open_network
+from .loop import LabelledDataset, check_countable, count_in_batches, network_and_configuration
 from .scores import Scores
 
 logger = get_logger(__name__)
@@ -79,7 +79,7 @@ def evaluate(
         InputError: there are no images, or no pixel of any label is a class.
     """
     check_countable(dataset, batch_size)
-    network, chosen = open_network(model, configuration, device, task=Tasks.image_segmentation)
+    network, chosen = network_and_configuration(model, configuration, device, task=Tasks.image_segmentation)
     options = Options(
         preprocessor=chosen.preprocessor if chosen else PreprocessorConfig(),
         inference=inference or (chosen.inference if chosen else InferenceConfig()),

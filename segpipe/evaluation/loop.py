@@ -40,7 +40,7 @@ class EvaluationStopped(Exception):
     """Not an error: an evaluation was stopped because its caller wished it, in one process or in many."""
 
 
-def open_network(
+def network_and_configuration(
     model: Network | ModelFolder | str | Path,
     configuration: Configuration | None,
     device: str | torch.device | None,

@@ -44,7 +44,7 @@ _STEP = re.compile("step-([0-9]{8,16})")
 class ModelFolder:
     """What a model's name stands for: a folder on this disk and what its configuration says.
 
-    `weights` is opened by the models room; this one knows bytes alone.
+    `segpipe.checkpoints` opens `weights`; the hub knows bytes alone.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class ModelFolder:
     weights: Path | None
     """The file with the tensors, or the index of several; None for a folder, or a recipe, without."""
     dialect: str
-    """Whose names the tensors have: segpipe, huggingface, easycv, mmseg, nvlabs, libai."""
+    """Whose names the tensors have, see `segpipe.configuration.Dialect`."""
     name: str
     revision: str | None = None
 

@@ -1,4 +1,4 @@
-"""From logits to label maps: placement, views, the exact label map; resizing before, running in between."""
+"""From an image to its label map: resize, run the network in one or more views, label each pixel exactly."""
 
 from typing import TYPE_CHECKING
 

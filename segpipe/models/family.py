@@ -1,4 +1,4 @@
-"""What a network family says of itself, in one object; `MODELS` has one for each `model.type`."""
+"""What a network family says of itself, in one object. `MODELS`, in `configuration/model_section.py`, lists them."""
 
 from __future__ import annotations
 

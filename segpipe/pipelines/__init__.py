@@ -1,4 +1,4 @@
-"""From one image to one result: the pipelines and what they return."""
+"""From one image to one result: the pipelines and what they return; the demo and the page of a data set's samples."""
 
 from typing import TYPE_CHECKING
 

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class Pipeline(Generic[Result]):
-    """From images to results: preprocess → forward → postprocess.
+    """From images to results: preprocess → forward → (decode, for a batch at once) → postprocess.
 
     Calling it with one image gives one result; with a list or tuple, a list; with a generator, a folder or a pattern,
     an iterator that is a few images ahead of what it is asked for. Any number of threads may call it at once, and it
