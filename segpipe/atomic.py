@@ -193,13 +193,21 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def check_free_space(folder: Path, needed: int) -> None:
     """Raise CacheError if the disk of `folder` (or of its nearest parent) has fewer than `needed` bytes free."""
-    free = _free_bytes(folder)
+    free = free_bytes(folder)
     if free is not None and needed > free:
         raise CacheError(
             f"The download needs {needed:,} bytes and {folder} has {free:,} free. "
             "Free some space, prune the cache (segpipe cache prune), or point SEGPIPE_HOME at a larger disk.",
             path=folder,
         )
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return how many bytes the disk of a folder, or of its nearest parent, has free, or None if it does not say."""
+    for candidate in (folder, *folder.parents):
+        with suppress(OSError):
+            return shutil.disk_usage(candidate).free
+    return None
 
 
 def fsync_file(path: Path) -> None:
@@ -287,7 +295,7 @@ def _replace(temporary: Path, final: Path) -> None:
 def _refusal(path: Path, error: OSError, needed: int | None) -> str:
     reason = error.strerror or type(error).__name__
     if error.errno in _FULL:
-        free = _free_bytes(path.parent)
+        free = free_bytes(path.parent)
         need = "more bytes than there are" if needed is None else f"{needed:,} bytes"
         have = "an unknown number" if free is None else f"{free:,}"
         return (
@@ -297,10 +305,3 @@ def _refusal(path: Path, error: OSError, needed: int | None) -> str:
     return f"Cannot write {path}: {reason}. The cache needs a folder that you may write to. " + advice.either(
         python="Set SEGPIPE_HOME to one, or give Hub a cache_dir.", command="Set SEGPIPE_HOME to one."
     )
-
-
-def _free_bytes(folder: Path) -> int | None:
-    for candidate in (folder, *folder.parents):
-        with suppress(OSError):
-            return shutil.disk_usage(candidate).free
-    return None

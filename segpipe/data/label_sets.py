@@ -31,14 +31,13 @@ from segpipe.files import read_text
 from segpipe.limits import limit
 from segpipe.names import unknown_name_message
 
-from .labels import Color
+from .labels import MAX_RAW, Color
 
 UNNAMED = LabelSet(names=tuple(f"value {value}" for value in range(255)))
 """Stands for classes that nothing names: each value is one."""
 CLASS_TABLES = ("_classes.csv", "class_dict.csv", "labelmap.txt")
 """Names of such files."""
 _FOLDER = Path(__file__).parent / "datasets" / "label_sets"
-_MAX_RAW = 65535
 _NAMES = ("class", "name", "label", "class name", "class_name")
 _VALUES = ("pixel value", "value", "id", "index", "class id", "class_id")
 _CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
@@ -152,15 +151,10 @@ def build_label_set(names: Any, *, palette: Any = None, raw_ids: Any = None) -> 
     ids = read_values(raw_ids) if raw_ids is not None else None if is_indexed else tuple(by_value)
     if raw_ids is not None and not is_indexed:
         raise InputError("names and raw_ids both say which values the classes have. Leave raw_ids out.")
+    colors = None if palette is None else read_colors(palette)
+    ignored = 255 if len(by_value) <= 255 else MAX_RAW
     try:
-        return LabelSet(
-            names=tuple(by_value.values()),
-            palette=None if palette is None else read_colors(palette),
-            ignore_index=255 if len(by_value) <= 255 else _MAX_RAW,
-            raw_ids=ids,
-        )
-    except InputError:
-        raise
+        return LabelSet(names=tuple(by_value.values()), palette=colors, ignore_index=ignored, raw_ids=ids)
     except ValueError as error:
         raise InputError(f"These classes are not a label set: {error}. Correct them.") from None
 
@@ -184,10 +178,9 @@ def subset_labels(labels: LabelSet, classes: Any) -> LabelSet:
 
 def with_raw_ids(labels: LabelSet, raw_ids: Any) -> LabelSet:
     """Return the same classes for files that hold these values, one per class."""
+    values = read_values(raw_ids)
     try:
-        return msgspec.structs.replace(labels, raw_ids=read_values(raw_ids))
-    except InputError:
-        raise
+        return msgspec.structs.replace(labels, raw_ids=values)
     except ValueError as error:
         raise InputError(f"The values do not fit the classes: {error}. Give one for each.") from None
 
@@ -262,7 +255,7 @@ def _label_set(
 ) -> LabelSet:
     if not names or not all(names):
         raise ValueError("it has no class, or one without a name")
-    if values is not None and not all(0 <= value <= 65535 for value in values):
-        raise ValueError(f"its values are {list(values)[:10]}; they must lie in 0–65535")
+    if values is not None and not all(0 <= value <= MAX_RAW for value in values):
+        raise ValueError(f"its values are {list(values)[:10]}; they must lie in 0–{MAX_RAW}")
     is_plain = values is None or list(values) == list(range(len(names)))
     return build_label_set(names, palette=palette, raw_ids=None if is_plain else values)

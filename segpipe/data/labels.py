@@ -15,7 +15,8 @@ from segpipe.extras import import_opencv
 
 cv2 = import_opencv()
 Color = tuple[int, int, int]
-_MAX_RAW = 65535
+MAX_RAW = 65535
+"""The greatest value that label files hold."""
 
 
 def encode_label(raw: np.ndarray, labels: LabelSet, *, origin: str) -> np.ndarray:
@@ -44,7 +45,7 @@ def encode_label(raw: np.ndarray, labels: LabelSet, *, origin: str) -> np.ndarra
     if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:
         return table[raw]
     values = raw.astype(np.int64)
-    return table[np.where((values >= 0) & (values <= _MAX_RAW), values, _MAX_RAW + 1)]
+    return table[np.where((values >= 0) & (values <= MAX_RAW), values, MAX_RAW + 1)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def build_color_table(labels: LabelSet, palette: Any, ignored: Any = ()) -> Colo
 def _encoding_table(labels: LabelSet) -> np.ndarray:
     """Return the (65537,) class index by raw value; the last place is for values that fit nowhere."""
     dtype = np.uint8 if labels.ignore_index <= 255 else np.uint16
-    table = np.full(_MAX_RAW + 2, labels.ignore_index, dtype)
+    table = np.full(MAX_RAW + 2, labels.ignore_index, dtype)
     classes = np.arange(len(labels.names), dtype=dtype)
     table[classes if labels.raw_ids is None else np.array(labels.raw_ids)] = classes
     return table

@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -105,13 +105,10 @@ def check_dataset(
     Returns:
         What was found. Nothing is raised for what is wrong with the data.
     """
-    total = sum(len(each.pairs) for each in (dataset, *others))
-    read = _Counter(total, progress)
+    read = _Counter(sum(len(each.pairs) for each in (dataset, *others)), progress)
     inspections = read.map(partial(inspect_pair, labels=dataset.labels), dataset.pairs, readers)
     digests = [(other, read.map(digest_image, other.pairs, readers)) for other in others]
-    twice = [leak for other, theirs in digests for leak in _leaks(inspections, other, theirs)]
-    twice += _duplicates(inspections)
-    return _report(dataset, inspections, twice, limit)
+    return _report(dataset, inspections, _repeated(inspections, digests), limit)
 
 
 def check_datasets(
@@ -127,9 +124,7 @@ def check_datasets(
     before: list[tuple[SegmentationDataset, list[bytes | None]]] = []
     for dataset in datasets:
         inspections = read.map(partial(inspect_pair, labels=dataset.labels), dataset.pairs, readers)
-        twice = [leak for other, theirs in before for leak in _leaks(inspections, other, theirs)]
-        twice += _duplicates(inspections)
-        reports.append(_report(dataset, inspections, twice, limit))
+        reports.append(_report(dataset, inspections, _repeated(inspections, before), limit))
         before.append((dataset, [seen.image_digest for seen in inspections]))
     return tuple(reports)
 
@@ -258,7 +253,7 @@ class _Counter:
         return results
 
 
-def _report(dataset: Any, inspections: Sequence[Inspection], twice: Sequence[Finding], limit: int) -> Report:
+def _report(dataset: Any, inspections: Sequence[Inspection], twice: Iterable[Finding], limit: int) -> Report:
     labels: LabelSet = dataset.labels
     name, split = getattr(dataset, "name", type(dataset).__name__), getattr(dataset, "split", "")
     readable = [seen.pixels for seen in inspections if seen.pixels is not None]
@@ -291,22 +286,21 @@ def _basics(inspections: Sequence[Inspection], labels: LabelSet) -> Iterator[Fin
         yield Finding("one-class", None, what, "Give two names or more; what is not the class is one too: background.")
 
 
-def _leaks(
-    inspections: Sequence[Inspection], other: SegmentationDataset, digests: Sequence[bytes | None]
+def _repeated(
+    inspections: Sequence[Inspection], others: Sequence[tuple[SegmentationDataset, Sequence[bytes | None]]]
 ) -> Iterator[Finding]:
-    """Yield findings of images that are in the other data set too."""
-    theirs = {digest: pair.image for digest, pair in zip(digests, other.pairs, strict=True) if digest is not None}
-    for seen in inspections:
-        if seen.image_digest in theirs:
-            what = f"the same image is in {other.name} {other.split}: {theirs[seen.image_digest]}"
-            yield Finding("leak", seen.pair.image, what, _FIX_LEAK)
+    """Yield findings of images that are in other data sets too, or in this one more than once, from the second on.
 
-
-_FIX_LEAK = "Scores on images that were trained on say nothing: take it out of one of the two."
-
-
-def _duplicates(inspections: Sequence[Inspection]) -> Iterator[Finding]:
-    """Yield findings of images that are in the data set more than once, from the second time on."""
+    Args:
+        others: with the digests of their images, None for those that cannot be read.
+    """
+    for other, digests in others:
+        theirs = {digest: pair.image for digest, pair in zip(digests, other.pairs, strict=True) if digest is not None}
+        for seen in inspections:
+            if seen.image_digest in theirs:
+                what = f"the same image is in {other.name} {other.split}: {theirs[seen.image_digest]}"
+                fix = "Scores on images that were trained on say nothing: take it out of one of the two."
+                yield Finding("leak", seen.pair.image, what, fix)
     first: dict[bytes, Inspection] = {}
     for seen in inspections:
         if seen.image_digest is None:

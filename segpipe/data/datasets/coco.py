@@ -13,13 +13,12 @@ import numpy as np
 
 from segpipe.errors import ImageDecodeError, InputError
 from segpipe.log import get_logger
-from segpipe.names import listing
 
 from ..annotations import read_annotations
 from ..findings import Finding, log_or_collect
 from ..label_files import read_color_label
 from ..labels import ColorTable
-from .coco_documents import Category, Id, Image, distinct, fill_sizes, key_of, read_classes, refuse_twice
+from .coco_documents import Category, Id, Image, count_by_kind, fill_sizes, key_of, read_classes, refuse_twice
 from .coco_files import find_document, locate_images, locate_labels, place_below
 from .coco_objects import IGNORED, Annotation, Objects, draw_objects, sort_out
 from .dataset import Pair, SegmentationDataset
@@ -223,15 +222,11 @@ def _findings(document: PanopticDocument, numbers: Mapping[str, int], path: str)
     unknown = [key for segment in segments if (key := key_of(segment.category_id)) not in numbers]
     add = "Add them to the JSON, or take these out"
     texts = (
-        ("dropped", foreign, "labels of images that are not listed, which are dropped"),
-        ("dropped", unknown, "segments of categories that are not listed, which are ignored"),
-        ("left-out", unlabelled, "images without a label, which are left out"),
+        ("dropped", foreign, "labels of images that are not listed, which are dropped", add),
+        ("dropped", unknown, "segments of categories that are not listed, which are ignored", add),
+        ("left-out", unlabelled, "images without a label, which are left out", add),
     )
-    return [
-        Finding(kind, path, f"{text}: {len(names):,} ({listing(distinct(names))})", add)
-        for kind, names, text in texts
-        if names
-    ]
+    return count_by_kind(path, texts)
 
 
 def _pack(annotation: PanopticAnnotation, numbers: Mapping[str, int]) -> bytes:

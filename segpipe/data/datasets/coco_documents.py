@@ -19,11 +19,10 @@ from ..annotations import check_size
 from ..findings import Finding, log_or_collect
 from ..images import read_image
 from ..label_sets import build_label_set
-from ..labels import Color
+from ..labels import MAX_RAW, Color
 
 Id = int | float | str
 """Tools write 1, 1.0, "1" and "1.0"; `key_of` makes one of them."""
-_MOST = 65535
 _NULL = msgspec.Raw(b"null")
 
 
@@ -162,9 +161,13 @@ def refuse_twice(problem: str, values: Sequence[str | None]) -> None:
         raise InputError(f"{problem} {twice!r}; each needs its own. Correct the JSON.")
 
 
-def distinct(names: Iterable[object]) -> list[str]:
-    """Return each name once, in their order."""
-    return list(dict.fromkeys(map(str, names)))
+def count_by_kind(document: str, texts: Iterable[tuple[str, Sequence[str], str, str]]) -> list[Finding]:
+    """Return a finding for each (kind, names, what they are, what to do) that has a name, each name shown once."""
+    return [
+        Finding(kind, document, f"{text}: {len(names):,} ({listing(list(dict.fromkeys(names)))})", fix)
+        for kind, names, text, fix in texts
+        if names
+    ]
 
 
 def _in_order(categories: Sequence[Category]) -> list[Category]:
@@ -177,7 +180,7 @@ def _in_order(categories: Sequence[Category]) -> list[Category]:
 def _numbers(keys: Sequence[str]) -> list[int]:
     """Return the ids themselves where they can be values of a label, else the places of these keys."""
     ids = [int(key) if _is_number(key) else -1 for key in keys]
-    fits = min(ids) >= 0 and max(ids) <= _MOST and len(set(ids)) == len(ids)
+    fits = min(ids) >= 0 and max(ids) <= MAX_RAW and len(set(ids)) == len(ids)
     return ids if fits else list(range(len(keys)))
 
 

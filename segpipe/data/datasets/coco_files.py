@@ -13,7 +13,7 @@ from segpipe.names import listing
 
 from ..findings import Fault, Finding, log_or_collect, raise_or_collect
 from ..image_folders import IMAGE_SUFFIXES
-from .coco_documents import Image, distinct, refuse_twice
+from .coco_documents import Image, refuse_twice
 from .places import AnyPath, NamedFiles, find_below, list_files
 from .splits import ALL, canonical, names_of
 
@@ -202,6 +202,6 @@ def locate_labels(names: Sequence[str], folder: Path, document: Path) -> list[st
     if missing or not names:
         raise InputError(
             f"{document} names {len(names)} labels, {len(missing)} of which are not in {folder}: "
-            f"{listing(distinct(missing)) or 'none'}. All of them are needed. Add them, or {_how_to_say('masks')}."
+            f"{listing(missing) or 'none'}. All of them are needed. Add them, or {_how_to_say('masks')}."
         )
     return [str(path) for path in paths]

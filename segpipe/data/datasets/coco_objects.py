@@ -13,12 +13,11 @@ import numpy as np
 
 from segpipe import advice
 from segpipe.errors import InputError
-from segpipe.names import listing
 
 from ..annotations import DrawingBudget, Window, has_area, polygon_window
 from ..findings import Finding
 from ..rle import decode_mask, decompress_counts
-from .coco_documents import Id, Image, distinct, key_of
+from .coco_documents import Id, Image, count_by_kind, key_of
 
 IGNORED = -1
 """Stands for pixels whose class is unknown, among the numbers of categories."""
@@ -103,11 +102,7 @@ class Odd:
             ("dropped", self.no_category, "objects of categories that are not listed, which are ignored", _ADD),
             ("left-out", unmarked, "images without the mask of any object, which are left out", background),
         )
-        return [
-            Finding(kind, self.document, f"{text}: {len(names):,} ({listing(distinct(names))})", fix)
-            for kind, names, text, fix in texts
-            if names
-        ]
+        return count_by_kind(self.document, texts)
 
 
 def sort_out(
@@ -285,14 +280,11 @@ def _extent(is_used: np.ndarray) -> slice:
 
 def _joined(windows: Sequence[Window], budget: DrawingBudget) -> Window:
     """Return the pixels that are in any of them."""
-    top, left = (min(part.start for part in parts) for parts in _sides(windows))
-    bottom, right = (max(part.stop for part in parts) for parts in _sides(windows))
+    rows, columns, _ = zip(*windows, strict=True)
+    top, left = (min(part.start for part in parts) for parts in (rows, columns))
+    bottom, right = (max(part.stop for part in parts) for parts in (rows, columns))
     budget.spend("drawn_pixels", (bottom - top) * (right - left))
     mask = np.zeros((bottom - top, right - left), np.uint8)
-    for rows, columns, part in windows:
-        mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] |= part
+    for down, across, part in windows:
+        mask[down.start - top : down.stop - top, across.start - left : across.stop - left] |= part
     return Window(slice(top, bottom), slice(left, right), mask)
-
-
-def _sides(windows: Sequence[Window]) -> tuple[list[slice], list[slice]]:
-    return [window.rows for window in windows], [window.columns for window in windows]

@@ -64,6 +64,11 @@ class Layout:
     needs_all: bool = False
     finds_marks: bool = True
 
+    @property
+    def reader(self) -> LabelReader:
+        """What reads a label, with the label set where its palette is compared."""
+        return partial(read_label, classes=self.label_set) if self.read is read_label else self.read
+
 
 class _Scan(NamedTuple):
     """What a layout holds."""
@@ -166,17 +171,15 @@ def _missing(layout: Layout, places: tuple[Path, Path], path: Path | None) -> st
     for (part, endings), place in zip(parts, places, strict=True):
         if not os.path.isdir(place):
             return f"{part} (no such folder)"
-        if not has_files(place, endings) and places[0] == places[1]:
+        if has_files(place, endings):
+            continue
+        if places[0] == places[1]:
             return f"{layout.images} (no images with labels beside them)"
-        if not has_files(place, endings):
-            lossy = _LOSSY if part == layout.labels else ""
-            return f"{part} (no files *{endings[0]}{_what_else(place, lossy)})"
+        lossy = ", whose compression changes the values of labels" if part == layout.labels else ""
+        return f"{part} (no files *{endings[0]}{_what_else(place, lossy)})"
     if layout.needs_list and path is None:
         return f"{', '.join(layout.lists)} (no such list)"
     return None
-
-
-_LOSSY = ", whose compression changes the values of labels"
 
 
 def _what_else(place: Path, lossy: str) -> str:
@@ -225,7 +228,7 @@ def _pair(
     by_core = apply_mark(labels, marks[1])
     cores = {key: marks[0].take_off(key) or "" for key in images}
     missing = [key for key in images if cores[key] not in by_core]
-    read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
+    read = layout.reader
     pairs = [Pair(images[key], by_core[core], read) for key, core in cores.items() if core in by_core]
     notes = _spelt_otherwise(layout, places)
     notes += [_assumed(marks, places[1])] if any(map(str, marks)) else []
@@ -275,10 +278,9 @@ def _unused(unused: Sequence[str], places: tuple[Path, Path]) -> Finding:
         f", beside which {list_formats(passed_by)} are passed by, since segpipe does not read them" if passed_by else ""
     )
     what = f"{len(unused)} labels in {places[1]} belong to no image in {places[0]}{others}, and are left out"
-    return Finding("unpaired-label", str(places[1]), f"{what}: {listing(unused)}", _UNUSED)
-
-
-_UNUSED = "Add their images, or take them away"
+    return Finding(
+        "unpaired-label", str(places[1]), f"{what}: {listing(unused)}", "Add their images, or take them away"
+    )
 
 
 def _no_labels(
@@ -305,7 +307,7 @@ def _scan_listed(folder: Path, layout: Layout, path: Path, rows: Sequence[Row]) 
     kept, faults = once_each(rows, path)
     places = find_below(folder, layout.images), find_below(folder, layout.labels)
     found, wrong = find_listed(kept, path, folder, places)
-    read = partial(read_label, classes=layout.label_set) if layout.read is read_label else layout.read
+    read = layout.reader
     pairs = tuple(Pair(image, label, read) for image, label in found)
     return _Scan(path, layout.label_set, pairs, tuple(faults + wrong))
 

@@ -54,7 +54,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     names = _read_lines(path)
     twice = _twice(names)
     if twice:
-        raise InputError(f"The list {path} names {len(twice)} images twice: {listing(twice)}. Name each one once.")
+        raise InputError(f"The list {path} has {len(twice)} lines twice: {listing(twice)}. Keep each one once.")
     return names
 
 
@@ -165,7 +165,7 @@ def _read_lines(path: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in text.splitlines()]
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
-        raise InputError(f"The list {path} is empty; it has one image a line. Fill it.")
+        raise InputError(f"The list {path} is empty; it needs a line for each image or class. Fill it.")
     return names
 
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
-from segpipe.atomic import move, scratch_folder
+from segpipe.atomic import free_bytes, move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
-from segpipe.files import absolute_path, open_regular
+from segpipe.files import open_regular
 from segpipe.hub import Fetcher, Progress, RemoteFile, Transport, body_length, check_relative_path, read_settings
 from segpipe.limits import check_limit
 from segpipe.log import get_logger
@@ -98,9 +98,8 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
 
 def check_space(folder: Path, needed: int, what: str) -> None:
     """Raise an InputError if the disk of a folder, or of its nearest parent, has fewer bytes free than needed."""
-    parent = next(path for path in (folder, *absolute_path(folder, error=InputError).parents) if os.path.exists(path))
-    free = shutil.disk_usage(parent).free
-    if needed > free:
+    free = free_bytes(folder)
+    if free is not None and needed > free:
         raise InputError(
             f"{what} needs {needed:,} bytes and {folder} has {free:,} free. Free some space, or give a root on a "
             "larger disk."
