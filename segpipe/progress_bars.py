@@ -9,14 +9,14 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
 from segpipe.log import call_before_messages, get_logger
-from segpipe.text import printable
+from segpipe.text import printable, printable_line
 
 logger = get_logger(__name__)
 Item = TypeVar("Item")
@@ -115,6 +115,30 @@ def track(items: Iterable[Item], title: str, total: int | None, unit: str, *, is
         for item in items:
             yield item
             bar.update()
+
+
+@contextmanager
+def byte_bar(title: str, total: int | None, *, is_shown: bool = True) -> Iterator[Callable[[int], object]]:
+    """Show a bar where bars are seen, and yield a function that counts bytes, from any thread.
+
+    Negative bytes are those that were thrown away.
+    """
+    if not (is_shown and are_bars_seen()):
+        yield lambda count: None
+        return
+    lock = threading.Lock()
+    with new_bar(desc=printable_line(title), total=total, unit="B", unit_scale=True, leave=False) as bar:
+
+        def add(count: int) -> None:
+            with lock:
+                bar.update(count)
+
+        yield add
+
+
+def are_bars_seen() -> bool:
+    """Return whether bars are wanted, see `ProgressBar`, and a person sees them move."""
+    return _is_wanted() and is_watched()
 
 
 def is_watched() -> bool:

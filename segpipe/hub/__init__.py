@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from .client import BUNDLED as BUNDLED, Hub as Hub, publish as publish
     from .connections import body_length as body_length
-    from .downloading import Fetcher as Fetcher, Progress as Progress, fetch_all as fetch_all
+    from .downloading import Fetcher as Fetcher, fetch_all as fetch_all
     from .folder import (
         RUN_BEST as RUN_BEST,
         RUN_CHECKPOINTS as RUN_CHECKPOINTS,

@@ -243,7 +243,7 @@ class Hub:
         with folder_lock(shelf.root, settings.lock_timeout):
             # Another process may have fetched it while this one waited.
             found = None if refresh else shelf.find(wanted.revision, wanted.weights_file)
-            return found or fetch_snapshot(source, shelf, transport, wanted, has_progress=settings.progress)
+            return found or fetch_snapshot(source, shelf, transport, wanted)
 
     def _default_source(self, reference: Reference) -> Reference:
         """Return what a bare name means: a model at SEGPIPE_HUB, else on ModelScope."""

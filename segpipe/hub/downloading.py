@@ -8,15 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from segpipe.atomic import fsync_file, storage_errors
 from segpipe.errors import DownloadError, IntegrityError
 from segpipe.limits import check_limit
 from segpipe.log import get_logger
-from segpipe.progress_bars import is_watched, new_bar
-from segpipe.text import printable_line
+from segpipe.progress_bars import byte_bar
 
 from .connections import Answer, body_length, is_packed
 from .http import Credentials, Transport, login_page_hint, shown_url
@@ -40,7 +38,7 @@ class CancelledError(DownloadError):
 
 
 def fetch_all(
-    source: Source, parts: Path, transport: Transport, files: Sequence[RemoteFile], has_progress: bool
+    source: Source, parts: Path, transport: Transport, files: Sequence[RemoteFile]
 ) -> list[tuple[Part, FileEntry]]:
     """Fetch files side by side into the folder `parts`.
 
@@ -51,8 +49,8 @@ def fetch_all(
     sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     cancelled = threading.Event()
-    with Progress(source.label, total, has_progress) as progress:
-        fetcher = Fetcher(transport, parts, source.label, source.credentials, progress.add, cancelled)
+    with byte_bar(source.label, total) as report:
+        fetcher = Fetcher(transport, parts, source.label, source.credentials, report, cancelled)
         return _run_all([partial(fetcher.fetch, file) for file in files], cancelled)
 
 
@@ -64,7 +62,7 @@ class Fetcher:
     folder: Path
     label: str
     credentials: Credentials | None = None
-    report: Callable[[int], None] = lambda count: None
+    report: Callable[[int], object] = lambda count: None
     """Told of each arrived (or, negative, discarded) number of bytes."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     """Set when the file is not needed any more."""
@@ -166,34 +164,6 @@ class Fetcher:
     def _restart(self, part: Part) -> None:
         self.report(-part.size)
         part.restart()
-
-
-class Progress:
-    """Counts bytes from several threads; shows them when it is switched on and somebody watches."""
-
-    def __init__(self, title: str, total: int | None, is_wanted: bool) -> None:
-        self._title = printable_line(title)
-        self._total = total
-        self._is_shown = is_wanted and is_watched()
-        self._lock = threading.Lock()
-        self._bar: Any = None
-
-    def add(self, count: int) -> None:
-        """Count bytes; negative ones were thrown away."""
-        if self._bar is not None and count:
-            with self._lock:
-                self._bar.update(count)
-
-    def __enter__(self) -> Progress:
-        if self._is_shown:
-            self._bar = new_bar(desc=self._title, total=self._total, unit="B", unit_scale=True, leave=False)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _run_all(

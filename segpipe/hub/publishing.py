@@ -18,7 +18,7 @@ from segpipe.extras import import_extra
 from segpipe.files import absolute_path, copy_regular
 from segpipe.limits import limit
 from segpipe.log import get_logger
-from segpipe.progress_bars import is_watched
+from segpipe.progress_bars import are_bars_seen
 
 from .folder import ModelFolder, reading, trained_model
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
@@ -231,7 +231,7 @@ class HuggingFaceClient:
         api.create_repo(name, exist_ok=True)
         if branch != self.default_branch:
             api.create_branch(name, branch=branch, exist_ok=True)
-        with nullcontext() if _has_bars(settings) else _without_bars():
+        with nullcontext() if are_bars_seen() else _without_bars():
             api.upload_folder(repo_id=name, folder_path=folder, revision=branch, commit_message=MESSAGE)
 
 
@@ -260,12 +260,8 @@ class ModelScopeClient:
                 revision=branch,
                 commit_message=MESSAGE,
                 use_cache=False,
-                disable_tqdm=not _has_bars(settings),
+                disable_tqdm=not are_bars_seen(),
             )
-
-
-def _has_bars(settings: Settings) -> bool:
-    return settings.progress and is_watched()
 
 
 @contextmanager
@@ -301,6 +297,3 @@ def _explained(error: Exception, reference: Reference, variable: str) -> HubErro
         status=status,
         key=reference.label,
     )
-
-
-logger = get_logger(__name__)

@@ -55,7 +55,6 @@ class Settings:
     modelscope_endpoint: str
     timeout: float
     lock_timeout: float
-    progress: bool
     hf_token: str | None = field(default=None, repr=False)
     modelscope_token: str | None = field(default=None, repr=False)
     data: Path | None = None
@@ -86,7 +85,6 @@ def read_settings(cache_dir: str | Path | None = None, offline: bool | None = No
         modelscope_endpoint=_modelscope_endpoint(),
         timeout=_seconds("SEGPIPE_DOWNLOAD_TIMEOUT", 30.0),
         lock_timeout=_seconds("SEGPIPE_LOCK_TIMEOUT", 600.0),
-        progress=_text("SEGPIPE_PROGRESS") != "0",
         hf_token=_text("HF_TOKEN"),
         modelscope_token=_text("MODELSCOPE_API_TOKEN"),
         data=None if data is None else Path(os.path.expanduser(data)),

@@ -59,20 +59,18 @@ class Wanted:
     """Of the weights file, where it is known beforehand."""
 
 
-def fetch_snapshot(
-    source: Source, shelf: Shelf, transport: Transport, wanted: Wanted, *, has_progress: bool = True
-) -> Path:
+def fetch_snapshot(source: Source, shelf: Shelf, transport: Transport, wanted: Wanted) -> Path:
     """Store one revision of a model and return its folder. Nothing is written before the list has been checked."""
     listing = source.list_files(transport, wanted.revision)
     files = _pinned(select_files(listing, wanted.weights_file, source.label), wanted, source.label)
     check_relative_paths([file.path for file in files])
-    stored = _store(files, source, shelf, transport, has_progress)
+    stored = _store(files, source, shelf, transport)
     if is_index(files[-1].path):
         with _released_on_error(stored):
             names = shard_names(stored[files[-1].path].path, origin=f"{files[-1].path} of {source.label}")
             shards = select_shards(listing, files[-1], names, source.label)
             check_relative_paths({file.path for file in (*files, *shards)})
-            stored |= _store(shards, source, shelf, transport, has_progress)
+            stored |= _store(shards, source, shelf, transport)
     manifest = _manifest(source, wanted, listing, stored.values())
     snapshot = _unchanged(shelf, manifest, stored) or shelf.add(manifest, lambda folder: _put_all(stored, folder))
     _discard_parts(stored)
@@ -220,14 +218,12 @@ class _Stored:
         self.part.move_to(target)
 
 
-def _store(
-    files: Sequence[RemoteFile], source: Source, shelf: Shelf, transport: Transport, has_progress: bool
-) -> dict[str, _Stored]:
+def _store(files: Sequence[RemoteFile], source: Source, shelf: Shelf, transport: Transport) -> dict[str, _Stored]:
     """Find the files in older snapshots, or fetch them."""
     stored = {file.path: found for file in files if (found := _find_stored(shelf, file))}
     missing = [file for file in files if file.path not in stored]
     check_free_space(shelf.root, sum(file.size or 0 for file in missing))
-    fetched = fetch_all(source, shelf.parts, transport, missing, has_progress)
+    fetched = fetch_all(source, shelf.parts, transport, missing)
     return stored | {entry.path: _Stored(entry, part, part.path) for part, entry in fetched}
 
 

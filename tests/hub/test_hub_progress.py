@@ -7,8 +7,8 @@ import io
 import pytest
 from hub_material import NAME
 
+from segpipe import progress_bars
 from segpipe.hub import Hub
-from segpipe.hub.downloading import Progress
 
 
 class Terminal(io.StringIO):
@@ -25,10 +25,11 @@ def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_bar_shows_the_share_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     terminal = use_terminal(monkeypatch)
-    with Progress("street", 200, is_wanted=True) as progress:
-        progress.add(150)
-        progress.add(-50)
-        progress._bar.refresh()
+    with progress_bars.byte_bar("street", 200) as count:
+        count(150)
+        count(-50)
+        for bar in progress_bars._bars:
+            bar.refresh()
     assert "street" in terminal.getvalue()
     assert "50%" in terminal.getvalue()
 

@@ -99,18 +99,16 @@ def modelscope_data(
     cache.prepare()
     with folder_lock(shelf.root, settings.lock_timeout):
         if refresh or not is_finished(final):  # another process may have fetched it while this one waited
-            _fetch(source, shelf, Transport(settings.limits), revision, final, has_progress=settings.progress)
+            _fetch(source, shelf, Transport(settings.limits), revision, final)
     return final
 
 
-def _fetch(
-    source: Source, shelf: Shelf, transport: Transport, revision: str, final: Path, *, has_progress: bool
-) -> None:
+def _fetch(source: Source, shelf: Shelf, transport: Transport, revision: str, final: Path) -> None:
     files = _select(source.list_files(transport, revision).files, source, revision)
     size = sum(file.size or 0 for file in files)
     check_free_space(shelf.root, 2 * size)  # packed and unpacked; images do not compress
     logger.info("Fetching %s@%s: %d files, %s bytes, into %s", source.label, revision, len(files), f"{size:,}", final)
-    stored = fetch_all(source, shelf.parts, transport, files, has_progress)
+    stored = fetch_all(source, shelf.parts, transport, files)
     try:
         with (replaced_folder if is_finished(final) else atomic_folder)(final, sync=sync_disks) as folder:
             for part, entry in stored:

@@ -23,9 +23,10 @@ from typing import IO, TypeVar, cast
 from segpipe.atomic import free_bytes, move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import open_regular
-from segpipe.hub import Fetcher, Progress, RemoteFile, Transport, body_length, check_relative_path, read_settings
+from segpipe.hub import Fetcher, RemoteFile, Transport, body_length, check_relative_path, read_settings
 from segpipe.limits import check_limit
 from segpipe.log import get_logger
+from segpipe.progress_bars import byte_bar
 
 from .plans import Archive
 
@@ -133,8 +134,8 @@ def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
     kind, _, digest = archive.digest.partition(":")
     file = RemoteFile(archive.name, archive.url, size, sha256=digest if kind == "sha256" else None)
     logger.info("Fetching %s", archive.url)
-    with Progress(archive.name, size, has_progress and settings.progress) as progress:
-        part, _ = Fetcher(transport, root / FOLDER, str(root), report=progress.add).fetch(file)
+    with byte_bar(archive.name, size, is_shown=has_progress) as report:
+        part, _ = Fetcher(transport, root / FOLDER, str(root), report=report).fetch(file)
     try:
         _verify(part.path, archive, hint="The bytes were thrown away. Try again later.")
     except IntegrityError:
@@ -170,8 +171,8 @@ def _put(path: Path, root: Path, archive: Archive, keep: bool, has_progress: boo
     target.parent.mkdir(parents=True, exist_ok=True)
     is_ours = path.parent.name == FOLDER
     if archive.top:
-        with Progress(f"unpacking {archive.name}", None, has_progress and read_settings().progress) as progress:
-            unpack(path, archive.top, target, progress.add)
+        with byte_bar(f"unpacking {archive.name}", None, is_shown=has_progress) as report:
+            unpack(path, archive.top, target, report)
     elif is_ours:
         move(path, target)
         return
