@@ -191,23 +191,25 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def check_free_space(folder: Path, needed: int) -> None:
-    """Raise CacheError if the disk of `folder` (or of its nearest parent) has fewer than `needed` bytes free."""
-    free = free_bytes(folder)
+def check_free_space(
+    folder: Path,
+    needed: int,
+    what: str = "The download",
+    *,
+    error: Callable[[str], SegpipeError] = CacheError,
+    advice: str = "prune the cache (segpipe cache prune), or point SEGPIPE_HOME at a larger disk",
+) -> None:
+    """Raise `error` if the disk of `folder` (or of its nearest parent) has fewer than `needed` bytes free.
+
+    Args:
+        what: needs them, for the message.
+        advice: what to do besides freeing space, without a full stop.
+    """
+    free = _free_bytes(folder)
     if free is not None and needed > free:
-        raise CacheError(
-            f"The download needs {needed:,} bytes and {folder} has {free:,} free. "
-            "Free some space, prune the cache (segpipe cache prune), or point SEGPIPE_HOME at a larger disk.",
-            path=folder,
-        )
-
-
-def free_bytes(folder: Path) -> int | None:
-    """Return how many bytes the disk of a folder, or of its nearest parent, has free, or None if it does not say."""
-    for candidate in (folder, *folder.parents):
-        with suppress(OSError):
-            return shutil.disk_usage(candidate).free
-    return None
+        refusal = error(f"{what} needs {needed:,} bytes and {folder} has {free:,} free. Free some space, {advice}.")
+        refusal.path = folder
+        raise refusal
 
 
 def fsync_file(path: Path) -> None:
@@ -295,13 +297,19 @@ def _replace(temporary: Path, final: Path) -> None:
 def _refusal(path: Path, error: OSError, needed: int | None) -> str:
     reason = error.strerror or type(error).__name__
     if error.errno in _FULL:
-        free = free_bytes(path.parent)
+        free = _free_bytes(path.parent)
         need = "more bytes than there are" if needed is None else f"{needed:,} bytes"
         have = "an unknown number" if free is None else f"{free:,}"
         return (
             f"Cannot write {path}: {reason}. It needs {need}, {have} free. "
-            "Free some space, or point SEGPIPE_HOME at a larger disk."
+            "Free some space, or use a larger disk; SEGPIPE_HOME is the folder of the cache."
         )
-    return f"Cannot write {path}: {reason}. The cache needs a folder that you may write to. " + advice.either(
-        python="Set SEGPIPE_HOME to one, or give Hub a cache_dir.", command="Set SEGPIPE_HOME to one."
-    )
+    cache = advice.either(python="set SEGPIPE_HOME to one, or give Hub a cache_dir", command="set SEGPIPE_HOME to one")
+    return f"Cannot write {path}: {reason}. A folder that you may write to is needed; for the cache, {cache}."
+
+
+def _free_bytes(folder: Path) -> int | None:
+    for candidate in (folder, *folder.parents):
+        with suppress(OSError):
+            return shutil.disk_usage(candidate).free
+    return None

@@ -47,7 +47,7 @@ def publish_to_directory(folder: str | Path, target: Path, revision: str | None)
         raise ModelNameError(f"The revision {chosen!r} has a '/'. On a static hub it is a folder's name, e.g. 'v2'.")
     final = absolute_path(target, error=ModelNameError) / chosen
     if not os.path.lexists(final):
-        check_free_space(final, manifest.size)
+        check_free_space(final, manifest.size, "The model", advice="or publish to a larger disk")
         with atomic_folder(final) as temporary:
             _copy(source.path, manifest, temporary, chosen)
     _require_same(final, manifest)
@@ -74,7 +74,7 @@ def publish_to_hub(folder: str | Path, reference: Reference, settings: Settings)
     weights = source.configuration.weights
     licence = licence_id(weights.licence) if weights and weights.licence else None
     place = settings.home / "publishing"
-    check_free_space(place, manifest.size)
+    check_free_space(place, manifest.size, "A copy to publish")
     with scratch_folder(place) as copy:
         _copy(source.path, manifest, copy, branch)
         try:

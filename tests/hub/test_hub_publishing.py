@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from fault_server import FaultServer
 from hub_material import CONFIGURATION, NAME, WEIGHTS, make_folder
 
-from segpipe.errors import HubError, IntegrityError, ModelFolderError, ModelNameError, ModelNotFoundError
+from segpipe.errors import CacheError, HubError, IntegrityError, ModelFolderError, ModelNameError, ModelNotFoundError
 from segpipe.hub import Hub, ModelFolder, publish, publishing as publishing_module
 
 
@@ -55,6 +56,14 @@ def test_a_path_names_a_directory_to_publish_to(sealed: ModelFolder, tmp_path: P
     monkeypatch.chdir(tmp_path)
     assert publish(sealed.path, "./models/team/street") == f"{(tmp_path / 'models/team/street').as_uri()}@main"
     assert Hub().resolve("./models/team/street").verify() == ()
+
+
+def test_a_disk_without_room_for_a_revision_is_refused_as_what_it_is(sealed: ModelFolder, shelf: Path, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(CacheError, match=r"The model needs .* 10 free.* publish to a larger disk") as caught:
+        publish(sealed.path, NAME)
+    assert caught.value.path == shelf / NAME / "main"
 
 
 def test_publishing_the_same_twice_changes_nothing(sealed: ModelFolder, shelf: Path):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
-from segpipe.atomic import free_bytes, move, scratch_folder
+from segpipe.atomic import check_free_space, move, scratch_folder
 from segpipe.errors import InputError, IntegrityError, SegpipeError, UnsafePathError
 from segpipe.files import open_regular
 from segpipe.hub import Fetcher, RemoteFile, Transport, body_length, check_relative_path, read_settings
@@ -39,6 +39,7 @@ DAMAGED = (
 )
 """What the standard library raises for archives that are damaged, or packed in ways that it does not know."""
 _ENCRYPTED = 1
+_LARGER = "or give a root on a larger disk"
 Info = TypeVar("Info")
 
 
@@ -90,21 +91,11 @@ def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] =
             raise IntegrityError(f"{path} has no files{where}; there must be some. Fetch it again.")
         size = sum(member.size for _, member in wanted)
         check_limit("archive_bytes", size, f"{path} unpacks to", error=InputError)
-        check_space(target, size, path.name)
+        check_free_space(target, size, path.name, error=InputError, advice=_LARGER)
         with _whole(path, target) as temporary:
             for below, member in wanted:
                 _copy(member, temporary / below, report)
     return len(wanted)
-
-
-def check_space(folder: Path, needed: int, what: str) -> None:
-    """Raise an InputError if the disk of a folder, or of its nearest parent, has fewer bytes free than needed."""
-    free = free_bytes(folder)
-    if free is not None and needed > free:
-        raise InputError(
-            f"{what} needs {needed:,} bytes and {folder} has {free:,} free. Free some space, or give a root on a "
-            "larger disk."
-        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +121,8 @@ def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
     transport = Transport(settings.limits, offline_reason="SEGPIPE_OFFLINE is set" if settings.offline else None)
     size = archive.size or _announced_size(transport, archive)
     # What is unpacked is about as large again: images do not compress.
-    check_space(root, (size or 0) * (2 if archive.top else 1), f"{archive.name}, packed and unpacked,")
+    needed, what = (size or 0) * (2 if archive.top else 1), f"{archive.name}, packed and unpacked,"
+    check_free_space(root, needed, what, error=InputError, advice=_LARGER)
     kind, _, digest = archive.digest.partition(":")
     file = RemoteFile(archive.name, archive.url, size, sha256=digest if kind == "sha256" else None)
     logger.info("Fetching %s", archive.url)
