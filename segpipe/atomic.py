@@ -88,7 +88,12 @@ def write_unless_there(path: Path, data: bytes) -> None:
     try:
         with open_new(temporary) as file:
             file.write(data)
-        _link_or_rename(temporary, path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            move(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -227,15 +232,6 @@ def fsync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _link_or_rename(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without links
-        move(temporary, path)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, distributed as dist
 
 from segpipe.errors import InputError, SegpipeError
+from segpipe.text import first_line
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others at most."""
@@ -138,7 +139,7 @@ def lost_processes_explained() -> Iterator[None]:
         if is_alone or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
             raise
         raise SegpipeError(
-            f"Another process of the run ended or no longer answers ({_first_line(error)}). Look at its own error; "
+            f"Another process of the run ended or no longer answers ({first_line(error)}). Look at its own error; "
             "then start the run again with the same command, and it goes on from the last checkpoint. "
             "torchrun does so by itself with --max-restarts 3."
         ) from error
@@ -195,10 +196,6 @@ def _leave() -> None:
     if dist.is_initialized():
         gc.collect()  # what still holds the group in a cycle
         dist.destroy_process_group()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _number(variable: str, default: int | None = None) -> int:

@@ -40,16 +40,16 @@ def open_regular(path: str | os.PathLike[str], *, error: MakeError) -> BinaryIO:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except FileNotFoundError:
-        raise _about(path, error(f"There is no file {_shown(path)}. {current_place()} Check the path.")) from None
+        raise _about(path, error(f"There is no file {os.fsdecode(path)}. {current_place()} Check the path.")) from None
     except ValueError:  # a NUL character, or half of a surrogate pair
-        raise error(f"{_shown(path)!r} cannot be a path. Correct it.") from None
+        raise error(f"{os.fsdecode(path)!r} cannot be a path. Correct it.") from None
     except OSError as reason:
         raise _about(path, error(_unreadable(path, reason))) from None
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
             what = _KINDS.get(kind, "a special file")
-            raise _about(path, error(f"{_shown(path)} is {what}; a regular file is needed. Check the path."))
+            raise _about(path, error(f"{os.fsdecode(path)} is {what}; a regular file is needed. Check the path."))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -74,7 +74,7 @@ def read_file(
             raise _about(path, error(_unreadable(path, reason))) from None
     if max(size, len(data)) > max_bytes:
         message = (
-            f"{_shown(path)} has {max(size, len(data)):,} bytes or more; at most {max_bytes:,} are read. "
+            f"{os.fsdecode(path)} has {max(size, len(data)):,} bytes or more; at most {max_bytes:,} are read. "
             "Check that it is the right file; docs/limits.md says how to raise the limit."
         )
         raise _about(path, (too_large or error)(message))
@@ -86,7 +86,7 @@ def read_text(path: str | os.PathLike[str], *, max_bytes: int, error: MakeError)
     try:
         return utf8_of(read_file(path, max_bytes=max_bytes, error=error)).decode("utf-8")
     except UnicodeDecodeError as reason:
-        message = f"{_shown(path)} cannot be read as text: {reason}. Save it as UTF-8."
+        message = f"{os.fsdecode(path)} cannot be read as text: {reason}. Save it as UTF-8."
         raise _about(path, error(message)) from None
 
 
@@ -123,7 +123,7 @@ def copy_regular(source: str | os.PathLike[str], target: str | os.PathLike[str],
 def check_vacant(path: str | os.PathLike[str], *, overwrite: bool, error: MakeError) -> None:
     """Raise `error` where something is at a path that is to be written, unless it may be replaced."""
     if not overwrite and os.path.lexists(path):
-        message = f"{_shown(path)} exists. Name a new one, or replace it: {advice.argument('overwrite', True)}."
+        message = f"{os.fsdecode(path)} exists. Name a new one, or replace it: {advice.argument('overwrite', True)}."
         raise _about(path, error(message))
 
 
@@ -149,8 +149,8 @@ def absolute_path(path: str | os.PathLike[str], *, error: MakeError) -> Path:
     folder = current_folder()
     if folder is None and not expanded.is_absolute():
         raise error(
-            f"{_shown(path)} is a relative path, and the current folder was deleted. Give an absolute path, or change "
-            "to another folder."
+            f"{os.fsdecode(path)} is a relative path, and the current folder was deleted. Give an absolute path, or "
+            "change to another folder."
         )
     return expanded if folder is None else folder / expanded
 
@@ -178,8 +178,4 @@ def _about(path: str | os.PathLike[str], error: Exception) -> Exception:
 
 def _unreadable(path: str | os.PathLike[str], reason: OSError) -> str:
     why = reason.strerror or type(reason).__name__
-    return f"{_shown(path)} cannot be read: {why}. Check the path and its permissions."
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    return os.fsdecode(path)
+    return f"{os.fsdecode(path)} cannot be read: {why}. Check the path and its permissions."

@@ -1,4 +1,4 @@
-"""Text for people: escaped for terminals, HTML and Markdown; tables, sizes and durations."""
+"""Text for people: escaped for terminals, HTML and Markdown; tables, sizes, durations and errors."""
 
 from __future__ import annotations
 
@@ -130,6 +130,11 @@ def format_seconds(seconds: float) -> str:
     if seconds >= 1.0:
         return f"{seconds:.2f} s"
     return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message without its full stop, or the error's kind where it is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]
 
 
 def columns_of(text: str) -> int:

@@ -19,7 +19,7 @@ from segpipe.extras import import_opencv
 from segpipe.hub import Hub, describe_variables, read_settings
 from segpipe.limits import LIMITS, limit
 from segpipe.names import nearest_name
-from segpipe.text import format_bytes
+from segpipe.text import first_line, format_bytes
 
 OPENCV_BUILDS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 REQUIRED = {
@@ -115,8 +115,7 @@ def examine_devices() -> Section:
     try:
         import torch
     except Exception as error:  # a damaged installation raises OSError and others
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        sentence = f"torch cannot start: {reason}. Run pip install --force-reinstall torch."
+        sentence = f"torch cannot start: {first_line(error)}. Run pip install --force-reinstall torch."
         return Section("devices", (("torch", "does not start"),), (Finding("broken", sentence),))
     facts = [
         ("cpu", f"{torch.get_num_threads()} of {os.cpu_count()} threads, {torch.backends.cpu.get_cpu_capability()}")

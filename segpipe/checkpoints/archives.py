@@ -10,6 +10,7 @@ from typing import BinaryIO
 from segpipe.errors import CorruptWeightsError, WeightsError
 from segpipe.files import open_regular
 from segpipe.limits import check_limit, limit
+from segpipe.text import first_line
 
 
 def open_weights(path: Path) -> BinaryIO:
@@ -61,8 +62,3 @@ def damaged(path: Path, what: str, error: BaseException) -> CorruptWeightsError:
     return CorruptWeightsError(
         f"{path} ({path.stat().st_size} bytes) is not {what}: {first_line(error)}. Download or copy it again."
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message without its full stop, or its kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]

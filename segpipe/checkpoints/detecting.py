@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segpipe.configuration import Configuration
 from segpipe.errors import CorruptWeightsError, InputError, SegpipeError, UnknownDialectError, UnknownNameError
 from segpipe.names import unknown_name_message
+from segpipe.text import first_line
 
 from .easycv import EASYCV
 from .huggingface import HUGGINGFACE
@@ -69,7 +70,7 @@ def translate(tensors: Mapping[str, Tensor], dialect: str) -> Tensors:
         return IMPLEMENTATIONS[dialect].key_map.read(tensors)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:  # shapes that cannot be cut or joined
         raise CorruptWeightsError(
-            f"The tensors have the names of {dialect} and shapes that it does not have: {str(error).splitlines()[0]}. "
+            f"The tensors have the names of {dialect} and shapes that it does not have: {first_line(error)}. "
             "Check that the file is whole."
         ) from None
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from segpipe.errors import CorruptWeightsError, WeightsError
 from segpipe.limits import limit
 from segpipe.names import listing
+from segpipe.text import first_line
 
-from .archives import check_archive, damaged, first_line, open_weights
+from .archives import check_archive, damaged, open_weights
 from .pickle_scan import CallError, OtherProtocolError, Scan, scan_pickle
 
 BLOCKED = ("os", "posix", "nt", "sys")

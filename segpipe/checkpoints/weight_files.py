@@ -19,8 +19,9 @@ from segpipe.hub import is_index, read_index
 from segpipe.limits import check_limit, limit
 from segpipe.log import get_logger
 from segpipe.names import listing
+from segpipe.text import first_line
 
-from .archives import check_archive, damaged, first_line, open_weights
+from .archives import check_archive, damaged, open_weights
 from .pickles import Stub, first_with_tensor, owners_of_tensors, read_foreign_pickle
 
 logger = get_logger(__name__)
@@ -286,7 +287,7 @@ def _refusals_explained(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
         cause = _refusal_behind(error)
-        reason = (getattr(cause, "strerror", None) or str(cause).strip() or type(cause).__name__).splitlines()[0]
+        reason = getattr(cause, "strerror", None) or first_line(cause)
         raise CacheError(
             f"{path} cannot be written: {reason}. Free some space there, or give another place.", path=path
         ) from cause

@@ -19,6 +19,7 @@ from segpipe.files import absolute_path, copy_regular
 from segpipe.limits import limit
 from segpipe.log import get_logger
 from segpipe.progress_bars import are_bars_seen
+from segpipe.text import first_line
 
 from .folder import ModelFolder, reading, trained_model
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
@@ -282,8 +283,7 @@ def _explained(error: Exception, reference: Reference, variable: str) -> HubErro
     """Return our error for what a client raised."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None) or getattr(error, "status_code", None)
-    lines = str(error).strip().splitlines()
-    reason = lines[0].rstrip(". :")[:300] if lines else type(error).__name__
+    reason = first_line(error).rstrip(". :")
     if status in (401, 403):
         return AccessDeniedError(
             f"{reference.label} may not be written to: {reason}. It needs a token of its owner's that may write. Set "

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from segpipe.configuration import ModelConfig
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
+from segpipe.text import first_line
 
 from .base import SegpipeNetwork
 from .family import family_of
@@ -54,8 +55,8 @@ def build_outline(config: ModelConfig) -> SegpipeNetwork:
             network = build(config)
     except (RuntimeError, ZeroDivisionError, AssertionError) as error:  # sizes that overflow, or that do not divide
         raise ConfigurationError(
-            f"model: no network has these numbers: {str(error).splitlines()[0] or type(error).__name__}. Correct the "
-            "channels, heads and sizes of the section."
+            f"model: no network has these numbers: {first_line(error)}. Correct the channels, heads and sizes of the "
+            "section."
         ) from None
     count = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     most = limit("model_parameters")
