@@ -1,4 +1,4 @@
-"""From a model's name, data and a work directory to a `Trainer`: all is built here, for each task."""
+"""From a model's name, data and a work directory to a `Trainer`, for each task."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def build_local_trainer(
         work_dir: for checkpoints, the log and the finished model folder.
         seed: instead of the configuration's.
         max_epochs: length of the run in passes over the data; instead of the configuration's.
-        max_steps: length of the run in optimiser steps; instead of the configuration's.
+        max_steps: length of the run in optimizer steps; instead of the configuration's.
         pretrained: whether to begin with the model's weights instead of from scratch.
         encoder_weights: begin with these in the encoder and from scratch elsewhere, instead of the model's weights: a
             file such as NVlabs' mit_b0.pth, a folder, or the name of a model with the same encoder.
@@ -165,7 +165,7 @@ def build_local_trainer(
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those arguments of `build_local_trainer` that are not the defaults, without the task, which follows."""
+    """Return the arguments of `build_local_trainer` that differ from the defaults, without the task, which follows."""
     defaults = inspect.signature(build_local_trainer).parameters
     own = (name for name, value in arguments.items() if value is not defaults[name].default)
     return {name: arguments[name] for name in own if name != "task"}

@@ -1,6 +1,6 @@
 """The loss of networks that learn boundaries beside classes, as UN-EPT is trained (Zhu et al. 2021).
 
-A pixel at a boundary is near a neighbour that is easier: the one a step to the inside of its region. The network says
+A pixel at a boundary is near a neighbor that is easier: the one a step to the inside of its region. The network says
 which pixels are at a boundary and where their inside is, and is asked for their class there too.
 """
 
@@ -69,14 +69,14 @@ class BoundarySegmentationLoss:
     def __call__(
         self, output: BoundaryOutput, labels: Tensor, maps: BoundaryMaps, padded: Size | None = None
     ) -> LossSum:
-        """The loss, times the configuration's factors.
+        """Return the loss, times the configuration's factors.
 
         Args:
             output: logits (B, K, h, w), (B, 2, h, w) and (B, 8, h, w).
             labels: (B, H, W) class indices and ignore_index.
             maps: of the labels.
             padded: (height, width) of the images after the network's pad, right and bottom, which the grid covers;
-                None: there was no pad.
+                or None where there was no pad.
         """
         self.classes.check(output.logits, labels)
         counted = labels != self.classes.ignore_index
@@ -91,7 +91,7 @@ class BoundarySegmentationLoss:
         return LossSum(classes.total + extra * classes.weight.to(extra), classes.weight)
 
     def _measure_classes(self, logits: Tensor, upsampling: Upsampling, labels: Tensor, moves: Tensor) -> LossSum:
-        """Both cross-entropies of classes. They have the same weight: each pixel is compared once in each."""
+        """Sum both cross-entropies of classes. They weigh the same, since each pixel is compared once in each."""
         known = torch.where(labels != self.classes.ignore_index, labels, -1).to(torch.int32)
         targets = [Targets(known, self.config.class_factor)]
         if self.config.refined_factor > 0:
@@ -105,7 +105,7 @@ class BoundarySegmentationLoss:
 
 
 def build_boundary_loss(config: BoundaryLoss, *, num_classes: int, ignore_index: int) -> BoundarySegmentationLoss:
-    """The loss that a configuration describes; InputError where class weights are not one per class."""
+    """Build the loss of a configuration; InputError where class weights are not one per class."""
     classes = build_loss(
         CrossEntropyLoss(class_weights=config.class_weights), num_classes=num_classes, ignore_index=ignore_index
     )
@@ -113,7 +113,7 @@ def build_boundary_loss(config: BoundaryLoss, *, num_classes: int, ignore_index:
 
 
 def upsample_corners(logits: Tensor, labels: Tensor, padded: Size | None = None) -> Tensor:
-    """(B, C, H, W) float32 at the labels' size, bilinear with corners aligned, as published.
+    """Resize to (B, C, H, W) float32 at the labels' size, bilinear with corners aligned, as published.
 
     Where the network padded the image, corners are those of the padded one.
     """
@@ -124,7 +124,9 @@ def upsample_corners(logits: Tensor, labels: Tensor, padded: Size | None = None)
 
 
 def balanced_cross_entropy(logits: Tensor, classes: Tensor, counted: Tensor) -> LossSum:
-    """Cross-entropy in which each class weighs 1 less its share of the counted pixels; with one class alone, nothing.
+    """Sum the cross-entropy with each class weighed by 1 minus its fraction of the counted pixels.
+
+    With one class alone, that is 0.
 
     Args:
         logits: (B, C, H, W).
@@ -139,14 +141,13 @@ def balanced_cross_entropy(logits: Tensor, classes: Tensor, counted: Tensor) -> 
 
 
 def direction_bins(angle: Tensor) -> Tensor:
-    """(B, H, W) int64: 0 is left, 180 degrees give or take 22.5, then clockwise; a bin has its upper bound, not its
-    lower one."""
+    """Return (B, H, W) int64: 0 is left, 180 ± 22.5 degrees, then clockwise; only its upper bound belongs to a bin."""
     turned = torch.ceil((angle.double() + 180.0) / BIN_DEGREES - 0.5)
     return turned.long().remainder(len(MOVES))
 
 
 def inward_moves(mask: Tensor, direction: Tensor) -> Tensor:
-    """(B, H, W, 2) int64 steps (down, right), -1 to 1: to the inside at boundary pixels, none elsewhere.
+    """Return (B, H, W, 2) int64 steps (down, right), -1 to 1: to the inside at boundary pixels, 0 elsewhere.
 
     They do not leave the image: at its edge a pixel takes the nearest one that is there.
     """
@@ -160,7 +161,7 @@ def inward_moves(mask: Tensor, direction: Tensor) -> Tensor:
 
 
 def moved_labels(labels: Tensor, moves: Tensor) -> list[Tensor]:
-    """The labels of all pixels at the places that they move to, a map (B, H, W) for each kind of move that there is.
+    """Return the labels of all pixels at the places that they move to, a map (B, H, W) for each kind of move.
 
     Sampling logits at whole pixels is reading them, so what moves are the labels: the cross-entropy of a pixel's label
     and the logits of another place is found at that place.
@@ -180,7 +181,7 @@ def moved_labels(labels: Tensor, moves: Tensor) -> list[Tensor]:
 
 
 def _upsampling(logits: Tensor, labels: Tensor, padded: Size | None) -> Upsampling:
-    """Of class logits: without corner alignment, as everywhere else."""
+    """Return the upsampling of class logits: without corner alignment, as everywhere else."""
     grid, size = (logits.shape[2], logits.shape[3]), (labels.shape[1], labels.shape[2])
     if padded in (None, size):
         return Upsampling.bilinear(grid, size, computing_dtype(logits))
@@ -190,19 +191,19 @@ def _upsampling(logits: Tensor, labels: Tensor, padded: Size | None) -> Upsampli
 
 def _measure(grid: LogitGrid, *, targets: Sequence[Targets], class_weights: Tensor) -> Tensor:
     def look(tile: Tile) -> tuple[Tensor, Tensor | None]:
-        log_shares = tile.log_shares()  # (P, K)
-        total = log_shares.new_zeros((), dtype=torch.float64)
+        log_probabilities = tile.log_probabilities()  # (P, K)
+        total = log_probabilities.new_zeros((), dtype=torch.float64)
         asked = []
         for target in targets:
             labels = tile.read(target.labels).long()
             classes = labels.clamp(min=0)[:, None]  # (P, 1)
             weights = (labels >= 0) * class_weights[classes[:, 0]] * target.factor
-            total = total - (log_shares.gather(1, classes)[:, 0] * weights).sum(dtype=torch.float64)
+            total = total - (log_probabilities.gather(1, classes)[:, 0] * weights).sum(dtype=torch.float64)
             asked.append((classes, weights))
         if grid.gradient is None:
             return total, None
         amount = torch.stack([weights for _, weights in asked]).sum(dim=0)  # (P,)
-        gradient = log_shares.exp_().mul_(amount[:, None])
+        gradient = log_probabilities.exp_().mul_(amount[:, None])
         for classes, weights in asked:
             gradient.scatter_add_(1, classes, -weights[:, None])
         return total, gradient

@@ -1,4 +1,4 @@
-"""The registry of trainers, and building one: configuration, data, model and optimiser become a trainer."""
+"""The registry of trainers, and building one: configuration, data, model and optimizer become a trainer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_trainer(name: str | None = None, default_args: Mapping[str, Any] | Non
     `train()` of a trainer that is built by the same call again goes on where the run in `work_dir` stopped. To train
     longer than it was begun for, either
 
-    - extend it: the same call with a new `max_epochs` or `max_steps` and `extend=True`. Weights, optimiser, best score
+    - extend it: the same call with a new `max_epochs` or `max_steps` and `extend=True`. Weights, optimizer, best score
       and order of the data go on, and each further step has the learning rate that a run of the new length has at that
       step. A schedule that had come down thus rises where the run goes on; or
     - fine-tune it: `model="OLD"`, where OLD is its `work_dir`, and another `work_dir`. A new run begins at step 0 with

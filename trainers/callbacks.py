@@ -1,4 +1,4 @@
-"""What is called while a run goes on: a base to override, TensorBoard, and the scores as text."""
+"""Callbacks of a run: a base to override, TensorBoard, and the scores as text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Callback:
     """
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Act after each optimiser step."""
+        """Act after each optimizer step."""
 
     def on_evaluation(self, trainer: Trainer, scores: AnyScores) -> None:
         """Act after each evaluation; `trainer.progress.best_step` is this step where the score is the best so far.
@@ -160,7 +160,7 @@ def _blocks_before(text: str, step: int) -> str:
 
 
 def _mean_loss(log: Path, step: int) -> str:
-    """Return it over the logged steps since the evaluation before that of this step; a dash where there is none."""
+    """Return the mean loss of the logged steps since the evaluation before this step; a dash where none was logged."""
     losses: list[float] = []
     for line in counted_lines(read_log_if_there(log)):
         if line["event"] == "evaluation" and line["step"] < step:

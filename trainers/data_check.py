@@ -14,7 +14,7 @@ logger = get_logger(__name__)
 
 
 def check_data(train: Any, evaluation: Any, *, progress: bool = False) -> None:
-    """Look at some labels of both data sets; the main process does, and all hear what it found.
+    """Look at some labels of both data sets, in the main process, which tells the others what it found.
 
     Raises:
         InputError: in all processes, labels that cannot be trained or evaluated on.

@@ -30,7 +30,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take the model's weights into the average; after each step of the optimiser."""
+        """Take the model's weights into the average; after each step of the optimizer."""
         self.updates += 1
         kept = decay_at(self.decay, self.updates)
         for name, tensor in _averaged(model):
@@ -41,7 +41,7 @@ class WeightAverage:
 
     @contextmanager
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
-        """Give the model the averaged weights, afterwards its own, bit for bit. No third copy is made."""
+        """Give the model the averaged weights, and afterwards its own, bit for bit, without a third copy."""
         self._swap(model)
         try:
             yield

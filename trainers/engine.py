@@ -1,4 +1,4 @@
-"""One optimiser step: forward, loss, backward, clip, update; on one process or on many with DDP."""
+"""One optimizer step: forward, loss, backward, clip, update; on one process or on many with DDP."""
 
 from __future__ import annotations
 
@@ -122,11 +122,11 @@ class LocalEngine:
         return StepReport(total / max(weight, 1e-12), norm, is_skipped)
 
     def averaged(self) -> contextlib.AbstractContextManager[Any]:
-        """For the time of the block the model has the averaged weights, where the recipe keeps them."""
+        """Give the model the averaged weights for the time of the block, where the recipe keeps them."""
         return contextlib.nullcontext() if self.average is None else self.average.swapped_into(self.model)
 
     def state_dict(self) -> dict[str, Any]:
-        """What resuming needs beside the model's weights."""
+        """Return what resuming needs beside the model's weights."""
         average = {} if self.average is None else self.average.state_dict()
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "average": average}
 
@@ -141,7 +141,7 @@ class LocalEngine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take a state back that `state_dict` gave and `check_state` checked.
 
-        What the recipe says stays: the optimiser's groups, and how the loss scale grows.
+        What the recipe says stays: the optimizer's groups, and how the loss scale grows.
         """
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
@@ -152,7 +152,7 @@ class LocalEngine:
             self.average.load_state_dict(state["average"])
 
     def _accumulate(self, batches: Sequence[Batch], number: int) -> tuple[float, float]:
-        """Backward of all batches; the sums of their losses and weights over all processes."""
+        """Run all batches backward; return the sums of their losses and weights over all processes."""
         sums = torch.zeros(2, dtype=torch.float64)
         for index, batch in enumerate(batches):
             is_last = index == len(batches) - 1
@@ -182,7 +182,7 @@ class LocalEngine:
         return float(nn.utils.clip_grad_norm_(self.parameters, limit))
 
     def _check_finite(self, value: float, batches: Sequence[Batch], number: int, what: str) -> None:
-        """The value is the same in all processes, so all stop, and each tells the others its images."""
+        """Stop all processes where the value, the same in all, is not finite; each tells the others its images."""
         if math.isfinite(value):
             return
         names = ", ".join(distributed.gather_texts(", ".join(name for batch in batches for name in batch.names)))
@@ -211,10 +211,10 @@ def _release(engine: weakref.ref[LocalEngine]) -> None:
 
 
 def step_seed(seed: int, number: int, rank: int) -> int:
-    """The seed of one step in one process: what a resumed run needs instead of generator states."""
+    """Return the seed of one step in one process, which a resumed run needs instead of generator states."""
     return int(np.random.SeedSequence([seed, number, rank]).generate_state(1)[0])
 
 
 def step_rng(seed: int, number: int, index: int) -> np.random.Generator:
-    """What mixes the images of a step's batch by chance: the same in all processes, another one for each batch."""
+    """Return the generator that mixes a step's batch: the same in all processes, another one for each batch."""
     return np.random.default_rng(np.random.SeedSequence([seed, number, index], spawn_key=(1,)))

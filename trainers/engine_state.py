@@ -21,7 +21,7 @@ _PARAMETER_STATE: dict[type, tuple[frozenset[str], bool]] = {
     AdamW: (frozenset({"step", "exp_avg", "exp_avg_sq"}), True),
     SGD: (frozenset({"momentum_buffer"}), False),
 }
-"""What each optimiser keeps for a parameter, and whether it needs all of it."""
+"""What each optimizer keeps for a parameter, and whether it needs all of it."""
 
 
 def check_weights(model: torch.nn.Module, tensors: Mapping[str, Any], *, origin: str) -> None:
@@ -48,17 +48,17 @@ def _optimizer_misfit(optimizer: torch.optim.Optimizer, state: Any) -> str | Non
     own = optimizer.state_dict()["param_groups"]
     parts = ("state", "param_groups")
     if not isinstance(state, Mapping) or not (isinstance(state.get("state"), dict) and state.keys() >= set(parts)):
-        return "it has no state of the optimiser"
+        return "it has no state of the optimizer"
     groups = state["param_groups"]
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
-        return "the optimiser's groups are not a list"
+        return "the optimizer's groups are not a list"
     if [group.get("params") for group in groups] != [group["params"] for group in own]:
-        return "the optimiser has other groups of parameters"
+        return "the optimizer has other groups of parameters"
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     known = _PARAMETER_STATE.get(type(optimizer))
     for index, values in state["state"].items():
         if type(index) is not int or not 0 <= index < len(parameters) or not isinstance(values, dict):
-            return f"the optimiser has no parameter {str(index)[:40]!r}"
+            return f"the optimizer has no parameter {str(index)[:40]!r}"
         problem = _parameter_misfit(parameters[index], values, known)
         if problem:
             return f"of parameter {index}, {problem}"
@@ -72,7 +72,7 @@ def _parameter_misfit(
         names, needs_all = known
         if not values.keys() <= names or (needs_all and values.keys() != names):
             return (
-                f"the optimiser keeps {', '.join(sorted(names))}, not {', '.join(map(str, values))[:80] or 'nothing'}"
+                f"the optimizer keeps {', '.join(sorted(names))}, not {', '.join(map(str, values))[:80] or 'nothing'}"
             )
     for name, value in values.items():
         if value is None and name == "momentum_buffer":

@@ -12,7 +12,7 @@ from segpipe.errors import ConfigurationError
 
 
 def apply_freezing(model: nn.Module, parts: Sequence[str]) -> None:
-    """Freeze each parameter whose name contains one of the parts; before the optimiser and DDP are built.
+    """Freeze each parameter whose name contains one of the parts; before the optimizer and DDP are built.
 
     Raises:
         ConfigurationError: a part is in no name, or nothing would be left to train.

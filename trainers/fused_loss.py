@@ -21,15 +21,15 @@ from segpipe.inference import Axis, AxisArrays, Placement, class_block, read_log
 from segpipe.models import launching_on
 
 PIXELS = 16
-"""Neighbouring pixels of a row whose losses a program computes."""
+"""Neighboring pixels of a row whose losses a program computes."""
 CELLS = 16
-"""Neighbouring cells of a row whose gradients a program computes."""
+"""Neighboring cells of a row whose gradients a program computes."""
 TAPS = 2
 """Cells per axis that a pixel reads."""
 
 
 def pixel_losses(logits: Tensor, labels: Tensor, placement: Placement, *, ignore_index: int) -> Tensor:
-    """Cross-entropy of each pixel, computed in float32, under autocast too.
+    """Return the cross-entropy of each pixel, computed in float32, under autocast too.
 
     Args:
         logits: (B, K, h, w), in float32, float16 or bfloat16.
@@ -82,10 +82,10 @@ class _PixelLosses(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, None, None, None]:
         cells, log_sums = ctx.saved_tensors
-        slopes = torch.where(ctx.pixels.labels == ctx.ignore_index, 0.0, slopes.float())
-        gradient = _launch_gradient(cells, ctx.pixels, ctx.placement, (log_sums, slopes.contiguous()))
+        gradients = torch.where(ctx.pixels.labels == ctx.ignore_index, 0.0, gradients.float())
+        gradient = _launch_gradient(cells, ctx.pixels, ctx.placement, (log_sums, gradients.contiguous()))
         return gradient.permute(0, 3, 1, 2), None, None, None
 
 
@@ -95,7 +95,7 @@ def _with_two_taps(axis: Axis) -> Axis:
 
 
 def _find_readers(axis: Axis, device: torch.device) -> Readers:
-    """The first pixel that reads each cell, and how many do at most: they follow one another."""
+    """Return the first pixel that reads each cell, and how many do at most: they follow one another."""
     first = np.full(axis.cells, len(axis), dtype=np.int32)
     last = np.full(axis.cells, -1, dtype=np.int32)
     for tap in range(axis.taps):
@@ -106,7 +106,7 @@ def _find_readers(axis: Axis, device: torch.device) -> Readers:
 
 
 def _launch_losses(cells: Tensor, pixels: Pixels, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """(B, H, W) losses and logarithms of the sums of exponentials, float32."""
+    """Return (B, H, W) float32 losses, and logarithms of the sums of exponentials."""
     batch, grid_height, grid_width, num_classes = cells.shape
     height, width = pixels.labels.shape[1:]
     losses = torch.empty(pixels.labels.shape, dtype=torch.float32, device=cells.device)
@@ -136,7 +136,7 @@ def _launch_losses(cells: Tensor, pixels: Pixels, ignore_index: int) -> tuple[Te
 
 
 def _launch_gradient(cells: Tensor, pixels: Pixels, placement: Placement, maps: tuple[Tensor, Tensor]) -> Tensor:
-    """(B, h, w, K), of the cells' type, from the pixels' logarithms of sums and slopes, (B, H, W) each."""
+    """Return (B, h, w, K), of the cells' type, from the pixels' logarithms of sums and gradients, (B, H, W) each."""
     batch, grid_height, grid_width, num_classes = cells.shape
     rows, columns = (_find_readers(axis, cells.device) for axis in (placement.rows, placement.columns))
     gradient = torch.empty_like(cells)
@@ -235,7 +235,7 @@ def _compute_gradient(
     column_weights,
     labels,  # (B, H, W)
     log_sums,  # (B, H, W)
-    slopes,  # (B, H, W)
+    loss_gradients,  # (B, H, W)
     first_rows,  # (h,) the first row of pixels that reads each row of cells
     first_columns,  # (w,)
     gradient,  # (B, h, w, K)
@@ -266,8 +266,8 @@ def _compute_gradient(
         row_start = tl.load(row_starts + y)
         above, below = tl.load(row_weights + 2 * y), tl.load(row_weights + 2 * y + 1)
         # Weight of the program's own row of cells; a pixel that does not read it has none.
-        row_share = tl.where(row_start == row, above, tl.where(row_start + 1 == row, below, 0.0))
-        # The pixels lie between a cell and one of its two neighbours.
+        row_weight = tl.where(row_start == row, above, tl.where(row_start + 1 == row, below, 0.0))
+        # The pixels lie between a cell and one of its two neighbors.
         left = _read_column(cells, row_start, above, below, columns - 1, classes, grid_height, grid_width, NUM_CLASSES)
         middle = _read_column(cells, row_start, above, below, columns, classes, grid_height, grid_width, NUM_CLASSES)
         right = _read_column(cells, row_start, above, below, columns + 1, classes, grid_height, grid_width, NUM_CLASSES)
@@ -279,17 +279,17 @@ def _compute_gradient(
             near = tl.load(column_weights + 2 * x, mask=is_pixel, other=0.0)
             far = tl.load(column_weights + 2 * x + 1, mask=is_pixel, other=0.0)
             is_right, is_left = start == columns, start + 1 == columns
-            share = tl.where(is_right, near, tl.where(is_left, far, 0.0))
-            left_share, right_share = tl.where(is_left, near, 0.0), tl.where(is_right, far, 0.0)
-            logits = left_share[:, None] * left + share[:, None] * middle + right_share[:, None] * right
+            weight = tl.where(is_right, near, tl.where(is_left, far, 0.0))
+            left_weight, right_weight = tl.where(is_left, near, 0.0), tl.where(is_right, far, 0.0)
+            logits = left_weight[:, None] * left + weight[:, None] * middle + right_weight[:, None] * right
             place = (image * height + y) * width + x
             is_read = is_pixel & (is_left | is_right)
-            slope = row_share * share * tl.load(slopes + place, mask=is_read, other=0.0)
+            factor = row_weight * weight * tl.load(loss_gradients + place, mask=is_read, other=0.0)
             log_sum = tl.load(log_sums + place, mask=is_read, other=float("inf"))
             label = tl.load(labels + place, mask=is_read, other=0).to(tl.int32)
             label = tl.minimum(tl.maximum(label, 0), NUM_CLASSES - 1)
             probabilities = tl.exp(logits - log_sum[:, None])
-            summed += slope[:, None] * (probabilities - (classes[None, :] == label[:, None]).to(tl.float32))
+            summed += factor[:, None] * (probabilities - (classes[None, :] == label[:, None]).to(tl.float32))
     place = (image * grid_height + row) * grid_width + columns
     is_stored = inside[:, None] & (classes < NUM_CLASSES)[None, :]
     pointers = gradient + place[:, None] * NUM_CLASSES + classes[None, :]
@@ -298,7 +298,7 @@ def _compute_gradient(
 
 @triton.jit
 def _read_column(cells, row_start, above, below, columns, classes, grid_height, grid_width, NUM_CLASSES: tl.constexpr):
-    """(C, K) float32: logits between two rows of cells, at some columns of cells; 0 beyond the grid."""
+    """Return (C, K) float32 logits between two rows of cells, at some columns of cells; 0 beyond the grid."""
     is_read = ((columns >= 0) & (columns < grid_width))[:, None] & (classes < NUM_CLASSES)[None, :]
     place = (row_start * grid_width + columns).to(tl.int64)
     upper = tl.load(cells + place[:, None] * NUM_CLASSES + classes[None, :], mask=is_read, other=0.0)

@@ -23,7 +23,7 @@ class LossSum(NamedTuple):
     """A loss before it is divided, so that processes and batches can be added up first.
 
     The mean over several of them is the sum of `total` divided by the sum of `weight`: with gradient accumulation
-    either add the weights of all batches beforehand, or divide the gradients by their sum before the optimiser steps.
+    either add the weights of all batches beforehand, or divide the gradients by their sum before the optimizer steps.
 
     Attributes:
         total: scalar with a gradient.
@@ -34,10 +34,10 @@ class LossSum(NamedTuple):
     weight: Tensor
 
     def mean(self, weight: Tensor | None = None) -> Tensor:
-        """The loss per unit of weight; 0 with a gradient of zeros where nothing counted.
+        """Return the loss per unit of weight; 0 with a gradient of zeros where nothing counted.
 
         Args:
-            weight: of all processes and batches together; None: this batch's alone.
+            weight: of all processes and batches together, or None for this batch's alone.
         """
         divisor = self.weight if weight is None else weight
         return self.total / torch.where(divisor > 0, divisor, 1.0).to(self.total)
@@ -58,15 +58,15 @@ class SegmentationLoss:
     def __call__(
         self, logits: Tensor | Sequence[Tensor], labels: Tensor, placement: Placement | None = None
     ) -> LossSum:
-        """The loss, times the configuration's `weight`.
+        """Return the loss, times the configuration's `weight`.
 
         Args:
             logits: (B, K, h, w); or several, of the main head and of auxiliary heads.
             labels: (B, H, W) class indices and ignore_index.
-            placement: where the labels lie on the grid; None: they cover it.
+            placement: where the labels lie on the grid, or None where they cover it.
 
         Raises:
-            InputError: shapes that do not fit, or a label that is no class and not ignored.
+            InputError: shapes do not fit, or a label is neither a class nor ignored.
         """
         heads = [logits] if isinstance(logits, Tensor) else list(logits)
         factors = [1.0, *self.config.auxiliary_weights]
@@ -100,7 +100,7 @@ class SegmentationLoss:
         return _focal(logits, upsampling, target, self.config)
 
     def _pixel_losses(self, logits: Tensor, labels: Tensor, placement: Placement | None) -> Tensor:
-        """(B, H, W) cross-entropy of each pixel by the kernels for GPUs."""
+        """Return (B, H, W) cross-entropy of each pixel by the kernels for GPUs."""
         from .fused_loss import pixel_losses  # which needs Triton
 
         if placement is None:
@@ -108,7 +108,7 @@ class SegmentationLoss:
         return pixel_losses(logits, labels, placement, ignore_index=self.ignore_index)
 
     def check(self, logits: Tensor, labels: Tensor) -> None:
-        """InputError: shapes that do not fit, or on a CPU, a label that is no class and not ignored."""
+        """Raise InputError where shapes do not fit or, on a CPU, a label is neither a class nor ignored."""
         if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels) or logits.shape[1] != self.num_classes:
             raise InputError(
                 f"Logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} do not fit: a loss "
@@ -119,16 +119,16 @@ class SegmentationLoss:
         wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= self.num_classes))
         if wrong.any():
             raise InputError(
-                f"A label has the value {int(labels[wrong][0])}, which is no class (0 … {self.num_classes - 1}) and "
-                f"not ignore_index {self.ignore_index}. Check `labels.raw_ids` and `labels.ignore_index`."
+                f"A label has the value {int(labels[wrong][0])}, which is neither a class (0 … {self.num_classes - 1}) "
+                f"nor ignore_index {self.ignore_index}. Check `labels.raw_ids` and `labels.ignore_index`."
             )
 
 
 def build_loss(config: PixelLossConfig, *, num_classes: int, ignore_index: int) -> SegmentationLoss:
-    """The loss that a configuration describes.
+    """Build the loss of a configuration.
 
     Raises:
-        InputError: class weights that are not one per class.
+        InputError: class weights are not one per class.
     """
     if config.class_weights is not None and len(config.class_weights) != num_classes:
         raise InputError(
@@ -145,7 +145,7 @@ class Target:
     Attributes:
         labels: (B, H, W) class indices; anything where pixels do not count.
         counted: (B, H, W) bool, which pixels count.
-        class_weights: (K,), or None: all 1.
+        class_weights: (K,), or None where all are 1.
     """
 
     labels: Tensor
@@ -153,11 +153,11 @@ class Target:
     class_weights: Tensor | None
 
     def classes(self, tile: Tile) -> Tensor:
-        """(P,) class indices; of pixels that do not count, any."""
+        """Return (P,) class indices; any where pixels do not count."""
         return tile.read(self.labels).clamp(0, tile.logits.shape[-1] - 1)
 
     def weights(self, tile: Tile) -> Tensor:
-        """(P,) weight of each pixel; 0 where it does not count."""
+        """Return (P,) the weight of each pixel; 0 where it does not count."""
         counted = tile.read(self.counted).to(tile.logits.dtype)
         return counted if self.class_weights is None else counted * self.class_weights[self.classes(tile)]
 
@@ -174,7 +174,7 @@ def _size(values: Tensor) -> tuple[int, int]:
 
 
 def _combine(sums: Sequence[LossSum], factors: Sequence[float]) -> LossSum:
-    """One sum whose mean is the means of several, times their factors, added."""
+    """Return one sum whose mean is the sum of several means, each times its factor."""
     weight = sums[0].weight
     total = sums[0].total * factors[0]
     for part, factor in zip(sums[1:], factors[1:], strict=True):
@@ -183,27 +183,27 @@ def _combine(sums: Sequence[LossSum], factors: Sequence[float]) -> LossSum:
 
 
 def _is_fused(logits: Tensor, placement: Placement | None, config: PixelLossConfig) -> bool:
-    """Whether `fused_loss.py` takes it: its pixels read 2 × 2 cells at most, and Dice needs more than their losses."""
+    """Return whether `fused_loss.py` can: pixels read 2 × 2 cells at most, and Dice needs more than their losses."""
     taps = 0 if placement is None else max(placement.rows.taps, placement.columns.taps)
     return taps <= 2 and not isinstance(config, DiceLoss) and can_fuse(logits)
 
 
 def _weigh_pixels(losses: Tensor, target: Target, config: PixelLossConfig) -> LossSum:
-    """A loss from the cross-entropy of each pixel, (B, H, W)."""
+    """Return a loss from the cross-entropy of each pixel, (B, H, W)."""
     if isinstance(config, OhemLoss):
         target = Target(target.labels, _hard_pixels(losses.detach(), target.counted, config), target.class_weights)
     weights = target.counted.to(losses.dtype)
     if target.class_weights is not None:
         weights = weights * target.class_weights[target.labels.clamp(0, len(target.class_weights) - 1)]
     if isinstance(config, FocalLoss):
-        # Not quite 0 where the true class is certain, so that the power has a slope there.
+        # Not quite 0 where the true class is certain, so that the power has a gradient there.
         rest = (-torch.expm1(-losses)).clamp(min=torch.finfo(losses.dtype).tiny)
         losses = (1.0 if config.alpha is None else config.alpha) * rest**config.gamma * losses
     return LossSum((losses * weights).sum(dtype=torch.float64).to(losses.dtype), target.weight())
 
 
 def _focal(logits: Tensor, upsampling: Upsampling, target: Target, config: CrossEntropyLoss | FocalLoss) -> LossSum:
-    """Σ w·α·(1 - p)^γ·(-log p) with p the probability of the true class; cross-entropy is γ = 0."""
+    """Return Σ w·α·(1 - p)^γ·(-log p) with p the probability of the true class; cross-entropy is γ = 0."""
     gamma, alpha = 0.0, 1.0
     if isinstance(config, FocalLoss):
         gamma, alpha = config.gamma, 1.0 if config.alpha is None else config.alpha
@@ -214,30 +214,30 @@ def _focal(logits: Tensor, upsampling: Upsampling, target: Target, config: Cross
 def _measure_focal(grid: LogitGrid, *, target: Target, gamma: float) -> Tensor:
     def look(tile: Tile) -> tuple[Tensor, Tensor | None]:
         classes, weights = target.classes(tile)[:, None], target.weights(tile)
-        log_shares = tile.log_shares()  # (P, K)
-        values, slopes = _focus(log_shares.gather(1, classes)[:, 0], gamma)
+        log_probabilities = tile.log_probabilities()  # (P, K)
+        values, factors = _focus(log_probabilities.gather(1, classes)[:, 0], gamma)
         total = (values * weights).sum(dtype=torch.float64)
         if grid.gradient is None:
             return total, None
-        slopes = (slopes * weights)[:, None]
-        return total, log_shares.exp_().mul_(slopes).scatter_add_(1, classes, -slopes)
+        factors = (factors * weights)[:, None]
+        return total, log_probabilities.exp_().mul_(factors).scatter_add_(1, classes, -factors)
 
     return grid.visit(target.counted, look).sum()
 
 
-def _focus(log_share: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """Of the true class's log p: (1 - p)^γ·(-log p), and minus its derivative by log p."""
+def _focus(log_probability: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return (1 - p)^γ·(-log p) of the true class's log p, and minus its derivative by log p."""
     if gamma == 0:
-        return -log_share, torch.ones_like(log_share)
-    rest = -torch.expm1(log_share)
+        return -log_probability, torch.ones_like(log_probability)
+    rest = -torch.expm1(log_probability)
     # log p / (1 - p) tends to -1 as p does to 1; so (1 - p)^(γ - 1), infinite there for γ < 1, is not needed.
-    ratio = torch.where(rest > 0, log_share / rest, -1.0)
+    ratio = torch.where(rest > 0, log_probability / rest, -1.0)
     factor = rest**gamma
-    return -log_share * factor, factor * (1 - gamma * log_share.exp() * ratio)
+    return -log_probability * factor, factor * (1 - gamma * log_probability.exp() * ratio)
 
 
 def _ohem(logits: Tensor, upsampling: Upsampling, target: Target, config: OhemLoss) -> LossSum:
-    """Cross-entropy over the pixels whose true class has too low a probability, and over a least share of all.
+    """Sum the cross-entropy over the pixels whose true class has too low a probability, and over a least share of all.
 
     Which pixels are hard does not depend on class weights.
     """
@@ -252,14 +252,14 @@ def _ohem(logits: Tensor, upsampling: Upsampling, target: Target, config: OhemLo
 def _write_pixel_losses(grid: LogitGrid, *, target: Target, losses: Tensor) -> Tensor:
     def look(tile: Tile) -> tuple[Tensor, None]:
         place = losses[tile.where]
-        place.copy_(-tile.log_shares().gather(1, target.classes(tile)[:, None]).view(place.shape))
+        place.copy_(-tile.log_probabilities().gather(1, target.classes(tile)[:, None]).view(place.shape))
         return place.sum(dtype=torch.float64), None
 
     return grid.visit(target.counted, look).sum()
 
 
 def _hard_pixels(losses: Tensor, counted: Tensor, config: OhemLoss) -> Tensor:
-    """(B, H, W) bool: the pixels that OHEM keeps."""
+    """Return (B, H, W) bool, the pixels that OHEM keeps."""
     hard = counted & (losses > -torch.tensor(config.threshold, dtype=torch.float64).log().item())
     least = int(int(counted.sum()) * config.min_share)
     if int(hard.sum()) >= least:
@@ -269,7 +269,7 @@ def _hard_pixels(losses: Tensor, counted: Tensor, config: OhemLoss) -> Tensor:
 
 
 def _dice(logits: Tensor, upsampling: Upsampling, target: Target, config: DiceLoss) -> LossSum:
-    """Σ over images of 1 - Tversky's index, the mean over classes (by class weight).
+    """Return Σ over images of 1 - Tversky's index, the mean over classes (by class weight).
 
     The index of a class is (TP + s) / (TP + d·FN + (1 - d)·FP + s), which is (TP + s) / (d·N + (1 - d)·P + s) with N
     the pixels of the class and P the sum of its probabilities.
@@ -294,15 +294,15 @@ def _measure_dice(grid: LogitGrid, *, target: Target, config: DiceLoss) -> Tenso
 
 
 def _class_sums(grid: LogitGrid, target: Target) -> Tensor:
-    """(B, 3, K) float64 per image and class: overlap TP, sum of probabilities P, pixels N."""
+    """Return (B, 3, K) float64 per image and class: overlap TP, sum of probabilities P, pixels N."""
 
     def look(tile: Tile) -> tuple[Tensor, None]:
         classes, counted = target.classes(tile), tile.read(target.counted).to(tile.logits)
-        shares = tile.log_shares().exp_()
-        true = shares.gather(1, classes[:, None])[:, 0] * counted
-        sums = torch.zeros((3, shares.shape[1]), dtype=torch.float64, device=shares.device)
+        probabilities = tile.log_probabilities().exp_()
+        true = probabilities.gather(1, classes[:, None])[:, 0] * counted
+        sums = torch.zeros((3, probabilities.shape[1]), dtype=torch.float64, device=probabilities.device)
         sums[0].scatter_add_(0, classes, true.double())
-        sums[1] = counted @ shares
+        sums[1] = counted @ probabilities
         sums[2].scatter_add_(0, classes, counted.double())
         return sums, None
 
@@ -310,15 +310,15 @@ def _class_sums(grid: LogitGrid, target: Target) -> Tensor:
 
 
 def _add_dice_gradient(grid: LogitGrid, target: Target, by_overlap: Tensor, by_predicted: Tensor) -> None:
-    """Second pass: from the slopes (B, K) by TP and by P, through the softmax, to the logits."""
+    """Take the gradients (B, K) by TP and by P through the softmax to the logits, in a second pass."""
 
     def look(tile: Tile) -> tuple[Tensor, Tensor]:
         classes, counted = target.classes(tile), tile.read(target.counted).to(tile.logits)
-        slopes = by_predicted[tile.image]  # (K,)
-        shares = tile.log_shares().exp_()
-        true = shares.gather(1, classes[:, None])[:, 0] * by_overlap[tile.image][classes]
-        mean = shares @ slopes + true
-        gradient = shares.mul_(slopes - mean[:, None]).scatter_add_(1, classes[:, None], true[:, None])
+        factors = by_predicted[tile.image]  # (K,)
+        probabilities = tile.log_probabilities().exp_()
+        true = probabilities.gather(1, classes[:, None])[:, 0] * by_overlap[tile.image][classes]
+        mean = probabilities @ factors + true
+        gradient = probabilities.mul_(factors - mean[:, None]).scatter_add_(1, classes[:, None], true[:, None])
         return mean.new_zeros((), dtype=torch.float64), gradient.mul_(counted[:, None])
 
     grid.visit(target.counted, look)

@@ -41,12 +41,12 @@ class Mix:
         return mixed
 
     def targets(self, targets: Tensor) -> Tensor:
-        """Return the classes' shares of each image, (B, K)."""
+        """Mix (B, K) targets in the same way."""
         return torch.lerp(_partners(targets), targets, self.share)
 
 
 def draw_mix(config: SoftCrossEntropyLoss, size: tuple[int, ...], rng: np.random.Generator) -> Mix | None:
-    """Draw Mixup or CutMix of a batch as timm's batch mode does; None where it stays as it is.
+    """Draw Mixup or CutMix of a batch as timm's batch mode does, or None where the batch stays as it is.
 
     Args:
         config: how often, and how strongly.
@@ -82,5 +82,5 @@ def _interval(side: int, length: int, center: int) -> tuple[int, int]:
 
 
 def _partners(values: Tensor) -> Tensor:
-    """Return those of each entry: half a batch farther on, which is the same both ways for even numbers."""
+    """Return the partner of each entry, half a batch farther on; for even numbers, pairs are mutual."""
     return values.roll(len(values) // 2, dims=0)

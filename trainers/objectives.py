@@ -1,4 +1,4 @@
-"""What is minimised for a batch: the loss over labels, over labels with their boundaries, or over whole images."""
+"""What is minimized for a batch: the loss over labels, over labels with their boundaries, or over whole images."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Forward = Callable[[Tensor], Any]
 
 
 class Objective(Protocol):
-    """What is minimised."""
+    """What is minimized."""
 
     def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             forward: the network.
@@ -57,7 +57,7 @@ class SegmentationObjective:
         return loss._replace(total=loss.total + 0.0 * unused)
 
     def _placement(self, images: Tensor, logits: Tensor) -> Placement | None:
-        """Where the labels lie on the logits' grid, which covers the padded image; None: they cover it."""
+        """Return where the labels lie on the logits' grid, which covers the padded image; None if they cover it."""
         size, grid = (images.shape[-2], images.shape[-1]), (logits.shape[-2], logits.shape[-1])
         padded = self.model.input_size(size)
         return None if padded == size else place_image(size, size, padded, grid, upsampling="one-step")
@@ -112,11 +112,11 @@ class ClassificationObjective:
 def build_boundary_objective(
     network: SegmentationModel, config: BoundaryLoss, *, ignore_index: int
 ) -> BoundaryObjective:
-    """The objective of a configuration.
+    """Build the objective of a configuration.
 
     Raises:
         ConfigurationError: the network gives class logits alone.
-        InputError: class weights that are not one per class.
+        InputError: class weights are not one per class.
     """
     if "boundary" not in family_of(network.config).losses:
         raise _no_boundaries(network)
@@ -126,10 +126,10 @@ def build_boundary_objective(
 
 
 def build_classification_objective(config: LossConfig, *, num_classes: int) -> ClassificationObjective:
-    """The objective of a configuration's loss.
+    """Build the objective of a configuration's loss.
 
     Raises:
-        ConfigurationError: a loss over pixels, or class weights that are not one per class.
+        ConfigurationError: it is a loss over pixels, or class weights are not one per class.
     """
     if not isinstance(config, CrossEntropyLoss | SoftCrossEntropyLoss):
         kind = type(config).__struct_config__.tag
@@ -147,7 +147,7 @@ def build_classification_objective(config: LossConfig, *, num_classes: int) -> C
 
 
 def soft_targets(classes: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """(B, K) float32: 1 for the own class, of which a share is spread over all classes, the own one included."""
+    """Return (B, K) float32: 1 for the own class, of which a share is spread over all classes, its own included."""
     hard = functional.one_hot(classes, num_classes).float()
     return hard * (1.0 - smoothing) + smoothing / num_classes
 

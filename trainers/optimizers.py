@@ -1,4 +1,4 @@
-"""Optimisers, with parameters in groups by name."""
+"""Optimizers, with parameters in groups by name."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class ParameterGroupSummary:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """Return an optimiser over the parameters that are not frozen, each of which is in one group.
+    """Return an optimizer over the parameters that are not frozen, each of which is in one group.
 
     A group has torch's keys and `name` and `lr_factor`, which `apply_learning_rate` reads; they are a part of the
-    optimiser's state. A group of the configuration that no parameter falls into is logged, not refused.
+    optimizer's state. A group of the configuration that no parameter falls into is logged, not refused.
 
     Raises:
         InputError: every parameter is frozen.
@@ -110,7 +110,7 @@ def _report_unused(groups: list[dict[str, Any]], config: OptimizerConfig) -> Non
     used = {group["name"] for group in groups}
     for group in config.groups:
         if group.match not in used:
-            logger.warning("No parameter falls into the optimiser's group %r.", group.match)
+            logger.warning("No parameter falls into the optimizer's group %r.", group.match)
 
 
 def _has_fused_step(groups: list[dict[str, Any]]) -> bool | None:

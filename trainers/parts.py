@@ -1,4 +1,4 @@
-"""What a trainer works with, all built beforehand."""
+"""The parts that a trainer works with, all built beforehand."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class TrainerParts(RunFacts):
     """The parts of one run.
 
     Attributes:
-        engine: model, loss and optimiser on their device.
+        engine: model, loss and optimizer on their device.
         batches: from the number of samples consumed to an endless stream of this process's batches.
-        evaluate: scores of the model as it is, None without evaluation data.
+        evaluate: gives scores of the model as it is. If None, there is no evaluation data.
         predict: the answer for an image (H, W, 3) uint8 RGB with the model as it is.
         callbacks: called in this order while the run goes on.
         check_data: called before the first step; raises where the data cannot be right. If None, nothing is checked.

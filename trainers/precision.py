@@ -28,7 +28,7 @@ AMP_LEVELS: dict[str, dict[str, Any]] = {
 def amp_level(level: str) -> dict[str, Any]:
     """Return one of MindSpore's levels of mixed precision as `cfg_options` of `build_trainer`.
 
-    Weights and the optimiser stay in float32 at every level, as there. O0 is float32, and O1 is torch's autocast:
+    Weights and the optimizer stay in float32 at every level, as there. O0 is float32, and O1 is torch's autocast:
     softmax and GELU compute in float32 and only what they read from and hand to matrices is rounded, which at O1 is
     rounded as well. O2 would allow them to compute in float16; torch's kernels never do, so O2 is the same as O1 here.
     Batch norms keep their statistics in float32 even at O3.
@@ -39,7 +39,7 @@ def amp_level(level: str) -> dict[str, Any]:
 
 
 def build_scaler(config: TrainConfig, device_type: str) -> torch.amp.GradScaler:
-    """Return the loss scale of a recipe; one that does nothing but in float16."""
+    """Return the loss scale of a recipe; only in float16 does it do anything."""
     scale = config.loss_scale
     return torch.amp.GradScaler(
         device_type,
@@ -62,7 +62,7 @@ def apply_layer_norm_precision(model: nn.Module, config: TrainConfig) -> None:
 
 
 def warn_of_slow_bfloat16(config: TrainConfig, device_type: str) -> None:
-    """Tell of a processor that cannot compute in bfloat16, on which it is many times slower than float32."""
+    """Warn where the processor cannot compute in bfloat16, which is many times slower there than float32."""
     if config.precision == "bfloat16" and device_type == "cpu" and not _has_bfloat16():
         logger.warning(
             "This processor cannot compute in bfloat16 itself, and torch is slow in its place. For float32: %s",
@@ -71,7 +71,7 @@ def warn_of_slow_bfloat16(config: TrainConfig, device_type: str) -> None:
 
 
 def _has_bfloat16() -> bool:
-    """Return whether the processor does as far as torch tells; it need not tell."""
+    """Return whether the processor computes in bfloat16, as far as torch knows."""
     name = "_is_mkldnn_bf16_supported"
     return not hasattr(torch.ops.mkldnn, name) or bool(getattr(torch.ops.mkldnn, name)())
 
@@ -82,7 +82,7 @@ class _Float16LayerNorm(nn.LayerNorm):
     dtype = torch.float16
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise (…, D) to (…, D)."""
+        """Normalize (…, D) to (…, D)."""
         if not self.training:
             return super().forward(features)
         values, weight, bias = (tensor.to(self.dtype) for tensor in (features, self.weight, self.bias))

@@ -76,7 +76,7 @@ def _check_parallel(config: ParallelConfig | None) -> None:
 
 
 def _padded_to_levels(configuration: Configuration) -> Configuration:
-    """Return what a run makes pads images to whole cells of its coarsest level, whatever the weights' own code does."""
+    """Let the run's model pad images to whole cells of its coarsest level, whatever the weights' own code does."""
     model = pad_to_best(configuration.model)
     if model == configuration.model:
         return configuration
@@ -91,7 +91,7 @@ def _padded_to_levels(configuration: Configuration) -> Configuration:
 
 
 def data_changes(train: Any, evaluation: Any) -> dict[str, Any]:
-    """Return what names the data that is given, in place of what the recipe was made for."""
+    """Return the changes that name the given data, in place of the data that the recipe was made for."""
     if not isinstance(train, SegmentationDataset | ClassificationDataset):
         return {}
     splits = {"train": {"split": train.split, "times": train.times}}
@@ -103,7 +103,7 @@ def data_changes(train: Any, evaluation: Any) -> dict[str, Any]:
 
 
 def share_changes(val_share: float | None, evaluation: Any) -> dict[str, Any]:
-    """Return what is held out of the training data, where it is given as an argument."""
+    """Return the change that holds out a share of the training data, where an argument gives it."""
     if val_share is None:
         return {}
     if evaluation is not None:
@@ -113,7 +113,7 @@ def share_changes(val_share: float | None, evaluation: Any) -> dict[str, Any]:
 
 
 def length_changes(seed: int | None, max_epochs: int | None, max_steps: int | None) -> dict[str, Any]:
-    """Return seed and length, where they are given as arguments."""
+    """Return the changes of seed and length, where arguments give them."""
     if max_epochs is not None and max_steps is not None:
         raise InputError(f"max_epochs={max_epochs} and max_steps={max_steps} both say how long. Give one.")
     changes: dict[str, Any] = {} if seed is None else {"train.seed": seed}
@@ -149,7 +149,7 @@ def name_trainer(configuration: Configuration, name: str) -> Configuration:
 
 
 def configured_trainer(configuration: Configuration, options: Mapping[str, Any] | Sequence[str]) -> str | None:
-    """Return the trainer that a configuration and the user's changes name; None where they leave it to the task."""
+    """Return the trainer that a configuration and the user's changes name, or None where they leave it to the task."""
     pairs = options.items() if isinstance(options, Mapping) else (option.partition("=")[::2] for option in options)
     name = configuration.train.trainer if configuration.train else None
     for key, value in pairs:
@@ -161,7 +161,7 @@ def configured_trainer(configuration: Configuration, options: Mapping[str, Any] 
 def fit_length(
     configuration: Configuration, steps: int, options: Mapping[str, Any] | Sequence[str] = ()
 ) -> Configuration:
-    """Fit warm-up and intervals into a run which is far shorter than the recipe was made for.
+    """Fit warm-up and intervals into a run that is far shorter than the recipe was made for.
 
     A warm-up longer than half the run becomes a tenth of it; where nothing would be logged before the middle, a
     twentieth is the interval; where no checkpoint or evaluation came before the end, a quarter. What the user's own
@@ -178,7 +178,7 @@ _FITTED = ("train.log_every", "train.checkpoint.every", "train.schedule.warmup.s
 
 
 def _fitted_values(recipe: Configuration, run: Configuration) -> dict[str, int]:
-    """Return by key what `fit_length` has changed."""
+    """Return the values that `fit_length` has changed, by key."""
     pairs = ((key, _value(recipe, key), _value(run, key)) for key in _FITTED)
     return {key: now for key, before, now in pairs if now is not None and before != now}
 
@@ -192,7 +192,7 @@ def _value(configuration: Configuration, key: str) -> Any:
 
 
 def _fitting_values(configuration: Configuration, steps: int) -> dict[str, int]:
-    """Return by key what fits, for what is too long for the run."""
+    """Return the fitting values of what is too long for the run, by key."""
     config, evaluation = recipe_of(configuration), configuration.evaluation
     warmup = config.schedule.warmup
     quarter = math.ceil(steps / 4)
@@ -247,7 +247,7 @@ def with_published_recipe(configuration: Configuration, name: str) -> Configurat
 def _fit_class_weights(
     configuration: Configuration, num_classes: int, options: Mapping[str, Any] | Sequence[str]
 ) -> Configuration:
-    """Leave out class weights of a recipe that was made for other classes, be they as many."""
+    """Leave out class weights of a recipe that was made for other classes, even for the same number of them."""
     recipe = recipe_of(configuration)
     loss = recipe.loss
     if isinstance(loss, SoftCrossEntropyLoss) or loss.class_weights is None:
@@ -273,7 +273,7 @@ def _have_class_weights(configuration: Configuration) -> bool:
 
 
 def _warn_of_spelling(of_model: tuple[str, ...], of_data: tuple[str, ...]) -> None:
-    """Tell of classes that differ from the model's in order or spelling alone: its classifier is lost by a slip."""
+    """Warn of classes that differ from the model's in order or spelling alone, so that its classifier is lost."""
     if sorted(name.casefold() for name in of_model) == sorted(name.casefold() for name in of_data):
         logger.warning(
             "The data has the model's classes in another order or spelling, so that its classifier starts afresh. To "

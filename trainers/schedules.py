@@ -29,8 +29,8 @@ def learning_rate(schedule: ScheduleConfig, base_lr: float, step: int, max_steps
 
     Args:
         base_lr: before the schedule.
-        step: optimiser steps already done; from max_steps on the last value stays.
-        max_steps: optimiser steps of the whole run.
+        step: optimizer steps already done; from `max_steps` on, the last value stays.
+        max_steps: optimizer steps of the whole run.
     """
     warmup = schedule.warmup
     length = 0 if warmup is None else warmup.steps
@@ -90,7 +90,7 @@ def is_evaluation_step(config: EvaluationConfig | None, step: int, passes: tuple
 
     Args:
         config: how often. If None, only at the end.
-        step: optimiser steps done, this one included.
+        step: optimizer steps done, this one included.
         passes: over the data, before this step and after it.
         length: passes of the whole run.
     """

@@ -50,18 +50,18 @@ class Upsampling:
 
     @classmethod
     def bilinear(cls, grid: tuple[int, int], size: tuple[int, int], dtype: torch.dtype) -> Upsampling:
-        """From (h, w) to (H, W) without corner alignment, with the very weights of torch's `interpolate`."""
+        """Return the one from (h, w) to (H, W) without corner alignment, with the weights of torch's `interpolate`."""
         return cls(*(_bilinear_matrix(cells, length, dtype) for cells, length in zip(grid, size, strict=True)))
 
     @classmethod
     def placed(cls, placement: Placement, dtype: torch.dtype) -> Upsampling:
-        """As an image lies on the grid, e.g. where the network padded it."""
+        """Return the one for an image that lies somewhere on the grid, as where the network padded it."""
         return cls(placement.rows.matrix.to(dtype), placement.columns.matrix.to(dtype))
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Neighbouring pixels of an axis, the cells they read and the weights (pixels, cells) between them."""
+    """Neighboring pixels of an axis, the cells they read and the weights (pixels, cells) between them."""
 
     pixels: slice
     cells: slice
@@ -85,11 +85,11 @@ class Tile:
     logits: Tensor
 
     def read(self, values: Tensor) -> Tensor:
-        """(P,) of a map (B, H, W)."""
+        """Return the tile's (P,) values of a map (B, H, W)."""
         return values[self.where].flatten()
 
-    def log_shares(self) -> Tensor:
-        """(P, K) log-softmax over the classes; a tensor of its own, which may be changed."""
+    def log_probabilities(self) -> Tensor:
+        """Return (P, K) log-softmax over the classes; a tensor of its own, which may be changed."""
         if self.logits.shape[-1] < FEW_CLASSES:
             return self.logits.T.log_softmax(dim=0).T
         return self.logits.log_softmax(dim=-1)
@@ -109,7 +109,7 @@ class LogitGrid:
 
     Attributes:
         cells: (B, h, w, K) float32, or float64 where the logits are.
-        gradient: of the same shape, or None where nobody asks for it.
+        gradient: of the same shape, or None where it is not asked for.
     """
 
     def __init__(self, logits: Tensor, upsampling: Upsampling, *, with_gradient: bool) -> None:
@@ -147,18 +147,18 @@ class LogitGrid:
     def _visit_band(
         self, image: int, band: list[Block], counted: Tensor, look: Look, total: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """The sum over a band, and the gradient of the cells that it reads."""
+        """Return the sum over a band, and the gradient of the cells that it reads."""
         read = _band_cells(band)
         gradient = None
         for rows in band:
             here = slice(rows.cells.start - read.start, rows.cells.stop - read.start)
             for columns in self._columns:
                 if counted[image, rows.pixels, columns.pixels].any():
-                    part, slopes = look(Tile(image, rows, columns, self._upsample(image, rows, columns)))
+                    part, of_pixels = look(Tile(image, rows, columns, self._upsample(image, rows, columns)))
                     total += part
-                    if slopes is not None:
+                    if of_pixels is not None:
                         gradient = torch.zeros_like(self.cells[image, read]) if gradient is None else gradient
-                        gradient[here, columns.cells] += _spread(slopes, rows.weights, columns.weights)
+                        gradient[here, columns.cells] += _spread(of_pixels, rows.weights, columns.weights)
         return total, gradient
 
     def _upsample(self, image: int, rows: Block, columns: Block) -> Tensor:
@@ -169,9 +169,9 @@ class LogitGrid:
 
 
 def total_loss(logits: Tensor, upsampling: Upsampling, measure: Callable[[LogitGrid], Tensor]) -> Tensor:
-    """What `measure` computes, a scalar, as a function of the logits (B, K, h, w) that autograd can go through.
+    """Return the scalar that `measure` computes, as a function of the logits (B, K, h, w) for autograd.
 
-    `measure` visits tiles and gives back the loss; the looks at the tiles give its gradient. It computes in float32
+    `measure` visits tiles and returns the loss; the looks at the tiles give its gradient. It computes in float32
     (float64 for such logits), under autocast too.
     """
     with_gradient = logits.requires_grad and torch.is_grad_enabled()
@@ -179,7 +179,7 @@ def total_loss(logits: Tensor, upsampling: Upsampling, measure: Callable[[LogitG
 
 
 def computing_dtype(logits: Tensor) -> torch.dtype:
-    """What a loss is computed in: float32, or float64 where the logits are."""
+    """Return the dtype that a loss is computed in: float32, or float64 where the logits are."""
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
@@ -220,7 +220,7 @@ def _tile_size(cells: Tensor) -> tuple[int, int]:
 
 
 def _blocks(matrix: Tensor, length: int, device: torch.device) -> list[Block]:
-    """The pixels of an axis, `length` at a time."""
+    """Return the pixels of an axis, `length` at a time."""
     blocks = []
     for start in range(0, len(matrix), length):
         weights = matrix[start : start + length]
@@ -235,14 +235,14 @@ def _band_cells(band: list[Block]) -> slice:
     return slice(min(block.cells.start for block in band), max(block.cells.stop for block in band))
 
 
-def _spread(slopes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(m, c, K) gradient of the cells from that of the pixels, (P, K)."""
-    narrow = rows.T @ slopes.reshape(len(rows), -1)  # (m, C K)
-    return columns.T @ narrow.view(-1, len(columns), slopes.shape[-1])
+def _spread(of_pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the (m, c, K) gradient of the cells from that of the pixels, (P, K)."""
+    narrow = rows.T @ of_pixels.reshape(len(rows), -1)  # (m, C K)
+    return columns.T @ narrow.view(-1, len(columns), of_pixels.shape[-1])
 
 
 def _in_threads(work: Callable[[T], R], pieces: Sequence[T], device: torch.device) -> Iterator[R]:
-    """The results in order.
+    """Yield the results in order.
 
     A tile is little work for torch's own threads: they would wait for each other after each operation, for long where
     the loader's processes need the cores too. So each piece is one thread's.

@@ -1,4 +1,4 @@
-"""Batch normalisation over the batches of all processes, on any backend (torch's own needs GPUs)."""
+"""Batch normalization over the batches of all processes, on any backend (torch's own needs GPUs)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose statistics in training are those of the global batch."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise (B, C, H, W) to (B, C, H, W)."""
+        """Normalize (B, C, H, W) to (B, C, H, W)."""
         if not self.training or distributed.world_size() == 1:
             return super().forward(features)
         values = features.float()
@@ -22,11 +22,11 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         sums, total = _AllSum.apply(torch.cat([values.sum(dim=(0, 2, 3)), count])).split([self.num_features, 1])
         mean = sums / total
         # The mean first: E[x²] - E[x]² in float32 loses a variance that is small beside the mean.
-        centred = values - mean[:, None, None]
-        variance = _AllSum.apply(centred.square().sum(dim=(0, 2, 3))) / total
+        centered = values - mean[:, None, None]
+        variance = _AllSum.apply(centered.square().sum(dim=(0, 2, 3))) / total
         self._track(mean.detach(), variance.detach(), float(total.detach()))
         scale = self.weight / torch.sqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: float) -> None:

@@ -1,4 +1,4 @@
-"""What training does differently for each task: the network, the objective, the scores, one image's answer."""
+"""What training does differently for each task: the network, the objective, the scores, the answer for an image."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Task:
         trainer: the registered trainer for it.
         classifier: what the names of the tensors that stand for classes begin with: one of these.
         scores: keys of the scores that may choose the best checkpoint, the main one first.
-        is_network: whether a network is one for the task.
-        objective: what a network of the task minimises with a configuration.
+        is_network: tells whether a network is one for the task.
+        objective: network and configuration → the objective to minimize.
         evaluate: network, data and keywords → scores, as `segpipe.evaluate`.
-        predict: network, (H, W, 3) uint8 RGB and configuration → one image's answer.
+        predict: network, (H, W, 3) uint8 RGB and configuration → the answer for the image.
     """
 
     name: str

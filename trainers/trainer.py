@@ -152,7 +152,7 @@ class Trainer:
         raise SystemExit(PREEMPTED) from None
 
     def _write_result(self, shipped: Progress) -> ModelFolder:
-        """Return the last checkpoint is saved: a run that is stopped in here writes the folder when it goes on."""
+        """Write the model folder, after the last checkpoint: a run that stops in here writes it when it goes on."""
         scores = self._last_scores if shipped.best_step == shipped.step else None
         if scores is None and self.parts.evaluate is not None:
             try:
@@ -172,7 +172,7 @@ class Trainer:
         """Return the answer for an image with the weights as they are now, the averaged ones where there are any.
 
         Args:
-            image: (H, W, 3) uint8 RGB, a path, or what else `segpipe.data.sources.read_source` reads.
+            image: (H, W, 3) uint8 RGB, a path, or what else `segpipe.data.read_source` reads.
 
         Returns:
             (H, W) class indices, uint8, or uint16 with more than 256 classes; in classification (K,) probabilities.
@@ -200,7 +200,7 @@ class Trainer:
                 self._stop_or_save()
 
     def _evaluate_first(self, log: RunLog) -> None:
-        """Note the score of the weights that were taken over. It is never the best: that is what training came to."""
+        """Note the score of the weights that were taken over. It is never the best, which training has to reach."""
         assert self.parts.evaluate is not None
         begun = time.monotonic()
         try:
@@ -336,7 +336,7 @@ class Trainer:
 
     @property
     def _is_out_of_patience(self) -> bool:
-        """The same in all processes, since the scores are."""
+        """Return the same in all processes, since the scores are the same."""
         evaluation = self.parts.configuration.evaluation
         patience = evaluation.patience if evaluation else None
         return patience is not None and self.progress.worse_evaluations >= patience

@@ -35,7 +35,7 @@ def training_text(run: RunFacts, progress: Progress, scores: AnyScores | None, l
     """Return the part of the card that says how the model came to be and how good it is.
 
     Args:
-        scores: of the folder's weights; None where nothing was evaluated.
+        scores: of the folder's weights, or None where nothing was evaluated.
         log: the lines of the run's log, see `read_log`.
     """
     config = run.configuration
@@ -137,7 +137,7 @@ def _loss(steps: Mapping[int, Mapping[str, Any]], before: int, step: int) -> str
 
 
 def _rate(steps: Mapping[int, Mapping[str, Any]], step: int) -> str:
-    """Return that of the last logged step up to this one."""
+    """Return the learning rate of the last logged step up to this one."""
     last = max((number for number, line in steps.items() if number <= step and "lr" in line), default=None)
     return "–" if last is None else f"{steps[last]['lr']:.3g}"
 

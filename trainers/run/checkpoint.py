@@ -59,9 +59,9 @@ class Checkpoint(Snapshot):
     """The whole state of a run: with it, a run goes on as if it had never stopped."""
 
     optimizer: Mapping[str, Any]
-    """State dict of the optimiser, with the loss scaler's and the averaged weights', tensors and plain values only."""
+    """State dict of the optimizer, with the loss scaler's and the averaged weights', tensors and plain values only."""
     data: DataRecord | None = None
-    """What the run trains on; None in checkpoints of segpipe 0.1.0."""
+    """The data that the run trains on; None in checkpoints of segpipe 0.1.0."""
     id: str = ""
     """Digits that stand for all its bytes; empty until it is on disk."""
 

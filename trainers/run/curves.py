@@ -107,7 +107,7 @@ def read_runs(places: Sequence[str | Path]) -> tuple[Run, ...]:
 
 
 def compare_runs(runs: Sequence[Run], keys: Sequence[str] | None = None, *, x: XAxis = "step") -> np.ndarray:
-    """Draw several runs in one image, each in its colour, with a panel for each key.
+    """Draw several runs in one image, each in its color, with a panel for each key.
 
     Args:
         runs: at least one, at most eight.

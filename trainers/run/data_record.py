@@ -27,7 +27,7 @@ class SplitRecord(msgspec.Struct, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=0)]
     """Samples of an epoch."""
     digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
-    """SHA-256 of the names of all samples in their order; null where a data set of one's own tells no names."""
+    """SHA-256 of the names of all samples in their order; null where a data set of the user's own has no names."""
     names: tuple[str, ...] | None = None
     """The names, each with its label's; null in large data sets."""
     reading: Annotated[str, Meta(max_length=2**20)] | None = None
@@ -42,8 +42,10 @@ class DataRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def record_data(train: Any, evaluation: Any) -> DataRecord:
-    """Record the data of a run. Names are those below the folder that an image and its label
-    share, so that a data set may move as a whole."""
+    """Record the data of a run.
+
+    Names are those below the folder that an image and its label share, so that a data set may move as a whole.
+    """
     return DataRecord(train=_record(train), eval=None if evaluation is None else _record(evaluation))
 
 

@@ -25,7 +25,7 @@ class Engine(Protocol):
         """Raise CorruptWeightsError unless the tensors are a state of the model."""
 
     def check_state(self, state: object, *, origin: str) -> None:
-        """Raise CorruptWeightsError unless this could be a state of the optimiser and what goes with it."""
+        """Raise CorruptWeightsError unless this could be a state of the optimizer and what goes with it."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take a checked state back."""
@@ -40,7 +40,7 @@ class RunFacts:
         engine: what has the state of the run.
         num_samples: images of an epoch.
         work_dir: where everything is written.
-        max_steps: optimiser steps of the run.
+        max_steps: optimizer steps of the run.
         data: what is trained on, by name; it goes into checkpoints.
         accept_changed_data: whether a run goes on that was begun with other data.
         extend: whether a run goes on to another end than the one that it was begun with.
@@ -74,6 +74,6 @@ def recipe_of(configuration: Configuration) -> TrainConfig:
 
 
 def run_steps(config: TrainConfig, num_samples: int) -> int:
-    """Return the optimiser steps of a run over `num_samples` samples an epoch."""
+    """Return the optimizer steps of a run over `num_samples` samples an epoch."""
     epochs = config.max_epochs or 1
     return config.max_steps or math.ceil(epochs * num_samples / (config.batch_size * config.accumulate))

@@ -38,7 +38,7 @@ _ADVICE = (
 
 
 def take_best(run: RunFacts, progress: Progress) -> Progress:
-    """Give the model the weights of the best step; the progress, without a best step where its weights are gone.
+    """Give the model the best step's weights; return the progress, without a best step where these are gone.
 
     The model stays as it is where nothing was evaluated, and where the best weights are gone.
     """
@@ -112,7 +112,7 @@ def _write_record(run: RunFacts, progress: Progress, scores: AnyScores | None, f
 
 
 def _without_root(configuration: Configuration) -> Configuration:
-    """Return a folder may be published, so it does not say where one machine has its data."""
+    """Leave out where this machine has its data, since the folder may be published."""
     data = configuration.dataset
     if data is None or data.root is None or not os.path.isabs(os.path.expanduser(data.root)):
         return configuration

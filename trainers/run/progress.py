@@ -13,7 +13,7 @@ from segpipe.configuration import decode_document
 from segpipe.errors import ConfigurationError, CorruptWeightsError
 
 MOST_STEPS = 2**53
-"""No count of a run is greater: up to here, every whole number is a float as well."""
+"""The greatest count of a run: up to here, every whole number is a float as well."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        step: optimiser steps done.
+        step: optimizer steps done.
         samples: samples consumed over all processes; the loader goes on from there.
         best_score: the best evaluation so far, None before the first.
         best_step: when it was.
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def is_worse_than_at_first(self) -> bool:
-        """Whether no evaluation reached the score that the run began with."""
+        """Whether every evaluation stayed below the score that the run began with."""
         return self.first_score is not None and self.best_score is not None and self.best_score < self.first_score
 
 

@@ -108,7 +108,7 @@ def _configuration_of(checkpoint: Checkpoint, run: RunFacts) -> Configuration:
 def _say_what_was_here(run: RunFacts) -> None:
     """Say where training begins afresh although something else may be expected.
 
-    A run may have ended before its first checkpoint, or somebody removed them.
+    A run may have ended before its first checkpoint, or its checkpoints were removed.
     """
     work_dir = run.work_dir
     steps = [line["step"] for line in read_log_if_there(work_dir / LOG) if line.get("step", 0) > 0]

@@ -38,7 +38,7 @@ TITLES = {
 }
 _MAIN = ("miou", "acc1")
 MOST_NUMBER = 1e12
-"""No number of a log that is read is greater: beyond it, ticks of a curve could not be told apart."""
+"""The greatest number that is read from a log: beyond it, ticks of a curve could not be told apart."""
 _NUMBERS = frozenset({"loss", "lr", "grad_norm", "epoch", "time", *TITLES})
 """Values that are numbers, and not numbers by name."""
 
@@ -188,7 +188,7 @@ def _read_line(text: bytes) -> dict[str, Any] | None:
 
 
 def _read_value(value: Any) -> int | float | dict[str, float] | None:
-    """Return a number, NaN for null, or a flat mapping of them; None for all else."""
+    """Return a number, NaN for null, or a flat mapping of them; None for anything else."""
     if value is None:
         return math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
