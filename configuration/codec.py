@@ -70,7 +70,7 @@ def check_document(document: dict[str, Any], *, origin: str) -> Configuration:
 
 
 def _decode_section(kind: type, section: Any) -> Any:
-    """Decode what the schema leaves open, which is `model` alone, for msgspec."""
+    """Decode `model`, all that the schema leaves open, for msgspec."""
     try:
         return decode_model(section)
     except msgspec.ValidationError as error:
@@ -85,7 +85,8 @@ def encode_configuration(configuration: Configuration) -> bytes:
 def write_configuration(configuration: Configuration, path: Path) -> None:
     """Write a configuration; the file appears whole or not at all.
 
-    ConfigurationError when it was built in Python with values that reading it would refuse.
+    Raises:
+        ConfigurationError: it was built in Python with values that reading it would refuse.
     """
     check_document(to_document(configuration), origin=str(path))
     write_atomically(path, encode_configuration(configuration))
@@ -130,7 +131,7 @@ def _inference_requests(configuration: Configuration) -> Iterator[Request]:
 
 
 def _transform_requests(transform: Transform) -> Iterator[Request]:
-    """Yield those of the images that a transform makes at most. What only cuts or fills is asked for its size alone."""
+    """Yield the size of the largest images that a transform makes; one that only crops or pads states it."""
     if isinstance(transform, RandomResize | RandomResizedCrop):
         ratio = min(max(transform.ratio), 1e9) ** 2
         yield ".ratio", _area(transform.size or _USUAL_IMAGE) * ratio

@@ -1,4 +1,4 @@
-"""What the schema says, in words: messages for a document that does not fit, and the JSON Schema for editors."""
+"""The schema in words: messages for a document that does not fit, and the JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def format_path(path: tuple[Key, ...]) -> str:
 
 
 def value_at(document: Any, path: tuple[Key, ...]) -> Any:
-    """Return the value at a path, None when there is none."""
+    """Return the value at a path, or None where there is none."""
     for key in path:
         try:
             document = document[key]
@@ -169,7 +169,7 @@ def _split(message: str) -> tuple[str, tuple[Key, ...]]:
         return message, ()
     try:
         return match.group(1), parse_path(match.group(2).removeprefix("."))
-    except ValueError:  # no path: a key of the document looks like the end of a message
+    except ValueError:  # not a path: a key of the document looks like the end of a message
         return message, ()
 
 

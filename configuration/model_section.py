@@ -1,4 +1,4 @@
-"""What `model` of a configuration is: the section of the network family that its `type` names in `MODELS`."""
+"""The section `model` of a configuration: that of the network family that its `type` names in `MODELS`."""
 
 from __future__ import annotations
 

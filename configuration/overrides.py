@@ -56,7 +56,7 @@ def _pairs(changes: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _json_value(path: str, value: Any) -> Any:
-    check_values(value, path, origin=ORIGIN)  # of these, msgspec would make null or an error of its own
+    check_values(value, path, origin=ORIGIN)  # msgspec would make null of some, or its own error
     try:
         return json_values(value)
     except TypeError:
@@ -120,7 +120,7 @@ def _check_step(document: dict[str, Any], path: tuple[Key, ...], key: Key) -> No
     """Refuse a key that does not exist at a path."""
     container, here = value_at(document, path), format_path(path)
     if isinstance(type_at(document, path), inspect.DictType) and isinstance(key, str):
-        return  # of an object whose keys are the user's own
+        return  # the keys of this object are the user's own
     if isinstance(container, dict) and isinstance(key, str):
         struct = chosen_struct(structs_of(type_at(document, path)), container)
         known = keys_of(struct) if struct else list(container)

@@ -22,7 +22,7 @@ def preset_names() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=64)
 def load_preset(name: str) -> Configuration:
-    """Return the configuration of a preset; UnknownNameError has the nearest name when there is none such."""
+    """Return the configuration of a preset; UnknownNameError has the nearest names."""
     if name not in preset_names():
         raise UnknownNameError(unknown_preset_message(name), key=name)
     return read_configuration(_FOLDER / f"{name}.json")

@@ -1,4 +1,4 @@
-"""What a `configuration.json` can say: one document for a preset, a published model and a finished run.
+"""The schema of a `configuration.json`: one document for a preset, a published model and a finished run.
 
 `model_section.py` beside this file has the networks, `training.py` the sections that only training reads.
 """
@@ -26,7 +26,7 @@ class LabelSet(Section, frozen=True, kw_only=True):
     names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_CLASSES)]
     """Class names, by class index."""
     palette: tuple[Color, ...] | None = None
-    """RGB per class; null: colours are generated."""
+    """RGB per class; null: colors are generated."""
     ignore_index: Annotated[int, Meta(ge=0, le=65535)] = 255
     """Value of an encoded label that is not a class: never trained on, never scored."""
     raw_ids: tuple[Annotated[int, Meta(ge=0, le=65535)], ...] | None = None
@@ -107,7 +107,7 @@ class CropResize(Section, tag="center_crop", tag_field="mode", frozen=True, kw_o
 
 
 class PreprocessorConfig(Section, frozen=True, kw_only=True):
-    """From a decoded RGB image to what the network gets. The network itself normalises and pads."""
+    """From a decoded RGB image to what the network gets. The network itself normalizes and pads."""
 
     resize: ShortSideResize | ExactResize | CropResize | None = None
     """How the image is resized before the network sees it; null: not at all."""
@@ -176,14 +176,14 @@ class PublishedScores(Section, frozen=True, kw_only=True):
     multiscale: Scales | None = None
     """The `inference.scales` of `miou_multiscale`, with `inference.flip`."""
     pixel_accuracy: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
-    """Share of the labelled pixels that are right."""
+    """Share of the labeled pixels that are right."""
     reported_by: Name | None = None
     """Who measured the figures, as the `preprocessor` and the `inference` of this document do it.
 
     Null: as `how` says, whatever this document does.
     """
     how: str | None = None
-    """What else is to know about the figures."""
+    """What else one should know about the figures."""
 
 
 class WeightsConfig(Section, frozen=True, kw_only=True):
@@ -207,7 +207,7 @@ class WeightsConfig(Section, frozen=True, kw_only=True):
     scores: PublishedScores | None = None
     """What the publisher reports for these weights."""
     note: str | None = None
-    """What else whoever uses the weights should know."""
+    """What else users of the weights should know."""
 
 
 class Configuration(Section, frozen=True, kw_only=True):

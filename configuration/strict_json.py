@@ -143,6 +143,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 def check_depth(source: str, *, origin: str) -> None:
+    """Refuse brackets that are nested deeper than `configuration_depth`."""
     depth, deepest = 0, limit("configuration_depth")
     for match in _TOKEN.finditer(source):
         token = match.group()

@@ -132,7 +132,7 @@ class BoundaryLoss(Section, tag="boundary", tag_field="type", frozen=True, kw_on
     direction_factor: NonNegativeFloat = 0.6
     """Of the direction to the inside, in eight bins, at pixels that the network takes for a boundary."""
     refined_factor: NonNegativeFloat = 1.0
-    """Of the classes where boundary pixels take those of their neighbour in the network's direction."""
+    """Of the classes where boundary pixels take those of their neighbor in the network's direction."""
     width: Annotated[int, Meta(ge=1, le=1024)] = 5
     """A boundary's pixels are no farther from it."""
     maps: BoundaryMapSource = "any"
@@ -154,7 +154,7 @@ class ParameterGroup(Section, frozen=True, kw_only=True):
     match: Name
     """Part of the parameter's name."""
     weight_decay: NonNegativeFloat | None = None
-    """Null: the optimiser's."""
+    """Null: the optimizer's."""
     lr_factor: NonNegativeFloat = 1.0
     """Factor of the learning rate."""
 
@@ -167,7 +167,7 @@ class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay of parameters that no group changes."""
     vector_weight_decay: NonNegativeFloat | None = None
-    """Weight decay of parameters with one dimension (norms, biases), but for a group's own; null: the optimiser's."""
+    """Weight decay of parameters with one dimension (norms, biases), but for a group's own; null: the optimizer's."""
     groups: tuple[ParameterGroup, ...] = ()
     """Exceptions for some parameters."""
 
@@ -208,7 +208,7 @@ class Warmup(Section, frozen=True, kw_only=True):
     type: Literal["linear", "constant", "exponential"] = "linear"
     """Shape of the way up."""
     steps: NonNegative
-    """Length in optimiser steps."""
+    """Length in optimizer steps."""
     ratio: Share = 1e-6
     """Share of the learning rate at step 0."""
     join: Literal["over", "before", "into"] = "over"
@@ -298,7 +298,7 @@ class CheckpointConfig(Section, frozen=True, kw_only=True):
     """How often the state of a run is saved and how many are kept."""
 
     every: Positive = 4000
-    """Optimiser steps between two checkpoints."""
+    """Optimizer steps between two checkpoints."""
     keep: Positive = 2
     """How many of the newest are kept."""
 
@@ -309,7 +309,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     trainer: Name | None = None
     """A registered trainer; null: the task's."""
     max_steps: Positive | None = None
-    """Optimiser steps; this or max_epochs."""
+    """Optimizer steps; this or max_epochs."""
     max_epochs: Positive | None = None
     """Passes over the data; this or max_steps."""
     batch_size: Positive
@@ -321,13 +321,13 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     transforms: tuple[TransformConfig, ...] = ()
     """The augmentation chain, in order."""
     loss: LossConfig = CrossEntropyLoss()
-    """What is minimised."""
+    """What is minimized."""
     optimizer: OptimizerConfig
     """How weights follow gradients."""
     schedule: ScheduleConfig = ConstantSchedule()
     """How the learning rate runs."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the forward pass computes in; weights and the optimiser stay in float32."""
+    """What the forward pass computes in; weights and the optimizer stay in float32."""
     layer_norm_precision: Literal["float32", "same"] = "float32"
     """What layer norms compute in; same: as `precision` says, which is MindSpore's level O3."""
     loss_scale: LossScale = LossScale()
@@ -335,7 +335,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     clip_grad_norm: PositiveFloat | None = None
     """Greatest norm of all gradients together; null: no limit."""
     accumulate: Positive = 1
-    """Batches per optimiser step."""
+    """Batches per optimizer step."""
     ema_decay: Share | None = None
     """Decay of a moving average of the weights; null: there is none."""
     sync_batch_norm: bool = True
@@ -349,7 +349,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     checkpoint: CheckpointConfig = CheckpointConfig()
     """When the state of the run is saved."""
     log_every: Positive = 50
-    """Optimiser steps between two lines of the log."""
+    """Optimizer steps between two lines of the log."""
 
     def __post_init__(self) -> None:
         if (self.max_steps is None) == (self.max_epochs is None):
@@ -375,7 +375,7 @@ class EvaluationConfig(Section, frozen=True, kw_only=True):
     """Evaluation during and after training."""
 
     every: Positive = 4000
-    """Optimiser steps between two evaluations."""
+    """Optimizer steps between two evaluations."""
     every_epochs: Positive | None = None
     """Instead of `every`: evaluate after the first pass over the data, then after every such number; null: by steps."""
     first_epochs: NonNegative = 0

@@ -76,7 +76,7 @@ class ResizePad(Transform, tag="resize_pad", frozen=True, kw_only=True):
     size: Size
     """(height, width) of the result."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
 
 
 class RandomCrop(Transform, tag="random_crop", frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class RandomCrop(Transform, tag="random_crop", frozen=True, kw_only=True):
     size: Size
     """(height, width) of the crop; a smaller image stays as it is."""
     max_class_share: Share = 1.0
-    """Below it must lie the share of each class in the labelled pixels, of which there are two at least.
+    """Below it must lie the share of each class in the labeled pixels, of which there are two at least.
 
     The tenth box is taken in any case. 1: any box will do.
     """
@@ -101,7 +101,7 @@ class RandomResizedCrop(Transform, tag="random_resized_crop", frozen=True, kw_on
     ratio: Interval = (0.5, 2.0)
     """Least and greatest factor."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
 
     def __post_init__(self) -> None:
         check_interval("ratio", self.ratio)
@@ -123,7 +123,7 @@ class RandomAreaCrop(Transform, tag="random_area_crop", frozen=True, kw_only=Tru
 
 
 class CenterCrop(Transform, tag="center_crop", frozen=True, kw_only=True):
-    """Crop to size around the centre."""
+    """Crop to size around the center."""
 
     size: Size
     """(height, width) of the crop; a smaller image stays as it is."""
@@ -135,7 +135,7 @@ class Pad(Transform, tag="pad", frozen=True, kw_only=True):
     size: Size
     """(height, width) that the image has at least, afterwards."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
 
 
 class PadToMultiple(Transform, tag="pad_to_multiple", frozen=True, kw_only=True):
@@ -144,7 +144,7 @@ class PadToMultiple(Transform, tag="pad_to_multiple", frozen=True, kw_only=True)
     multiple: Multiple = 32
     """Both sides become a multiple of it."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
 
 
 class RandomFlip(Transform, tag="random_flip", frozen=True, kw_only=True):
@@ -157,7 +157,7 @@ class RandomFlip(Transform, tag="random_flip", frozen=True, kw_only=True):
 
 
 class RandomRotation(Transform, tag="random_rotation", frozen=True, kw_only=True):
-    """Turn around the centre by an angle drawn uniformly."""
+    """Turn around the center by an angle drawn uniformly."""
 
     degrees: Annotated[float, Meta(ge=0.0, le=360.0)] = 10.0
     """Greatest angle, to either side."""
@@ -166,13 +166,13 @@ class RandomRotation(Transform, tag="random_rotation", frozen=True, kw_only=True
     expand: bool = False
     """Make the image as large as the turned one needs."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
     label_value: LabelValue | None = None
     """Label of the added pixels; null: ignore_index."""
 
 
 class Affine(Transform, tag="affine", frozen=True, kw_only=True):
-    """Turn, shear, scale and move around the centre, by these amounts."""
+    """Turn, shear, scale and move around the center, by these amounts."""
 
     angle: Degrees = 0.0
     """Degrees, clockwise."""
@@ -185,7 +185,7 @@ class Affine(Transform, tag="affine", frozen=True, kw_only=True):
     probability: Share = 1.0
     """How often an image is transformed."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
     label_value: LabelValue | None = None
     """Label of the added pixels; null: ignore_index."""
 
@@ -194,7 +194,7 @@ class PhotometricDistortion(Transform, tag="photometric_distortion", frozen=True
     """Brightness, contrast, saturation and hue, each with probability 1/2."""
 
     brightness: Annotated[float, Meta(ge=0.0, le=255.0)] = 32.0
-    """Most grey levels that are added or taken away."""
+    """Most gray levels that are added or taken away."""
     contrast: Interval = (0.5, 1.5)
     """Least and greatest factor of the contrast."""
     saturation: Interval = (0.5, 1.5)
@@ -213,11 +213,11 @@ class ColorJitter(Transform, tag="color_jitter", frozen=True, kw_only=True):
     brightness: Factor = 1.0
     """Factor of all values; 1 changes nothing."""
     contrast: Factor = 1.0
-    """Factor of the distance from the mean grey; 1 changes nothing."""
+    """Factor of the distance from the mean gray; 1 changes nothing."""
     saturation: Factor = 1.0
-    """Factor of the distance from each pixel's grey; 1 changes nothing."""
+    """Factor of the distance from each pixel's gray; 1 changes nothing."""
     hue: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.0
-    """Turns of the colour circle, between -0.5 and 0.5."""
+    """Turns of the color circle, between -0.5 and 0.5."""
     probability: Share = 1.0
     """How often an image is changed."""
 
@@ -265,14 +265,14 @@ class Rerange(Transform, tag="rerange", frozen=True, kw_only=True):
 
 
 class Equalize(Transform, tag="equalize", frozen=True, kw_only=True):
-    """Equalise the histogram of each channel."""
+    """Equalize the histogram of each channel."""
 
     probability: Share = 1.0
     """How often an image is changed."""
 
 
 class Clahe(Transform, tag="clahe", frozen=True, kw_only=True):
-    """Equalise the histogram of each channel, tile by tile and with limited contrast."""
+    """Equalize the histogram of each channel, tile by tile and with limited contrast."""
 
     clip_limit: PositiveFloat = 40.0
     """Where the histogram is cut, in multiples of its mean; lower: less contrast."""
@@ -307,7 +307,7 @@ class GaussianBlur(Transform, tag="gaussian_blur", frozen=True, kw_only=True):
 
 
 class Grayscale(Transform, tag="grayscale", frozen=True, kw_only=True):
-    """Take the colour away: 0.299 R + 0.587 G + 0.114 B in all three channels."""
+    """Take the color away: 0.299 R + 0.587 G + 0.114 B in all three channels."""
 
     probability: Share = 0.5
     """How often an image is changed."""
@@ -330,7 +330,7 @@ class RandAugment(Transform, tag="rand_augment", frozen=True, kw_only=True):
     translate: Share = 0.45
     """Greatest shift, as a share of the side."""
     value: Byte | None = None
-    """Grey level of the added pixels; null: the model's pixel_mean, which is 0 after normalisation."""
+    """Gray level of the added pixels; null: the model's pixel_mean, which is 0 after normalization."""
 
 
 class RandomErasing(Transform, tag="random_erasing", frozen=True, kw_only=True):

@@ -18,20 +18,20 @@ Document = dict[str, Any]
 
 
 class Upgrade(NamedTuple):
-    """A key of older documents that went, has another name, or has other values."""
+    """A key of older documents that was removed, has another name, or has other values."""
 
     path: str
     change: Callable[[Any, Document], Mapping[str, Any]]
-    """Takes the key's value and the whole document; returns by path what takes its place. Empty: the key went."""
+    """Takes the key's value and the whole document; returns what replaces it, by path: nothing if it was removed."""
 
 
 def _min_lr(value: Any, document: Document) -> dict[str, Any]:
-    """Return a constant learning rate ends at no other one: nothing ever read this key of it."""
+    """Drop the key of a constant learning rate, which ends at no other one: nothing ever read it there."""
     return {} if document["train"]["schedule"].get("type") == "constant" else {"train.schedule.min_lr": value}
 
 
 def _trainer(name: Any, document: Document) -> dict[str, Any]:
-    """0.1.0 wrote its default into recipes of every task, and read it nowhere."""
+    """Correct the default that 0.1.0 wrote into recipes of every task, and read nowhere."""
     is_default = name == "segmentation" and document.get("task") == "image-classification"
     return {"train.trainer": "classification" if is_default else name}
 
@@ -103,7 +103,7 @@ def _with(section: Document, path: Sequence[str], value: Any) -> Document:
     if not rest:
         return {**section, key: value}
     inner = section.get(key) or {}
-    # The schema says what is wrong with a section that is none.
+    # The schema says what is wrong with a value that is not a section.
     return {**section, key: _with(inner, rest, value) if isinstance(inner, dict) else inner}
 
 

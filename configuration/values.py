@@ -1,4 +1,4 @@
-"""Values as people write them, in Python or a command: JSON, lists, words, class names, values in masks, colours."""
+"""Values as people write them, in Python or a command: JSON, lists, words, class names, values in masks, colors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEX_COLOR = re.compile(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 _SHORT_HEX_COLOR = re.compile(r"#([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])")
 _CONSTANTS = ("True", "False", "None")
 _FILES = (".txt", ".json")
-"""What names of files of class names end in."""
+"""Suffixes of files of class names."""
 _MAX_VALUE = 65535
 
 
@@ -64,7 +64,7 @@ def parse_hex_color(text: str) -> list[int] | None:
 
 
 def read_labels(value: Any) -> LabelSet | tuple[str, ...]:
-    """Return a label set as it is, or that of a JSON file with names and colours; class names of everything else."""
+    """Return a label set as it is, or that of a JSON file with names and colors; class names of everything else."""
     if isinstance(value, LabelSet):
         return value
     if not isinstance(value, str | os.PathLike) or not _is_file(os.fspath(value)):
@@ -78,10 +78,10 @@ def read_labels(value: Any) -> LabelSet | tuple[str, ...]:
 
 
 def decode_label_set(document: Mapping[str, Any], *, origin: str) -> LabelSet:
-    """Return the label set of a JSON object; colours may be hex.
+    """Return the label set of a JSON object; colors may be hex.
 
     Raises:
-        ConfigurationError: it is none; the message begins with `origin`.
+        ConfigurationError: it is not one; the message begins with `origin`.
     """
     colors = document.get("palette")
     try:
@@ -145,11 +145,11 @@ def read_values(value: Any) -> tuple[int, ...]:
 
 
 def read_colors(value: Any, what: str = "palette") -> tuple[Color, ...]:
-    """Return colours, RGB.
+    """Return colors, RGB.
 
     Args:
-        value: a list, tuple or array of colours, each of which is three whole numbers from 0 to 255 or `#rrggbb`; or a
-            text with such colours and commas between them.
+        value: a list, tuple or array of colors, each of which is three whole numbers from 0 to 255 or `#rrggbb`; or a
+            text with such colors and commas between them.
         what: what messages call it.
 
     Raises:
@@ -160,7 +160,7 @@ def read_colors(value: Any, what: str = "palette") -> tuple[Color, ...]:
         parsed = parse_value(value)
         value = split_words(value) if isinstance(parsed, str) else parsed
     members = _members(value, what, fix)
-    if len(members) == 3 and all(_whole_number(member) is not None for member in members):  # a single colour
+    if len(members) == 3 and all(_whole_number(member) is not None for member in members):  # a single color
         members = [members]
     return tuple(_color(color, what, fix) for color in members)
 
@@ -250,7 +250,7 @@ def _color(value: Any, what: str, fix: str) -> Color:
     numbers = [_whole_number(channel) for channel in channels] if isinstance(channels, list | tuple) else []
     if len(numbers) != 3 or not all(number is not None and 0 <= number <= 255 for number in numbers):
         raise InputError(
-            f"{what} has {_shown(value)}, which is not a colour; one is three whole numbers from 0 to 255 or #rrggbb. "
+            f"{what} has {_shown(value)}, which is not a color; one is three whole numbers from 0 to 255 or #rrggbb. "
             f"{fix}"
         )
     red, green, blue = (number or 0 for number in numbers)

@@ -77,7 +77,7 @@ class Alignment:
 
     Attributes:
         stages: those of `SegpipeNetwork.stages`, the last one as "logits".
-        differing_pixels: fraction of the input's pixels with another class; None for classifiers of whole images.
+        differing_pixels: fraction of the input's pixels with another class, or None for classifiers of whole images.
         sums: the sum of each network's logits, by which LiBai's test compares.
     """
 
@@ -97,9 +97,9 @@ class ModelAlignment:
 
     Attributes:
         networks: what both networks made of one input.
-        settings: (key, value of the first, value of the second) of what decides on a label map and its meaning.
+        settings: (key, value of the first, value of the second) of those that decide on a label map and its meaning.
         differing_pixels: fraction of an image's pixels to which the models, each with its own settings, give another
-            class; None unless both segment.
+            class, or None unless both segment.
     """
 
     networks: Alignment
@@ -110,7 +110,7 @@ class ModelAlignment:
 def compare_weights(
     first: str | Path | ModelFolder, second: str | Path | ModelFolder, *, preset: str | None = None
 ) -> WeightsComparison:
-    """Compare two models' tensors in segpipe's names; nothing is computed. Arguments are those of `align_models`."""
+    """Compare two models' tensors in segpipe's names without running them; for arguments see `align_models`."""
     one, other = (own_tensors(_open(source, preset)) for source in (first, second))
     return compare_tensors(one, other)
 
@@ -133,14 +133,14 @@ def align_models(
     Args:
         first: a folder, a file of weights in any dialect, or a model's name.
         second: the same, of the same network.
-        image: what `read_source` reads. If None, the networks get noise and the pipelines a drawn street.
+        image: anything that `read_source` reads. If None, the networks get noise and the pipelines a drawn street.
         alpha: see `segpipe.data.Reading`.
-        bit_depth: the same.
+        bit_depth: see `segpipe.data.Reading`.
         size: (height, width) of the noise; the size to which an image is resized for the networks.
         seed: of the noise.
         preset: what bare files of weights are, where their tensors do not say it.
-        device: that the networks run on; a processor rounds the same each time.
-        dtype: that the networks compute in; what is left in "float64" is not rounding.
+        device: where the networks run; a CPU rounds the same each time.
+        dtype: what the networks compute in; a difference that is left in "float64" is not rounding.
 
     Raises:
         InputError: these are two different networks.
@@ -184,7 +184,7 @@ def load_unfolded(folder: ModelFolder, *, device: str | torch.device = "cpu") ->
 
 
 def noise_input(network: SegpipeNetwork, size: Size = NOISE_SIZE, *, seed: int = NOISE_SEED) -> Tensor:
-    """Return (1, 3, H, W) float32 that is U[0, 1) once the network has normalised it, as LiBai's test has it.
+    """Return (1, 3, H, W) float32 that the network normalizes to U[0, 1), as in LiBai's test.
 
     The numbers are those of `numpy.random.seed(seed)` and `numpy.random.rand(1, 3, H, W)`.
     """
@@ -262,7 +262,7 @@ def _differing_label_share(models: Sequence[tuple[SegpipeNetwork, Configuration]
 
 
 def _differing_settings(first: Configuration, second: Configuration) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (key, value of the first, value of the second) of what decides on a label map and its meaning."""
+    """Yield (key, value of the first, value of the second) of the settings that decide on a label map."""
     sections = ("model", "labels", "preprocessor", "inference")
     one, other = ({key: to_document(each).get(key) for key in sections} for each in (first, second))
     return _differences("", one, other)
@@ -277,7 +277,7 @@ def _differences(path: str, first: Any, second: Any) -> Iterator[tuple[str, Any,
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:
-    """Return one tensor as it is, several end to end."""
+    """Join several tensors end to end; a single one stays as it is."""
     return tensors[0] if len(tensors) == 1 else torch.cat([tensor.flatten() for tensor in tensors])
 
 

@@ -28,7 +28,7 @@ Token = Literal["cls"] | tuple[int, int] | int
 
 @dataclass(frozen=True)
 class AttentionQuery:
-    """Whose attention is looked at.
+    """The token whose attention is looked at.
 
     Attributes:
         layer: number of the block, from 0.
@@ -44,7 +44,7 @@ class AttentionQuery:
 
 @dataclass(frozen=True)
 class AttentionDrawings:
-    """What `draw_attention` wrote.
+    """The files that `draw_attention` wrote.
 
     Attributes:
         token: whose attention it is, as `read_token` reads it.
@@ -130,7 +130,7 @@ def see_attention(
         network: of any family that has attention.
         image: (H, W, 3) uint8 RGB.
         preprocessor: how the image is resized.
-        query: whose attention.
+        query: the token, see `AttentionQuery`.
 
     Raises:
         InputError: the network has no such layer, part or token.

@@ -1,4 +1,4 @@
-"""What a network costs, counted from its shapes: parameters, bytes of its weights, multiplications of one image."""
+"""The cost of a network, counted from its shapes: parameters, bytes of its weights, multiplications of one image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MacCount:
 
     Attributes:
         total: what segpipe computes.
-        by_part: part → the same.
+        by_part: part → multiply-accumulates that segpipe computes.
         published: what papers state, often as "FLOPs": with SegFormer's four levels brought to stride 4 before
             they are fused, which segpipe does not do. Equal to `total` for other networks.
     """
@@ -89,10 +89,10 @@ class _ByteCounter:
         self.count = 0
 
     def write(self, data: bytes) -> int:
-        """Return how many bytes it was given."""
+        """Count the bytes, and return their number."""
         size = memoryview(data).nbytes
         self.count += size
         return size
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept."""
+        """Do nothing."""

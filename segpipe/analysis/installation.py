@@ -55,7 +55,7 @@ PROXIES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be, and the command that mends it."""
+    """A fault of the installation, with the command that mends it."""
 
     severity: Literal["broken", "warning"]
     """broken: segpipe cannot work like this."""
@@ -228,7 +228,7 @@ _PARTS: dict[str, Callable[[], Section]] = {
 
 
 def _examined(title: str, look: Callable[[], Section]) -> Section:
-    """Return a section; what keeps it from being examined is a finding too."""
+    """Return a section; an error that keeps it from being examined is a finding, too."""
     try:
         return look()
     except (SegpipeError, OSError) as error:
@@ -243,7 +243,7 @@ def _installed(package: str) -> str | None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """2.13.0+cpu → (2, 13, 0)."""
+    """Return (2, 13, 0) for 2.13.0+cpu."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, match[0].split("."))) if match else (sys.maxsize,)
 

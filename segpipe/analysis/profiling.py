@@ -1,4 +1,4 @@
-"""What a model costs: its numbers and multiplications, and latency, throughput and memory of its forward pass."""
+"""The cost of a model: its numbers and multiplications, and latency, throughput and memory of its forward pass."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WARM_UP_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Speed:
-    """What a network's forward pass takes, without reading and resizing images and without label maps.
+    """The cost of a network's forward pass, without reading and resizing images and without label maps.
 
     Attributes:
         latency: median seconds of one call.
         fastest: seconds of the fastest call.
         throughput: images per second at the median.
-        peak_memory: bytes that a GPU had in use at most, weights included; None on a CPU, where they are not counted.
+        peak_memory: bytes that a GPU had in use at most, weights included, or None on a CPU.
         batch_size: images in a call.
         rounds: calls that were timed.
     """
@@ -43,13 +43,13 @@ class Speed:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a model costs.
+    """The cost of a model.
 
     Attributes:
         parameters: numbers that it has.
         num_bytes: of its weights in a file, in float32.
         macs: multiply-accumulates of one image.
-        speed: of its forward pass; None if it was not timed.
+        speed: of its forward pass, or None where it was not timed.
         device: where it was timed.
     """
 

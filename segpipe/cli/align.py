@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folder, file of weights in any dialect, or a model's name"
     parser.add_argument("first", metavar="A", help=what)
     parser.add_argument("second", metavar="B", help="the same, of the same network")
-    parser.add_argument("--picture", metavar="FILE", help="the input; default: noise, U[0, 1) after normalisation")
+    parser.add_argument("--picture", metavar="FILE", help="the input; default: noise, U[0, 1) after normalization")
     add_reading(parser)
     parser.add_argument(
         "--size",

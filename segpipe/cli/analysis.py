@@ -1,4 +1,4 @@
-"""`segpipe profile`, what a model costs, and `segpipe attention`, where it looks."""
+"""`segpipe profile`, the cost of a model, and `segpipe attention`, where it looks."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
         "--color-map", default="inferno", metavar="NAME", help=f"one of {', '.join(drawing.COLOR_MAPS)}"
     )
     parser.add_argument(
-        "--opacity", type=finite_number, default=0.8, metavar="O", help="of the hottest colours; default: 0.8"
+        "--opacity", type=finite_number, default=0.8, metavar="O", help="of the hottest colors; default: 0.8"
     )
     add_reading(parser)
     parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")

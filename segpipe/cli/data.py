@@ -104,8 +104,8 @@ def _check(options: argparse.Namespace) -> tuple[data.Report, ...]:
 
 
 def _text(report: data.Report) -> str:
-    labelled = sum(count.pixels for count in report.classes)
-    total = max(1, labelled + report.ignored_pixels)
+    labeled = sum(count.pixels for count in report.classes)
+    total = max(1, labeled + report.ignored_pixels)
     rows = [("class", "pixels", "images")]
     rows += [(count.name, _percent(count.pixels / total), str(count.images)) for count in report.classes]
     rows.append(("(ignored)", _percent(report.ignored_pixels / total), ""))
@@ -158,7 +158,6 @@ def _document(report: data.Report) -> dict[str, Any]:
 
 
 def _add_prepare(actions: Any) -> None:
-    """Add the action to those of `segpipe data`."""
     parser = add_action(actions, "prepare", "make what a data set needs before training", prepare_data)
     parser.epilog, parser.formatter_class = _describe_needs(), argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", metavar="NAME", help="cityscapes, camvid, …; see below")

@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _clash(options: argparse.Namespace) -> str | None:
-    """Return what is wrong with options that cannot be together."""
+    """Return what is wrong with options that exclude one another, or None."""
     style = style_of(options)
     if options.output is None and (options.overlays or options.submission):
         return "--overlays and --submission write files. Give --output DIR."
@@ -139,7 +139,7 @@ def _evaluate(
 def _evaluate_classifier(
     folder: ModelFolder, options: argparse.Namespace, device: Any
 ) -> tuple[evaluation.AnyScores, Any]:
-    """Return Acc@1 and Acc@5; images are seen once, whole."""
+    """Return Acc@1 and Acc@5, and the data set; each image is seen once, as a whole."""
     name, root = options.data
     dataset = data.load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
     if not isinstance(dataset, data.ClassificationDataset):
@@ -159,7 +159,7 @@ def _evaluate_classifier(
 
 
 def _data_options(configuration: Configuration, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the data set's options, with the share that the model's run held out where there is no split for it."""
+    """Return the data set's options, with the share that the model's run held out where the split has no images."""
     from segpipe.distributed import is_main
 
     given, (name, root) = parse_options(options.option), options.data
@@ -175,7 +175,7 @@ def _data_options(configuration: Configuration, options: argparse.Namespace) -> 
 
 
 def _changes(options: argparse.Namespace) -> list[str]:
-    """Return how images are seen, as changes of the configuration. --set comes last."""
+    """Return the options of inference as changes of the configuration; --set comes last."""
     changes = []
     if options.scales is not None:
         changes.append(f"inference.scales={json.dumps(options.scales)}")
@@ -189,7 +189,7 @@ def _changes(options: argparse.Namespace) -> list[str]:
 def _on_image(
     options: argparse.Namespace, configuration: Configuration, dataset: data.SegmentationDataset
 ) -> evaluation.OnPicture | None:
-    """Return what writes the files of each image, or None."""
+    """Return the function that writes the files of each image, or None where there are none."""
     writers: list[evaluation.OnPicture] = []
     if options.overlays:
         labels = configuration.labels or dataset.labels
@@ -210,7 +210,7 @@ def _on_image(
 def _document(
     options: argparse.Namespace, scores: evaluation.AnyScores, dataset: data.SegmentationDataset, seconds: float
 ) -> dict[str, Any]:
-    """Return the scores and what they are the scores of, for JSON."""
+    """Return the scores with their model and data set, for JSON."""
     return {
         "model": options.model,
         "dataset": dataset.name,

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=whole_number, metavar="N", help="images of FOLDER to calibrate with; default: 64"
     )
     add_reading(parser)
-    parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labelled images: what int8 costs in mIoU")
+    parser.add_argument("--data", nargs=2, metavar=("NAME", "ROOT"), help="labeled images: what int8 costs in mIoU")
     add_dataset_option(parser)
     parser.add_argument("--split", default="val", metavar="NAME", help="of the data set; default: val")
     add_json(parser)

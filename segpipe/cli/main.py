@@ -1,4 +1,4 @@
-"""The command `segpipe`: finds the verb, runs it, and turns what goes wrong into one sentence and an exit code."""
+"""The command `segpipe`: finds the verb, runs it, and turns an error into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TOLD = (
     "segpipe.data.image_folders",
     "segpipe.hub.folder",
 )
-"""Loggers whose information people are told: what takes long, which weights of a file were taken, which folders."""
+"""Loggers whose INFO is shown: what takes long, which weights of a file were taken, which folders."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_of(verb: str) -> Command:
-    """Return what a verb is made of."""
+    """Return the parts of a verb."""
     command: Command = importlib.import_module(f".{VERBS[verb][0]}", __package__).COMMANDS[verb]
     return command
 
@@ -211,7 +211,7 @@ def _log_on_stderr(verbosity: int) -> Iterator[None]:
 
 
 _SAVERS = ("--batch-size 1", "--dtype bfloat16", "--set train.batch_size=1", "--device cpu")
-"""What takes less memory."""
+"""Options that take less memory."""
 
 
 @contextmanager

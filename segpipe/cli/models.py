@@ -105,7 +105,7 @@ def _dataset(configuration: Configuration) -> str:
 
 
 def _rank(configuration: Configuration) -> tuple[bool, str, str, float]:
-    """Return what the list is ordered by: segmentation first, then family, data set, and the best score first."""
+    """Return the key of the list's order: segmentation first, then family, data set, and the best score first."""
     is_other = configuration.task != Tasks.image_segmentation
     return is_other, model_type(configuration.model), _dataset(configuration), -(_best_miou(configuration) or 0.0)
 
@@ -216,7 +216,7 @@ def _recipe(train: TrainConfig) -> str:
 
 
 def _class_cells(labels: LabelSet) -> list[str]:
-    """Return index, colour (where the model has its own) and name of each class."""
+    """Return index, color (where the model has its own) and name of each class."""
     colors = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in labels.palette or ()]
     if not colors:
         return [f"{index:3} {name}" for index, name in enumerate(labels.names)]
@@ -248,7 +248,7 @@ def show_configuration(options: argparse.Namespace) -> int:
 
 
 def check_file(options: argparse.Namespace) -> int:
-    """Read a file; what is wrong is the error's sentence."""
+    """Read a file; a fault raises the error that describes it."""
     path = trained_model(options.file) / "configuration.json" if os.path.isdir(options.file) else options.file
     configuration = read_configuration(path)
     document = {"path": str(path), "sections": sorted(to_document(configuration))}

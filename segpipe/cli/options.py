@@ -1,4 +1,4 @@
-"""The options that several verbs have, with their choices from the registries, and what they say as arguments."""
+"""The options that several verbs have, with their choices from the registries, and their values as arguments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_launcher(options: argparse.Namespace) -> None:
-    """Take the argument of torch's old launcher, and let the first process alone say what is said once."""
+    """Take the argument of torch's old launcher, and let the first process alone log messages."""
     from segpipe.distributed import read_ranks
 
     if options.local_rank is not None:
@@ -63,7 +63,7 @@ def add_dataset_option(
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
-    """Add what says how a network runs; see `pipeline_options`."""
+    """Add the options on how a network runs; see `pipeline_options`."""
     parser.add_argument("--batch-size", type=whole_number, default=1, metavar="N", help="images at once; default: 1")
     add_reading(parser)
     add_device(parser)
@@ -79,7 +79,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add what says what the samples of images mean."""
+    """Add the options on what the samples of images mean."""
     parser.add_argument(
         "--alpha", choices=get_args(Alpha), default="auto", help="of images: whether it is put on white"
     )
@@ -97,12 +97,12 @@ def pipeline_options(options: argparse.Namespace) -> dict[str, Any]:
 def add_style(parser: argparse.ArgumentParser) -> None:
     """Add an option for each argument of `Segmentation.overlay`. What is not given stays as it is there."""
     parser.add_argument("--names", action="store_true", default=None, help="write the classes' names on overlays")
-    parser.add_argument("--legend", action="store_true", default=None, help="put a key to the colours beside overlays")
+    parser.add_argument("--legend", action="store_true", default=None, help="put a key to the colors beside overlays")
     parser.add_argument(
         "--opacity",
         type=_opacity,
         metavar="O",
-        help="of the colours: 0 shows the image alone, 1 the colours; default: 0.5",
+        help="of the colors: 0 shows the image alone, 1 the colors; default: 0.5",
     )
     parser.add_argument(
         "--borders",
@@ -110,9 +110,7 @@ def add_style(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="draw a line between classes (default), or none",
     )
-    parser.add_argument(
-        "--brighten", action="store_true", default=None, help="make dark colours of the palette lighter"
-    )
+    parser.add_argument("--brighten", action="store_true", default=None, help="make dark colors of the palette lighter")
 
 
 def style_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Run = Callable[[argparse.Namespace], int]
 
 @dataclass(frozen=True)
 class Command:
-    """What a verb is made of.
+    """The parts of a verb.
 
     Attributes:
         add_arguments: adds its options to a parser.
@@ -35,7 +35,7 @@ class Command:
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are a sentence each, without the list of all options.
 
-    It has no colours, which Python 3.14 adds and our streams would show as escapes.
+    It has no colors, which Python 3.14 adds and our streams would show as escapes.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

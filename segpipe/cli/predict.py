@@ -1,4 +1,4 @@
-"""`segpipe predict`, many images through one model, and `segpipe demo`, one image with all that is made of it."""
+"""`segpipe predict`, many images through one model, and `segpipe demo`, one image with all its outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .parsing import Command
 from .printing import print_json, print_message, print_note
 
 REPORT = "report"
-"""What is done at a bad image where --on-error says nothing: like skip, but the command has failed in the end."""
+"""At a bad image, where --on-error is not given: like skip, but the command fails in the end."""
 SHOWN_CLASSES = 3
 """Classes of an image in the table; JSON has five."""
 PREDICT_EXAMPLES = """  segpipe predict street.jpg
@@ -99,7 +99,7 @@ def run_predict(options: argparse.Namespace) -> int:
 
 
 def _clash(options: argparse.Namespace) -> str | None:
-    """Return what is wrong with options that cannot be together."""
+    """Return what is wrong with options that exclude one another, or None."""
     if options.json and options.jsonl == "-":
         return "--json and --jsonl - both want stdout. Choose one, or give --jsonl a file."
     style = style_of(options)
@@ -213,7 +213,7 @@ def _class_cells(result: pipelines.Classification) -> tuple[str, str, str]:
 
 
 def _exit_code(num_done: int, num_skipped: int, on_error: str) -> int:
-    """Return 0 where all images were done, or those that were not may be skipped; nothing done is an error, too."""
+    """Return 0 if some images were done and the others, if any, may be skipped, else 1."""
     return 0 if num_done and (on_error == "skip" or not num_skipped) else 1
 
 

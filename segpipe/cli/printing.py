@@ -1,4 +1,4 @@
-"""What commands print: JSON and messages, and streams that escape them and say where they cannot be written."""
+"""Printing of JSON and messages, through streams that escape them and report what cannot be written."""
 
 from __future__ import annotations
 

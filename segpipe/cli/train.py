@@ -96,7 +96,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoints, log, model; default: work_dir",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--max-steps", type=whole_number, metavar="N", help="length in optimiser steps")
+    length.add_argument("--max-steps", type=whole_number, metavar="N", help="length in optimizer steps")
     length.add_argument("--max-epochs", type=whole_number, metavar="N", help="length in passes over the data")
     add_set(parser)
     parser.add_argument("--from-scratch", action="store_true", help="begin with random weights instead of the model's")
@@ -164,13 +164,13 @@ def _folder(options: argparse.Namespace) -> ModelFolder | None:
 
 
 def _configuration(options: argparse.Namespace, folder: ModelFolder | None) -> Configuration:
-    """Return it with the changes of `dataset` alone: a recipe to change may be added when the trainer is built."""
+    """Return the configuration with the changes of `dataset` alone; the trainer's builder may add a recipe first."""
     configuration = read_configuration(options.config) if options.config else folder.configuration  # type: ignore[union-attr]
     return override(configuration, [change for change in _changes(options) if change.startswith("dataset")])
 
 
 def _changes(options: argparse.Namespace) -> list[str]:
-    """Return the command's changes of the configuration. The data's folder, which is this machine's, is none."""
+    """Return the command's changes of the configuration, without the data's folder, which is this machine's."""
     data = [f"dataset={_dataset(options)}"] if options.data else []
     length = ["train.max_epochs=null", f"train.max_steps={DRY_STEPS}"] if options.dry_run else []
     held_out = [] if options.val_share is None else [f"dataset.val_share={options.val_share}"]
@@ -193,7 +193,7 @@ def _open_data(configuration: Configuration, options: argparse.Namespace) -> Dat
 
 
 def _with_roots(configuration: Configuration, options: argparse.Namespace) -> DatasetConfig | None:
-    """Return what the configuration names, with the folders that the command names."""
+    """Return the configuration's data, with the folders that the command names."""
     named = configuration.dataset
     if named is None or not options.data:
         return named
@@ -201,7 +201,7 @@ def _with_roots(configuration: Configuration, options: argparse.Namespace) -> Da
 
 
 def _mixed_with_roots(named: Sequence[MixedDataConfig], given: Sequence[Sequence[str]]) -> tuple[MixedDataConfig, ...]:
-    """Return what is mixed in, with the folders of --mix, or as it is without."""
+    """Return the mixed data with the folders of --mix, or unchanged without it."""
     if not given:
         return tuple(named)
     if [each.type for each in named] != [name for name, _ in given]:
@@ -236,7 +236,7 @@ def _build(options: argparse.Namespace, folder: ModelFolder | None, data: Data) 
 
 
 def _plan(trainer: trainers.Trainer, data: Data, options: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return what will be done, as names and values."""
+    """Return the plan of the run, as names and values."""
     run, names = trainers.describe_run(trainer), data.train.labels.names
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     work_dir = trainer.parts.work_dir
@@ -247,7 +247,7 @@ def _plan(trainer: trainers.Trainer, data: Data, options: argparse.Namespace) ->
         *_assumption_fields(data),
         ("classes", f"{len(names)}: {shown}"),
         ("steps", run.length),
-        *[("" if index else "optimiser", text) for index, text in enumerate(run.optimizer)],
+        *[("" if index else "optimizer", text) for index, text in enumerate(run.optimizer)],
         ("device", run.device),
         ("work dir", str(work_dir)),
         *([("curves", f"tensorboard --logdir {shlex.quote(str(work_dir))}")] if options.tensorboard else []),
@@ -255,7 +255,7 @@ def _plan(trainer: trainers.Trainer, data: Data, options: argparse.Namespace) ->
 
 
 def _assumption_fields(data: Data) -> list[tuple[str, str]]:
-    """Return what was held out and what was assumed when the data was opened."""
+    """Return the notes on what was held out and assumed when the data was opened."""
     notes = [note for part in (data.train, data.evaluation) for note in getattr(part, "notes", ())]
     return [("", text) for text in dict.fromkeys(note.what for note in notes if note.kind == "assumed")]
 
@@ -298,7 +298,7 @@ def _print_result(trainer: trainers.Trainer, result: ModelFolder, options: argpa
 
 
 def _score_table(trainer: trainers.Trainer) -> str | None:
-    """Return the scores of the best step, whose weights the folder has; None without an evaluation."""
+    """Return the scores of the best step, whose weights the folder has, or None without an evaluation."""
     best = trainers.best_evaluation(trainer)
     if best is None:
         return None

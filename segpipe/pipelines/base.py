@@ -1,4 +1,4 @@
-"""What all pipelines share: one image or a stream of them, in order, one result per image."""
+"""The base of all pipelines: one image or a stream of them, in order, one result per image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pipeline(Generic[Result]):
         self.options = options
 
     def preprocess(self, pixels: np.ndarray) -> Any:
-        """Make of (H, W, 3) uint8 RGB what `forward` takes."""
+        """Turn (H, W, 3) uint8 RGB into what `forward` takes."""
         raise NotImplementedError
 
     def input_size(self, prepared: Any) -> tuple[int, int]:
@@ -53,7 +53,7 @@ class Pipeline(Generic[Result]):
         return predictions
 
     def postprocess(self, prediction: Any, image: LoadedImage) -> Result:
-        """Make one result of what `decode` gave for one image."""
+        """Make the result of one image from what `decode` gave for it."""
         raise NotImplementedError
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
@@ -150,14 +150,14 @@ def _is_lazy(source: Source) -> bool:
 def _without_failures(
     outcomes: Generator[Result | Failure, None, None], options: PipelineOptions
 ) -> Generator[Result, None, None]:
-    """Yield results and keep none that was given away: of a large image it may be half a gigabyte."""
+    """Yield results and keep no reference to one: that of a large image may have half a gigabyte."""
     with closing(outcomes):
         kept: Iterator[Any] = filter(_warn_of_failure, outcomes) if options.on_error == "skip" else outcomes
         yield from map(_raise_failure, kept)
 
 
 def _warn_of_failure(outcome: Any) -> bool:
-    """Return whether it is a result."""
+    """Return whether an outcome is a result; log a failure."""
     if isinstance(outcome, Failure):
         reason = str(outcome.error)
         logger.warning("Skipped %s", reason if outcome.source in reason else f"{outcome.source}: {reason}")

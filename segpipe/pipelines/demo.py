@@ -26,7 +26,7 @@ from .results.segmentation import Segmentation
 SCENE_SIZE = (432, 768)
 """(height, width) of the street; docs/street.png is its side-by-side.png."""
 CALL_STEPS = ("read the picture", "resize", "network", "label map")
-"""Of one call."""
+"""Steps of one call."""
 _PICTURE = "picture.png"
 _FILES = {
     "overlay": "overlay.png",
@@ -39,12 +39,12 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and made.
+    """The findings and the files of the demo.
 
     Attributes:
         result: of the image.
-        truth: scores against the drawn scene's own label. None for an image of the user's, and for a model with other
-            classes.
+        truth: scores against the drawn scene's own label, or None for an image of the user's and for a model with
+            other classes.
         seconds: by step, in their order; those of `CALL_STEPS` are taken by each further call.
         files: what was written, by what it is.
     """

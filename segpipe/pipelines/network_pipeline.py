@@ -1,4 +1,4 @@
-"""A model folder's network in the runtime that was asked for, and what both tasks' pipelines have in common."""
+"""A model folder's network in the chosen runtime, and the base of both tasks' pipelines."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def score_export(report: ExportReport, model: str | Path | ModelFolder, dataset:
     Args:
         report: of the export.
         model: that was exported.
-        dataset: labelled images.
+        dataset: labeled images.
     """
     folder = open_folder(model)
     exported = open_exported(report.path, folder, format=report.format, dtype="int8")

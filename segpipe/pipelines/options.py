@@ -27,7 +27,7 @@ class PipelineOptions:
         max_pixels: images with more are refused before they are decoded. If None, 200 million.
         max_bytes: larger files and answers are refused. If None, 512 MiB, and 64 MiB from URLs.
         alpha: what is composited on white: auto, keep or drop, see `segpipe.data.Reading`.
-        bit_depth: the bits that images of more than 8 bits use, or "min-max"; None takes the high byte of 16.
+        bit_depth: the bits that images of more than 8 bits use, or "min-max". If None, the high byte of 16.
         timeout: seconds to connect, and between two pieces of an answer.
         deadline: seconds for a whole download.
         readers: threads that read and resize images ahead of the network. If None, 2 where it computes on the CPU, else
@@ -62,7 +62,7 @@ class PipelineOptions:
         _require("deadline", self.deadline, "a number of seconds above 0", _is_time(self.deadline))
 
     def reading(self) -> dict[str, Any]:
-        """Return the options of `segpipe.data.sources.read_source` among them."""
+        """Return those that `segpipe.data.read_source` takes."""
         names = ("channel_order", "max_pixels", "max_bytes", "timeout", "deadline", "alpha", "bit_depth")
         return {name: getattr(self, name) for name in names}
 

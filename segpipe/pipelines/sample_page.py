@@ -1,4 +1,4 @@
-"""A page of images beside their labels, with the classes' names: what one looks at before training."""
+"""A page of images beside their labels, with the classes' names, to look at before training."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def draw_label_grid(
 ) -> np.ndarray:
     """Draw each sample as its image with, to the right, its label over it; rows below one another; a legend.
 
-    Classes have their names as on overlays, see `name_boxes.draw_names`. Ignored pixels are dark. The legend lists what
-    occurs in the first sample of each row, with its share of their pixels.
+    Classes have their names as on overlays, see `segpipe.drawing.draw_names`. Ignored pixels are dark. The legend lists
+    the classes of the first samples of the rows, each with its share of the pixels.
 
     Args:
         rows: samples that stand beside one another, the same number in each row, e.g. before and after augmentation.

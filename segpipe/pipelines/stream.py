@@ -79,7 +79,7 @@ class Place(Generic[Result]):
 
 
 class Stream(Generic[Result]):
-    """Outcomes of images, in their order.
+    """The outcomes of images, in their order.
 
     The thread that asks takes the sources one by one, groups what has been read, and computes large inputs, with all of
     its cores. The rest is read and computed by threads that end with the stream.
@@ -147,7 +147,7 @@ class Stream(Generic[Result]):
                 wait([first.outcome])
 
     def _read_on(self) -> None:
-        """Begin to read what there is room for, and pass on what has been read; waits for nothing but the sources.
+        """Begin to read what there is room for, and pass on what has been read; only the sources are waited for.
 
         Once the first outcome is there, for one source at most: a camera's images come when they come.
         """
@@ -171,7 +171,10 @@ class Stream(Generic[Result]):
                 self._send(self._buckets.pop(next(iter(self._buckets))))
 
     def _has_room(self) -> bool:
-        """Return what is unread counts like the last one that was read, and is never much, in case it is larger."""
+        """Return whether another source may be read.
+
+        Each unread image counts like the last one that was read, and there are few, in case they are larger.
+        """
         if self._is_ended or len(self._places) >= self._plan.window or len(self._unread) >= 2 * self._plan.readers:
             return False
         return not self._places or self._pixels + (len(self._unread) + 1) * self._expected <= MAX_PIXELS

@@ -24,14 +24,14 @@ _setting = Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class StreamPlan:
-    """Who does what in a stream.
+    """How the work of a stream is divided.
 
     Attributes:
         batch_size: images of one input size that go through the network together.
         readers: threads that read and resize.
         workers: threads that run the network and make results.
         networks: workers that may be in the network at once.
-        threads: intra-op threads of torch for each worker. If None, the setting stays.
+        threads: intra-op threads of torch for each worker. If None, the setting is left unchanged.
         window: images that are on their way at once.
     """
 
@@ -77,7 +77,7 @@ def plan_batches(options: PipelineOptions) -> StreamPlan:
 def plan_side_by_side(options: PipelineOptions, count: int | None) -> StreamPlan:
     """Return the plan for torch on a CPU: several images at once, each with its part of torch's threads.
 
-    A network on one thread never waits for another thread, and while one image is read or labelled, others compute.
+    A network on one thread never waits for another thread, and while one image is read or labeled, others compute.
     """
     threads = torch.get_num_threads()
     most = threads // ceil(threads / MAX_WORKERS)
@@ -92,7 +92,7 @@ def plan_beside_a_runtime(options: PipelineOptions) -> StreamPlan:
 
 
 def plan_in_turn(options: PipelineOptions) -> StreamPlan:
-    """Return the plan for torch.compile on a CPU, whose code is made for one number of threads: one by one."""
+    """Return the plan for torch.compile on a CPU, one by one: its code is made for one number of threads."""
     return _plan_single_images(options, workers=1, networks=1, threads=torch.get_num_threads())
 
 
@@ -116,7 +116,7 @@ def apply_thread_count(threads: int | None) -> None:
 
 
 def leave_threads_to_workers() -> None:
-    """Limit a new thread that reads to one: a resize asks torch for its number of threads."""
+    """Limit a new reading thread to one intra-op thread, since a resize asks torch for its number of threads."""
     if _is_set_by_thread():
         apply_thread_count(1)
 

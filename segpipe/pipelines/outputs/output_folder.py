@@ -64,7 +64,7 @@ class OutputFolder:
         self._stack = ExitStack()
         taken = names_taken(self._folder, self._sources) if kinds else ()
         self.names = output_names(sources, [*ENDINGS.values()], taken=taken)
-        """What the files of each image begin with."""
+        """The beginning of the names of each image's files."""
         self._check(sources)
 
     @property
@@ -125,7 +125,7 @@ class OutputFolder:
 def overlay_writer(
     folder: str | Path, dataset: SegmentationDataset, labels: LabelSet, **style: Any
 ) -> Callable[[str, np.ndarray], None]:
-    """Return what `evaluate` calls with each image's name and label map to write its overlay.
+    """Return the function that `evaluate` calls with each image's name and label map, to write its overlay.
 
     Args:
         folder: for the overlays; it is made.

@@ -1,4 +1,4 @@
-"""Names for the files that are written for each of many images: they say which image, and none is another's."""
+"""Names for the files that are written for each of many images: distinct, and telling of the image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_FOLDERS = 8
 
 
 def output_names(sources: Sequence[str], endings: Sequence[str], *, taken: Collection[str] = ()) -> list[str]:
-    """Return what the outputs of each source begin with; an ending such as "-overlay.png" follows.
+    """Return the beginning of the names of each source's outputs; an ending such as "-overlay.png" follows.
 
     An image's outputs have its stem: street.jpg gives "street". Where several sources have one stem, theirs are the
     first of these forms that tells them apart: 500.jpg and 500.png keep their suffixes, a/500.jpg and b/500.jpg have
@@ -77,7 +77,7 @@ def _is_letter(letter: str) -> bool:
 
 
 def _told_apart(paths: Sequence[PurePosixPath], taken: set[str], room: int) -> list[str]:
-    """Return the first form of the names in which they differ from one another and from those taken, and take them."""
+    """Return the first form in which names differ from one another and from those taken, and add it to these."""
     for names in _forms(paths):
         fitted = [_fitted(name, room) for name in names]
         folded = {_folded(name) for name in fitted}
@@ -88,7 +88,7 @@ def _told_apart(paths: Sequence[PurePosixPath], taken: set[str], room: int) -> l
 
 
 def _forms(paths: Sequence[PurePosixPath]) -> Iterator[list[str]]:
-    """Yield names that tell more and more: without and with the suffix, after no folder, one, two, …"""
+    """Yield longer and longer names: without and with the suffix, after no folder, one, two, …"""
     for count in range(_MOST_FOLDERS + 1):
         folders = [path.parts[:-1][max(0, len(path.parts) - 1 - count) :] for path in paths]
         yield ["-".join([*above, path.stem]) for above, path in zip(folders, paths, strict=True)]
@@ -120,5 +120,5 @@ def _fitted(name: str, room: int) -> str:
 
 
 def _folded(name: str) -> str:
-    """Return what is equal for names that one file system or another takes for the same."""
+    """Return a form that is equal for names that some file system takes for the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,4 +1,4 @@
-"""`results.csv`: which image gave which files, with which classes, or why it gave none."""
+"""`results.csv`: the files and classes of each image, or why it has none."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ResultsIndex:
 
 
 def names_taken(folder: Path, sources: Collection[str]) -> set[str]:
-    """Return what the outputs of other images begin with, by the index of a folder.
+    """Return the beginnings of the names of other images' outputs, by the index of a folder.
 
     Args:
         folder: the output folder; it need not be there.

@@ -1,4 +1,4 @@
-"""What many segmentations say together: classes over all images, what was skipped, how fast it went."""
+"""The summary of many segmentations: classes over all images, skipped images, speed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ClassTotal:
 
 
 class Summary:
-    """Collects what became of many images. As a text it is a few lines and tables for a terminal.
+    """Collects the results of many images; as a text, it is a few lines and tables for a terminal.
 
     Args:
         model: its name.

@@ -16,7 +16,7 @@ TOP = 5
 
 
 class Classification(KeyedResult):
-    """What an image shows.
+    """The classes of an image.
 
     A mapping with ModelScope's keys `scores` and `labels`: the five likeliest classes, the likeliest first; of equally
     likely ones the lower index is first. `top` gives more or fewer.
@@ -61,7 +61,7 @@ class Classification(KeyedResult):
 
     @property
     def label(self) -> str:
-        """Its name."""
+        """The name of the likeliest class."""
         return self._names[self.class_index]
 
     @property
@@ -71,7 +71,7 @@ class Classification(KeyedResult):
 
     @property
     def scores(self) -> list[float]:
-        """Their probabilities."""
+        """Probabilities of the likeliest classes, the likeliest first."""
         return [score for _, score in self.top()]
 
     def top(self, count: int = TOP) -> list[tuple[str, float]]:

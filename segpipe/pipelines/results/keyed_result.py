@@ -1,4 +1,4 @@
-"""What the results of all pipelines have in common: names, source, times, and a mapping whose keys are attributes."""
+"""The base of all pipelines' results: names, source, times, and a mapping whose keys are attributes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class UnknownKeyError(UnknownNameError, KeyError):
 
 
 class KeyedResult(Mapping[str, Any]):
-    """What a pipeline made of one image, also a mapping with ModelScope's keys.
+    """The result of one image, also a mapping with ModelScope's keys.
 
     Each key is the name of an attribute, which is computed when it is asked for.
 

@@ -1,4 +1,4 @@
-"""The result of segmenting one image: a label map, and everything people make of it."""
+"""The result of segmenting one image: a label map, and everything that is made of it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Palette = tuple[tuple[int, int, int], ...]
 
 
 class Segmentation(KeyedResult):
-    """What an image shows, where.
+    """The classes of an image's pixels.
 
     A mapping with ModelScope's keys `masks`, `labels` and `scores`: one entry per class present, by ascending class
-    index. Everything but the label map is computed when asked for; masks are kept once made. Nothing is written to, and
-    nothing should be: two results are equal when their label maps, scores, names and palettes are.
+    index. Everything but the label map is computed when asked for; masks are kept once made. Results are not
+    changed, and should not be: two of them are equal when their label maps, scores, names and palettes are.
 
     Class indices beyond the names (void outputs, 255) are not a class: they have no mask and no part in `shares`.
     """
@@ -56,7 +56,7 @@ class Segmentation(KeyedResult):
             label_map: (H, W) uint8 or uint16 class indices; kept, not copied.
             class_scores: mean probability per class index, a mapping or (K,); nan where one is missing.
             names: see `KeyedResult`.
-            palette: RGB per class. If None, colours are generated.
+            palette: RGB per class. If None, colors are generated.
             image: (H, W, 3) uint8 RGB, for `overlay` to draw on.
             source: see `KeyedResult`.
             timings: see `KeyedResult`.
@@ -89,12 +89,12 @@ class Segmentation(KeyedResult):
 
     @property
     def palette(self) -> Palette | None:
-        """RGB per class. If None, colours are generated."""
+        """RGB per class. If None, colors are generated."""
         return self._palette
 
     @property
     def image(self) -> np.ndarray | None:
-        """(H, W, 3) uint8 RGB, the image itself, where it was kept."""
+        """(H, W, 3) uint8 RGB, the image itself, or None where it was not kept."""
         return self._image
 
     @property
@@ -109,8 +109,8 @@ class Segmentation(KeyedResult):
 
     @property
     def scores(self) -> list[float]:
-        """How sure the network is of each class present: its mean softmax probability where it wins, on the network's
-        own grid; by ascending class index."""
+        """The mean softmax probability of each class present where it wins, on the network's own grid; by ascending
+        class index."""
         return [self._score_of.get(index, math.nan) for index in self.classes]
 
     @property
@@ -142,7 +142,7 @@ class Segmentation(KeyedResult):
         return _mask_of(self._label_map, self._names.index(name))
 
     def colorize(self) -> np.ndarray:
-        """Return (H, W, 3) uint8: each pixel in the colour of its class, void in black."""
+        """Return (H, W, 3) uint8: each pixel in the color of its class, void in black."""
         return drawing.colorize(self._label_map, self._colors())
 
     def overlay(
@@ -154,14 +154,14 @@ class Segmentation(KeyedResult):
         legend: bool = False,
         brighten: bool = False,
     ) -> np.ndarray:
-        """Return the class colours over the image, (H, W, 3) uint8; void pixels show the image.
+        """Return the class colors over the image, (H, W, 3) uint8; void pixels show the image.
 
         Args:
-            opacity: of the colours, from 0, the image alone, to 1.
+            opacity: of the colors, from 0, the image alone, to 1.
             borders: whether a line separates the classes.
             names: whether each class has its name on it, where there is room, see `drawing.draw_names`.
-            legend: whether a key to the colours stands to the right, which makes the result wider.
-            brighten: whether dark colours become lighter, see `drawing.brighten`.
+            legend: whether a key to the colors stands to the right, which makes the result wider.
+            brighten: whether dark colors become lighter, see `drawing.brighten`.
         """
         if self._image is None:
             raise InputError("This result was made without its image, so it has no overlay. Use colorize() instead.")
@@ -181,7 +181,7 @@ class Segmentation(KeyedResult):
         return self.save_overlay(path)
 
     def save_overlay(self, path: str | os.PathLike[str], **style: Any) -> Path:
-        """Write the overlay as .png, .jpg or .webp, and give the path back.
+        """Write the overlay as .png, .jpg or .webp, and return the path.
 
         Args:
             path: folders above it are made.
@@ -192,7 +192,7 @@ class Segmentation(KeyedResult):
     def show(self, *, legend: bool = True, **style: Any) -> None:
         """Show the overlay below a notebook's cell, or else in the system's image viewer.
 
-        Without its image, the result shows the colours alone.
+        Without its image, the result shows the colors alone.
 
         Args:
             legend: see `overlay`.
@@ -207,15 +207,15 @@ class Segmentation(KeyedResult):
             drawing.show_image(self.overlay(legend=legend, **style))
 
     def save_label_map(self, path: str | os.PathLike[str]) -> Path:
-        """Write the class indices as a PNG, without loss, and give the path back.
+        """Write the class indices as a PNG, without loss, and return the path.
 
         A palette image (mode P, each pixel value its class index, void in black) when all values fit in 8 bits, else
-        16-bit grey.
+        16-bit gray.
         """
         return drawing.write_label_map(path, self._label_map, self._colors())
 
     def legend(self, *, height: int | None = None, brighten: bool = False) -> np.ndarray:
-        """Return (h, w, 3) uint8: a key to the colours with the shares, the largest class first.
+        """Return (h, w, 3) uint8: a key to the colors with the shares, the largest class first.
 
         With the image's height it goes well beside the image; its letters grow with the height. `brighten` as in
         `overlay`.

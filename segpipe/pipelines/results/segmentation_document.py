@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def to_document(result: Segmentation) -> dict[str, Any]:
-    """Return a segment per class present, by ascending class index, with what they are of; an unknown score is null."""
+    """Return the source and the size, and a segment per class present; an unknown score is null."""
     height, width = result.size
     classes = result.classes
     rows = zip(
