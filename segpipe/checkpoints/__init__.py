@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         tensors_of as tensors_of,
     )
     from .pickles import read_pickle as read_pickle
-    from .state_dicts import read_tensors as read_tensors
+    from .state_dicts import read_tensors as read_tensors, read_weights as read_weights
     from .weight_files import write_pickle as write_pickle, write_tensors as write_tensors
 
 __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -4,10 +4,10 @@
 
     model = make_SegFormerB1(num_classes=19)
 
-The weights are random; `load_model("segformer-b1-cityscapes")` gives the same network with published ones. Of
-SegFormer-Pytorch no weights were ever published, and its encoder is another one: it has no norm after patch embeddings
-and stages, no biases in its attention, a further convolution in the FFN, no stochastic depth, and one block less in B2
-and in B3. Its head has neither norm nor activation. Here is the Mix Transformer of the paper, with the head that NVlabs
+The weights are random; `load_model("segformer-b1-cityscapes")` gives the same network with published ones. No weights
+of SegFormer-Pytorch were ever published, and its encoder differs: it has no norm after patch embeddings and stages, no
+biases in its attention, a further convolution in the FFN, no stochastic depth, and one block less in B2 and in B3. Its
+head has neither norm nor activation. These functions build the paper's Mix Transformer with the head that NVlabs
 published.
 
 Differences: images are (B, 3, H, W) RGB 0–255, which the network normalises; logits are at a quarter of the image's
@@ -25,40 +25,40 @@ __all__ = [f"make_SegFormerB{number}" for number in range(6)]
 
 
 def make_SegFormerB0(num_classes: int, **options: Any) -> SegpipeNetwork:
-    """Mix Transformer B0, 3.8 million parameters with its head.
+    """Build SegFormer B0, 3.8 million parameters with its head.
 
     Args:
-        num_classes: outputs of the network.
+        num_classes: channels of the logits.
         options: further fields of `model` in a configuration.json, such as `encoder={"drop_path_rate": 0.0}`.
 
     Raises:
-        ConfigurationError: there is no such field, or not with this value.
+        ConfigurationError: an option is not a field of `model`, or its value is not allowed.
     """
     return _make("b0", num_classes, options)
 
 
 def make_SegFormerB1(num_classes: int, **options: Any) -> SegpipeNetwork:
-    """Mix Transformer B1, 13.7 million parameters; see `make_SegFormerB0`."""
+    """Build SegFormer B1, 13.7 million parameters; see `make_SegFormerB0`."""
     return _make("b1", num_classes, options)
 
 
 def make_SegFormerB2(num_classes: int, **options: Any) -> SegpipeNetwork:
-    """Mix Transformer B2, 27.4 million parameters; see `make_SegFormerB0`."""
+    """Build SegFormer B2, 27.4 million parameters; see `make_SegFormerB0`."""
     return _make("b2", num_classes, options)
 
 
 def make_SegFormerB3(num_classes: int, **options: Any) -> SegpipeNetwork:
-    """Mix Transformer B3, 47.2 million parameters; see `make_SegFormerB0`."""
+    """Build SegFormer B3, 47.2 million parameters; see `make_SegFormerB0`."""
     return _make("b3", num_classes, options)
 
 
 def make_SegFormerB4(num_classes: int, **options: Any) -> SegpipeNetwork:
-    """Mix Transformer B4, 64.0 million parameters; see `make_SegFormerB0`."""
+    """Build SegFormer B4, 64.0 million parameters; see `make_SegFormerB0`."""
     return _make("b4", num_classes, options)
 
 
 def make_SegFormerB5(num_classes: int, **options: Any) -> SegpipeNetwork:
-    """Mix Transformer B5, 84.6 million parameters; see `make_SegFormerB0`."""
+    """Build SegFormer B5, 84.6 million parameters; see `make_SegFormerB0`."""
     return _make("b5", num_classes, options)
 
 

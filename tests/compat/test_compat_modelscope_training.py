@@ -138,6 +138,15 @@ def test_a_run_begins_with_a_checkpoint(arguments, tmp_path):
     assert other.evaluate(checkpoint_path=path)["mIoU"] == first.evaluate()["mIoU"]
 
 
+def test_a_checkpoint_may_have_its_networks_name_before_each_tensors(arguments, tmp_path):
+    trainer = build_trainer(**arguments, max_steps=1)
+    scores = trainer.evaluate()
+    tensors = {f"model.{key}": tensor for key, tensor in trainer.model.state_dict().items()}
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "last.ckpt")
+    other = build_trainer(**arguments, max_steps=1, seed=99)
+    assert other.evaluate(checkpoint_path=tmp_path / "last.ckpt") == scores
+
+
 def test_a_function_changes_the_configuration(arguments):
     def modify(config):
         assert isinstance(config, Config)

@@ -15,12 +15,13 @@ from typing import Any
 
 import yaml
 
-from segpipe.configuration import parse_json, parse_yaml, read_text
+from segpipe.configuration import parse_json, parse_yaml
 from segpipe.errors import ConfigurationError
-from segpipe.files import read_file, utf8_of
+from segpipe.files import read_text
 from segpipe.limits import limit
 from segpipe.names import did_you_mean, listing
 
+_FORMATS = (".json", ".yaml", ".yml")
 _RESERVED = ("filename", "pretty_text", "text")
 _DELETE = "_delete_"
 _STEP = re.compile(r"[^.\[\]]+")
@@ -59,7 +60,7 @@ class ConfigDict(dict[str, Any]):
             self[key] = value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return a member, which is `default` from now on where there is none."""
+        """Return a member; where there is none, `default` becomes it."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -111,25 +112,21 @@ class Config(ConfigDict):
         ModelScope's other arguments, which allow code to run, are taken and have no effect.
         """
         path = Path(filename)
-        if path.suffix not in (".json", ".yaml", ".yml"):
+        if path.suffix not in _FORMATS:
             raise ConfigurationError(
                 f"{path} is not a document: it must be .json, .yaml or .yml, since segpipe does not execute a "
                 "configuration. Save it as JSON."
             )
-        if path.suffix != ".json":
-            text = read_text(path)
-            return cls(_document(parse_yaml(text, origin=str(path)), str(path)), text, path)
-        data = read_file(path, max_bytes=limit("configuration_bytes"), error=ConfigurationError)
-        document = _document(parse_json(data, origin=str(path)), str(path))
-        return cls(document, utf8_of(data).decode("utf-8"), path)
+        most = limit("configuration_bytes" if path.suffix == ".json" else "yaml_bytes")
+        text = read_text(path, max_bytes=most, error=ConfigurationError)
+        return cls(_document(text, path.suffix, str(path)), text, path)
 
     @classmethod
     def from_string(cls, cfg_str: str, file_format: str) -> Config:
         """Read a text in the format ".json", ".yaml" or ".yml"."""
-        if file_format not in (".json", ".yaml", ".yml"):
+        if file_format not in _FORMATS:
             raise ConfigurationError(f"file_format is {file_format!r}; it must be .json, .yaml or .yml.")
-        parse = parse_json if file_format == ".json" else parse_yaml
-        return cls(_document(parse(cfg_str, origin="cfg_str"), "cfg_str"), cfg_str)
+        return cls(_document(cfg_str, file_format, "cfg_str"), cfg_str)
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key in _RESERVED:
@@ -163,9 +160,11 @@ class Config(ConfigDict):
     def dump(self, file: AnyPath | None = None) -> str | None:
         """Write a .json, .yaml or .yml file; without one, return the text in the format that it was read in."""
         suffix = Path(file or self.filename or ".json").suffix or ".json"
-        if suffix not in (".json", ".yaml", ".yml"):
+        if suffix not in _FORMATS:
             raise ConfigurationError(f"{file} cannot be written: it must be .json, .yaml or .yml. Rename it.")
-        text = _written(self.to_dict(), suffix)
+        text = json.dumps(self.to_dict(), ensure_ascii=False)
+        if suffix != ".json":
+            text = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
         if file is None:
             return text
         Path(file).write_text(text, encoding="utf-8")
@@ -207,10 +206,10 @@ class Config(ConfigDict):
         Args:
             options: paths and values.
             allow_list_keys: whether a number stands for a place in a list.
-            force: replace what is there; else only what is missing is added.
+            force: whether what is there is replaced; otherwise only what is missing is added.
 
         Raises:
-            ConfigurationError: a dict would be merged into something that is none, or the list has no such place.
+            ConfigurationError: a dict would be merged into something else, or the list has no such place.
         """
         change: dict[str, Any] = {}
         for path, value in options.items():
@@ -239,8 +238,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _document(value: Any, origin: str) -> dict[str, Any]:
-    decoded = _with_tuples(value)
+def _document(text: str, file_format: str, origin: str) -> dict[str, Any]:
+    parse = parse_json if file_format == ".json" else parse_yaml
+    decoded = _with_tuples(parse(text, origin=origin))
     if not isinstance(decoded, dict):
         raise ConfigurationError(f"{origin} holds a {type(decoded).__name__}; a document is an object. Correct it.")
     return decoded
@@ -254,12 +254,6 @@ def _with_tuples(value: Any) -> Any:
     if value.get("__class__") == "tuple" and isinstance(value.get("__value__"), list):
         return tuple(map(_with_tuples, value["__value__"]))
     return {key: _with_tuples(member) for key, member in value.items()}
-
-
-def _written(document: dict[str, Any], suffix: str) -> str:
-    if suffix == ".json":
-        return json.dumps(document, ensure_ascii=False)
-    return str(yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False, allow_unicode=True))
 
 
 def _python(value: Any) -> str:

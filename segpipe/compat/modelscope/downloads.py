@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from segpipe.hub import ModelFolder
 from segpipe.log import get_logger as own_logger
 from segpipe.names import listing
 
-from .constants import ModelFile
+from .constants import DEFAULT_DATASET_REVISION, ModelFile
 from .documents import Config
 from .modules import INSTEAD
 
@@ -53,11 +53,11 @@ def snapshot_download(
     if name is None:
         raise InputError("There is no model_id. Give owner/name.")
     say_ignored("snapshot_download", without_effect)
+    offline = True if local_files_only else None
     if repo_type == "dataset":
-        offline = True if local_files_only else None
-        folder = modelscope_data(name, revision or "master", cache_dir=cache_dir, offline=offline)
+        folder = modelscope_data(name, revision or DEFAULT_DATASET_REVISION, cache_dir=cache_dir, offline=offline)
     else:
-        folder = _resolve(name, revision, cache_dir, local_files_only).path
+        folder = resolve_folder(name, revision, cache_dir=cache_dir, offline=offline).path
     if local_dir is None:
         return str(folder)
     shutil.copytree(folder, local_dir, dirs_exist_ok=True)
@@ -120,6 +120,12 @@ def say_ignored(what: str, options: Mapping[str, Any]) -> None:
         logger.warning("%s: %s has no effect in segpipe", what, ", ".join(ignored))
 
 
+def without_ignored(what: str, options: Mapping[str, Any], ignored: Collection[str]) -> dict[str, Any]:
+    """Return the options that have an effect; `say_ignored` tells of the others."""
+    say_ignored(what, {name: value for name, value in options.items() if name in ignored})
+    return {name: value for name, value in options.items() if name not in ignored}
+
+
 class Model:
     """ModelScope's way to a model by name."""
 
@@ -151,7 +157,3 @@ class HubApi:
             raise AttributeError(f"HubApi has no attribute {name!r}")
         instead = INSTEAD.get(name, "snapshot_download and MsDataset.load fetch models and data sets")
         raise UnknownNameError(f"segpipe's HubApi has no {name!r}; {instead}.")
-
-
-def _resolve(name: str, revision: str | None, cache_dir: str | Path | None, local_files_only: bool) -> ModelFolder:
-    return resolve_folder(name, revision, cache_dir=cache_dir, offline=True if local_files_only else None)

@@ -16,7 +16,7 @@ from segpipe.hub import read_settings
 from segpipe.log import get_logger
 
 from .constants import DEFAULT_DATASET_NAMESPACE, DEFAULT_DATASET_REVISION, DownloadMode, UnknownMemberError
-from .downloads import say_ignored
+from .downloads import without_ignored
 
 logger = get_logger(__name__)
 
@@ -37,7 +37,8 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 """Arguments with which ModelScope caches data and makes tables of it."""
-_OWN = {"data_dir", "download_mode", "root", "version", *WITHOUT_EFFECT}
+_PLACES = frozenset({"data_dir", "download_mode", "root", "version"})
+"""Arguments that say where the data is."""
 _DEPTH = 3
 """Levels of folders in which a data set is looked for."""
 _KINDS = (
@@ -48,12 +49,12 @@ _KINDS = (
     (r"pascal.?context|voc.*context", "pascal-context"),
     (r"voc", "pascal-voc"),
 )
-"""What is in a data set's name, and how its files lie; the first that fits counts."""
+"""A part of a data set's name, and the kind whose layout it has; the first that fits counts."""
 
 
 @dataclass(frozen=True)
 class MsDataset:
-    """Which data a ModelScope script names: what a trainer needs to open it.
+    """A data set by the name that a ModelScope script gives it, opened when a trainer needs it.
 
         train = MsDataset.load("coco_stuff164k", namespace="damo", split="train")
         build_trainer(Trainers.easycv, dict(model=…, train_dataset=train, …))
@@ -62,8 +63,8 @@ class MsDataset:
     in the cache, on ModelScope. How it lies there follows from the name: small_coco_stuff164k is COCO-Stuff.
 
     Attributes:
-        name: of the data set, such as coco_stuff164k or damo/coco_stuff164k, or a folder.
-        split: train or validation; None is train.
+        name: coco_stuff164k, damo/coco_stuff164k and the like, or a folder.
+        split: train or validation. If None, train.
         namespace: owner on ModelScope.
         options: everything else that was passed to `load`.
     """
@@ -84,11 +85,11 @@ class MsDataset:
         """Name a data set. Nothing is read or fetched until it is opened, or a trainer asks for it.
 
         Args:
-            dataset_name: of the data set, with or without its owner, or a folder.
-            namespace: its owner, where the name does not say.
-            split: train or validation; None is train, and `[split]` gives another one.
-            options: `data_dir` is the folder where the data lies, `version` the revision on ModelScope, `download_mode`
-                may say that it is fetched again; others of ModelScope's have no effect; all else is `load_dataset`'s.
+            dataset_name: a name, with or without its owner, or a folder.
+            namespace: owner, where the name does not have one.
+            split: train or validation; `[split]` gives another one. If None, train.
+            options: `data_dir` is the folder that holds the data, `version` the revision on ModelScope, `download_mode`
+                may ask to fetch it again. ModelScope's others have no effect; the rest goes to `load_dataset`.
         """
         if not isinstance(dataset_name, str) or not dataset_name:
             raise InputError(f"dataset_name is {dataset_name!r}; give the name of a data set or a folder.")
@@ -98,11 +99,11 @@ class MsDataset:
         """Return the data set itself, fetched if need be.
 
         Raises:
-            DownloadError: it is nowhere on this disk, and ModelScope does not give it.
-            InputError: what lies there is not a data set that segpipe knows, or does not have the split.
+            DownloadError: it is not on this disk, and ModelScope does not give it.
+            InputError: the folder does not hold a data set that segpipe knows, or not the split.
         """
-        say_ignored("MsDataset", {name: value for name, value in self.options.items() if name in WITHOUT_EFFECT})
-        options = {name: value for name, value in self.options.items() if name not in _OWN}
+        kept = without_ignored("MsDataset", self.options, WITHOUT_EFFECT)
+        options = {name: value for name, value in kept.items() if name not in _PLACES}
         return _open_below(self._folder(), self._kind(), self.split or "train", options)
 
     def to_torch_dataset(self, *_: Any, **__: Any) -> SegmentationDataset:
@@ -172,7 +173,7 @@ def _opened(dataset: MsDataset) -> SegmentationDataset:
 def _open_below(root: Path, kind: str, split: str, options: Mapping[str, Any]) -> SegmentationDataset:
     """Open the data set in a folder, or in the first folder below it that holds one.
 
-    Where there is none of its kind, it may be a plain folder of images and labels. The first error is raised.
+    If none of that kind is there, plain folders of images and labels are tried. The first error is raised.
     """
     errors: list[InputError] = []
     for tried, folder in ((tried, folder) for tried in dict.fromkeys((kind, "folder")) for folder in _folders(root)):

@@ -19,7 +19,7 @@ from segpipe.log import get_logger
 from segpipe.names import Tasks
 from segpipe.pipelines import Pipeline as Pipeline, pipeline as build_pipeline
 
-from .downloads import say_ignored
+from .downloads import without_ignored
 
 logger = get_logger(__name__)
 
@@ -61,8 +61,7 @@ def pipeline(
 
     `device="gpu"` falls back to the CPU where there is no GPU, as it does there.
     """
-    say_ignored("pipeline", {name: value for name, value in options.items() if name in WITHOUT_EFFECT})
-    kept = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+    kept = without_ignored("pipeline", options, WITHOUT_EFFECT)
     if pipeline_name is not None:
         kept["overrides"] = _with_type(kept.get("overrides", ()), pipeline_name)
     return build_pipeline(

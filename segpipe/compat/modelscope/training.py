@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from segpipe import distributed
-from segpipe.checkpoints import detect_dialect, read_tensors, resolve_folder, translate
+from segpipe.checkpoints import read_weights, resolve_folder, tensors_of
 from segpipe.configuration import load_preset, override, preset_names
 from segpipe.errors import InputError
 from segpipe.evaluation import AnyScores
@@ -24,7 +24,7 @@ from segpipe.trainers import Trainer, build_trainer as build_own_trainer, with_p
 
 from .constants import Trainers
 from .documents import Config
-from .downloads import configuration_of, say_ignored
+from .downloads import configuration_of, without_ignored
 from .keys import is_foreign, own_changes
 from .running import own_device
 
@@ -60,7 +60,7 @@ class ModelScopeTrainer:
         self.trainer = trainer
 
     def __getattr__(self, name: str) -> Any:
-        if name == "trainer":  # of a copy that has nothing yet
+        if name == "trainer":  # in a copy that has no attributes yet
             raise AttributeError(name)
         return getattr(self.trainer, name)
 
@@ -91,7 +91,7 @@ class ModelScopeTrainer:
 
 
 class Evaluation(dict[str, float]):
-    """Scores by EasyCV's names: mIoU, mAcc, aAcc, and IoU.… of each class, as shares of 1. `scores` has ours."""
+    """Scores by EasyCV's names: mIoU, mAcc, aAcc, and IoU.… of each class, from 0 to 1. `scores` has ours."""
 
     def __init__(self, scores: AnyScores) -> None:
         names = {"miou": "mIoU", "mean_accuracy": "mAcc", "pixel_accuracy": "aAcc"}
@@ -120,7 +120,7 @@ def build_trainer(
     twice = sorted(set(default_args or {}) & set(arguments))
     if twice:
         raise InputError(f"{twice[0]!r} is given in default_args and as a keyword. Give it once.")
-    chosen = _without_ignored({**(default_args or {}), **arguments})
+    chosen = _without_refused({**(default_args or {}), **arguments})
     revision, modify = chosen.pop("model_revision", None), chosen.pop("cfg_modify_fn", None)
     if chosen.get("model") is not None:
         chosen["model"] = _opened(chosen["model"], revision)
@@ -149,9 +149,9 @@ def _opened(model: str | Path | ModelFolder, revision: str | None) -> str | Path
 
 
 def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
-    """Return a folder of EasyCV's that no preset is of, with the recipe that its configuration.json states.
+    """Give an EasyCV folder that no preset describes the recipe that its configuration.json states.
 
-    What that does not say in segpipe's words, such as the augmentations, is as in the preset of the same size.
+    What the file does not state, such as the augmentations, is as in the preset of the same size.
     """
     configuration = folder.configuration
     if with_published_recipe(configuration, folder.name).train is not None:
@@ -169,26 +169,25 @@ def _with_own_recipe(folder: ModelFolder) -> ModelFolder:
     )
 
 
-def _without_ignored(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that mean something here."""
+def _without_refused(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that have an effect here; InputError for those that cannot have one."""
     for name, instead in _REFUSED.items():
         value = arguments.pop(name, None)
         if value is not None and any(part is not None for part in (value if isinstance(value, tuple) else (value,))):
             raise InputError(f"build_trainer: {name} cannot be given to segpipe; {instead}.")
-    say_ignored("build_trainer", {name: value for name, value in arguments.items() if name in WITHOUT_EFFECT})
-    return {name: value for name, value in arguments.items() if name not in WITHOUT_EFFECT}
+    return without_ignored("build_trainer", arguments, WITHOUT_EFFECT)
 
 
 def _modifications(arguments: dict[str, Any], modify: Callable[[Config], Config] | None) -> dict[str, Any]:
-    """Return what a file in EasyCV's words has other than the model, and what a function changes, by key.
+    """Return by key where a file in EasyCV's words differs from the model, and what a function changes.
 
-    Such a file is taken out of the arguments: what the run is made of are the model and these changes.
+    Such a file is removed from the arguments, since the model and these changes describe the run.
     """
     stated = Config.from_file(arguments["cfg_file"]) if arguments.get("cfg_file") else None
     is_theirs = stated is not None and is_foreign(stated)
     if modify is None and not is_theirs:
         return {}
-    before = configuration_of(_folder(arguments)) if stated is None or is_theirs else stated
+    before = _configuration_of_model(arguments) if stated is None or is_theirs else stated
     after = copy.deepcopy(before if stated is None else stated)
     if is_theirs:
         del arguments["cfg_file"]
@@ -196,22 +195,17 @@ def _modifications(arguments: dict[str, Any], modify: Callable[[Config], Config]
         after = modify(after)
     if not isinstance(after, Mapping):
         raise InputError(f"cfg_modify_fn gave {type(after).__name__}; it must return the configuration.")
-    return _differences(_listed(before), _listed(Config(after)))
+    return _differences(_with_lists(before), _with_lists(after))
 
 
-def _folder(arguments: Mapping[str, Any]) -> ModelFolder:
-    model = arguments.get("model")
-    if model is None:
+def _configuration_of_model(arguments: Mapping[str, Any]) -> Config:
+    if arguments.get("model") is None:
         raise InputError("There is no model whose configuration could be changed. Give model.")
-    return resolve_folder(model)
-
-
-def _listed(config: Config) -> dict[str, Any]:
-    """Return the document with lists for tuples, which JSON does not tell from each other."""
-    return {key: _with_lists(value) for key, value in config.to_dict().items()}
+    return configuration_of(resolve_folder(arguments["model"]))
 
 
 def _with_lists(value: Any) -> Any:
+    """Return plain dicts, and lists for tuples, which JSON does not tell from each other."""
     if isinstance(value, Mapping):
         return {key: _with_lists(member) for key, member in value.items()}
     return [_with_lists(member) for member in value] if isinstance(value, list | tuple) else value
@@ -243,10 +237,7 @@ def _apply_checkpoint(trainer: Trainer, path: Path) -> None:
             f"There is no checkpoint {path}. segpipe's own are {work_dir}/model, the best weights, and "
             f"{work_dir}/checkpoints, from which train() goes on by itself. Give one of these, or another file."
         )
-    if os.path.isdir(path):
-        path = resolve_folder(path).require_weights()
-    tensors = read_tensors(path)
-    tensors = translate(tensors, detect_dialect(tensors, origin=str(path)))
+    tensors = tensors_of(resolve_folder(path)) if os.path.isdir(path) else read_weights(path).tensors
     own = trainer.model.state_dict()
     others = [
         key for key, tensor in tensors.items() if "classifier." in key and key in own and tensor.shape != own[key].shape
