@@ -187,6 +187,11 @@ class View:
         """Where the cells are."""
         return self.cells.device
 
+    @property
+    def windows(self) -> tuple[View, ...]:
+        """The view itself, as the one window of a `Mosaic`."""
+        return (self,)
+
     def flip(self) -> View:
         """Return the same for an image that was mirrored left to right before the network saw it."""
         return View(self.cells, self.placement.flip(), scoring=self.scoring)
@@ -200,31 +205,6 @@ class Mosaic:
     """
 
     windows: tuple[View, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.windows[0].num_classes
-
-    @property
-    def channels(self) -> int:
-        """How many numbers a pixel takes at most, in cells or in scores."""
-        return self.windows[0].channels
-
-    @property
-    def scoring(self) -> Scoring | None:
-        """From cells to class scores, of the first window."""
-        return self.windows[0].scoring
-
-    @property
-    def size(self) -> Size:
-        """(H, W) of the image."""
-        return self.windows[0].size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the cells are."""
-        return self.windows[0].device
 
     def flip(self) -> Mosaic:
         """Return the same for an image that was mirrored left to right before the network saw it."""
@@ -243,14 +223,19 @@ class Prediction:
     combine: Literal["logits", "probabilities"] = "probabilities"
 
     @property
+    def first(self) -> View:
+        """The first view or its first window; all have its size, classes, channels and device."""
+        return self.views[0].windows[0]
+
+    @property
     def size(self) -> Size:
         """(H, W) of the image."""
-        return self.views[0].size
+        return self.first.size
 
     @property
     def num_classes(self) -> int:
         """K."""
-        return self.views[0].num_classes
+        return self.first.num_classes
 
 
 def place_image(size: Size, resized: Size, padded: Size, grid: Size, *, upsampling: Upsampling) -> Placement:

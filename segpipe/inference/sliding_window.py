@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
 
@@ -62,16 +61,17 @@ def predict_windows(
         windows: how they are laid.
         upsampling: see `place_image`.
     """
-    frame = _fit_window(pixels, windows)
-    grid = WindowGrid.over(_size_of(frame), windows.size, windows.stride)
+    image = _fit_window(pixels, windows)
+    frame = _size_of(image)
+    tops, lefts = (window_starts(*lengths) for lengths in zip(frame, windows.size, windows.stride, strict=True))
+    window = _common_part(windows.size, frame)
     if windows.small_image == "pad":
-        frame = _pad(frame, windows.size, network)
-    outputs = list(_run_windows(network, frame, grid, windows.size))
-    seen = (min(windows.size[0], frame.shape[-2]), min(windows.size[1], frame.shape[-1]))
-    padded = padded_size(network, seen)
-    one = place_image(grid.window, grid.window, padded, _size_of(outputs[0][0]), upsampling=upsampling)
-    rows = share_windows(one.rows, grid.tops, grid.frame[0], size[0])
-    columns = share_windows(one.columns, grid.lefts, grid.frame[1], size[1])
+        image = _pad(image, windows.size, network)
+    outputs = list(_run_windows(network, image, list(product(tops, lefts)), windows.size))
+    padded = padded_size(network, _common_part(windows.size, _size_of(image)))
+    one = place_image(window, window, padded, _size_of(outputs[0][0]), upsampling=upsampling)
+    rows = share_windows(one.rows, tops, frame[0], size[0])
+    columns = share_windows(one.columns, lefts, frame[1], size[1])
     placements = [Placement(*axes) for axes in product(rows, columns)]
     views = tuple(
         View(cells, placement, scoring=scoring) for (cells, scoring), placement in zip(outputs, placements, strict=True)
@@ -119,31 +119,12 @@ def share_windows(axis: Axis, starts: list[int], frame: int, length: int) -> lis
     return [part.then(resize) for part in parts]
 
 
-@dataclass(frozen=True)
-class WindowGrid:
-    """Windows in rows and columns over an image.
-
-    Attributes:
-        frame: (h, w) of the image.
-        window: (height, width) of each window, no larger than the image.
-        tops: first row of the windows, top to bottom.
-        lefts: first column of the windows, left to right.
-    """
-
-    frame: Size
-    window: Size
-    tops: list[int]
-    lefts: list[int]
-
-    @classmethod
-    def over(cls, frame: Size, window: Size, stride: Size) -> WindowGrid:
-        """Return the fewest windows at most a stride apart that cover an image."""
-        tops, lefts = (window_starts(*lengths) for lengths in zip(frame, window, stride, strict=True))
-        return cls(frame, (min(frame[0], window[0]), min(frame[1], window[1])), tops, lefts)
-
-
 def _size_of(maps: Tensor) -> Size:
     return maps.shape[-2], maps.shape[-1]
+
+
+def _common_part(one: Size, other: Size) -> Size:
+    return min(one[0], other[0]), min(one[1], other[1])
 
 
 def _fit_window(pixels: Tensor, windows: Windows) -> Tensor:
@@ -168,13 +149,12 @@ def _pad(pixels: Tensor, window: Size, network: Network) -> Tensor:
 
 
 def _run_windows(
-    network: Network, frame: Tensor, grid: WindowGrid, window: Size
+    network: Network, image: Tensor, corners: list[tuple[int, int]], window: Size
 ) -> Iterator[tuple[Tensor, Scoring | None]]:
-    """Yield the cells (C, h, w) of each window, row by row, and how class scores come from them."""
-    corners = list(product(grid.tops, grid.lefts))
-    step = 1 if frame.device.type == "cpu" else WINDOW_BATCH
+    """Yield the cells (C, h, w) of the window at each corner, and how class scores come from them."""
+    step = 1 if image.device.type == "cpu" else WINDOW_BATCH
     for start in range(0, len(corners), step):
         parts = [
-            frame[:, top : top + window[0], left : left + window[1]] for top, left in corners[start : start + step]
+            image[:, top : top + window[0], left : left + window[1]] for top, left in corners[start : start + step]
         ]
         yield from zip(*network.grid_scores(network(torch.stack(parts))), strict=True)

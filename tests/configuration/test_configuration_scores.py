@@ -22,8 +22,7 @@ from segpipe.configuration import (
     preset_names,
 )
 from segpipe.hub.model_card import card_text
-from segpipe.inference import resized_size
-from segpipe.inference.sliding_window import WindowGrid
+from segpipe.inference import resized_size, window_starts
 
 MMSEG = InferenceConfig(scale_rounding="down", upsampling="two-step")
 """All publishers bring logits to the network's input first, average probabilities over scales and flips, and cut scaled
@@ -145,10 +144,11 @@ def test_what_the_networks_see_of_usual_images() -> None:
     assert resized_size((480, 640), load_preset("segformer-b5-ade20k").preprocessor) == (640, 864)
     city = load_preset("segformer-b0-cityscapes")
     assert resized_size((1024, 2048), city.preprocessor) == (1024, 2048)
-    grid = WindowGrid.over((1024, 2048), city.inference.window, city.inference.stride)
-    assert (grid.tops, grid.lefts, grid.window) == ([0], [0, 768, 1024], (1024, 1024))
+    assert city.inference.window == (1024, 1024)
+    starts = (window_starts(*each) for each in zip((1024, 2048), (1024, 1024), city.inference.stride, strict=True))
+    assert list(starts) == [[0], [0, 768, 1024]]
     segmenter = load_preset("segmenter-large-cityscapes").inference
-    assert WindowGrid.over((1024, 2048), segmenter.window, segmenter.stride).lefts == [0, 736, 1280]
+    assert window_starts(2048, segmenter.window[1], segmenter.stride[1]) == [0, 736, 1280]
 
 
 def test_the_shown_procedure_is_made_of_the_configuration() -> None:

@@ -22,11 +22,11 @@ STRIP_FLOATS = 1 << 20
 
 def label_densely(prediction: Prediction) -> tuple[Tensor, Tensor]:
     """Return the labels (H, W) of a prediction and the scores (K,) of its classes, see `LabelMap`."""
-    height, width = prediction.size
-    device = prediction.views[0].device
+    first = prediction.first
+    (height, width), device = first.size, first.device
     labels = torch.empty(height, width, dtype=label_dtype(prediction.num_classes), device=device)
     sums = torch.zeros(prediction.num_classes, dtype=torch.float64, device=device)
-    step = max(1, STRIP_FLOATS // (width * prediction.views[0].channels))
+    step = max(1, STRIP_FLOATS // (width * first.channels))
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
         strip = _combine(prediction, rows)
@@ -34,7 +34,7 @@ def label_densely(prediction: Prediction) -> tuple[Tensor, Tensor]:
         check_finite(best)
         labels[rows] = winners.to(labels.dtype)
         if prediction.combine == "logits":
-            best = _best_probability(prediction.views[0].scoring, strip, best, winners)
+            best = _best_probability(first.scoring, strip, best, winners)
         sums += torch.bincount(winners.flatten(), best.flatten().double(), prediction.num_classes)
     return labels, (sums / count_classes(labels, prediction.num_classes)).float()
 
@@ -57,7 +57,8 @@ def _covering_parts(prediction: Prediction, rows: slice) -> Iterator[tuple[Tenso
             continue
         values = _rows_of(view, rows)
         if prediction.combine == "probabilities":
-            values = torch.softmax(values, dim=-1) if view.scoring is None else view.scoring.probabilities(values)
+            scoring = view.windows[0].scoring
+            values = torch.softmax(values, dim=-1) if scoring is None else scoring.probabilities(values)
         if not weight.all():
             values *= weight.to(values.device)[..., None]
         yield values, weight
@@ -66,7 +67,7 @@ def _covering_parts(prediction: Prediction, rows: slice) -> Iterator[tuple[Tenso
 def _coverage(view: View | Mosaic, rows: slice) -> Tensor:
     """Return (r, W) float: 1 where the view covers the pixel, else 0."""
     if isinstance(view, Mosaic):
-        return torch.ones(rows.stop - rows.start, view.size[1])
+        return torch.ones(rows.stop - rows.start, view.windows[0].size[1])
     inside_rows = torch.from_numpy(view.placement.rows.weights[rows].any(axis=1))
     inside_columns = torch.from_numpy(view.placement.columns.weights.any(axis=1))
     return (inside_rows[:, None] & inside_columns).float()
@@ -76,7 +77,8 @@ def _rows_of(view: View | Mosaic, rows: slice) -> Tensor:
     """Return (r, W, K) class scores of some rows of the image."""
     if isinstance(view, View):
         return _score(view, rows, slice(0, view.size[1]))
-    total = torch.zeros(rows.stop - rows.start, view.size[1], view.num_classes, device=view.device)
+    first = view.windows[0]
+    total = torch.zeros(rows.stop - rows.start, first.size[1], first.num_classes, device=first.device)
     for window in view.windows:
         covered, columns = window.placement.rows.span, window.placement.columns.span
         common = slice(max(rows.start, covered.start), min(rows.stop, covered.stop))
