@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from .base import (
         AttentionMap as AttentionMap,
         BoundaryOutput as BoundaryOutput,
+        GridScores as GridScores,
+        Scoring as Scoring,
         SegmentationModel as SegmentationModel,
         SegpipeNetwork as SegpipeNetwork,
         as_tuple as as_tuple,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     )
     from .parameters import num_parameters as num_parameters
     from .resnet.config import ResNetConfig as ResNetConfig
-    from .scoring import GridScores as GridScores, Scoring as Scoring
     from .segformer.config import HeadConfig as HeadConfig, SegformerConfig as SegformerConfig
     from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
     from .unept.config import DeitConfig as DeitConfig, UneptConfig as UneptConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from segpipe.errors import InputError
 
 from .family import Part
 from .layers import Blocks
-from .scoring import GridScores
 
 
 class BoundaryOutput(NamedTuple):
@@ -51,6 +50,31 @@ class AttentionMap(NamedTuple):
     """(height, width) of the keys that are."""
     extra: int = 0
     """Tokens before the cells, the class token first; behind the cells stand the classes."""
+
+
+class Scoring(Protocol):
+    """The way from one image's cells to its class scores, where these are not linear in the cells.
+
+    Attributes:
+        num_classes: K.
+    """
+
+    num_classes: int
+
+    def scores(self, cells: Tensor) -> Tensor:
+        """Return the scores (…, K), the highest of which wins, of interpolated cells (…, C) float32."""
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return (…, K) in 0–1 of scores (…, K): what views average, and what a class's mask reports as its score."""
+
+
+class GridScores(NamedTuple):
+    """An output of a batch in the form that label maps are made from."""
+
+    cells: Tensor
+    """(B, C, h, w) on the network's grid, interpolated bilinearly between cells; (B, K) logits of a classifier."""
+    scorings: Sequence[Scoring | None]
+    """How each image's class scores come from its cells. If None, the cells are class logits."""
 
 
 class SegpipeNetwork(nn.Module):

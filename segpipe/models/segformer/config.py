@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from segpipe.configuration import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Channels,
-    Classes,
-    Factor,
-    PositiveFloat,
-    Section,
-    Share,
-)
+from segpipe.configuration import IMAGENET_MEAN, IMAGENET_STD, Channels, Classes, Factor, PositiveFloat, Section, Share
 
 from ..mit.config import EncoderConfig, Variant, count_encoder, encoder_shape
 
