@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segpipe.inference import Axis, AxisArrays, Placement, class_block, read_logits, send_axis
+from segpipe.inference import Axis, AxisArrays, Placement, class_block, locate_run, read_logits, send_axis
 from segpipe.models import launching_on
 
 PIXELS = 16
@@ -186,11 +186,7 @@ def _compute_losses(
     PIXELS: tl.constexpr,
     CLASSES: tl.constexpr,
 ):
-    segment = tl.program_id(0) % segments
-    line = tl.program_id(0) // segments  # of B H
-    image, row = (line // height).to(tl.int64), line % height
-    columns = segment * PIXELS + tl.arange(0, PIXELS)
-    inside = columns < width
+    image, line, row, columns, inside = locate_run(height, width, segments, PIXELS)
     cells = grids + image * grid_height * grid_width * NUM_CLASSES
     row_start = tl.load(row_starts + row)
     starts = tl.load(column_starts + columns, mask=inside, other=0)
@@ -250,12 +246,8 @@ def _compute_gradient(
     CELLS: tl.constexpr,
     CLASSES: tl.constexpr,
 ):
-    segment = tl.program_id(0) % segments
-    line = tl.program_id(0) // segments  # of B h
-    image, row = (line // grid_height).to(tl.int64), line % grid_height
-    columns = segment * CELLS + tl.arange(0, CELLS)
+    image, _line, row, columns, inside = locate_run(grid_height, grid_width, segments, CELLS)
     classes = tl.program_id(1) * CLASSES + tl.arange(0, CLASSES)
-    inside = columns < grid_width
     cells = grids + image * grid_height * grid_width * NUM_CLASSES
     first_row = tl.load(first_rows + row)
     first_column = tl.load(first_columns + columns, mask=inside, other=0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .label_maps.fused_upsampling import (
         AxisArrays as AxisArrays,
         class_block as class_block,
+        locate_run as locate_run,
         read_logits as read_logits,
         send_axis as send_axis,
     )

@@ -14,7 +14,7 @@ from segpipe.models import launching_on
 
 from ..geometry import Placement
 from .cells import check_finite, class_scores, count_classes, find_winners, label_dtype
-from .fused_upsampling import class_block, read_logits, send_axis
+from .fused_upsampling import class_block, locate_run, read_logits, send_axis
 
 PIXELS = 16
 """Neighbouring pixels of a row that a program labels."""
@@ -96,11 +96,7 @@ def _label_pixels(
     PIXELS: tl.constexpr,
     CLASSES: tl.constexpr,
 ):
-    segment = tl.program_id(0) % segments
-    line = tl.program_id(0) // segments  # of B H
-    image, row = (line // height).to(tl.int64), line % height
-    columns = segment * PIXELS + tl.arange(0, PIXELS)
-    inside = columns < width
+    image, line, row, columns, inside = locate_run(height, width, segments, PIXELS)
     cells = grids + image * grid_height * grid_width * NUM_CLASSES
     row_start = tl.load(row_starts + row)
     starts = tl.load(column_starts + columns, mask=inside, other=0)

@@ -42,6 +42,14 @@ def class_block(num_classes: int) -> int:
 
 
 @triton.jit
+def locate_run(height, width, segments, RUN: tl.constexpr):
+    """Return the image, its line among those of all images, the row and the columns of a program, and which exist."""
+    line = tl.program_id(0) // segments
+    columns = tl.program_id(0) % segments * RUN + tl.arange(0, RUN)
+    return (line // height).to(tl.int64), line, line % height, columns, columns < width
+
+
+@triton.jit
 def read_logits(
     cells,  # pointer to the (h, w, K) of one image
     row_start,  # first row that the pixels read

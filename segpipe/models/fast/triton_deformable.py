@@ -125,34 +125,25 @@ def _sum_points(
     QUERY_BLOCK: tl.constexpr,
     CHANNEL_BLOCK: tl.constexpr,
 ):
-    block = tl.program_id(0) % blocks
-    head = tl.program_id(0) // blocks % HEADS
-    image = (tl.program_id(0) // blocks // HEADS).to(tl.int64)
-    query = block * QUERY_BLOCK + tl.arange(0, QUERY_BLOCK)
+    start, slot, query, inside = _find_work(cells, queries, blocks, HEADS, CHANNELS, QUERY_BLOCK)
     channel = tl.arange(0, CHANNEL_BLOCK)
-    inside = query < queries
-    maps = values + (image * cells * HEADS + head) * CHANNELS
-    slot = (image * queries + query) * HEADS + head  # of B Q M
-    share_x = tl.load(references + 2 * query, mask=inside, other=0.0)
-    share_y = tl.load(references + 2 * query + 1, mask=inside, other=0.0)
+    center_x = tl.load(references + 2 * query, mask=inside, other=0.0)
+    center_y = tl.load(references + 2 * query + 1, mask=inside, other=0.0)
     summed = tl.zeros([QUERY_BLOCK, CHANNEL_BLOCK], dtype=tl.float32)
     for level in range(LEVELS):
         height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
-        features = maps + tl.load(levels + 3 * level + 2).to(tl.int64) * HEADS * CHANNELS
+        features = values + start + tl.load(levels + 3 * level + 2).to(tl.int64) * HEADS * CHANNELS
         for number in range(POINTS):
             point = (slot * LEVELS + level) * POINTS + number
             weight = tl.load(weights + point, mask=inside, other=0.0)
-            x = share_x * width - 0.5 + tl.load(offsets + 2 * point, mask=inside, other=0.0)
-            y = share_y * height - 0.5 + tl.load(offsets + 2 * point + 1, mask=inside, other=0.0)
-            left, above = tl.floor(x), tl.floor(y)
-            right_share, below_share = x - left, y - above
+            left, above, right_part, lower_part = _locate(offsets, point, center_x, center_y, inside, height, width)
             upper_left = _read(features, left, above, inside, channel, height, width, HEADS, CHANNELS)
             upper_right = _read(features, left + 1, above, inside, channel, height, width, HEADS, CHANNELS)
             lower_left = _read(features, left, above + 1, inside, channel, height, width, HEADS, CHANNELS)
             lower_right = _read(features, left + 1, above + 1, inside, channel, height, width, HEADS, CHANNELS)
-            upper = upper_left + right_share[:, None] * (upper_right - upper_left)
-            lower = lower_left + right_share[:, None] * (lower_right - lower_left)
-            summed += weight[:, None] * (upper + below_share[:, None] * (lower - upper))
+            upper = upper_left + right_part[:, None] * (upper_right - upper_left)
+            lower = lower_left + right_part[:, None] * (lower_right - lower_left)
+            summed += weight[:, None] * (upper + lower_part[:, None] * (lower - upper))
     is_stored = inside[:, None] & (channel < CHANNELS)[None, :]
     tl.store(sums + slot[:, None] * CHANNELS + channel[None, :], summed, mask=is_stored)
 
@@ -178,16 +169,10 @@ def _spread_points(
     QUERY_BLOCK: tl.constexpr,
     CHANNEL_BLOCK: tl.constexpr,
 ):
-    block = tl.program_id(0) % blocks
-    head = tl.program_id(0) // blocks % HEADS
-    image = (tl.program_id(0) // blocks // HEADS).to(tl.int64)
-    query = block * QUERY_BLOCK + tl.arange(0, QUERY_BLOCK)
+    start, slot, query, inside = _find_work(cells, queries, blocks, HEADS, CHANNELS, QUERY_BLOCK)
     channel = tl.arange(0, CHANNEL_BLOCK)
-    inside = query < queries
-    start = (image * cells * HEADS + head) * CHANNELS
-    slot = (image * queries + query) * HEADS + head  # of B Q M
-    share_x = tl.load(references + 2 * query, mask=inside, other=0.0)
-    share_y = tl.load(references + 2 * query + 1, mask=inside, other=0.0)
+    center_x = tl.load(references + 2 * query, mask=inside, other=0.0)
+    center_y = tl.load(references + 2 * query + 1, mask=inside, other=0.0)
     is_read = inside[:, None] & (channel < CHANNELS)[None, :]
     gradient = tl.load(grad_sums + slot[:, None] * CHANNELS + channel[None, :], mask=is_read, other=0.0)
     for level in range(LEVELS):
@@ -197,10 +182,7 @@ def _spread_points(
         for number in range(POINTS):
             point = (slot * LEVELS + level) * POINTS + number
             weight = tl.load(weights + point, mask=inside, other=0.0)
-            x = share_x * width - 0.5 + tl.load(offsets + 2 * point, mask=inside, other=0.0)
-            y = share_y * height - 0.5 + tl.load(offsets + 2 * point + 1, mask=inside, other=0.0)
-            left, above = tl.floor(x), tl.floor(y)
-            right_share, below_share = x - left, y - above
+            left, above, right_part, lower_part = _locate(offsets, point, center_x, center_y, inside, height, width)
             upper_left = _read(features, left, above, inside, channel, height, width, HEADS, CHANNELS)
             upper_right = _read(features, left + 1, above, inside, channel, height, width, HEADS, CHANNELS)
             lower_left = _read(features, left, above + 1, inside, channel, height, width, HEADS, CHANNELS)
@@ -210,39 +192,65 @@ def _spread_points(
             upper_right_gain = tl.sum(gradient * upper_right, axis=1)
             lower_left_gain = tl.sum(gradient * lower_left, axis=1)
             lower_right_gain = tl.sum(gradient * lower_right, axis=1)
-            upper_gain = upper_left_gain + right_share * (upper_right_gain - upper_left_gain)
-            lower_gain = lower_left_gain + right_share * (lower_right_gain - lower_left_gain)
+            upper_gain = upper_left_gain + right_part * (upper_right_gain - upper_left_gain)
+            lower_gain = lower_left_gain + right_part * (lower_right_gain - lower_left_gain)
             upper_step, lower_step = upper_right_gain - upper_left_gain, lower_right_gain - lower_left_gain
-            by_x = weight * (upper_step + below_share * (lower_step - upper_step))
+            by_x = weight * (upper_step + lower_part * (lower_step - upper_step))
             tl.store(by_offsets + 2 * point, by_x, mask=inside)
             tl.store(by_offsets + 2 * point + 1, weight * (lower_gain - upper_gain), mask=inside)
-            tl.store(by_weights + point, upper_gain + below_share * (lower_gain - upper_gain), mask=inside)
-            lower_weight = weight * below_share
+            tl.store(by_weights + point, upper_gain + lower_part * (lower_gain - upper_gain), mask=inside)
+            lower_weight = weight * lower_part
             upper_weight = weight - lower_weight
-            part = (upper_weight * (1 - right_share))[:, None] * gradient
+            part = (upper_weight * (1 - right_part))[:, None] * gradient
             _add(by_features, part, left, above, inside, channel, height, width, HEADS, CHANNELS)
-            part = (upper_weight * right_share)[:, None] * gradient
+            part = (upper_weight * right_part)[:, None] * gradient
             _add(by_features, part, left + 1, above, inside, channel, height, width, HEADS, CHANNELS)
-            part = (lower_weight * (1 - right_share))[:, None] * gradient
+            part = (lower_weight * (1 - right_part))[:, None] * gradient
             _add(by_features, part, left, above + 1, inside, channel, height, width, HEADS, CHANNELS)
-            part = (lower_weight * right_share)[:, None] * gradient
+            part = (lower_weight * right_part)[:, None] * gradient
             _add(by_features, part, left + 1, above + 1, inside, channel, height, width, HEADS, CHANNELS)
 
 
 @triton.jit
+def _find_work(cells, queries, blocks, HEADS: tl.constexpr, CHANNELS: tl.constexpr, QUERY_BLOCK: tl.constexpr):
+    """Return where the values of this program's head begin, its places in (B, Q, M), its queries and which exist."""
+    block = tl.program_id(0) % blocks
+    head = tl.program_id(0) // blocks % HEADS
+    image = (tl.program_id(0) // blocks // HEADS).to(tl.int64)
+    query = block * QUERY_BLOCK + tl.arange(0, QUERY_BLOCK)
+    start = (image * cells * HEADS + head) * CHANNELS
+    slot = (image * queries + query) * HEADS + head
+    return start, slot, query, query < queries
+
+
+@triton.jit
+def _locate(offsets, point, center_x, center_y, inside, height, width):
+    """Return a point's cell, column and row in float32, and how far right of it and below it the point lies."""
+    x = center_x * width - 0.5 + tl.load(offsets + 2 * point, mask=inside, other=0.0)
+    y = center_y * height - 0.5 + tl.load(offsets + 2 * point + 1, mask=inside, other=0.0)
+    left, above = tl.floor(x), tl.floor(y)
+    return left, above, x - left, y - above
+
+
+@triton.jit
 def _read(features, column, row, inside, channel, height, width, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
-    """Return (Q, C), the values of a level's cells at float32 columns and rows (Q,); zeros beyond the border."""
-    # Compared as floats: a point far away, or one that is not a number, has no integer.
-    is_cell = inside & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    place = tl.where(is_cell, row, 0.0).to(tl.int64) * width + tl.where(is_cell, column, 0.0).to(tl.int64)
-    pointers = features + (place * HEADS * CHANNELS)[:, None] + channel[None, :]
-    return tl.load(pointers, mask=is_cell[:, None] & (channel < CHANNELS)[None, :], other=0.0)
+    """Return the values (Q, C) of the cells at float32 columns and rows (Q,); zeros beyond the border."""
+    pointers, is_cell = _point_at(features, column, row, inside, channel, height, width, HEADS, CHANNELS)
+    return tl.load(pointers, mask=is_cell, other=0.0)
 
 
 @triton.jit
 def _add(features, part, column, row, inside, channel, height, width, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
     """Add (Q, C) to the values of those cells."""
+    pointers, is_cell = _point_at(features, column, row, inside, channel, height, width, HEADS, CHANNELS)
+    tl.atomic_add(pointers, part, mask=is_cell)
+
+
+@triton.jit
+def _point_at(features, column, row, inside, channel, height, width, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
+    """Return pointers (Q, C) to a level's cells at float32 columns and rows (Q,), and which of them are cells."""
+    # Compared as floats: a point far away, or one that is not a number, has no integer.
     is_cell = inside & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = tl.where(is_cell, row, 0.0).to(tl.int64) * width + tl.where(is_cell, column, 0.0).to(tl.int64)
     pointers = features + (place * HEADS * CHANNELS)[:, None] + channel[None, :]
-    tl.atomic_add(pointers, part, mask=is_cell[:, None] & (channel < CHANNELS)[None, :])
+    return pointers, is_cell[:, None] & (channel < CHANNELS)[None, :]
