@@ -154,16 +154,20 @@ class _Repository:
     """owner/name"""
     endpoint: str
     credentials: Credentials
+    kind = "modelscope"
+    """What stands before its name."""
+    default_revision = "master"
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.name}"
 
 
 class HuggingFaceSource(_Repository):
     """A model on Hugging Face."""
 
+    kind = "hf"
     default_revision = "main"
-
-    @property
-    def label(self) -> str:
-        return f"hf:{self.name}"
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
         what = f"The file list of {self.label}@{revision}"
@@ -185,25 +189,12 @@ class HuggingFaceSource(_Repository):
 class ModelScopeSource(_Repository):
     """A model on ModelScope."""
 
-    default_revision = "master"
-
-    @property
-    def label(self) -> str:
-        return f"modelscope:{self.name}"
-
     def list_files(self, transport: Transport, revision: str) -> Listing:
         what = f"The file list of {self.label}@{revision}"
-        url = f"{self._base}/files?Revision={quote_plus(revision)}&Recursive=True"
+        base = f"{self.endpoint}/api/v1/models/{self.name}/repo"
+        url = f"{base}/files?Revision={quote_plus(revision)}&Recursive=True"
         answer = transport.fetch_json(url, _Answer, what=what, credentials=self.credentials, advice=_ADVICE)
-        return Listing(tuple(self._file(entry, revision) for entry in _files(answer, what)))
-
-    @property
-    def _base(self) -> str:
-        return f"{self.endpoint}/api/v1/models/{self.name}/repo"
-
-    def _file(self, entry: _Entry, revision: str) -> RemoteFile:
-        url = f"{self._base}?Revision={quote_plus(revision)}&FilePath={quote_plus(entry.Path)}"
-        return RemoteFile(entry.Path, url, entry.Size, sha256=entry.Sha256 or None)
+        return Listing(tuple(entry.file(f"{base}?", revision) for entry in _files(answer, what) if entry.is_file))
 
 
 class ModelScopeDataSource(_Repository):
@@ -213,11 +204,7 @@ class ModelScopeDataSource(_Repository):
     another server, and no digest.
     """
 
-    default_revision = "master"
-
-    @property
-    def label(self) -> str:
-        return f"{DATA}:{self.name}"
+    kind = DATA
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
         files = {file.path: file for file in self._in_repository(transport, revision)}
@@ -230,7 +217,7 @@ class ModelScopeDataSource(_Repository):
         return f"{self.endpoint}/api/v1/datasets/{self.name}"
 
     def _in_repository(self, transport: Transport, revision: str) -> Iterator[RemoteFile]:
-        """Ask page by page, until one has nothing new: how long a page is, the server decides."""
+        """Ask page by page, until one has nothing new: the server decides how long a page is."""
         what = f"The file list of {self.label}@{revision}"
         url = f"{self._base}/repo/tree?Revision={quote_plus(revision)}&Root=%2F&Recursive=True&PageSize={PAGE}"
         seen: set[str] = set()
@@ -238,16 +225,12 @@ class ModelScopeDataSource(_Repository):
             answer = transport.fetch_json(
                 f"{url}&PageNumber={page}", _Answer, what=what, credentials=self.credentials, advice=_ADVICE
             )
-            new = [entry for entry in _files(answer, what, with_folders=True) if entry.Path not in seen]
+            new = [entry for entry in _files(answer, what) if entry.Path not in seen]
             seen.update(entry.Path for entry in new)
             if not new or len(seen) > limit("listed_files"):
                 return
-            yield from (self._file(entry, revision) for entry in new if _is_file(entry))
+            yield from (entry.file(f"{self._base}/repo?Source=SDK&", revision) for entry in new if entry.is_file)
         raise DownloadError(f"{what} has more than {PAGES:,} pages. Check the name; it may be too large for segpipe.")
-
-    def _file(self, entry: _Entry, revision: str) -> RemoteFile:
-        url = f"{self._base}/repo?Source=SDK&Revision={quote_plus(revision)}&FilePath={quote_plus(entry.Path)}"
-        return RemoteFile(entry.Path, url, entry.Size, sha256=entry.Sha256 or None)
 
     def _attached(self, transport: Transport, revision: str) -> Iterator[RemoteFile]:
         what = f"The list of files attached to {self.label}@{revision}"
@@ -308,10 +291,20 @@ class _Revision:
 
 @dataclass(frozen=True)
 class _Entry:
+    """A file or a folder in a repository on ModelScope."""
+
     Type: str
     Path: str
     Size: Count | None = None
     Sha256: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return self.Type != "tree" and self.Path not in _HIDDEN
+
+    def file(self, address: str, revision: str) -> RemoteFile:
+        url = f"{address}Revision={quote_plus(revision)}&FilePath={quote_plus(self.Path)}"
+        return RemoteFile(self.Path, url, self.Size, sha256=self.Sha256 or None)
 
 
 @dataclass(frozen=True)
@@ -339,14 +332,11 @@ class _Attached:
     Data: list[_Attachment] | None = None
 
 
-def _files(answer: _Answer, what: str, *, with_folders: bool = False) -> list[_Entry]:
+def _files(answer: _Answer, what: str) -> list[_Entry]:
+    """Return the files and folders of an answer; DownloadError where it has none."""
     if answer.Code != 200 or not answer.Success:
         said = (answer.Message or "")[:200]
         raise ModelNotFoundError(f"{what}: ModelScope says {said!r}. Check the name and the revision.")
     if answer.Data is None:
-        raise DownloadError(f"{what}: the answer has no list of files. Check MODELSCOPE_ENDPOINT.")
-    return [entry for entry in answer.Data.Files or () if with_folders or _is_file(entry)]
-
-
-def _is_file(entry: _Entry) -> bool:
-    return entry.Type != "tree" and entry.Path not in _HIDDEN
+        raise DownloadError(f"{what}: the answer has no list of files. {_ADVICE}")
+    return answer.Data.Files or []
