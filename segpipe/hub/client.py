@@ -37,7 +37,7 @@ from .origins import (
     modelscope_credentials,
 )
 from .publishing import DEFAULT_REVISION, publish_to_directory, publish_to_hub, target_directory
-from .references import WEIGHT_SUFFIXES, Reference, check_model_name, check_revision, parse_hub, parse_reference
+from .references import WEIGHT_SUFFIXES, Reference, check_revision, parse_hub, parse_reference
 from .retries import Limits
 from .settings import Settings, read_settings
 from .snapshots import Wanted, fetch_snapshot, touch
@@ -151,7 +151,10 @@ class Hub:
             return self.cache.remove_data(name, revision)
         reference = parse_reference(name, revision)
         if reference.kind == "bare" and reference.location in preset_names():
-            reference = replace(_preset_reference(reference.location), revision=reference.revision)
+            weights = load_preset(reference.location).weights
+            if weights is None or weights.source is None:
+                raise ModelFolderError(f"The preset {name} has no weights to remove. Name another model.", key=name)
+            reference = replace(parse_reference(weights.source), revision=reference.revision)
         elif reference.kind == "bare":
             reference = self._default_source(reference)
         return self.cache.remove(reference.label, reference.revision)
@@ -211,7 +214,7 @@ class Hub:
             if is_model_folder(folder / chosen):
                 return self._open(folder / chosen, name=name, revision=chosen)
             if revision is None and os.path.isdir(folder):
-                return self._open(folder, name=name)  # says why it is none
+                return self._open(folder, name=name)  # says why it is not a model folder
             raise _no_such_directory(folder, revision)
 
     def _cached_or_fetched(self, source: Source, reference: Reference, wanted: Wanted, refresh: bool) -> Path:
@@ -265,9 +268,8 @@ class Hub:
             credentials = modelscope_credentials(settings.modelscope_token)
             return ModelScopeSource(reference.location, settings.modelscope_endpoint, credentials)
         if reference.kind == "hf":
-            return HuggingFaceSource(
-                reference.location, settings.hf_endpoint, huggingface_credentials(settings.hf_token)
-            )
+            credentials = huggingface_credentials(settings.hf_token)
+            return HuggingFaceSource(reference.location, settings.hf_endpoint, credentials)
         if _is_weights_url(reference):
             return WeightsFileSource(reference.location, sha256)
         return StaticHubSource(reference.location)
@@ -305,16 +307,8 @@ def _is_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~", ".\\", "..\\")) or name[1:3] == ":\\"
 
 
-def _preset_reference(name: str) -> Reference:
-    """Return where a preset's weights live."""
-    weights = load_preset(name).weights
-    if weights is None or weights.source is None:
-        raise ModelFolderError(f"The preset {name} has no weights. Name another one, or train it.", key=name)
-    return parse_reference(weights.source)
-
-
 def _bundled(reference: Reference) -> Path:
-    path = BUNDLED / check_model_name(reference.location)
+    path = BUNDLED / reference.location
     if not os.path.isfile(path):
         raise ModelFolderError(
             f"{path} is missing, though it belongs to the package. Install segpipe again.", path=path

@@ -75,7 +75,7 @@ class Fetcher:
         if file.size is not None:
             check_limit("download_bytes", file.size, f"{file.path} has", error=DownloadError)
         with storage_errors(self.folder, file.size):
-            part = claim_part(self.folder, _origin(file))
+            part = claim_part(self.folder, Origin(file.path, shown_url(file.url), file.size, file.digest))
             try:
                 self.report(part.size)
                 return part, self._fill(file, part)
@@ -187,10 +187,6 @@ def _run_all(
                 future.result()[0].release()
         raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
     return [future.result() for future in futures]
-
-
-def _origin(file: RemoteFile) -> Origin:
-    return Origin(file.path, shown_url(file.url), file.size, file.digest)
 
 
 def _range(part: Part, offset: int) -> dict[str, str]:

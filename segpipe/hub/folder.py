@@ -20,7 +20,7 @@ from segpipe.log import get_logger
 from segpipe.names import listing
 
 from .manifest import Manifest, Problem, check_folder, find_missing, read_manifest, sha256_of
-from .model_files import INDEX_SUFFIX, LONE_WEIGHTS, WEIGHT_FILES, lone_shards, select_weights_name
+from .model_files import INDEX_SUFFIX, LONE_WEIGHTS, SHARD, WEIGHT_FILES, select_weights_name
 from .references import WEIGHT_SUFFIXES
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ def trained_model(folder: Path) -> Path:
     """
     if not _is_work_dir(folder):
         return folder
-    if os.path.isfile(folder / RUN_MODEL / "configuration.json"):
+    if os.path.isfile(folder / RUN_MODEL / CONFIGURATION_NAME):
         _say_once(folder)
         return folder / RUN_MODEL
-    if any(os.path.isfile(folder / name) for name in ("configuration.json", "config.json")):
+    if is_model_folder(folder):
         return folder
     raise ModelFolderError(_unfinished_text(folder), path=folder)
 
@@ -162,7 +162,7 @@ def last_weights(folder: Path) -> Path | None:
 
     It is the finished one, else the best weights so far, else the last checkpoint.
     """
-    if os.path.isfile(folder / RUN_MODEL / "configuration.json"):
+    if os.path.isfile(folder / RUN_MODEL / CONFIGURATION_NAME):
         return folder / RUN_MODEL
     return newest_step(folder / RUN_BEST) or newest_step(folder / RUN_CHECKPOINTS)
 
@@ -196,8 +196,8 @@ def _advice(folder: Path) -> str:
     checkpoint = newest_step(folder)
     if checkpoint is not None:
         return f"It holds checkpoints of a run, each of which can be used as a model; the newest is {checkpoint}."
-    if is_model_folder(folder / "model"):
-        return f"Its folder {folder / 'model'} may be meant."
+    if is_model_folder(folder / RUN_MODEL):
+        return f"Its folder {folder / RUN_MODEL} may be meant."
     weights = [name for name in sorted(os.listdir(folder)) if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX))]
     if weights:
         chosen = select_weights_name(weights) or weights[0]
@@ -244,11 +244,11 @@ def _require_whole(folder: Path, manifest: Manifest | None) -> None:
 
 def _find_weights(folder: Path, stated: str | None) -> Path | None:
     names = [path.name for path in folder.iterdir() if os.path.isfile(path)]
-    if stated is not None and stated in names:
+    if stated in names:
         return folder / stated
     chosen = select_weights_name(names)
     lone = sorted(name for name in names if name.endswith(LONE_WEIGHTS))
-    shards = lone_shards(names)
+    shards = sorted(name for name in names if SHARD.search(name))
     if stated is not None and (chosen or lone):
         raise ModelFolderError(
             f"{folder} has no {stated}, which weights.file of its configuration.json names, but {chosen or lone[0]}. "
@@ -274,13 +274,13 @@ def _find_weights(folder: Path, stated: str | None) -> Path | None:
 
 def _is_work_dir(folder: Path) -> bool:
     """Return whether a run has worked in a folder. A model folder may hold a log, too, and weights beside it."""
-    has_log = os.path.isfile(folder / RUN_LOG) and not os.path.isfile(folder / "model.safetensors")
+    has_log = os.path.isfile(folder / RUN_LOG) and not os.path.isfile(folder / WEIGHTS_NAME)
     return has_log or os.path.isdir(folder / RUN_CHECKPOINTS)
 
 
 @cache
 def _say_once(folder: Path) -> None:
-    """Say it the first time that a command looks the model up."""
+    """Log where a run's model lies, the first time that it is looked up."""
     logger.info("%s is the work directory of a run; its model is %s", folder, folder / RUN_MODEL)
 
 

@@ -114,7 +114,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         ) from None
     if document.format_version > MANIFEST_VERSION:
         raise ModelFolderError(
-            f"{where} has format_version {document.format_version}, this segpipe reads 1. Upgrade segpipe."
+            f"{where} has format_version {document.format_version}, this segpipe reads {MANIFEST_VERSION}. "
+            "Upgrade segpipe."
         )
     check_relative_paths([entry.path for entry in document.files])
     origin = (document.source, document.revision, document.commit, document.created)
@@ -123,15 +124,10 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json; do it last, since a folder with one counts as whole."""
-    write_atomically(folder / MANIFEST_NAME, manifest_bytes(manifest))
-
-
-def manifest_bytes(manifest: Manifest) -> bytes:
-    """Return the JSON text of a manifest."""
     origin = {key: getattr(manifest, key) for key in ("source", "revision", "commit", "created")}
     files = [{"path": entry.path, "size": entry.size, "sha256": entry.sha256} for entry in manifest.files]
     document = {"format_version": MANIFEST_VERSION, **{k: v for k, v in origin.items() if v}, "files": files}
-    return (json.dumps(document, indent=2) + "\n").encode()
+    write_atomically(folder / MANIFEST_NAME, (json.dumps(document, indent=2) + "\n").encode())
 
 
 def find_problems(folder: Path, manifest: Manifest) -> tuple[Problem, ...]:
@@ -154,7 +150,7 @@ def check_folder(folder: Path) -> tuple[Problem, ...]:
 
 
 def find_missing(folder: Path, manifest: Manifest) -> tuple[Problem, ...]:
-    """Do the cheap half of `find_problems`: return files that are absent or have another size, without reading them."""
+    """Return the files that are absent or have another size; none is read, see `find_problems`."""
     return tuple(problem for entry in manifest.files if (problem := _size_problem(folder, entry)))
 
 

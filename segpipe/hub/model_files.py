@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,8 @@ WEIGHT_FILES = (
 LONE_WEIGHTS = (".pt", ".pth")
 INDEX_SUFFIX = ".index.json"
 SHARD_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.(?:safetensors|bin)$")
+SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.(?:safetensors|bin)$")
+"""The end of a name that is one of several files of weights."""
 
 
 def select_files(listing: Listing, weights_file: str | None, label: str) -> tuple[RemoteFile, ...]:
@@ -112,11 +113,6 @@ def shard_names(path: Path, *, origin: str | None = None) -> tuple[str, ...]:
 def weight_files(path: Path) -> tuple[Path, ...]:
     """Return the files that hold a model's weights: the file itself, or an index and the files that it names."""
     return (path, *(path.parent / name for name in shard_names(path))) if is_index(path.name) else (path,)
-
-
-def lone_shards(names: Collection[str]) -> list[str]:
-    """Return those of the names that are called as one of several files of weights."""
-    return sorted(name for name in names if _SHARD.search(name))
 
 
 def _is_small(path: str) -> bool:

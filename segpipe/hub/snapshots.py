@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,9 +71,12 @@ def fetch_snapshot(source: Source, shelf: Shelf, transport: Transport, wanted: W
             shards = select_shards(listing, files[-1], names, source.label)
             check_relative_paths({file.path for file in (*files, *shards)})
             stored |= _store(shards, source, shelf, transport)
-    manifest = _manifest(source, wanted, listing, stored.values())
+    entries = tuple(stored[path].entry for path in sorted(stored))
+    manifest = Manifest(entries, source.label, wanted.revision, listing.commit, timestamp())
     snapshot = _unchanged(shelf, manifest, stored) or shelf.add(manifest, lambda folder: _put_all(stored, folder))
-    _discard_parts(stored)
+    for found in stored.values():
+        if found.part is not None:  # another process finished the same snapshot first
+            found.part.discard()
     _point(shelf, snapshot, wanted, listing)
     return snapshot
 
@@ -210,13 +213,6 @@ class _Stored:
     part: Part | None
     path: Path
 
-    def put(self, folder: Path) -> None:
-        target = folder / self.entry.path
-        if self.part is None:
-            link_or_copy(self.path, target)
-            return
-        self.part.move_to(target)
-
 
 def _store(files: Sequence[RemoteFile], source: Source, shelf: Shelf, transport: Transport) -> dict[str, _Stored]:
     """Find the files in older snapshots, or fetch them."""
@@ -279,21 +275,12 @@ def _unchanged(shelf: Shelf, manifest: Manifest, stored: dict[str, _Stored]) -> 
     return snapshot if is_same else None
 
 
-def _manifest(source: Source, wanted: Wanted, listing: Listing, stored: Iterable[_Stored]) -> Manifest:
-    entries = sorted((found.entry for found in stored), key=lambda entry: entry.path)
-    return Manifest(tuple(entries), source.label, wanted.revision, listing.commit, timestamp())
-
-
 def _put_all(stored: dict[str, _Stored], folder: Path) -> None:
     for found in stored.values():
-        found.put(folder)
-
-
-def _discard_parts(stored: dict[str, _Stored]) -> None:
-    """Delete parts that were not needed because another process finished the same snapshot first."""
-    for found in stored.values():
-        if found.part is not None:
-            found.part.discard()
+        if found.part is None:
+            link_or_copy(found.path, folder / found.entry.path)
+        else:
+            found.part.move_to(folder / found.entry.path)
 
 
 def _point(shelf: Shelf, snapshot: Path, wanted: Wanted, listing: Listing) -> None:
