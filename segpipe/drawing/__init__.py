@@ -1,4 +1,4 @@
-"""Results as images: overlays, legends, heat maps and charts."""
+"""Draw results as images: overlays, legends, heat maps and charts."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     )
     from .heat_maps import COLOR_MAPS as COLOR_MAPS, draw_heat_page as draw_heat_page
     from .legend import (
-        beside_legend as beside_legend,
         draw_legend as draw_legend,
         fitting_font as fitting_font,
         format_share as format_share,

@@ -1,4 +1,4 @@
-"""Charts: panels of lines over one axis, drawn with matplotlib.
+"""Draw charts with matplotlib: panels of lines over one axis.
 
 matplotlib is imported when a chart is drawn, and through its objects alone: no backend is chosen, no setting changed.
 """
@@ -162,7 +162,7 @@ def _write_heading(axes: Axes, curves: Sequence[Curve]) -> None:
     anchor: Any = "axes fraction"
     place, gap = 1.0, 0.0
     for curve in reversed(curves):  # from the right to the left
-        text, color = (_figure_of(curve), curve.color) if curve.name else (_summary(curve), QUIET_INK)
+        text, color = (_headline(curve), curve.color) if curve.name else (_summary(curve), QUIET_INK)
         coordinates = {"xycoords": (anchor, "axes fraction"), "ha": "right", **above, **_text(text, 20, color)}
         anchor = axes.annotate(text, (place, 1.0), (-gap, _points(26)), **coordinates)
         place, gap = 0.0, _points(28)
@@ -283,21 +283,21 @@ def _highest(curve: Curve) -> Point:
 
 
 def _summary(curve: Curve) -> str:
-    """Say what to know of the only curve of a panel."""
+    """Return a sentence about the only curve of a panel."""
     step, value = curve.points[-1]
     if not curve.has_marks:
-        return f"{_figure(value)} at step {step:,.0f}"
+        return f"{_number(value)} at step {step:,.0f}"
     best_step, best = _highest(curve)
     end = f", {value:.2f} at the end" if step != best_step else ""
     return f"best {best:.2f} at step {best_step:,.0f}{end}"
 
 
-def _figure_of(curve: Curve) -> str:
+def _headline(curve: Curve) -> str:
     """Return the last value, of scores the highest."""
-    return f"{_highest(curve)[1]:.2f}" if curve.has_marks else _figure(curve.points[-1][1])
+    return f"{_highest(curve)[1]:.2f}" if curve.has_marks else _number(curve.points[-1][1])
 
 
-def _figure(value: float) -> str:
+def _number(value: float) -> str:
     return "0" if value == 0.0 else f"{value:.3g}".replace("e-0", "e-")
 
 

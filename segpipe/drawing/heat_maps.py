@@ -1,4 +1,4 @@
-"""Heat over an image: attention and other values from 0 to 1, in colours."""
+"""Draw attention and other values from 0 to 1 as heat over an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.names import unknown_name_message
 
-from .legend import beside_legend, format_share
+from .legend import format_share, side_by_side
 from .lettering import INK, PAPER, find_font, text_width
 from .overlay import check_opacity
 
@@ -34,14 +34,14 @@ def draw_heat_page(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        heat: (H, W) shares of 1, which the scale has in percent.
+        heat: (H, W) from 0 to 1; the scale beside the image has percent.
         place: (x, y) to be marked.
         color_map: one of `COLOR_MAPS`.
         opacity: of the hottest colours.
     """
     page = draw_heat(image, heat, color_map=color_map, opacity=opacity)
     page = page if place is None else mark_place(page, place)
-    return beside_legend(page, draw_scale(*_range(heat), height=max(page.shape[0], 48), color_map=color_map))
+    return side_by_side(page, draw_scale(*_range(heat), height=max(page.shape[0], 48), color_map=color_map))
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray, *, color_map: str = "inferno", opacity: float = 0.8) -> np.ndarray:
@@ -65,7 +65,7 @@ def draw_heat(image: np.ndarray, heat: np.ndarray, *, color_map: str = "inferno"
 
 
 def draw_scale(low: float, high: float, *, height: int, color_map: str = "inferno") -> np.ndarray:
-    """Return what the colours mean, (height, w, 3) uint8 on white: a bar from low to high with shares in percent."""
+    """Return what the colours mean, (height, w, 3) uint8 on white: a bar from low to high, marked in percent."""
     size = min(max(11, height // 28), 48)
     count = min(_TICKS, max(2, height // (3 * size)))
     texts = [format_share(low + (high - low) * step / (count - 1)) for step in range(count)]

@@ -1,4 +1,4 @@
-"""A key to the colours of an overlay, and pages that have it beside the image."""
+"""Draw a key to the colours of an overlay, and set it beside the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from segpipe.text import printable_line
 
-from .lettering import INK, PAPER, QUIET_INK, Font, find_font, text_width
+from .lettering import INK, PAPER, QUIET_INK, find_font, text_width
 from .overlay import Palette
 
 _FONT_SIZE, _LARGEST_FONT = 15, 64
@@ -53,8 +53,8 @@ def draw_legend(
         if color is not None:
             canvas.paste(color, (margin, middle - swatch // 2), shape)
         ink = INK if color is not None else QUIET_INK
-        _write(drawing, (margin + swatch + gap, middle), name, font=font, ink=ink, anchor="lm")
-        _write(drawing, (share_right, middle), share, font=font, ink=QUIET_INK, anchor="rm")
+        drawing.text((margin + swatch + gap, middle), name, font=font, fill=ink, anchor="lm")
+        drawing.text((share_right, middle), share, font=font, fill=QUIET_INK, anchor="rm")
     return np.asarray(canvas).copy()
 
 
@@ -69,14 +69,16 @@ def fitting_font(num_rows: int, height: int) -> int:
     return min(max(_FONT_SIZE, int(fitting)), _LARGEST_FONT)
 
 
-def side_by_side(image: np.ndarray, overlay: np.ndarray, legend: np.ndarray) -> np.ndarray:
-    """Place image, overlay and legend in one row on white, tops aligned, with an even margin around them."""
-    return _row([image, overlay], legend)
-
-
-def beside_legend(image: np.ndarray, legend: np.ndarray) -> np.ndarray:
-    """Place the legend to the right of one image, on white."""
-    return _row([image], legend)
+def side_by_side(*parts: np.ndarray) -> np.ndarray:
+    """Place images and, last, a legend in one row on white, tops aligned, with an even margin around the images."""
+    margin = max(8, round(parts[0].shape[0] * 0.03))
+    height = max(part.shape[0] for part in parts) + 2 * margin
+    page = np.full((height, sum(part.shape[1] + margin for part in parts), 3), PAPER, dtype=np.uint8)
+    left = margin
+    for part in parts:
+        page[margin : margin + part.shape[0], left : left + part.shape[1]] = part
+        left += part.shape[1] + margin
+    return page
 
 
 def format_share(share: float) -> str:
@@ -90,19 +92,6 @@ def _line(font_size: int) -> int:
 
 def _top(font_size: int) -> int:
     return round(font_size * 0.2)
-
-
-def _row(images: Sequence[np.ndarray], legend: np.ndarray) -> np.ndarray:
-    margin = max(8, round(images[0].shape[0] * 0.03))
-    height = max(part.shape[0] for part in (*images, legend)) + 2 * margin
-    width = sum(part.shape[1] + margin for part in images) + margin + legend.shape[1]
-    page = np.full((height, width, 3), PAPER, dtype=np.uint8)
-    left = margin
-    for image in images:
-        page[margin : margin + image.shape[0], left : left + image.shape[1]] = image
-        left += image.shape[1] + margin
-    page[margin : margin + legend.shape[0], left : left + legend.shape[1]] = legend
-    return page
 
 
 _LegendRow = tuple[str, tuple[int, int, int] | None, str]
@@ -124,19 +113,6 @@ def _fit_rows(rows: list[_LegendRow], num_lines: int) -> list[_LegendRow]:
         return rows
     kept = rows[: num_lines - 1]
     return [*kept, (f"and {len(rows) - len(kept)} more", None, "")]
-
-
-def _write(
-    drawing: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    *,
-    font: Font,
-    ink: tuple[int, int, int],
-    anchor: str,
-) -> None:
-    if text:
-        drawing.text(place, text, font=font, fill=ink, anchor=anchor)
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""The names of classes on an image, each where its class is broad, and none over another."""
+"""Write the names of classes on an image, each where its class is broad, and none over another."""
 
 from __future__ import annotations
 

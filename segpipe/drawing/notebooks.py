@@ -1,4 +1,4 @@
-"""Showing results: PNG and HTML for notebooks, and the system's viewer elsewhere."""
+"""Show results as PNG and HTML in a notebook, and in the system's image viewer elsewhere."""
 
 from __future__ import annotations
 

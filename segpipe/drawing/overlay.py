@@ -1,4 +1,4 @@
-"""Label maps in colour: palettes, and overlays with borders between the classes."""
+"""Draw label maps in colour, alone or over an image with borders between the classes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Palette = Sequence[Sequence[int]]
 
 OPACITY = 0.5
 """Of the class colours on an image."""
-BORDER = (255, 255, 255)
 _BORDER_OPACITY = 0.85
+"""Of the white line between classes."""
 _SIDE_PER_BORDER = 400
 """Pixels of an image's shorter side for each pixel of a border's width."""
 
@@ -78,7 +78,7 @@ def blend(image: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
 
 
 def check_opacity(opacity: float) -> None:
-    """Refuse an opacity that is not a share of 1."""
+    """Refuse an opacity that is not from 0 to 1."""
     if not 0.0 <= opacity <= 1.0:
         raise InputError(f"opacity is {opacity!r}; it must be between 0 (image only) and 1 (colours only).")
 

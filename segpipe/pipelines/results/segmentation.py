@@ -292,7 +292,7 @@ class Segmentation(KeyedResult):
     def _beside_legend(self, drawn: np.ndarray, brighten: bool = False) -> np.ndarray:
         # Beside a low image, the legend is higher than it and lists as many classes as a printed result.
         height = max(drawn.shape[0], drawing.height_of(min(len(self.classes), _PRINTED_ROWS)))
-        return drawing.beside_legend(drawn, self.legend(height=height, brighten=brighten))
+        return drawing.side_by_side(drawn, self.legend(height=height, brighten=brighten))
 
     def _rows(self) -> list[tuple[int | None, str, str, str]]:
         """Return index, name, share and score of the largest classes; the last row sums up the rest."""
