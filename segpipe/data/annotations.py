@@ -22,7 +22,7 @@ FARTHEST = 1e9
 """Coordinates beyond it cannot be meant, and would overflow."""
 T = TypeVar("T")
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
-"""A string, which stays, or a number that is none."""
+"""A string, which stays as it is, or a number that JSON does not know."""
 _ADVICE = "docs/limits.md says how to raise the limit."
 _AT_ONCE = 1 << 18
 """Crossings that are computed at a time."""

@@ -35,7 +35,6 @@ from .rgb import (
 from .tiff import LOSSLESS, RGB, WHITE_IS_ZERO, Page, begin_with, check_page, full_pages
 from .tiff_samples import read_samples
 
-__all__ = ["image_format", "is_tensor", "read_image"]
 cv2 = import_opencv()
 
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def inspect_pair(pair: Pair, labels: LabelSet) -> Inspection:
         encoded = encode_label(raw, labels, origin=pair.label)
     except SegpipeError as error:
         return Inspection(pair, (*findings, _unreadable_label(pair, error)), digest)
-    return _count(pair, raw, encoded, labels, Inspection(pair, tuple(findings), digest))
+    return _with_counts(Inspection(pair, tuple(findings), digest), raw, encoded, labels)
 
 
 def inspect_sample(dataset: Any, index: int) -> Inspection:
@@ -116,7 +116,7 @@ def inspect_sample(dataset: Any, index: int) -> Inspection:
         encoded = encode_label(label, classes, origin=pair.label)
     except SegpipeError as error:
         return Inspection(pair, (*findings, _unreadable_label(pair, error)))
-    return _count(pair, label, encoded, classes, Inspection(pair, findings))
+    return _with_counts(Inspection(pair, findings), label, encoded, classes)
 
 
 def digest_image(pair: Pair) -> bytes | None:
@@ -212,8 +212,8 @@ _FIX_ORIENTATION = (
 )
 
 
-def _count(pair: Pair, raw: np.ndarray, encoded: np.ndarray, labels: LabelSet, seen: Inspection) -> Inspection:
-    """Return the inspection with the label's values."""
+def _with_counts(seen: Inspection, raw: np.ndarray, encoded: np.ndarray, labels: LabelSet) -> Inspection:
+    """Return the inspection with what the label's values say."""
     num_classes = len(labels.names)
     pixels = np.bincount(encoded.ravel(), minlength=num_classes)[:num_classes]
     ignored = raw.size - int(pixels.sum())
@@ -223,18 +223,18 @@ def _count(pair: Pair, raw: np.ndarray, encoded: np.ndarray, labels: LabelSet, s
     findings = list(seen.findings)
     smoothed = _smoothing(raw, strays)
     if smoothed is not None:
-        findings.append(Finding("smoothed", pair.label, smoothed, _FIX_SMOOTHED))
+        findings.append(Finding("smoothed", seen.pair.label, smoothed, _FIX_SMOOTHED))
     if ignored == raw.size:
-        findings.append(Finding("ignored-label", pair.label, f"all {raw.size} pixels are ignored", _FIX_IGNORED))
-    return Inspection(
-        pair,
-        tuple(findings),
-        seen.image_digest,
-        _digest(raw),
-        pixels,
-        ignored,
-        int(is_void.sum()),
-        strays,
+        what = f"all {raw.size} pixels are ignored"
+        findings.append(Finding("ignored-label", seen.pair.label, what, _FIX_IGNORED))
+    return replace(
+        seen,
+        findings=tuple(findings),
+        label_digest=_digest(raw),
+        pixels=pixels,
+        ignored=ignored,
+        void=int(is_void.sum()),
+        strays=strays,
     )
 
 

@@ -52,7 +52,7 @@ def read_label(
         raise _no_values(image, os.fsdecode(path))
     values = np.asarray(image)
     if image.mode == "P" and classes is not None:
-        check_palette(image, values, classes, origin=os.fsdecode(path))
+        _check_palette(image, values, classes, origin=os.fsdecode(path))
     if image.mode == "1":
         return values.astype(np.uint8)
     if image.mode.startswith("I;16"):
@@ -73,21 +73,8 @@ def read_color_label(path: str | os.PathLike[str], *, colors: ColorTable) -> np.
     return colors.values_of(np.asarray(image.convert("RGB")), origin=os.fsdecode(path))
 
 
-def check_palette(image: Image.Image, values: np.ndarray, classes: LabelSet, *, origin: str) -> None:
-    """Refuse a palette image that draws the value of one class in the colour of another.
-
-    Colours of no class contradict nothing, nor do a grey ramp and VOC's default palette, which programs write without
-    a thought of the classes. Each palette is compared once.
-
-    Args:
-        image: in Pillow's mode P.
-        values: (H, W) uint8, its indices.
-        classes: whose `palette` and `raw_ids` count.
-        origin: the file's name, for the message.
-
-    Raises:
-        ImageDecodeError: one of the values is used.
-    """
+def _check_palette(image: Image.Image, values: np.ndarray, classes: LabelSet, *, origin: str) -> None:
+    """Refuse a palette image that draws a value of one class in the colour of another."""
     contradictions = _contradictions(bytes(image.im.getpalette("RGB", "RGB")), classes)
     if not contradictions:
         return
@@ -236,7 +223,10 @@ class _Contradiction(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def _contradictions(palette: bytes, classes: LabelSet) -> tuple[_Contradiction, ...]:
-    """Return the values of classes that the palette (R, G, B, R, …) draws in another class's colour."""
+    """Return the values of classes that the palette (R, G, B, R, …) draws in another class's colour.
+
+    A grey ramp and VOC's default palette contradict nothing, since programs write them whatever the classes are.
+    """
     entries = [(red, green, blue) for red, green, blue in zip(palette[::3], palette[1::3], palette[2::3], strict=True)]
     if classes.palette is None or _is_default(entries):
         return ()

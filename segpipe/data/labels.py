@@ -54,7 +54,7 @@ class ColorTable:
 
     Attributes:
         colors: RGB.
-        values: the raw value of each colour; -1: none, its pixels are ignored.
+        values: the raw value of each colour, -1 for one whose pixels are ignored.
     """
 
     colors: tuple[Color, ...]

@@ -208,7 +208,7 @@ class Loader(Iterator[Batch]):
 
 @dataclass(frozen=True)
 class _Reader:
-    """Keys → batch."""
+    """Read the samples of a batch by their keys."""
 
     dataset: LabelledSamples
     transform: Transform
@@ -247,7 +247,7 @@ class _Reader:
 
 
 def _check_classes(sample: Sample, labels: LabelSet) -> None:
-    """Refuse what is not a class. Here for all devices: where the loss is, a look at values would wait for the GPU."""
+    """Refuse values that are not a class; beside the loss, reading them would wait for the GPU."""
     values = sample.label if sample.class_index is None else np.array(sample.class_index)
     if values is None:
         return

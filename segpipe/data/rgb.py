@@ -168,18 +168,11 @@ def band_takes_many_values(alpha: np.ndarray) -> bool:
 
 
 def warn_of_dropped_alpha(name: str) -> None:
+    """Say once that a band declared as alpha is left out."""
     warn_once(
         "alpha",
         f"The extra sample of {name} is declared as alpha and takes many values, as a further colour (near infrared) "
         f"does. It is left out. If it is alpha, give {advice.option('alpha', 'keep')}.",
-    )
-
-
-def warn_of_kept_alpha(name: str) -> None:
-    warn_once(
-        "alpha of arrays",
-        f"The fourth channel of {name} takes many values, as a further colour (near infrared) does. It is taken for "
-        f"alpha and composited on white. If it is not, give {advice.option('alpha', 'drop')}, or array[:, :, :3].",
     )
 
 
@@ -248,7 +241,12 @@ def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: 
     bits = reading.bit_depth if isinstance(reading.bit_depth, int) else 16
     mapping = partial(alpha_to_8_bits, bits=bits)
     if reading.alpha == "auto" and band_takes_many_values(alpha):
-        warn_of_kept_alpha(name)
+        warn_once(
+            "alpha of arrays",
+            f"The fourth channel of {name} takes many values, as a further colour (near infrared) does. It is taken "
+            f"for alpha and composited on white. If it is not, give {advice.option('alpha', 'drop')}, or "
+            "array[:, :, :3].",
+        )
     return rgb_of_bands((pixels, alpha), lambda part: part, mapping)
 
 

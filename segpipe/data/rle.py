@@ -2,8 +2,7 @@
 
 Runs are taken column by column, begin with zeros (perhaps none of them), and alternate. The compressed string is the
 one that pycocotools writes: each run but the first three as its difference to the run two before, in groups of five
-bits.
-Layout: pycocotools, common/maskApi.c (rleEncode, rleToString).
+bits. Layout: pycocotools, common/maskApi.c (rleEncode, rleToString).
 """
 
 from __future__ import annotations
@@ -19,8 +18,34 @@ _MAX_GROUPS = 13  # of five bits in an int64
 
 
 def decode_mask(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """Decode the compressed string, or a list of run lengths, to (H, W) uint8 of 0 and 1."""
-    return counts_to_mask(decompress_counts(counts) if isinstance(counts, str) else counts, size)
+    """Decode the compressed string, or a list of run lengths, to (H, W) uint8 of 0 and 1.
+
+    Raises:
+        InputError: the runs do not fill the size exactly, or it is over `image_pixels`.
+    """
+    height, width = size
+    most = limit("image_pixels")
+    if min(height, width) < 0 or height * width > most:
+        raise InputError(
+            f"The mask has the size {height} × {width} (height × width); at most {most:,} pixels are decoded. "
+            "Correct the size; docs/limits.md says how to raise the limit."
+        )
+    try:
+        lengths = decompress_counts(counts) if isinstance(counts, str) else np.asarray(counts, dtype=np.int64)
+    except (OverflowError, ValueError):  # over 64 bits, or lists in the list
+        raise InputError(
+            "These run lengths are not whole numbers of pixels. Give `counts` as it was written."
+        ) from None
+    # Each run is compared first, so that the sum cannot wrap around.
+    is_run = lengths.ndim == 1 and bool(((lengths >= 0) & (lengths <= height * width)).all())
+    if not is_run or lengths.sum() != height * width:
+        covered = f"cover {lengths.sum()} pixels" if is_run else "are not all between 0 and the pixels of the mask"
+        raise InputError(
+            f"These runs {covered}, a mask of {height} × {width} has {height * width}. "
+            "Give the size, (height, width), that was stored beside them."
+        )
+    values = np.arange(len(lengths), dtype=np.uint8) & 1
+    return np.ascontiguousarray(np.repeat(values, lengths).reshape(width, height).T)
 
 
 def encode_label_map(label_map: np.ndarray, classes: Sequence[int]) -> list[str]:
@@ -36,32 +61,11 @@ def encode_label_map(label_map: np.ndarray, classes: Sequence[int]) -> list[str]
     return [compress_counts(_alternate(starts[runs], ends[runs], label_map.size)) for runs in slices]
 
 
-def counts_to_mask(counts: Sequence[int] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (H, W) uint8 of 0 and 1 from run lengths, which must fill the size exactly."""
-    height, width = size
-    num_pixels = _num_pixels(height, width)
-    try:
-        lengths = np.asarray(counts, dtype=np.int64)
-    except (OverflowError, ValueError):  # over 64 bits, or lists in the list
-        raise InputError(
-            "These run lengths are not whole numbers of pixels. Give `counts` as it was written."
-        ) from None
-    # Each run is compared first, so that the sum cannot wrap around.
-    is_run = lengths.ndim == 1 and bool(((lengths >= 0) & (lengths <= num_pixels)).all())
-    if not is_run or lengths.sum() != num_pixels:
-        covered = f"cover {lengths.sum()} pixels" if is_run else "are not all between 0 and the pixels of the mask"
-        raise InputError(
-            f"These runs {covered}, a mask of {height} × {width} has {num_pixels}. "
-            "Give the size, (height, width), that was stored beside them."
-        )
-    values = np.arange(len(lengths), dtype=np.uint8) & 1
-    return np.ascontiguousarray(np.repeat(values, lengths).reshape(width, height).T)
-
-
 def compress_counts(counts: Sequence[int] | np.ndarray) -> str:
     """Return run lengths as COCO's string."""
-    rest = np.asarray(counts, dtype=np.int64).copy()
-    rest[3:] -= np.asarray(counts, dtype=np.int64)[1:-2]
+    lengths = np.asarray(counts, dtype=np.int64)
+    rest = lengths.copy()
+    rest[3:] -= lengths[1:-2]
     columns, is_used = [], []
     more = np.ones(len(rest), dtype=bool)
     while more.any():
@@ -94,16 +98,6 @@ def decompress_counts(text: str) -> np.ndarray:
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
-
-
-def _num_pixels(height: int, width: int) -> int:
-    most = limit("image_pixels")
-    if min(height, width) < 0 or height * width > most:
-        raise InputError(
-            f"The mask has the size {height} × {width} (height × width); at most {most:,} pixels are decoded. "
-            "Correct the size; docs/limits.md says how to raise the limit."
-        )
-    return height * width
 
 
 def _runs(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

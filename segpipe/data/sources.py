@@ -30,20 +30,22 @@ from .rgb import is_tensor
 
 LONGEST_PATH = 4096
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LIST = "-"
 _ENCODED = "the encoded image"
 
 Kind = Literal["url", "file-url", "data-uri", "file", "folder", "pattern", "base64", "object", "collection"]
+_KINDS: dict[str, Kind] = {"http": "url", "https": "url", "file": "file-url"}
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What was given as one image or as many, classified once by `parse_source`.
+    """One image or many as a caller gave them, classified once by `parse_source`.
 
     Attributes:
         value: as it was given.
-        kind: what it is; an object is one image in memory or an open file, a collection an iterable of sources. None is
-            a text or a path that stands for nothing.
+        kind: "object" is one image in memory or an open file, "collection" an iterable of sources; None for a text or a
+            path that stands for nothing.
     """
 
     value: Any
@@ -187,9 +189,9 @@ def names_one_image(names: Sequence[str]) -> bool:
 
 
 def _kind_of_text(text: str) -> Kind | None:
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    scheme = _SCHEME.match(text)
     if scheme:
-        return _kind_of_scheme(scheme[1].lower())
+        return _KINDS.get(scheme[1].lower())
     if text[:5].lower() == "data:":
         return "data-uri"
     return _kind_of_path(text) or ("base64" if _is_base64_image(text) else None)
@@ -199,12 +201,6 @@ def _kind_of_path(text: str) -> Kind | None:
     if _exists(text):
         return "folder" if os.path.isdir(text) else "file"
     return "pattern" if _matches(text) else None
-
-
-def _kind_of_scheme(scheme: str) -> Kind | None:
-    if scheme in ("http", "https"):
-        return "url"
-    return "file-url" if scheme == "file" else None
 
 
 def _exists(text: str) -> bool:
@@ -230,8 +226,7 @@ def _is_base64_image(text: str) -> bool:
 
 
 def _unknown_text(text: str) -> ImageDecodeError | InputError:
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
-    if scheme:
+    if _SCHEME.match(text):
         return InputError(
             f"The scheme of {_shown(text)} is not read here. Give an http, https or file URL, or the bytes."
         )

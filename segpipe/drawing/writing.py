@@ -53,7 +53,7 @@ def write_label_map(path: str | os.PathLike[str], label_map: np.ndarray, palette
 def encode_image(
     pixels: np.ndarray, image_format: str, palette: np.ndarray | None = None, *, quality: int = 92
 ) -> bytes:
-    """Return pixels as a file of one of `IMAGE_FORMATS`, see `write_image`; `palette` gives (H, W) values their colours.
+    """Return pixels as a file of one of `IMAGE_FORMATS`, see `write_image`; `palette` colours (H, W) values.
 
     Images in colour are compressed as PNG by run lengths after the filter: in half of the time of zlib's usual strategy
     and, as photographs are, no larger. `quality` is for the formats with loss.

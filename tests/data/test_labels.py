@@ -238,7 +238,7 @@ def test_a_palette_needs_one_colour_per_class():
         build_color_table(LABELS, [(1, 2, 3)])
     with pytest.raises(InputError, match="stands for two things"):
         build_color_table(LABELS, [(1, 2, 3), (1, 2, 3)])
-    with pytest.raises(InputError, match="not a colour"):
+    with pytest.raises(InputError, match="not a color"):
         build_color_table(LABELS, [(1, 2, 3), (1, 2, 256)])
 
 

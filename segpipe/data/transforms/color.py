@@ -41,7 +41,7 @@ def photometric_distortion(
     if is_contrast_first:
         image = _maybe_contrast(image, rng, contrast)
     if rng.integers(2):
-        image = _scale_saturation(image, rng.uniform(*saturation))
+        image = _change_hsv(image, 1, _truncated(LEVELS * np.float32(rng.uniform(*saturation))))
     if rng.integers(2) and hue:
         image = _turn_hue(image, int(rng.integers(-hue, hue)))
     if not is_contrast_first:
@@ -116,7 +116,7 @@ def rerange(sample: Sample, rng: np.random.Generator, *, least: int, greatest: i
     if low == high:
         return sample
     table = (_EXACT_LEVELS - low) * ((greatest - least) / (high - low)) + least
-    return with_image(sample, cv2.LUT(sample.image, np.rint(np.clip(table, 0, 255)).astype(np.uint8)))
+    return with_image(sample, _looked_up(sample.image, table))
 
 
 def equalize(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -146,10 +146,6 @@ def _maybe_contrast(image: np.ndarray, rng: np.random.Generator, contrast: Inter
 
 def _scale_values(image: np.ndarray, factor: float = 1.0, offset: float = 0.0) -> np.ndarray:
     return cv2.LUT(image, _truncated(LEVELS * np.float32(factor) + np.float32(offset)))
-
-
-def _scale_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    return _change_hsv(image, 1, _truncated(LEVELS * np.float32(factor)))
 
 
 def _turn_hue(image: np.ndarray, steps: int) -> np.ndarray:

@@ -155,7 +155,11 @@ def pad_to(sample: Sample, size: Size, padding: Padding) -> Sample:
 
 def crop(sample: Sample, corner: tuple[int, int], size: Size) -> Sample:
     """Crop to the box of (height, width) with this upper left corner (y, x): views, nothing is copied."""
-    return move_alike(sample, lambda array: _cut(array, corner, size))
+
+    def cut(array: np.ndarray) -> np.ndarray:
+        return _cut(array, corner, size)
+
+    return move(sample, cut, cut, cut)
 
 
 def fit_size(size: Size, box: Size) -> Size:
@@ -182,11 +186,6 @@ def move(sample: Sample, image: Move, label: Move, extra: Move) -> Sample:
         label=None if sample.label is None else label(sample.label),
         extras={name: extra(values) for name, values in sample.extras.items()},
     )
-
-
-def move_alike(sample: Sample, every: Move) -> Sample:
-    """Do `move` with one function for all arrays."""
-    return move(sample, every, every, every)
 
 
 def turn_angles(sample: Sample, turn: Move) -> Sample:
