@@ -1,4 +1,4 @@
-"""Findings about a data set: what a check reports, and what is raised, logged or collected when one is opened.
+"""Collect what is found about a data set: what a check reports, and what is raised or logged when one is opened.
 
 A `Fault` is why a data set cannot be used as it is. It is raised where the data set is used; inside `collect_faults`
 its findings are kept instead, and opening goes on without the samples at fault.
@@ -34,7 +34,7 @@ KINDS: dict[Kind, tuple[Severity, str]] = {
     "out-of-range": ("error", "labels with values that are not a class"),
     "encoding": ("error", "labels that are encoded in another way"),
     "ignored-class": ("error", "a class that is ignored"),
-    "all-ignored": ("error", "no labelled pixels"),
+    "all-ignored": ("error", "no labeled pixels"),
     "leak": ("error", "images that are in two splits"),
     "no-mask": ("warning", "objects without a mask"),
     "dropped": ("warning", "parts of the annotations that are not used"),
@@ -171,11 +171,14 @@ def raise_or_collect(fault: Fault) -> None:
 
 
 def log_or_collect(findings: Iterable[Finding], origin: object = None) -> tuple[Finding, ...]:
-    """Log what was found, notes at info and all else as warnings, or collect it; give it back.
+    """Log what was found, notes at info and all else as warnings, and return it; inside `collect_faults` keep it.
 
     Args:
-        findings: of any severity.
+        findings: findings of any severity.
         origin: what the lines begin with, such as a file.
+
+    Returns:
+        The findings; none where they were collected, so that they are not reported twice.
     """
     given, found = tuple(findings), _collected.get()
     if found is not None:

@@ -34,9 +34,9 @@ from segpipe.names import unknown_name_message
 from .labels import MAX_RAW, Color
 
 UNNAMED = LabelSet(names=tuple(f"value {value}" for value in range(255)))
-"""Stands for classes that nothing names: each value is one."""
+"""Stands for classes without names: each value is one."""
 CLASS_TABLES = ("_classes.csv", "class_dict.csv", "labelmap.txt")
-"""Names of such files."""
+"""Names of the tables of classes that other tools write."""
 _FOLDER = Path(__file__).parent / "datasets" / "label_sets"
 _NAMES = ("class", "name", "label", "class name", "class_name")
 _VALUES = ("pixel value", "value", "id", "index", "class id", "class_id")
@@ -45,7 +45,7 @@ _COLORS = ("color", "colour", "rgb", "hex")
 
 
 def dataset_labels(name: str) -> LabelSet:
-    """Return names, colours and raw ids of a data set that segpipe knows; UnknownNameError has the list."""
+    """Return names, colors and raw ids of a data set that segpipe knows; UnknownNameError has the list."""
     if name not in dataset_label_names():
         raise UnknownNameError(unknown_name_message("label set", name, dataset_label_names()))
     return read_label_set(_FOLDER / f"{name}.json")
@@ -105,11 +105,11 @@ def read_class_table(path: Path) -> LabelSet:
 
     Args:
         path: a CSV file whose first line names its columns: one of names ("Class" or "name"), and one of the values in
-            the masks ("Pixel Value") or their colours ("r", "g", "b" or "color"), or all of these; or CVAT's
+            the masks ("Pixel Value") or their colors ("r", "g", "b" or "color"), or all of these; or CVAT's
             labelmap.txt, with lines as `road:128,64,128::`.
 
     Raises:
-        InputError: it is not such a table, or two classes have one name, value or colour.
+        InputError: it is not such a table, or two classes have one name, value or color.
     """
     lines = read_text(path, max_bytes=limit("configuration_bytes"), error=InputError).splitlines()
     parse = _labelmap if path.suffix.lower() == ".txt" else _columns
@@ -123,7 +123,7 @@ def read_class_table(path: Path) -> LabelSet:
 
 
 def find_class_table(folders: Iterable[Path]) -> Path | None:
-    """Return the first such file in these folders."""
+    """Return the first table of classes in these folders, or None."""
     return next((path for folder in folders for name in CLASS_TABLES if os.path.isfile(path := folder / name)), None)
 
 
@@ -140,7 +140,7 @@ def build_label_set(names: Any, *, palette: Any = None, raw_ids: Any = None) -> 
 
     Args:
         names: in any form that `read_named_values` takes. A mapping of values to names gives the raw ids as well.
-        palette: one colour per class, see `read_colors`.
+        palette: one color per class, see `read_colors`.
         raw_ids: the value of each class in label files. If None, they are the keys of a mapping, else class indices.
 
     Raises:
@@ -235,17 +235,17 @@ def _number(cell: str) -> int:
 
 
 def _labelmap(lines: Sequence[str]) -> LabelSet:
-    """Return the classes of CVAT's labelmap.txt, whose masks have these colours."""
+    """Return the classes of CVAT's labelmap.txt, whose masks have these colors."""
     rows = [line.split(":") for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return _label_set([row[0].strip() for row in rows], palette=[_color(_cell(row, 1).split(",")) for row in rows])
 
 
 def _color(cells: Sequence[str]) -> Color:
-    """Return the colour in three cells, or in one as #a60f2f or "166 15 47"."""
+    """Return the color in three cells, or in one as #a60f2f or "166 15 47"."""
     parts = re.split(r"[\s,;]+", cells[0].strip("()[] ")) if len(cells) == 1 else cells
     channels = parse_hex_color(cells[0]) or [_number(part) for part in parts if len(parts) == 3]
     if not channels:
-        raise ValueError(f"{', '.join(cells)!r} is not a colour, which is #rrggbb or three numbers from 0 to 255")
+        raise ValueError(f"{', '.join(cells)!r} is not a color, which is #rrggbb or three numbers from 0 to 255")
     red, green, blue = channels
     return red, green, blue
 

@@ -57,10 +57,10 @@ def check_splits(
     `check_dataset`, and what is not concerned by them is read. Where there are no splits, all images are read as the
     split "all".
 
-    Args as those of `load_dataset` and `check_dataset`; each split is checked once.
+    The arguments are those of `load_dataset` and `check_dataset`; each split is checked once.
 
     Raises:
-        SegpipeError: no split can be opened, for one and the same reason.
+        SegpipeError: no split can be opened, all for the same reason.
     """
     opened = [_open(name, root, split, options) for split in dict.fromkeys(splits)]
     if all(isinstance(each.error, MissingSplitError) for each in opened) and ALL not in splits:
@@ -96,11 +96,11 @@ def check_dataset(
     and empty labels, and images that are there twice, here or in `others`. Images are compared by their pixels.
 
     Args:
-        dataset: of a repeated one, each pair is looked at once.
+        dataset: the data set; each pair of a repeated one is read once.
         others: further splits, whose images must not be in this one; of these only images are read.
-        limit: findings of a kind that are kept; the others are only counted.
-        readers: threads. If None, one per processor, at most eight.
-        progress: is told how far it is.
+        limit: number of findings of a kind that are kept; the others are only counted.
+        readers: number of threads. If None, one per processor, at most eight.
+        progress: called after each image.
 
     Returns:
         What was found. Nothing is raised for what is wrong with the data.
@@ -137,7 +137,7 @@ def look_at(dataset: Any, *, progress: Progress | None = None) -> Report:
 
     Args:
         dataset: a `SegmentationDataset`, or any data set that the loader takes.
-        progress: is told how many labels were read, and of how many.
+        progress: called after each label.
 
     Returns:
         What was found; `num_images` says how many were read. Nothing is raised for what is wrong with the data.
@@ -233,7 +233,7 @@ def _num_pairs(dataset: Any) -> int:
 
 
 class _Counter:
-    """Counts what was read and tells it."""
+    """A count of the images read, which is reported as it grows."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._total, self._done, self._progress = total, 0, progress

@@ -200,7 +200,7 @@ def test_a_folder_needs_class_names_from_one_place(tmp_path):
         load_dataset("folder", tmp_path, "all")
     with pytest.raises(InputError, match="Give one of them"):
         load_dataset("folder", tmp_path, "all", names=NAMES, label_set="camvid")
-    with pytest.raises(InputError, match="ignore_colors is given without colours"):
+    with pytest.raises(InputError, match="ignore_colors is given without colors"):
         load_dataset("folder", tmp_path, "all", names=NAMES, ignore_colors=[(0, 0, 0)])
 
 

@@ -59,7 +59,7 @@ def test_a_contradicting_palette_is_read_as_the_option_says(tmp_path, read, labe
     assert load(tmp_path, read=read)[0].label.tolist() == label
     with pytest.raises(InputError, match="read is 'both'"):
         load(tmp_path, read="both")
-    with pytest.raises(InputError, match="read=colors is given without colours"):
+    with pytest.raises(InputError, match="read=colors is given without colors"):
         load(tmp_path, names=["a", "b"], read="colors")
 
 

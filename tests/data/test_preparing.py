@@ -23,7 +23,7 @@ from preparing_material import (
 )
 
 from segpipe.data import dataset_labels, load_dataset
-from segpipe.data.datasets.cityscapes import NAMES, draw_label_ids, read_annotation
+from segpipe.data.datasets.cityscapes import NAMES, draw_label_ids, read_outlines
 from segpipe.data.datasets.pascal import RAW_IDS
 from segpipe.data.preparing.preparation import prepare_dataset
 from segpipe.errors import InputError
@@ -70,7 +70,7 @@ def test_cityscapes_outlines_are_drawn_as_cityscapesscripts_draws_them(tmp_path)
     ]
     path = put_json(tmp_path / "a_polygons.json", polygons(*shapes, size=(70, 90)))
     official.json2labelImg(str(path), str(tmp_path / "ids.png"))
-    drawn = draw_label_ids(read_annotation(path), origin="a")
+    drawn = draw_label_ids(read_outlines(path), origin="a")
     assert len(np.unique(drawn)) > 15
     assert np.array_equal(drawn, np.asarray(Image.open(tmp_path / "ids.png")))
     target = put_city(tmp_path, outlines=polygons(*shapes, size=(70, 90)))

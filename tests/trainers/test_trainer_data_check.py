@@ -25,7 +25,7 @@ def put_labels(root, change, split="train"):
     ("change", "message"),
     [
         (lambda label: (label == 2) * 255, "a class that is ignored: .*If 255 is a class, give names="),
-        (lambda label: np.full_like(label, 255), "no labelled pixels: no pixel of any label .* the values are 255"),
+        (lambda label: np.full_like(label, 255), "no labeled pixels: no pixel of any label .* the values are 255"),
         (lambda label: label + 8, "values that are not a class: .*value 8 on .*Name all classes"),
         (lambda label: label[1:], "another size than their image: .*is 39 × 48"),
     ],

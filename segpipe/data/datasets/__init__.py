@@ -1,4 +1,4 @@
-"""Data sets: a module for each registers it, and the others find, open and combine their files.
+"""Open data sets: a module for each registers it, and the other modules find, open and combine their files.
 
 Importing this package imports all of its modules, so that a new data set is one new file, and its label set beside it.
 """

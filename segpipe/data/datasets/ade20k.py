@@ -1,4 +1,4 @@
-"""ADE20K in its scene-parsing form: 150 classes; a value of 0 is unlabelled, v is class v - 1."""
+"""Open ADE20K in its scene-parsing form of 150 classes, where 0 is unlabeled and v is class v - 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boundary maps: how far each pixel is from the boundary of its own region, and which way the region's inside is.
+"""Make and read boundary maps: how far each pixel is from the boundary of its region, and which way the inside is.
 
 `with_boundaries` makes a data set whose samples carry them, from prepared files or computed on reading.
 Source: openseg's generator of "dt_offset" (Yuan et al. 2020, SegFix), whose maps UN-EPT is trained on.
@@ -45,7 +45,7 @@ OPENSEG_FOLDER = "dt_offset"
 """Where openseg's own files lie, beside the folder of labels."""
 GREATEST_DISTANCE = 250
 DEGREES_PER_STEP = 2
-"""Files hold (angle + 180) / 2, cut to whole numbers."""
+"""Files hold (angle + 180) / 2, rounded down."""
 LEAST_PIXELS = 100
 """A class with fewer pixels in an image is left out, and its pixels have distance 0 and direction 0."""
 KERNEL_SIDE = 5
@@ -53,12 +53,12 @@ _OPENSEG_ARRAYS = ("depth", "dir_deg", "deg_reduce")
 
 
 class StoredBoundaries(NamedTuple):
-    """What files hold.
+    """The maps of a label as files hold them.
 
     Attributes:
-        distance: (H, W) uint8 pixels to the region's boundary, cut to whole ones, 250 at most; 1 for its outermost
-            pixels, 0 outside of all regions. The image's edge is not a boundary.
-        direction: (H, W) uint8, (angle + 180) / 2 cut to a whole number; 90, which is right, outside of all regions.
+        distance: (H, W) uint8 pixels to the region's boundary, rounded down, at most 250; 1 for its outermost pixels, 0
+            outside of all regions. The image's edge is not a boundary.
+        direction: (H, W) uint8, (angle + 180) / 2 rounded down; 90, which is right, outside of all regions.
     """
 
     distance: np.ndarray
@@ -72,13 +72,13 @@ class StoredBoundaries(NamedTuple):
 def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric = "euclidean") -> StoredBoundaries:
     """Compute the maps of an encoded label.
 
-    For each class with 100 pixels at least: the distance of its pixels to the nearest pixel of anything else, exactly;
-    and the direction in which this distance grows, by correlation with the 5 × 5 kernels x / (x² + y²) and
-    y / (x² + y²), beyond the image and outside of the class zero. A class that fills the image has distance 250.
+    They hold, for each class with at least 100 pixels, the exact distance of its pixels to the nearest pixel of
+    anything else, and the direction in which this distance grows. The direction is a correlation with the 5 × 5 kernels
+    x / (x² + y²) and y / (x² + y²), where distances beyond the image and outside of the class are zero. A class that
+    fills the image has distance 250.
 
     Args:
         label: (H, W) class indices; anything from num_classes on, as `ignore_index`, is not a region.
-        num_classes: how many classes there are.
         metric: euclidean; or taxicab, rows plus columns.
     """
     if metric not in get_args(Metric):
@@ -91,10 +91,10 @@ def compute_boundary_maps(label: np.ndarray, num_classes: int, *, metric: Metric
         mask = (label[box] == index).astype(np.uint8)
         depth = _depth(mask, metric)
         inside = mask.astype(bool)
-        # Squares of whole numbers are what is exact: 4.9999995 would be cut to 4.
+        # Squares of distances are whole numbers, so that these are rounded: 4.9999995 would become 4.
         distance[box][inside] = np.minimum(_cut_to_whole(depth[inside], metric), GREATEST_DISTANCE)
         angle[box][inside] = _angle(depth)[inside]
-    # A little is added, so that rounding in the last digit does not make 44 degrees of 45.
+    # A little is added, so that an error in the last digit does not make 44 degrees of 45.
     return StoredBoundaries(distance, np.floor((angle + 180.0) / DEGREES_PER_STEP + 1e-6).astype(np.uint8))
 
 
@@ -104,16 +104,16 @@ def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "a
     Files are those of `segpipe data prepare boundaries`, or openseg's dt_offset/…/NAME.mat beside the labels.
 
     Args:
-        dataset: may be repeated or joined of several.
-        source: prepared: only from files. computed: from the labels, as they are read; that takes about 20 ms for a
-            image of 360 × 480, and reading a file 3 ms. any: computed where there is no file; a warning tells of
-            files that were made for other classes.
+        dataset: one data set, which may be repeated or joined from several.
+        source: "prepared" reads files alone. "computed" makes the maps from the labels as they are read, in about 20 ms
+            for an image of 360 × 480, where reading a file takes 3 ms. "any" computes them where there is no file, and
+            warns of files that were made for other classes.
 
     Raises:
-        InputError: no label maps; or with `prepared`, a folder of images without files of maps for these classes.
+        InputError: the data set has no label maps; or with "prepared", a folder of images has no maps of its classes.
     """
     require_label_maps(dataset, "from which boundaries are made. Choose a SegmentationDataset")
-    pairs = {(str(Path(pair.image).parent), str(Path(pair.label).parent)): pair for pair in dataset.pairs}
+    pairs = {_folders_with(pair): pair for pair in dataset.pairs}
     folders = {} if source == "computed" else {key: _folders_of(pair, dataset.labels) for key, pair in pairs.items()}
     for (images, _), found in folders.items():
         if not found:
@@ -123,12 +123,12 @@ def with_boundaries(dataset: SegmentationDataset, source: BoundaryMapSource = "a
 
 @dataclass(frozen=True)
 class BoundaryReader:
-    """From a pair and its encoded label to the boundary maps of the whole image.
+    """A reader of the boundary maps of whole images, for the extras of a data set.
 
     Attributes:
         num_classes: values of the label from here on are not a region.
         source: as in `with_boundaries`.
-        folders: for the folders of an image and its label those that have maps.
+        folders: the folders that have maps, by those of the image and its label.
     """
 
     num_classes: int
@@ -136,7 +136,7 @@ class BoundaryReader:
     folders: Mapping[tuple[str, str], tuple[Path, ...]] = field(repr=False)
 
     def __call__(self, pair: Pair, label: np.ndarray) -> Mapping[str, np.ndarray]:
-        folders = self.folders.get((str(Path(pair.image).parent), str(Path(pair.label).parent)), ())
+        folders = self.folders.get(_folders_with(pair), ())
         for folder in folders:
             for suffix in (".png", ".mat"):
                 path = folder / f"{Path(pair.image).stem}{suffix}"
@@ -239,8 +239,13 @@ def _read_openseg(path: Path) -> Mapping[str, np.ndarray]:
     return {DISTANCE: np.clip(depth, 0, 255).astype(np.uint8), ANGLE: angle}
 
 
+def _folders_with(pair: Pair) -> tuple[str, str]:
+    """Return the folders of an image and its label."""
+    return str(Path(pair.image).parent), str(Path(pair.label).parent)
+
+
 def _folders_of(pair: Pair, labels: LabelSet) -> tuple[Path, ...]:
-    """Return the existing folders that maps of this pair and its neighbours may lie in; ours come first."""
+    """Return the existing folders that maps of this pair and its neighbors may lie in; ours come first."""
     classes = _classes_folder(labels)
     ours = (root / FOLDER / classes / below for root, below in _splits_of(Path(pair.image).parent))
     theirs = (
@@ -306,13 +311,14 @@ def plan_boundaries(
 
     Args:
         root: the data set's folder.
-        data: the data set, as `load_dataset` knows it.
-        split: train; the loss needs no maps for evaluation.
+        data: the data set's name, see `load_dataset`.
+        split: the split to prepare; the loss needs no maps for evaluation.
         metric: euclidean or taxicab. Files that are there already keep theirs.
-        options: of the data set, see `load_dataset`.
+        options: the data set's options, see `load_dataset`.
     """
     if not data:
-        raise InputError(f"Boundaries of which data set? Its name is needed. Give {advice.argument('data', 'camvid')}.")
+        how = advice.argument("data", "camvid")
+        raise InputError(f"Boundaries are made from the labels of a data set, which is not named. Give {how}.")
     dataset = load_dataset(data, root, split, **(options or {}))
     require_label_maps(dataset, "from which boundaries are made. Name a data set that has them")
     labels = dataset.labels

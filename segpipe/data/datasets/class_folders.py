@@ -64,7 +64,7 @@ def build_class_folders(
     Lists are looked for where there are no folders.
 
     Args:
-        root: the folder.
+        root: the data set's folder.
         split: train, val, …, or all, where the folders of the classes lie in the root.
         names: the file of names, or the names of the classes in the order of their folders. If None, classes.txt or
             ImageNet's own file, if there is one.
@@ -77,7 +77,7 @@ def build_class_folders(
         raise MissingSplitError(_nothing_found(folder, split))
     below = base if os.path.isdir(base) else folder
     labels, classes = _classes(folder, base, list_file, names)
-    images = _found(base, classes) if list_file is None else _listed(list_file, below, folder, classes)
+    images = _in_folders(base, classes) if list_file is None else _in_list(list_file, below, folder, classes)
     logger.info("%s: %d images of %d classes in %s", split, len(images), len(labels.names), below)
     _warn_of_empty_classes(labels.names, images, below)
     paths = np.array([os.fsencode(path) for path, _ in images], np.bytes_)
@@ -120,7 +120,7 @@ def _classes(root: Path, base: Path, list_file: Path | None, names: Any) -> tupl
     if folders:
         return _named(folders, folders)
     lists = [*([] if list_file is None else [list_file]), *_all_lists(root)]
-    count = 1 + max(_highest(root / name) for name in dict.fromkeys(lists))
+    count = 1 + max(_highest_class(root / name) for name in dict.fromkeys(lists))
     return _named([f"class {index}" for index in range(count)], [])
 
 
@@ -166,7 +166,7 @@ def _folder_and_name(line: str, folders: set[str]) -> tuple[str, str]:
     return folder, words.partition(",")[0].strip() or folder
 
 
-def _found(base: Path, classes: Classes) -> list[tuple[str, int]]:
+def _in_folders(base: Path, classes: Classes) -> list[tuple[str, int]]:
     """Return the images of a split's class folders, by class and name; their sub-folders are not searched."""
     images = []
     for name in folders_in(base):
@@ -180,7 +180,7 @@ def _found(base: Path, classes: Classes) -> list[tuple[str, int]]:
     return images
 
 
-def _listed(list_file: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
+def _in_list(list_file: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
     """Return the images of a list. Only the first is looked for, since asking for a million files takes minutes."""
     images = []
     for line in read_names(list_file):
@@ -205,7 +205,7 @@ def _path_and_label(line: str, list_file: Path) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _highest(list_file: Path) -> int:
+def _highest_class(list_file: Path) -> int:
     """Return the highest class index of a list; InputError if it has names, which nothing numbers."""
     labels = [_path_and_label(line, list_file)[1] for line in read_names(list_file)]
     name = next((label for label in labels if not label.isdecimal()), None)

@@ -1,7 +1,4 @@
-"""Open COCO's JSON: instances and stuff with a mask for each object, and panoptic PNGs.
-
-A panoptic PNG's colours are segment ids, and the JSON says each segment's category.
-"""
+"""Open COCO's JSON: instances and stuff with masks of objects, and panoptic PNGs, whose colors are segment ids."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ class ObjectDocument(msgspec.Struct):
 
 @dataclass(frozen=True, eq=False)
 class AnnotationReader:
-    """Reads "file.json#image id" as numbers of categories (H, W) int32.
+    """A reader of labels "file.json#image id" as numbers of categories (H, W) int32.
 
     Attributes:
         document: the path of the JSON.
@@ -156,14 +153,14 @@ class PanopticSegment(msgspec.Struct):
 
 @dataclass(frozen=True, eq=False)
 class PanopticReader:
-    """From the path of a panoptic PNG to category ids (H, W) int32, -1 where there is no segment."""
+    """A reader of panoptic PNGs as category ids (H, W) int32, -1 where there is no segment."""
 
     segments: Mapping[str, bytes]
-    """Path → (segments, 2) int64 of segment id and category id, as bytes; compact where there are 100 000."""
+    """Path → the bytes of (segments, 2) int64 of segment id and category id; compact where there are 100 000 images."""
 
     def __call__(self, path: str) -> np.ndarray:
         segments = np.frombuffer(self.segments[path], np.int64).reshape(-1, 2)
-        # The colour of segment i is (i mod 256, i // 256 mod 256, i // 65536); 0 is not a segment.
+        # The color of segment i is (i mod 256, i // 256 mod 256, i // 65536); 0 is not a segment.
         colors = ((0, 0, 0), *((int(i & 255), int(i >> 8 & 255), int(i >> 16 & 255)) for i in segments[:, 0]))
         return read_color_label(path, colors=ColorTable(colors, (-1, *segments[:, 1].tolist())))
 
@@ -179,8 +176,7 @@ def build_coco_panoptic(
 ) -> SegmentationDataset:
     """Open images with panoptic labels; instances of one category become one class.
 
-    Names of images may be those of another machine, see `NamedFiles`. Paths begin at the root, the split's folder or
-    the current folder.
+    Names of images and paths mean what they mean to `build_coco_annotations`.
 
     Args:
         root: the folder with the images and annotations/.
@@ -188,8 +184,7 @@ def build_coco_panoptic(
         annotations: the JSON below the root. If None, annotations/panoptic_<split>2017.json, or the only other JSON
             whose name has panoptic and the split in it; validation is a spelling of val, and so on.
         masks: folder of the PNGs below the root. If None, the JSON's path without .json.
-        images: folder of the images below the root. If None, images/<split>2017, <split>2017, images/<split>, <split>,
-            images, the JSON's folder, or the root.
+        images: folder of the images below the root. If None, the usual ones.
     """
     folder = existing_folder(root)
     split = resolve_split("coco-panoptic", split, ("train", "val"))
@@ -214,17 +209,17 @@ def build_coco_panoptic(
 
 def _findings(document: PanopticDocument, numbers: Mapping[str, int], path: str) -> Sequence[Finding]:
     """Return findings of what is dropped, by kind."""
-    labelled = {annotation.key for annotation in document.annotations}
+    labeled = {annotation.key for annotation in document.annotations}
     listed = {image.key for image in document.images}
     foreign = [annotation.file_name for annotation in document.annotations if annotation.key not in listed]
-    unlabelled = [image.file_name for image in document.images if image.key not in labelled]
+    unlabeled = [image.file_name for image in document.images if image.key not in labeled]
     segments = (segment for annotation in document.annotations for segment in annotation.segments_info)
     unknown = [key for segment in segments if (key := key_of(segment.category_id)) not in numbers]
     add = "Add them to the JSON, or take these out"
     texts = (
         ("dropped", foreign, "labels of images that are not listed, which are dropped", add),
         ("dropped", unknown, "segments of categories that are not listed, which are ignored", add),
-        ("left-out", unlabelled, "images without a label, which are left out", add),
+        ("left-out", unlabeled, "images without a label, which are left out", add),
     )
     return count_by_kind(path, texts)
 

@@ -62,7 +62,7 @@ class Category(msgspec.Struct):
     name: int | float | str
     supercategory: msgspec.Raw = _NULL
     color: msgspec.Raw = _NULL
-    """In any form; `color_of` reads those that are colours."""
+    """In any form; `color_of` reads those that are colors."""
 
     @property
     def key(self) -> str:
@@ -124,7 +124,7 @@ def read_classes(
 
 
 def color_of(category: Category) -> Color | None:
-    """Return a category's colour as RGB, from three numbers, "#a60f2f" or a name; None where it is nothing of these."""
+    """Return a category's color as RGB, from three numbers, "#a60f2f" or a name; None where it is nothing of these."""
     try:
         value = msgspec.json.decode(category.color)
         channels = ImageColor.getrgb(value) if isinstance(value, str) else tuple(value)
@@ -189,7 +189,7 @@ def _is_number(key: str) -> bool:
 
 
 def _is_group(category: Category, categories: Sequence[Category], used: Collection[str]) -> bool:
-    """Return whether no object is of it, it has the id 0 and no group of its own, and others name it as theirs."""
+    """Return whether a category has the id 0, no object and no group of its own, and others name it as their group."""
     if category.key != "0" or category.key in used or _group_of(category) not in ("", "none"):
         return False
     name = str(category.name)

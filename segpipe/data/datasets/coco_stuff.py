@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k: 171 classes of things and stuff; label files hold raw ids 0–181 and 255."""
+"""Open and prepare COCO-Stuff 164k, with 171 classes of things and stuff, whose files hold raw ids 0–181 and 255."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def build_coco_stuff(root: AnyPath, split: str = "train", *, split_file: AnyPath
 def plan_coco_stuff(root: Path) -> FilePlan:
     """Plan a *_labelTrainIds.png beside each map of train and val in annotations/ or stuffthingmaps_trainval2017/.
 
-    The eleven raw ids that are not a class become 255, as unlabelled pixels have it; mmsegmentation's converter leaves
+    The eleven raw ids that are not a class become 255, the value of unlabeled pixels; mmsegmentation's converter leaves
     them as they are.
     """
     folders = [root / top / split for top in LABEL_FOLDERS for split in ("train2017", "val2017")]

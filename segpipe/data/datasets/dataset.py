@@ -23,7 +23,7 @@ from ..labels import encode_label
 from ..sample import Sample, size_text
 
 LabelReader = Callable[[str], np.ndarray]
-"""From where a label is to its raw values (H, W). It must pickle, for loader workers: no lambda, no open file."""
+"""Takes the path of a label and gives its raw values (H, W). It must pickle, for loader workers: no lambda."""
 
 
 class Pair(NamedTuple):
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
     image: str
     """Path of the image."""
     label: str
-    """Path of the label, or what else `read` understands."""
+    """Path of the label, or another text that `read` understands."""
     read: LabelReader = read_label
     """What gives the label's raw values."""
     reading: Reading = DEFAULT_READING
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
 
 
 ExtrasReader = Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]]
-"""From a pair and its encoded label to further maps (H, W, …) of the image. It must pickle, as a label reader."""
+"""Takes a pair and its encoded label and gives further maps (H, W, …) of the image. It must pickle, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +55,14 @@ class SegmentationDataset(Sequence[Sample]):
     calls, so it may be used by several threads, and it pickles to its list of paths.
 
     Attributes:
-        name: of the data set, for messages and cards.
+        name: the data set's name, for messages and cards.
         split: train, val, …
         labels: what class indices mean, and which raw values they have in the files.
         pairs: the files.
-        times: how often the pairs are gone through.
-        extras: gives what samples carry beside image and label, see `with_boundaries`. If None, nothing.
+        times: number of passes over the pairs.
+        extras: reads what samples carry beside image and label, see `with_boundaries`. If None, nothing.
         notes: what was found when the data set was opened, for `data check`.
-        file_values: what its label files hold as they were published, so that any other value is an error.
+        file_values: the values of its label files as they were published, so that any other value is an error.
     """
 
     name: str
@@ -119,13 +119,13 @@ class ClassificationDataset(Sequence[Sample]):
     Paths are kept as one array of bytes: ImageNet's take 40 MB, and loader processes share them.
 
     Attributes:
-        name: of the data set, for messages and cards.
+        name: the data set's name, for messages and cards.
         split: train, val, …
         labels: what class indices mean.
         root: the folder below which the paths lie.
         paths: (N,) bytes, relative to the root.
         classes: (N,) class indices.
-        times: how often the images are gone through.
+        times: number of passes over the images.
         reading: what their samples mean.
     """
 
@@ -198,7 +198,7 @@ def _sizes_differ(image: np.ndarray, raw: np.ndarray, pair: Pair) -> str:
         "The image is turned by its EXIF orientation and the label is not: save the image upright without EXIF "
         "data, or turn the label."
         if is_turned
-        else "Check that they belong together; resize labels with nearest neighbours only."
+        else "Check that they belong together; resize labels with nearest neighbors only."
     )
     return (
         f"The label {pair.label} is {size_text(raw)} (height × width), its image {pair.image} is {size_text(image)}; "

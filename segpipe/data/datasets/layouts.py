@@ -42,15 +42,15 @@ class Layout:
         images: folder of the images; sub-folders are searched too.
         labels: folder of the labels; where it is that of the images, names or formats must tell them apart.
         label_set: what the values in these label files mean.
-        image_endings: what names of images end in.
-        label_endings: what names of labels end in.
-        read: what reads a label. `read_label` alone also compares palettes with the label set's.
+        image_endings: endings of the names of images.
+        label_endings: endings of the names of labels.
+        read: reads a label. Only `read_label` also compares palettes with the label set's.
         lists: text files that name the images of the split, one a line, perhaps with their labels; the first that
             exists counts.
         needs_list: whether the layout holds only where there is such a file, because its folders mix the splits.
-        needs_all: whether a later layout counts where images have no label here, because labels of this kind may be
-            there in part.
-        finds_marks: whether what names of labels have besides may be found; what those of images have always is.
+        needs_all: whether a later layout is tried where images have no label here, because there may be labels of this
+            kind for some images only.
+        finds_marks: whether to find what names of labels have besides; for names of images that is always done.
     """
 
     images: str
@@ -92,9 +92,9 @@ def build_from_layouts(
     """Open the data set of the first layout that has images and labels below the root.
 
     Args:
-        name: of the data set.
+        name: the data set's name.
         root: its folder.
-        split: for messages.
+        split: train, val, …, for messages.
         layouts: the ways in which its files may lie, the usual one first.
         split_file: a list with an image, or an image and its label, a line, which counts instead of the layout's own;
             absolute, or below the current folder or the root.
@@ -236,11 +236,11 @@ def _pair(
     unused = [key for key, file in labels.items() if file not in used]
     if unused and not is_part:
         notes.append(_unused(unused, places))
-    unlabelled = _derived(missing, images) if places[0] == places[1] and layout.finds_marks else []
-    if unlabelled:
-        what = f"{listing(unlabelled)}: named after another image and without a label, {len(unlabelled)} in {places[0]}"
+    unlabeled = _derived(missing, images) if places[0] == places[1] and layout.finds_marks else []
+    if unlabeled:
+        what = f"{listing(unlabeled)}: named after another image and without a label, {len(unlabeled)} in {places[0]}"
         notes.append(Finding("left-out", str(places[0]), what, "Add labels for them to use them as images"))
-        missing = [key for key in missing if key not in set(unlabelled)]
+        missing = [key for key in missing if key not in set(unlabeled)]
     if missing:
         expected = [places[1] / f"{marks[1].put_on(cores[key])}{layout.label_endings[0]}" for key in missing]
         suffixes = other_suffixes(missing, labels) if layout.finds_marks else []

@@ -127,7 +127,8 @@ def find_listed(
         root: the data set's folder, which has all of the files.
         folders: where images and labels lie without a list.
     """
-    places = [root, path.parent] if _is_below(path.parent, root) else [root]
+    here = Path(os.path.normpath(path.parent))
+    places = [root, path.parent] if here.is_relative_to(os.path.normpath(root)) else [root]
     finders = [
         [_files_in(place, endings) for place in dict.fromkeys((*places, folder))]
         for folder, endings in zip(folders, (IMAGE_SUFFIXES, LABEL_SUFFIXES), strict=True)
@@ -154,10 +155,6 @@ def _files_in(folder: Path, endings: Sequence[str]) -> NamedFiles:
 
 def _find(name: str, places: Sequence[NamedFiles]) -> str | None:
     return next((path for files in places if (path := files.find(name)) is not None), None)
-
-
-def _is_below(folder: Path, root: Path) -> bool:
-    return os.path.normpath(root) in map(str, (Path(os.path.normpath(folder)), *Path(os.path.normpath(folder)).parents))
 
 
 def _read_lines(path: Path) -> tuple[str, ...]:

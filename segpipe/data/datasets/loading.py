@@ -58,10 +58,10 @@ def load_dataset(
         bit_depth: the same.
         val_share: share of the training data that is the split "val", held out by the samples' names, where there is no
             such split, see `hold_out`; the split "train" is the rest. Other splits are as they are.
-        options: of this data set; all but the COCO ones take `split_file`, a text with the images to use.
+        options: options of this data set; all but the COCO ones take `split_file`, a text with the images to use.
 
     Raises:
-        UnknownNameError: no such data set, split or class; the nearest one is named.
+        UnknownNameError: there is no such data set, split or class; the nearest one is named.
         InputError: the folder does not hold the data set, files do not fit together, or there is no sample.
     """
     _check_place(root, split)
@@ -135,9 +135,9 @@ def has_own_split(name: str, root: str | os.PathLike[str], split: str, *, train:
     """Return whether a split is there with images that are not trained on.
 
     Args:
-        split: the one that is asked about.
-        train: the one to train on.
-        options: of the data set; `val_share` is not looked at.
+        split: the split that is asked about.
+        train: the split to train on.
+        options: the data set's options; `val_share` is ignored.
     """
     given = {key: value for key, value in options.items() if key != "val_share"}
     with collect_faults():
@@ -158,13 +158,13 @@ def held_out_share(
 
     Args:
         named: what the run's configuration says of its data.
-        name: of the data set that is opened now.
+        name: the data set that is opened now.
         root: its folder.
-        split: that is opened now.
-        options: of the data set.
+        split: the split that is opened now.
+        options: the data set's options.
 
     Returns:
-        None if nothing was held out of this data, the options say another share, or there is a split of its own.
+        None if nothing was held out of this data, the options say another share, or the split has images of its own.
     """
     if named is None or named.val_share is None or named.type != name or "val_share" in options:
         return None

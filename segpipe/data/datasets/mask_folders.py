@@ -1,4 +1,4 @@
-"""Open images and masks of your own, in whichever folders people put them."""
+"""Open images and masks of your own, in any of the folders in which they usually lie."""
 
 from __future__ import annotations
 
@@ -71,26 +71,26 @@ def build_folder(
     lists: train.txt beside the folders. Without either, `split="all"` is every image. An image and its mask may lie in
     one folder, where the names of masks have something besides, such as x_mask.png beside x.jpg, or another format.
 
-    Masks hold class indices, or `label_set.raw_ids`; palette PNGs by their indices. Colour masks (RGB) are read by
-    `label_set.palette`; a palette PNG that draws a class in another class's colour is refused. With `palette` it is
-    always the colours that count, in palette PNGs too. Colours are compared exactly.
+    Masks hold class indices, or `label_set.raw_ids`; palette PNGs by their indices. Color masks (RGB) are read by
+    `label_set.palette`; a palette PNG that draws a class in another class's color is refused. With `palette` it is
+    always the colors that count, in palette PNGs too. Colors are compared exactly.
 
     Args:
-        root: the folder.
+        root: the data set's folder.
         split: train, val, …, or all.
         label_set: the classes, the name of a data set that has them, or a JSON or CSV file with them. If None, `names`,
             labels.json in the root, or a table of another tool, see `segpipe.data.label_sets`.
         names: of the classes, instead of a label set: a list, a text with commas between them, a file with one a line,
             or a mapping of the values in the masks to names, such as {1: "road", 2: "sky"}.
         raw_ids: the value of each class in the masks, where they are not 0, 1, …
-        palette: one colour per class, for colour masks: (R, G, B) or "#rrggbb".
-        ignore_colors: colours of pixels that are not a class.
+        palette: one color per class, for color masks: (R, G, B) or "#rrggbb".
+        ignore_colors: colors of pixels that are not a class.
         images: folder of the images below the root. If None, images, imgs, img and other usual names are tried.
         labels: folder of the masks below the root. If None, labels, masks, annotations and other usual names are tried.
-        read: "colors" to read palette PNGs by their colours, "indices" by their values, whatever colours these have.
-            If None, by their values, where the colours do not contradict them.
-        label_suffix: what names of masks have after those of their images, before the ending, such as "_mask". If None,
-            it is found where all masks have the same one.
+        read: "colors" to read palette PNGs by their colors, "indices" by their values, whatever colors these have.
+            If None, by their values, where the colors do not contradict them.
+        label_suffix: what names of masks add to those of their images, before the ending, such as "_mask". If None, it
+            is found where all masks have the same one.
         split_file: a list with an image, or an image and its mask, a line; with commas, tabs or blanks between.
     """
     outer, colors = existing_folder(root), None if palette is None else read_colors(palette)
@@ -180,7 +180,7 @@ def find_layouts(
 def _known_or_collected(
     root: Path, split: str, label_set: Any, names: Any, palette: tuple[Color, ...] | None
 ) -> LabelSet:
-    """Return the classes; for a report that collects faults, where no option names them, what stands for them."""
+    """Return the classes, or where none are named and faults are collected for a report, a set that stands for them."""
     try:
         return _label_set(root, split, label_set, names, palette)
     except SegpipeError as error:
@@ -220,11 +220,11 @@ def _reader(
             "it out."
         )
     colors = classes.palette if palette is None else palette
-    if colors is None or (palette is None and len(set(colors)) < len(colors)):  # none, or one colour for two classes
+    if colors is None or (palette is None and len(set(colors)) < len(colors)):  # none, or one color for two classes
         if ignored or read == "colors":
             given = "ignore_colors is" if ignored else "read=colors is"
             example = advice.option("palette", [(0, 0, 0), (255, 0, 0)])
-            raise InputError(f"{given} given without colours of the classes. Give one per class, such as {example}.")
+            raise InputError(f"{given} given without colors of the classes. Give one per class, such as {example}.")
         return read_label if read is None else functools.partial(read_label, classes=None)
     table = build_color_table(classes, colors, ignored)
     if read == "colors" or (read is None and palette is not None):
@@ -255,7 +255,7 @@ def _composed(root: Path, split: str, images: Sequence[str], labels: Sequence[st
 
 
 def _without_split(name: str, split: str) -> set[str]:
-    """Return what a folder's name may say besides the split, without signs: nothing where it does not name it."""
+    """Return what a folder's name may say besides the split, without separators; nothing if the split is not in it."""
     low, spellings = name.lower(), [spelling.lower() for spelling in names_of(split)]
     rests = {rest for each in spellings for rest in (low.removeprefix(each), low.removesuffix(each))}
     return {_plain(rest) for rest in rests - {low}}
@@ -266,10 +266,10 @@ def _plain(name: str) -> str:
 
 
 def _warn_of_strays(dataset: SegmentationDataset) -> None:
-    """Say it when labels hold values that are not a class, which would be ignored silently: names may be missing."""
+    """Warn where labels hold values that are not a class: names may be missing, and such pixels are ignored."""
     num_classes, ignored = len(dataset.labels.names), dataset.labels.ignore_index
     for pair in dataset.pairs[:: max(1, len(dataset.pairs) // LOOKED_AT)][:LOOKED_AT]:
-        with contextlib.suppress(ImageDecodeError):  # said when it is its turn
+        with contextlib.suppress(ImageDecodeError):  # raised when its sample is read
             values = np.unique(read_label(pair.label))
             strays = [int(value) for value in values if value >= num_classes and value != ignored]
             if strays:

@@ -47,7 +47,7 @@ NO_MARK = Mark()
 def find_marks(images: Collection[str], labels: Collection[str], *, of_labels: bool = True) -> tuple[Mark, Mark]:
     """Return the marks of images and labels that leave the most images with a label; the shortest ones of several.
 
-    A mark is one that all files of its kind have. What labels end in may be anything that begins with a sign, such as
+    A mark is one that all files of its kind have. What labels end in may be anything after a separator, such as
     "_mask"; all else is one of the words that people use for images and labels. Labels may have others beside them,
     as long as only one suffix follows the names of images.
 
@@ -128,14 +128,14 @@ def _shared(keys: Iterable[str], marks: Iterable[Mark]) -> list[Mark]:
 
 
 def _label_marks(key: str) -> list[Mark]:
-    """Return the marks that a label's name may have: none, a word, or what begins with a sign and holds a letter."""
+    """Return the marks that a label's name may have: none, a word, or anything with a letter after a separator."""
     return list(dict.fromkeys([*_word_marks(key, _LABEL_WORDS), *(Mark(suffix=key[place:]) for place in _cuts(key))]))
 
 
 def _word_marks(key: str, words: str) -> list[Mark]:
     """Return no mark, and the words that a name begins or ends with.
 
-    A word ends at a sign, at a digit, or where a capital letter begins another one: mask1, 1_mask, streetMask.
+    A word ends at a separator, at a digit, or where a capital letter begins another one: mask1, 1_mask, streetMask.
     """
     name = key.rpartition("/")[2]
     marks = [NO_MARK]
@@ -148,7 +148,7 @@ def _word_marks(key: str, words: str) -> list[Mark]:
 
 
 def _cuts(key: str) -> list[int]:
-    """Return where a suffix may begin, the last place first: at a sign that a letter follows somewhere."""
+    """Return where a suffix may begin, the last place first: at a separator with a letter somewhere behind it."""
     start = key.rfind("/") + 1
     places = [match.start() for match in re.finditer(rf"{_SEPARATOR}+", key[start:])]
     return [start + place for place in reversed(places) if place and re.search("[^\\W\\d_]", key[start + place :])]

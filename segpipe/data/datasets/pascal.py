@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 and PASCAL-Context, which share their images and lists of names."""
+"""Open and prepare PASCAL VOC 2012 and PASCAL-Context, which share their images and lists of names."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ RAW_IDS = (
     162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368, 397,
     415, 416, 420, 424, 427, 440, 445, 454, 458,
 )  # fmt: skip
-"""Which of PASCAL-Context's 459 numbers are the 60 classes, ascending: 0 background, 2 aeroplane, 9 bag, …, 458 wood.
+"""The 60 of PASCAL-Context's 459 numbers that are classes, in ascending order: 0 background, 2 aeroplane, …, 458 wood.
 
-A label's value is the place here, as mmsegmentation's and PyTorch-Encoding's converters have it, and so published
-models too. The numbers ascend with the names.
+A label's value is the place here, as in mmsegmentation's and PyTorch-Encoding's converters and in published models.
 """
 _TOPS = ("", "VOC2010", "VOCdevkit/VOC2010")
 _DOCUMENT = "trainval_merged.json"

@@ -92,7 +92,7 @@ def list_files(
 def group_files(folder: Path, endings: Sequence[str]) -> dict[str, list[str]]:
     """Return what `list_files` does by path without the ending, which several files may share, such as a.jpg and a.png.
 
-    Names are normalised (NFC), since one file system keeps "é" as one letter and another as two.
+    Names are normalized (NFC), since one file system keeps "é" as one letter and another as two.
     """
     found: dict[str, list[str]] = {}
     for below, ending, path in _matching(folder, endings):

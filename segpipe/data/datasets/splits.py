@@ -1,4 +1,4 @@
-"""Spell the names of splits: what other systems call train, val and test, and options that are for one of them."""
+"""Know the names that other systems give to train, val and test, and options that are for one split."""
 
 from __future__ import annotations
 

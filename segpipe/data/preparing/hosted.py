@@ -51,7 +51,6 @@ logger = get_logger(__name__)
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _TEXTS = (".txt", ".lst", ".json", ".csv", ".tsv", ".xml", ".md", ".mat")
 _DATA = (*ARCHIVES, *_TEXTS, *IMAGE_SUFFIXES)
-_PACKING = ".packing"
 
 
 def modelscope_data(
@@ -64,8 +63,8 @@ def modelscope_data(
 ) -> Path:
     """Return the folder of a data set on ModelScope. It is fetched once, and used without a request from then on.
 
-    Archives are unpacked: what is in them lies where they lay, in a folder of the archive's name where they hold no
-    folder. Images, lists and other texts are kept as they are. Code is not fetched.
+    Archives are unpacked in place, into a folder of the archive's name if they hold no folder. Images, lists and other
+    texts are kept as they are. Code is not fetched.
 
     Args:
         name: owner/name.
@@ -146,7 +145,7 @@ def _put(part: Part, entry: FileEntry, folder: Path) -> None:
         link_or_copy(part.path, folder / entry.path)
         return
     place = folder / entry.path
-    packing = folder / _PACKING
+    packing = folder / ".packing"
     stem = place.name[: -len(suffix)]
     packed = packing / f"{stem}{suffix}"  # in lower case, by which `unpack` knows its kind
     link_or_copy(part.path, packed)

@@ -29,7 +29,7 @@ from .plans import Content, FilePlan, FileTask, Prepared
 from .published_archives import fetch_archives
 
 Progress = Callable[[int, int], object]
-"""Told how many files are done, and of how many."""
+"""Called with the number of files done and that of all."""
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _CHUNK = 4
@@ -37,16 +37,15 @@ _CHUNK = 4
 
 
 def run_tasks(tasks: Sequence[FileTask], *, jobs: int = 1, progress: Progress | None = None) -> tuple[Path, ...]:
-    """Make the files that are not there and whole; their paths come back. The others are left as they are.
+    """Make the files that are not there and whole, and return their paths. The others are left as they are.
 
     Args:
-        tasks: in any order; they do not depend on each other.
-        jobs: processes; 1: this one.
+        tasks: tasks that do not depend on each other.
+        jobs: number of processes; with 1, this one does the work.
         progress: called after every few files.
 
     Raises:
-        InputError: a task refused its input, or the disk refused a file. What other tasks wrote stays, and is not
-            made again.
+        InputError: a task refused its input, or the disk refused a file. What other tasks wrote stays.
     """
     if jobs < 1:
         raise InputError(
@@ -151,13 +150,13 @@ def prepare_dataset(
         name: see `PREPARERS`: cityscapes, coco-stuff164k, pascal-context, camvid, street-scenes, …
             boundaries is for any of them, by its option `data`.
         root: its folder; street-scenes makes it.
-        jobs: processes. With more than one, the call of a script must stand below `if __name__ == "__main__":`.
-        progress: called with (files done, of how many).
-        options: of this data set: `annotations` of cityscapes; `count`, `first_seed`, `size` and `split` of
+        jobs: number of processes. If more than one, the call of a script must be below `if __name__ == "__main__":`.
+        progress: called after every few files.
+        options: options of this data set: `annotations` of cityscapes; `count`, `first_seed`, `size` and `split` of
             street-scenes; `data`, `split`, `metric` and `options` of boundaries, see `plan_boundaries`.
 
     Raises:
-        UnknownNameError: no such data set.
+        UnknownNameError: there is no such data set.
         InputError: the folder does not hold what the preparation starts from, a file of it is damaged, or the disk is
             full.
     """
@@ -175,7 +174,7 @@ def prepare_dataset(
 def download_dataset(
     name: str, root: str | os.PathLike[str], *, keep_archives: bool = False, has_progress: bool = True
 ) -> tuple[str, ...]:
-    """Fetch and unpack a public data set below the root, which is made; the URLs of what was missing come back.
+    """Fetch and unpack a public data set below the root, which is made, and return the URLs of what was missing.
 
     Args:
         name: see `PREPARERS`.

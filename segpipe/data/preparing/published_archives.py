@@ -46,7 +46,7 @@ Info = TypeVar("Info")
 def fetch_archives(
     root: Path, archives: Sequence[Archive], *, keep: bool = False, has_progress: bool = True
 ) -> tuple[str, ...]:
-    """Fetch and unpack what is not there yet; the URLs of what was made come back.
+    """Fetch and unpack what is not there yet, and return the URLs of that.
 
     An archive that lies in the root already, from a browser perhaps, is used when its digest is right, and stays there.
 
@@ -71,13 +71,13 @@ def fetch_archives(
 
 
 def unpack(path: Path, top: str, target: Path, report: Callable[[int], object] = lambda count: None) -> int:
-    """Make the folder `target` of the files below `top` in a .zip or .tar; the number of files comes back.
+    """Make the folder `target` of the files below `top` in a .zip or .tar, and return their number.
 
     Args:
         path: the archive, whose digest has been checked.
         top: only what lies below is unpacked; all, where it is empty.
         target: must not exist, or be an empty folder; it appears when all files are written.
-        report: told of each number of bytes.
+        report: called with the number of bytes of each file.
 
     Raises:
         UnsafePathError: a name leaves the folder, or a member is a link or a device.
@@ -119,7 +119,10 @@ def _find(root: Path, archive: Archive) -> Path | None:
 def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
     settings = read_settings()
     transport = Transport(settings.limits, offline_reason="SEGPIPE_OFFLINE is set" if settings.offline else None)
-    size = archive.size or _announced_size(transport, archive)
+    size = archive.size
+    if size is None:
+        with transport.open(archive.url, what=archive.name) as answer:  # the body is not read
+            size = body_length(answer.headers)
     # What is unpacked is about as large again: images do not compress.
     needed, what = (size or 0) * (2 if archive.top else 1), f"{archive.name}, packed and unpacked,"
     check_free_space(root, needed, what, error=InputError, advice=_LARGER)
@@ -136,12 +139,6 @@ def _fetch(root: Path, archive: Archive, has_progress: bool) -> Path:
     path = root / FOLDER / archive.name
     part.move_to(path)
     return path
-
-
-def _announced_size(transport: Transport, archive: Archive) -> int | None:
-    """Return the size that the server announces; the body is not read."""
-    with transport.open(archive.url, what=archive.name) as answer:
-        return body_length(answer.headers)
 
 
 def _verify(path: Path, archive: Archive, *, hint: str) -> None:
