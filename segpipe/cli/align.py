@@ -10,8 +10,8 @@ from segpipe import analysis
 from segpipe.text import format_table
 
 from .options import add_json, add_reading
-from .parsing import Command, finite_number, whole_number
-from .printing import print_note, print_result
+from .parsing import Command, UsageError, finite_number, whole_number
+from .printing import print_result
 
 LISTED = 12
 EXAMPLES = """  segpipe align iter_160000.pth my-model
@@ -48,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.weights and (options.picture or options.double or options.size):
-        print_note("segpipe align: --weights runs nothing. Leave --picture, --size and --double out.")
-        return 2
+        raise UsageError("--weights runs nothing. Leave --picture, --size and --double out.")
     return _compare_weights(options) if options.weights else _compare_outputs(options)
 
 

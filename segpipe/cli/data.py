@@ -13,7 +13,7 @@ from segpipe.progress_bars import ProgressBar
 from segpipe.text import format_bytes, format_count, format_fields, format_table
 
 from .options import add_dataset_option, add_json, parse_options
-from .parsing import Command, add_action, add_actions, positive_number, run_action, share, whole_number
+from .parsing import Command, UsageError, add_action, add_actions, positive_number, run_action, share, whole_number
 from .printing import print_note, print_result
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
@@ -65,8 +65,7 @@ def check_data(options: argparse.Namespace) -> int:
 def show_data(options: argparse.Namespace) -> int:
     """Write a page of images that were chosen by the seed."""
     if (options.page is None) == (options.output is None):
-        print_note("segpipe data show: Where to? Name the page to write once, such as page.png.")
-        return 2
+        raise UsageError("Where to? Name the page to write once, such as page.png.")
     page = pipelines.draw_samples(
         options.name,
         options.root,

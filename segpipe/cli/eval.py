@@ -28,8 +28,8 @@ from .options import (
     parse_options,
     style_of,
 )
-from .parsing import Command, finite_number, whole_number
-from .printing import print_json, print_message, print_note
+from .parsing import Command, UsageError, finite_number, whole_number
+from .printing import print_json, print_message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,10 +81,7 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    clash = _clash(options)
-    if clash is not None:
-        print_note(f"segpipe eval: {clash}")
-        return 2
+    _check_clashes(options)
     from segpipe.devices import join_processes
     from segpipe.distributed import is_main
 
@@ -94,36 +91,32 @@ def run(options: argparse.Namespace) -> int:
     folder = checkpoints.open_folder(options.model)
     is_classifier = folder.configuration.task == Tasks.image_classification
     if is_classifier and (options.overlays or options.submission or options.boundary or options.format in REPORTS):
-        print_note(
-            "segpipe eval: --overlays, --submission, --boundary and the formats mmseg and yml are for segmentation. "
-            "Leave them out."
+        raise UsageError(
+            "--overlays, --submission, --boundary and the formats mmseg and yml are for segmentation. Leave them out."
         )
-        return 2
-    scores, dataset = (_evaluate_classifier if is_classifier else _evaluate)(folder, options, device)
+    name, root = options.data
+    dataset = data.load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
+    evaluate = _evaluate_classifier if is_classifier else _evaluate
+    scores = evaluate(folder, dataset, override(folder.configuration, _changes(options)), device, options)
     if is_main():
         _print(options, scores, _document(options, scores, dataset, perf_counter() - start))
     return 0
 
 
-def _clash(options: argparse.Namespace) -> str | None:
-    """Return what is wrong with options that exclude one another, or None."""
+def _check_clashes(options: argparse.Namespace) -> None:
     style = style_of(options)
     if options.output is None and (options.overlays or options.submission):
-        return "--overlays and --submission write files. Give --output DIR."
+        raise UsageError("--overlays and --submission write files. Give --output DIR.")
     if style and not options.overlays:
-        return f"--{next(iter(style))} is about overlays. Give --overlays and --output DIR, too."
+        raise UsageError(f"--{next(iter(style))} is about overlays. Give --overlays and --output DIR, too.")
     if (options.window is None) != (options.stride is None):
-        return "A window slides by a stride. Give both, --window H W --stride H W."
-    return None
+        raise UsageError("A window slides by a stride. Give both, --window H W --stride H W.")
 
 
 def _evaluate(
-    folder: ModelFolder, options: argparse.Namespace, device: Any
-) -> tuple[evaluation.AnyScores, data.SegmentationDataset]:
-    name, root = options.data
-    dataset = data.load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
-    configuration = override(folder.configuration, _changes(options))
-    scores = evaluation.evaluate(
+    folder: ModelFolder, dataset: Any, configuration: Configuration, device: Any, options: argparse.Namespace
+) -> evaluation.AnyScores:
+    return evaluation.evaluate(
         folder,
         dataset,
         configuration=configuration,
@@ -133,29 +126,20 @@ def _evaluate(
         progress=True,
         on_picture=_on_image(options, configuration, dataset),
     )
-    return scores, dataset
 
 
 def _evaluate_classifier(
-    folder: ModelFolder, options: argparse.Namespace, device: Any
-) -> tuple[evaluation.AnyScores, Any]:
-    """Return Acc@1 and Acc@5, and the data set; each image is seen once, as a whole."""
-    name, root = options.data
-    dataset = data.load_dataset(name, root, options.split, **_data_options(folder.configuration, options))
+    folder: ModelFolder, dataset: Any, configuration: Configuration, device: Any, options: argparse.Namespace
+) -> evaluation.AnyScores:
+    """Return Acc@1 and Acc@5; each image is seen once, as a whole."""
     if not isinstance(dataset, data.ClassificationDataset):
         raise InputError(
-            f"{options.model} names one class for an image, and {name} has label maps. Give images in folders of "
-            "their classes: --data imagenet ROOT."
+            f"{options.model} names one class for an image, and {options.data[0]} has label maps. Give images in "
+            "folders of their classes: --data imagenet ROOT."
         )
-    scores = evaluation.evaluate_classifier(
-        folder,
-        dataset,
-        configuration=override(folder.configuration, _changes(options)),
-        device=device,
-        batch_size=options.batch_size,
-        progress=True,
+    return evaluation.evaluate_classifier(
+        folder, dataset, configuration=configuration, device=device, batch_size=options.batch_size, progress=True
     )
-    return scores, dataset
 
 
 def _data_options(configuration: Configuration, options: argparse.Namespace) -> dict[str, Any]:

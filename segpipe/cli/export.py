@@ -10,8 +10,8 @@ from segpipe.exporters import FORMATS
 from segpipe.text import format_bytes, format_fields
 
 from .options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
-from .parsing import Command, whole_number
-from .printing import print_note, print_result
+from .parsing import Command, UsageError, whole_number
+from .printing import print_result
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
   segpipe export ./my-model street.xml
@@ -39,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.int8 is None and (options.samples is not None or options.data is not None):
-        print_note("segpipe export: --samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
-        return 2
+        raise UsageError("--samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
     format = options.format or exporters.format_for(options.path)
     dataset = None if options.data is None else _load_dataset(options)  # a mistake shows before the export
     report = exporters.export(

@@ -14,8 +14,8 @@ from segpipe.hub import CachedModel, Hub, Pruned, folder_bytes, publish
 from segpipe.text import format_bytes, format_fields, format_table
 
 from .options import add_json, add_overwrite
-from .parsing import Command, add_action, add_actions, days, run_action, whole_number
-from .printing import print_json, print_note, print_result
+from .parsing import Command, UsageError, add_action, add_actions, days, run_action, whole_number
+from .printing import print_result
 
 DOWNLOAD_EXAMPLES = """  segpipe download segformer-b2-cocostuff
   segpipe download hf:owner/name --revision main --refresh"""
@@ -95,8 +95,7 @@ def _convert_here(options: argparse.Namespace) -> int:
 
 def _convert_back(options: argparse.Namespace) -> int:
     if options.architecture or options.num_classes or options.labels or options.preset:
-        print_note("segpipe convert: With --to-dialect the source says itself what it is. Leave the other options out.")
-        return 2
+        raise UsageError("With --to-dialect the source says itself what it is. Leave the other options out.")
     path = checkpoints.convert_back(options.source, options.to, dialect=options.to_dialect, overwrite=options.overwrite)
     beside = checkpoints.sidecar_of(path)
     files = [path] if os.path.isfile(path) else list(path.iterdir())
@@ -143,18 +142,11 @@ def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
 
 def list_cache(options: argparse.Namespace) -> int:
     """Print every folder in the cache."""
-    models = Hub().cached()
-    if options.json:
-        print_json([_cached_document(model) for model in models])
-        return 0
-    home = Hub().cache.home
-    if not models:
-        print(f"The cache {home} is empty.")
-        return 0
-    total = sum(model.size for model in models)
-    print(f"{home}: {format_bytes(total)}")
+    home, models = Hub().cache.home, Hub().cached()
     rows = [("model", "revision", "size", "used"), *map(_cached_row, models)]
-    print(format_table(rows, ("left", "left", "right", "right")))
+    table = format_table(rows, ("left", "left", "right", "right"))
+    listing = f"{home}: {format_bytes(sum(model.size for model in models))}\n{table}"
+    print_result(options, [*map(_cached_document, models)], listing if models else f"The cache {home} is empty.")
     return 0
 
 
@@ -162,19 +154,14 @@ def verify_cache(options: argparse.Namespace) -> int:
     """Hash everything again."""
     checked = Hub().verify()
     damaged = [check for check in checked if check.problems]
-    if options.json:
-        print_json(
-            [
-                {**_cached_document(check.model), "problems": [str(problem) for problem in check.problems]}
-                for check in checked
-            ]
-        )
-        return 1 if damaged else 0
+    documents = [{**_cached_document(each.model), "problems": [*map(str, each.problems)]} for each in checked]
+    lines = []
     for check in damaged:
-        problems = "; ".join(str(problem) for problem in check.problems)
-        print(f"{check.model.source}\n{format_fields([('path', str(check.model.path)), ('problem', problems)])}")
-    intact = len(checked) - len(damaged)
-    print(f"{intact} of {len(checked)} intact.{_mend_advice(damaged[0].model) if damaged else ''}")
+        fields = [("path", str(check.model.path)), ("problem", "; ".join(map(str, check.problems)))]
+        lines.append(f"{check.model.source}\n{format_fields(fields)}")
+    advice = _mend_advice(damaged[0].model) if damaged else ""
+    lines.append(f"{len(checked) - len(damaged)} of {len(checked)} intact.{advice}")
+    print_result(options, documents, "\n".join(lines))
     return 1 if damaged else 0
 
 

@@ -20,8 +20,9 @@ from segpipe.errors import InputError, SegpipeError
 from segpipe.files import current_folder
 from segpipe.names import did_you_mean
 from segpipe.progress_bars import clear_bars
+from segpipe.text import first_line
 
-from .parsing import Command, Parser, add_verbose, new_parser
+from .parsing import Command, Parser, UsageError, add_verbose, new_parser
 from .printing import print_message, print_note, printable_streams
 
 VERBS = {
@@ -155,8 +156,13 @@ def _run(arguments: list[str]) -> int:
         raise InputError("The current folder was deleted; a command needs one to work in. Change to another folder.")
     flags = parser.flags_of(options)
     caller = advice.on_command_line(flags, [verb, *rest])
-    with _log_on_stderr(verbosity + options.verbose), caller, _full_memory_explained(flags):
-        return command.run(options)
+    try:
+        with _log_on_stderr(verbosity + options.verbose), caller, _full_memory_explained(flags):
+            return command.run(options)
+    except UsageError as error:
+        action = getattr(options, "action_name", "")
+        print_note(f"{f'segpipe {verb} {action}'.rstrip()}: {error}")
+        return USAGE
 
 
 def _help(rest: list[str], top: argparse.ArgumentParser) -> int:
@@ -224,7 +230,7 @@ def _full_memory_explained(flags: frozenset[str]) -> Iterator[None]:
             raise
         is_training = "--work-dir" in flags
         savers = [each for each in _SAVERS if each.split()[0] in flags and ("train." not in each or is_training)]
-        raise SegpipeError(f"The device's memory is full. Try {' or '.join(savers)}. ({_first_line(error)})") from None
+        raise SegpipeError(f"The device's memory is full. Try {' or '.join(savers)}. ({first_line(error)})") from None
 
 
 def _report(error: Exception) -> int:
@@ -251,14 +257,10 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
-    reason = _first_line(error)
+    reason = first_line(error)
     if isinstance(error, ImportError):
         return f"A package that segpipe needs cannot be imported: {reason}. Run segpipe doctor."
     return f"{type(error).__name__}: {reason} (unexpected; SEGPIPE_DEBUG=1 shows where)"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
 
 
 def _close_stdout() -> None:

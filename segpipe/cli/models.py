@@ -26,21 +26,14 @@ from segpipe.configuration import (
     read_configuration,
     to_document,
 )
-from segpipe.hub import (
-    Hub,
-    has_weights,
-    is_bundled,
-    is_preset,
-    locate_weights,
-    trained_model,
-)
+from segpipe.hub import Hub, has_weights, is_bundled, is_preset, locate_weights, trained_model
 from segpipe.models import num_parameters
 from segpipe.names import Tasks
 from segpipe.text import Align, format_columns, format_fields, format_table
 
 from .options import add_json, add_set
 from .parsing import Command, add_action, add_actions, run_action
-from .printing import print_json, print_json_text, print_result
+from .printing import print_json_text, print_result
 
 MODELS_EXAMPLES = """  segpipe models list
   segpipe models info segformer-b0-cocostuff
@@ -69,18 +62,14 @@ def list_models(options: argparse.Namespace) -> int:
     """Print the presets by family, data set and published score."""
     cached = Hub().cached()
     rows = [(name, load_preset(name), locate_weights(load_preset(name), cached)) for name in preset_names()]
-    if options.json:
-        print_json([_row_document(*row) for row in rows])
-        return 0
+    documents = [_row_document(*row) for row in rows]
     rows.sort(key=lambda row: (not is_bundled(row[1]), *_rank(row[1]), row[0]))
     cells = [(name, *_cells(configuration, place)) for name, configuration, place in rows]
-    lines = format_table([_HEADER, *cells], _ALIGNS).splitlines()
-    print(lines[0])
-    table = zip(rows, lines[1:], strict=True)
-    for title, members in groupby(table, key=lambda pair: _group_title(pair[0][1])):
-        print(title)
-        print("\n".join(line for _, line in members))
-    print(f"\n{_LEGEND}")
+    header, *lines = format_table([_HEADER, *cells], _ALIGNS).splitlines()
+    text = [header]
+    for title, members in groupby(zip(rows, lines, strict=True), key=lambda pair: _group_title(pair[0][1])):
+        text += [title, *(line for _, line in members)]
+    print_result(options, documents, "\n".join([*text, "", _LEGEND]))
     return 0
 
 

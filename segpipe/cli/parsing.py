@@ -17,6 +17,10 @@ MOST_DAYS = 36525
 Run = Callable[[argparse.Namespace], int]
 
 
+class UsageError(Exception):
+    """Options of a verb that do not go together; the message says which and what to do."""
+
+
 @dataclass(frozen=True)
 class Command:
     """The parts of a verb.

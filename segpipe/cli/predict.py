@@ -23,7 +23,7 @@ from segpipe.progress_bars import track
 from segpipe.text import format_fields, format_seconds, format_table
 
 from .options import add_execution, add_json, add_style, pipeline_options, style_of
-from .parsing import Command
+from .parsing import Command, UsageError
 from .printing import print_json, print_message, print_note
 
 REPORT = "report"
@@ -84,10 +84,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    clash = _clash(options)
-    if clash is not None:
-        print_note(f"segpipe predict: {clash}")
-        return 2
+    _check_clashes(options)
     sources = data.gather_sources(options.inputs, sys.stdin, recursive=options.recursive, output=options.output)
     options.on_error = options.on_error or ("raise" if data.names_one_image(options.inputs) else REPORT)
     outputs = _open_outputs(sources, options)
@@ -98,14 +95,12 @@ def run_predict(options: argparse.Namespace) -> int:
     return _segment(folder, sources, outputs, options)
 
 
-def _clash(options: argparse.Namespace) -> str | None:
-    """Return what is wrong with options that exclude one another, or None."""
+def _check_clashes(options: argparse.Namespace) -> None:
     if options.json and options.jsonl == "-":
-        return "--json and --jsonl - both want stdout. Choose one, or give --jsonl a file."
+        raise UsageError("--json and --jsonl - both want stdout. Choose one, or give --jsonl a file.")
     style = style_of(options)
     if style and options.overlay is False:
-        return f"--{next(iter(style))} is about the overlay, and --no-overlay wants none. Choose one."
-    return None
+        raise UsageError(f"--{next(iter(style))} is about the overlay, and --no-overlay wants none. Choose one.")
 
 
 def _open_outputs(sources: Sequence[str], options: argparse.Namespace) -> pipelines.OutputFolder:
@@ -170,10 +165,7 @@ def _print_summary(summary: pipelines.Summary, options: argparse.Namespace) -> N
 
 def _classify(folder: ModelFolder, sources: Sequence[str], options: argparse.Namespace) -> int:
     if options.overlay or style_of(options) or options.label_maps:
-        print_note(
-            f"segpipe predict: {options.model} is a classifier. Leave out what is about overlays and label maps."
-        )
-        return 2
+        raise UsageError(f"{options.model} is a classifier. Leave out what is about overlays and label maps.")
     classify = pipelines.pipeline(Tasks.image_classification, folder, **pipeline_options(options))
     results, skipped, error = [], [], None
     with _opened(options.jsonl) as lines:

@@ -15,20 +15,14 @@ import msgspec
 
 from segpipe import drawing, trainers
 from segpipe.checkpoints import find_configuration
-from segpipe.configuration import (
-    Configuration,
-    DatasetConfig,
-    MixedDataConfig,
-    override,
-    read_configuration,
-)
+from segpipe.configuration import Configuration, DatasetConfig, MixedDataConfig, override, read_configuration
 from segpipe.errors import InputError
 from segpipe.hub import ModelFolder, has_weights, is_preset
 from segpipe.text import format_fields, format_percent, format_seconds, format_table
 
 from .options import add_dataset_option, add_device, add_json, add_launcher, add_set, apply_launcher, parse_options
-from .parsing import Command, share, whole_number
-from .printing import print_note, print_result
+from .parsing import Command, UsageError, share, whole_number
+from .printing import print_result
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset
@@ -129,13 +123,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     if options.mix and not options.data:
-        print_note("segpipe train: --mix goes with --data: what is it mixed into? Give --data NAME ROOT too.")
-        return 2
+        raise UsageError("--mix goes with --data: what is it mixed into? Give --data NAME ROOT too.")
     if options.model is None and options.config is None:
-        print_note(
-            "segpipe train: What shall be trained? Give --model NAME, see segpipe models list, or --config FILE."
-        )
-        return 2
+        raise UsageError("What shall be trained? Give --model NAME, see segpipe models list, or --config FILE.")
     from segpipe.distributed import is_main
 
     apply_launcher(options)
