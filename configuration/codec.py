@@ -18,7 +18,7 @@ from .fields import Size
 from .model_section import decode_model
 from .schema import Configuration, CropResize, ExactResize, ShortSideResize
 from .strict_json import check_values, error_at, parse_json, read_json
-from .transforms import RandomResize, RandomResizedCrop, Resize, ResizeBetween, ResizeChoice, Transform
+from .transforms import RandomResize, RandomResizedCrop, ResizeBetween, ResizeChoice, Transform
 from .upgrades import upgrade
 from .values import json_values
 
@@ -139,8 +139,6 @@ def _transform_requests(transform: Transform) -> Iterator[Request]:
         yield ".greatest", _area(transform.greatest)
     elif isinstance(transform, ResizeChoice):
         yield ".sizes", max(map(_area, transform.sizes))
-    elif isinstance(transform, Resize):
-        yield ".size", _area(transform.size)
     elif getattr(transform, "size", None) is not None:
         yield ".size", _area(transform.size)  # type: ignore[attr-defined]
 

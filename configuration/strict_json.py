@@ -80,10 +80,10 @@ def check_values(value: Any, path: str = "", *, origin: str) -> None:
     if isinstance(value, dict):
         for key, member in value.items():
             _check_text(key, path, origin=origin)
-            check_values(member, join_path(path, key), origin=origin)
+            check_values(member, f"{path}.{key}" if path else key, origin=origin)
     elif isinstance(value, list | tuple):
         for index, member in enumerate(value):
-            check_values(member, join_path(path, index), origin=origin)
+            check_values(member, f"{path}[{index}]", origin=origin)
     elif isinstance(value, str):
         _check_text(value, path, origin=origin)
     elif isinstance(value, _Rejected) or (isinstance(value, float) and not math.isfinite(value)):
@@ -102,13 +102,6 @@ def check_values(value: Any, path: str = "", *, origin: str) -> None:
 def error_at(path: str, problem: str, *, origin: str) -> ConfigurationError:
     """Return the error about the value at a JSON path, which it has as its `key`; without one, about the document."""
     return ConfigurationError(f"{origin}: {path or 'the document'}: {problem}", key=path or None)
-
-
-def join_path(path: str, key: str | int) -> str:
-    """Return the JSON path of a member: `train.transforms[1].size`."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    return f"{path}.{key}" if path else key
 
 
 class _Rejected:

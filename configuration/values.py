@@ -202,8 +202,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _is_file(text: str) -> bool:
-    is_named_so = "," not in text and text.lower().endswith(_FILES)
-    return is_named_so or ("," not in text and os.path.isfile(os.path.expanduser(text)))
+    return "," not in text and (text.lower().endswith(_FILES) or os.path.isfile(os.path.expanduser(text)))
 
 
 def _read_file(path: Path, what: str) -> Any:

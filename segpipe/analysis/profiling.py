@@ -13,7 +13,7 @@ from segpipe.configuration import ModelConfig
 from segpipe.devices import find_device
 from segpipe.errors import InputError
 from segpipe.inference import Network
-from segpipe.models import SegpipeNetwork, build_model
+from segpipe.models import build_model
 
 from .counting import MacCount, ParameterCount, count_macs, count_parameters, saved_bytes
 
@@ -84,7 +84,9 @@ def profile_model(
     device = str(find_device(device))
     speed = None
     if rounds is not None:
-        speed = measure_speed(_ready(network, device, dtype), size, batch_size=batch_size, rounds=rounds)
+        network = network.to(device, getattr(torch, dtype))
+        network.apply_folding()
+        speed = measure_speed(network, size, batch_size=batch_size, rounds=rounds)
     return Profile(parameters, num_bytes, macs, speed, device)
 
 
@@ -117,12 +119,6 @@ def measure_speed(
         times.append(_time_call(network, images))
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     return Speed(median(times), min(times), batch_size / median(times), peak, batch_size, len(times))
-
-
-def _ready(network: SegpipeNetwork, device: str, dtype: str) -> SegpipeNetwork:
-    network = network.to(device, getattr(torch, dtype))
-    network.apply_folding()
-    return network
 
 
 def _time_call(network: Network, images: Tensor) -> float:

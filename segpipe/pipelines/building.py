@@ -69,9 +69,7 @@ class PipelineRegistry(Registry[Callable[..., Pipeline[Any]]]):
             UnknownNameError: it is not registered, or for another task.
         """
         name = task if name is None else PIPELINE_ALIASES.get(name, name)
-        if name not in self:
-            load_plugins()
-        if name in self.of_task(task):
+        if name in self and name in self.of_task(task):
             return self.get(name)
         if name in self:
             other = f"{name!r} is a pipeline for {self._tasks[name]}, not for {task}"

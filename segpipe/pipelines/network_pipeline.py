@@ -24,9 +24,21 @@ from .stream_plans import StreamPlan, plan_stream
 
 
 class NetworkPipeline(Pipeline[Result]):
-    """A pipeline around a folder's network, which is opened once, see `open_network`.
+    """A pipeline around a folder's network, which is opened once.
+
+    A runtime that opens files gets one that is exported on first use and kept in the cache.
+
+    Args:
+        folder: the model.
+        device: where the network runs.
+        dtype: what it computes in.
+        options: also say how the calibration images are read.
+        runtime: executes the network, see `RUNTIMES`.
+        calibration: images for int8, see `segpipe.exporters.choose_images`.
 
     Raises:
+        InputError: the runtime does not work on the device or in the type; int8 without images, or these without it.
+        MissingExtraError: the runtime is not installed.
         ModelFolderError: the network is for another task.
     """
 
@@ -46,15 +58,29 @@ class NetworkPipeline(Pipeline[Result]):
         self._check_task(folder)
         self.folder = folder
         self.configuration = folder.configuration
-        self.model = open_network(
-            folder, device=device, dtype=dtype, runtime=runtime, calibration=calibration, options=options
-        )
+        self.model = self._open(runtime, device, dtype, calibration)
         self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
         place = [str(self.model.pixel_mean.device), str(dtype).removeprefix("torch.")]
         self._place = ", ".join(place if runtime == "eager" else [*place, runtime])
 
     def plan_stream(self, options: PipelineOptions, count: int | None) -> StreamPlan:
         return plan_stream(self.model, options, count)
+
+    def _open(self, runtime: str, device: torch.device, dtype: torch.dtype, calibration: Any) -> Network:
+        """Return the network with its weights, ready to run."""
+        name = str(dtype).removeprefix("torch.")
+        chosen = check_runtime(runtime, device=device.type, dtype=name)
+        check_calibration(dtype, calibration)
+        if chosen.format is None:
+            network = load_model(self.folder).to(device=device, dtype=dtype)
+            return CompiledNetwork(network) if chosen.name == "compiled" else network
+        images = None
+        if calibration is not None:
+            images = choose_images(calibration, self.configuration, **self.options.reading())
+        path = keep_export(self.folder, format=chosen.format, calibration=images)
+        return open_exported(
+            path, self.folder, format=chosen.format, dtype=name, pixels=torch.float32, runtime=runtime, device=device
+        )
 
     def _check_task(self, folder: ModelFolder) -> None:
         is_segmenting = isinstance(_outline_of(folder), SegmentationModel)
@@ -64,45 +90,6 @@ class NetworkPipeline(Pipeline[Result]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.folder.name}: {len(self.labels.names)} classes, {self._place})"
-
-
-def open_network(
-    folder: ModelFolder,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    runtime: str,
-    calibration: Any = None,
-    options: PipelineOptions | None = None,
-) -> Network:
-    """Return the network with its weights, ready to run.
-
-    A runtime that opens files gets one that is exported on first use and kept in the cache.
-
-    Args:
-        folder: the model.
-        device: where it runs.
-        dtype: what it computes in.
-        runtime: executes it, see `RUNTIMES`.
-        calibration: images for int8, see `segpipe.exporters.choose_images`.
-        options: of the pipeline; the calibration images are read by them as those to come. If None, by the defaults.
-
-    Raises:
-        InputError: the runtime does not work on the device or in the type; int8 without images, or these without it.
-        MissingExtraError: the runtime is not installed.
-    """
-    name = str(dtype).removeprefix("torch.")
-    chosen = check_runtime(runtime, device=device.type, dtype=name)
-    check_calibration(dtype, calibration)
-    if chosen.format is not None:
-        reading = {} if options is None else options.reading()
-        images = None if calibration is None else choose_images(calibration, folder.configuration, **reading)
-        path = keep_export(folder, format=chosen.format, calibration=images)
-        return open_exported(
-            path, folder, format=chosen.format, dtype=name, pixels=torch.float32, runtime=runtime, device=device
-        )
-    network = load_model(folder).to(device=device, dtype=dtype)
-    return CompiledNetwork(network) if chosen.name == "compiled" else network
 
 
 def open_exported(

@@ -53,10 +53,10 @@ def plan_stream(network: Network, options: PipelineOptions, count: int | None) -
     """
     if network.pixel_mean.device.type != "cpu":
         return plan_batches(options)
-    if isinstance(network, ExportedNetwork):
-        return plan_beside_a_runtime(options)
-    if isinstance(network, CompiledNetwork):
-        return plan_in_turn(options)
+    if isinstance(network, ExportedNetwork):  # has threads of its own for one image, while a few label another
+        return _plan_single_images(options, workers=2, networks=1, threads=max(1, torch.get_num_threads() // 4))
+    if isinstance(network, CompiledNetwork):  # whose code is made for one number of threads
+        return _plan_single_images(options, workers=1, networks=1, threads=torch.get_num_threads())
     return plan_side_by_side(options, count)
 
 
@@ -83,17 +83,6 @@ def plan_side_by_side(options: PipelineOptions, count: int | None) -> StreamPlan
     most = threads // ceil(threads / MAX_WORKERS)
     workers = min(most, count or MAX_WORKERS) if _is_set_by_thread() else 1
     return _plan_single_images(options, workers=workers, networks=workers, threads=threads // workers)
-
-
-def plan_beside_a_runtime(options: PipelineOptions) -> StreamPlan:
-    """Return the plan for a runtime with threads of its own: it has one image, while a few label another."""
-    threads = max(1, torch.get_num_threads() // 4)
-    return _plan_single_images(options, workers=2, networks=1, threads=threads)
-
-
-def plan_in_turn(options: PipelineOptions) -> StreamPlan:
-    """Return the plan for torch.compile on a CPU, one by one: its code is made for one number of threads."""
-    return _plan_single_images(options, workers=1, networks=1, threads=torch.get_num_threads())
 
 
 def apply_thread_count(threads: int | None) -> None:

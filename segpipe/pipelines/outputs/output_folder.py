@@ -19,7 +19,7 @@ from segpipe.errors import InputError, SegpipeError
 from ..results.segmentation import Segmentation
 from ..stream import Failure
 from .output_naming import output_names
-from .results_index import ENDINGS, ResultsIndex, names_taken
+from .results_index import ENDINGS, ResultsIndex, names_taken, unwritable
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,10 @@ class OutputFolder:
                 result.save_overlay(paths["overlay"], **self._style)
             if "label_map" in paths:
                 result.save_label_map(paths["label_map"])
-        except (SegpipeError, OSError) as error:
-            return Failure(result.source, _as_ours(error))
+        except SegpipeError as error:
+            return Failure(result.source, error)
+        except OSError as error:
+            return Failure(result.source, unwritable(error.filename, error))
         return Written(result, {kind: str(path) for kind, path in paths.items()})
 
     def _paths(self, name: str) -> dict[str, Path]:
@@ -142,11 +144,3 @@ def overlay_writer(
         result.save_overlay(Path(folder) / f"{stems[name]}{ENDINGS['overlay']}", **style)
 
     return write
-
-
-def _as_ours(error: SegpipeError | OSError) -> SegpipeError:
-    if isinstance(error, SegpipeError):
-        return error
-    reason = error.strerror or str(error)
-    message = f"{error.filename} cannot be written: {reason}. Free some space there, or choose another --output."
-    return InputError(message, path=error.filename)

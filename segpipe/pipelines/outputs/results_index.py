@@ -50,7 +50,7 @@ class ResultsIndex:
             self._begin({_cell(source) for source in sources})
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise unwritable(self.path, error) from None
 
     def add(
         self,
@@ -81,7 +81,7 @@ class ResultsIndex:
             if self._file.write(line) < len(line):  # the last bytes of a disk
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as reason:
-            raise self._unwritable(reason) from None
+            raise unwritable(self.path, reason) from None
 
     def __enter__(self) -> ResultsIndex:
         return self
@@ -92,7 +92,7 @@ class ResultsIndex:
         try:
             self._file.close()
         except OSError as reason:
-            raise self._unwritable(reason) from None
+            raise unwritable(self.path, reason) from None
 
     def _begin(self, replaced: Collection[str]) -> None:
         """Let the file have a header, whole rows, and none about the images to come."""
@@ -110,11 +110,6 @@ class ResultsIndex:
         names = [os.path.basename(name) for name in row[1 : 1 + len(ENDINGS)]]
         return [name if name and os.path.isfile(self.path.parent / name) else "" for name in names]
 
-    def _unwritable(self, error: OSError) -> InputError:
-        reason = error.strerror or str(error)
-        message = f"{self.path} cannot be written: {reason}. Free some space there, or choose another --output."
-        return InputError(message, path=self.path)
-
 
 def names_taken(folder: Path, sources: Collection[str]) -> set[str]:
     """Return the beginnings of the names of other images' outputs, by the index of a folder.
@@ -130,6 +125,13 @@ def names_taken(folder: Path, sources: Collection[str]) -> set[str]:
     others = (row for row in _read_rows(folder / NAME) if row[0] not in coming)
     files = ((name, ending) for row in others for name, ending in zip(row[1:], ENDINGS.values(), strict=False))
     return {name.removesuffix(ending) for name, ending in files if name.endswith(ending)}
+
+
+def unwritable(path: str | Path, error: OSError) -> InputError:
+    """Return the error about a file of the output folder that the disk refuses."""
+    reason = error.strerror or str(error)
+    message = f"{path} cannot be written: {reason}. Free some space there, or choose another --output."
+    return InputError(message, path=path)
 
 
 def _format_shares(shares: Mapping[str, float]) -> str:

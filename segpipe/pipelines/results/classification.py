@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
 
 from segpipe.errors import InputError
-from segpipe.text import html_table, html_text
+from segpipe.text import format_table, html_table, html_text
 
 from .keyed_result import KeyedResult
 
@@ -88,10 +89,10 @@ class Classification(KeyedResult):
 
     def table(self) -> str:
         """Return a line for each of the likeliest classes."""
-        rows = self.top()
-        width = max(len("class"), *(len(name) for name, _ in rows))
-        lines = [f"{name.ljust(width)}  {score:.3f}" for name, score in rows]
-        return "\n".join([f"{'class'.ljust(width)}  score", *lines])
+        return dedent(format_table(self._rows(), ("left", "left")))
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [("class", "score"), *((name, f"{score:.3f}") for name, score in self.top())]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Classification):
@@ -99,7 +100,7 @@ class Classification(KeyedResult):
         return self._names == other._names and np.array_equal(self._probabilities, other._probabilities)
 
     def _repr_html_(self) -> str:
-        table = html_table([("class", "score"), *((name, f"{score:.3f}") for name, score in self.top())])
+        table = html_table(self._rows())
         return f"<p>{html_text(self._source)}</p>{table}" if self._source else table
 
     def __str__(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,19 +14,16 @@ from segpipe.errors import InputError
 if TYPE_CHECKING:
     from .segmentation import Segmentation
 
+_Segment = tuple[int, str, float, str]
+"""Class index, label, score and run lengths."""
+
 
 def to_document(result: Segmentation) -> dict[str, Any]:
     """Return the source and the size, and a segment per class present; an unknown score is null."""
     height, width = result.size
     classes = result.classes
-    rows = zip(
-        classes,
-        result.labels,
-        result.scores,
-        result.areas,
-        encode_label_map(result.label_map, classes),
-        strict=True,
-    )
+    counted = encode_label_map(result.label_map, classes)
+    rows = zip(classes, result.labels, result.scores, result.areas, counted, strict=True)
     segments = [
         {
             "class_index": index,
@@ -59,33 +55,25 @@ def read_document(
             f"This is not a segmentation document: {error!r}. Give what to_dict or to_json wrote."
         ) from None
     if names is None:
-        known = {segment.index: segment.label for segment in segments}
+        known = {index: label for index, label, _, _ in segments}
         names = tuple(known.get(index, f"class {index}") for index in range(max(known, default=-1) + 1))
-    scores = {segment.index: segment.score for segment in segments}
+    scores = {index: score for index, _, score, _ in segments}
     return _label_map_of(segments, size, len(names)), scores, names, source
-
-
-@dataclass(frozen=True)
-class _Segment:
-    index: int
-    label: str
-    score: float
-    counts: str
 
 
 def _read_segment(entry: Mapping[str, Any]) -> _Segment:
     score = math.nan if entry["score"] is None else float(entry["score"])
-    return _Segment(int(entry["class_index"]), str(entry["label"]), score, str(entry["rle"]["counts"]))
+    return int(entry["class_index"]), str(entry["label"]), score, str(entry["rle"]["counts"])
 
 
 def _label_map_of(segments: Sequence[_Segment], size: tuple[int, int], num_names: int) -> np.ndarray:
     """Return (H, W) uint8, or uint16 when the names need it; pixels in no segment get the first index beyond them."""
     label_map = np.full(size, num_names, dtype=np.uint8 if num_names <= 255 else np.uint16)
-    for segment in segments:
-        if not 0 <= segment.index < num_names:
+    for index, label, _, counts in segments:
+        if not 0 <= index < num_names:
             raise InputError(
-                f"The segment {segment.label!r} has class index {segment.index} and there are {num_names} names. "
+                f"The segment {label!r} has class index {index} and there are {num_names} names. "
                 "Give all names of the model that made it."
             )
-        label_map[decode_mask(segment.counts, size).view(bool)] = segment.index
+        label_map[decode_mask(counts, size).view(bool)] = index
     return label_map
