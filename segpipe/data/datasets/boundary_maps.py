@@ -280,7 +280,8 @@ def _fitting(extras: Mapping[str, np.ndarray], label: np.ndarray, path: Path) ->
 
 
 def _report_no_maps(images: str, dataset: SegmentationDataset, source: BoundaryMapSource) -> None:
-    others = [str(folder) for folder in _folders_of_other_classes(Path(images))]
+    places = (place / below for root, below in _splits_of(Path(images)) for place in (root / FOLDER).glob("*-classes*"))
+    others = [str(place) for place in places if os.path.isdir(place)]
     made = f"; those in {', '.join(others)} were made for other classes, names or raw ids" if others else ""
     text = (
         f"The images of {dataset.name} {dataset.split} in {images} have no boundary maps for its "
@@ -291,12 +292,6 @@ def _report_no_maps(images: str, dataset: SegmentationDataset, source: BoundaryM
         raise InputError(f"{text} Run {prepare}, or give {advice.setting('train.loss.maps', 'any')}.")
     if others:
         logger.warning("%s They are computed as samples are read; %s makes files of them", text, prepare)
-
-
-def _folders_of_other_classes(images: Path) -> list[Path]:
-    """Return folders of maps for these images, whatever their classes."""
-    made = (folder / below for root, below in _splits_of(images) for folder in (root / FOLDER).glob("*-classes*"))
-    return [folder for folder in made if os.path.isdir(folder)]
 
 
 def plan_boundaries(
@@ -310,7 +305,6 @@ def plan_boundaries(
     """Plan distances and directions to the boundaries of regions, which training with the boundary loss reads.
 
     Args:
-        root: the data set's folder.
         data: the data set's name, see `load_dataset`.
         split: the split to prepare; the loss needs no maps for evaluation.
         metric: euclidean or taxicab. Files that are there already keep theirs.

@@ -15,7 +15,7 @@ from segpipe.files import open_regular
 from segpipe.scenes import SMALLEST_SIDE, draw_street_scene
 
 from ..images import read_image
-from ..label_sets import FileValues, dataset_labels, published_values
+from ..label_sets import dataset_labels, published_values
 from ..preparing.plans import Content, FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
 from .layouts import Layout, build_from_layouts, resolve_split
@@ -46,6 +46,7 @@ COLORS: Mapping[int, tuple[tuple[int, int, int], ...]] = {
 Source: MathWorks' camvidPixelLabelIDs.m, which follows SegNet's grouping.
 """
 _OWN = ("boundaries/", *(f"{kind}/{split}/" for kind in ("images", "labels") for split in SPLITS))
+"""Folders of files that were prepared before, which are not those of the original set."""
 _NOTE = "CamVid in images/ and labels/; class indices 0–10, and 11 for void."
 
 
@@ -53,13 +54,13 @@ _NOTE = "CamVid in images/ and labels/; class indices 0–10, and 11 for void."
 def build_camvid(root: AnyPath, split: str = "train", *, split_file: AnyPath | None = None) -> SegmentationDataset:
     """Open the folder with images/ and labels/, which have train/, val/ and test/, or with train/ and trainannot/, …"""
     split = resolve_split("camvid", split, SPLITS)
-    labels = dataset_labels("camvid")
+    labels, values = dataset_labels("camvid"), published_values("camvid", void=(VOID,))
     layouts = [
         Layout(f"images/{split}", f"labels/{split}", labels),
         Layout(split, f"{split}annot", labels),
         Layout(f"CamVid/{split}", f"CamVid/{split}annot", labels),
     ]
-    return build_from_layouts("camvid", root, split, layouts, split_file=split_file, values=_values())
+    return build_from_layouts("camvid", root, split, layouts, split_file=split_file, values=values)
 
 
 @DATASETS.register("street-scenes")
@@ -69,7 +70,8 @@ def build_street_scenes(
     """Open drawn streets in CamVid's classes, as `segpipe data prepare street-scenes` makes them."""
     split = resolve_split("street-scenes", split, SPLITS)
     layouts = [Layout(f"images/{split}", f"labels/{split}", dataset_labels("camvid"))]
-    return build_from_layouts("street-scenes", root, split, layouts, split_file=split_file, values=_values())
+    values = published_values("camvid", void=(VOID,))
+    return build_from_layouts("street-scenes", root, split, layouts, split_file=split_file, values=values)
 
 
 def plan_camvid(root: Path) -> FilePlan:
@@ -114,10 +116,6 @@ def plan_street_scenes(
     return FilePlan(
         f"Streets of {size[0]} × {size[1]}, seeds {seeds[0]} to {seeds[-1]}, drawn in CamVid's classes.", tasks
     )
-
-
-def _values() -> FileValues:
-    return published_values("camvid", void=(VOID,))
 
 
 def split_files(root: Path, split: str, stem: str) -> tuple[Path, Path]:
@@ -178,7 +176,8 @@ def _copies(root: Path, split: str, images: Path) -> list[FileTask]:
 
 
 def _conversions(root: Path, masks: Mapping[str, Path]) -> list[FileTask]:
-    images = _images_below(root)
+    files = find_files(root, (".png",)).items()
+    images = {path.stem: path for key, path in files if not key.startswith(_OWN) and not key.endswith("_L")}
     splits = _listed_splits(root)
     tasks = []
     for mask in masks.values():
@@ -188,12 +187,6 @@ def _conversions(root: Path, masks: Mapping[str, Path]) -> list[FileTask]:
         split = splits.get(stem) or split_of(stem)
         tasks.append(FileTask(split_files(root, split, stem), partial(_convert, images[stem], mask)))
     return tasks
-
-
-def _images_below(root: Path) -> dict[str, Path]:
-    """Return images below the root by their names, without labels and without what was prepared before."""
-    found = {key: path for key, path in find_files(root, (".png",)).items() if not key.startswith(_OWN)}
-    return {path.stem: path for key, path in found.items() if not key.endswith("_L")}
 
 
 def _listed_splits(root: Path) -> dict[str, str]:

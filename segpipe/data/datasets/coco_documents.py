@@ -96,9 +96,7 @@ def read_classes(
     the first one in Roboflow's exports, is not a class.
 
     Args:
-        categories: as the document lists them.
-        used: the keys of those that objects have.
-        document: the JSON.
+        used: the keys of the categories that objects have.
         background: name of a class for pixels in no object; a category of this name is the same class.
 
     Raises:

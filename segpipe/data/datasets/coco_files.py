@@ -15,9 +15,8 @@ from ..findings import Fault, Finding, log_or_collect, raise_or_collect
 from ..image_folders import IMAGE_SUFFIXES
 from .coco_documents import Image, refuse_twice
 from .places import AnyPath, NamedFiles, find_below, list_files
-from .splits import ALL, canonical, names_of
+from .splits import ALL, KNOWN, canonical, names_of
 
-_SPLITS = ("train", "val", "test")
 _FOLDERS = ("images/{}2017", "{}2017", "images/{}", "{}", "images")
 _OTHER_KINDS = {"captions", "keypoints", "info"}
 """Words in the names of COCO's files that have no masks of classes."""
@@ -32,8 +31,6 @@ def find_document(root: Path, split: str, patterns: Sequence[str], what: str, *,
     and all the only one whose name has no split at all, as CVAT's instances_default.json.
 
     Args:
-        root: the data set's folder.
-        split: train, val, …
         patterns: paths below the root, the usual one first.
         what: the kind of file for messages.
         given: its path below the root, the split's folder or the current folder, if the caller names one.
@@ -88,7 +85,7 @@ def _others(root: Path, split: str, *, is_panoptic: bool) -> tuple[list[Path], s
     named = [path for path in files if _words(path, root) & names]
     if named or split not in ("train", "all"):
         return named, f"has {split} in its name"
-    every = {name for known in _SPLITS for name in names_of(known)}
+    every = {name for known in KNOWN for name in names_of(known)}
     return [path for path in files if not _words(path, root) & every], "has no split in its name"
 
 
@@ -112,10 +109,6 @@ def locate_images(
     splits; it is the first of these that has all of them.
 
     Args:
-        images: as the document lists them.
-        root: the data set's folder.
-        split: train, val, …
-        document: the JSON.
         folder: where the images lie, below the same places. If None, it is looked for.
 
     Raises:
@@ -137,18 +130,20 @@ def locate_images(
         raise_or_collect(_not_there(names, missing, place, document))
     found = {image.key: (image.file_name, path) for image, path in zip(images, paths, strict=True) if path is not None}
     refuse_twice(f"{document} has two names for the image", [path for _, path in found.values()])
-    _say_what_was_moved([(name, path) for name, path in found.values() if not path.endswith(name)], document)
+    moved = [f"{name} is {path}" for name, path in found.values() if not path.endswith(name)]
+    if moved:
+        text = f"{len(moved)} images are found by the end of their names: {moved[0]}"
+        fix = f"If they are others, {_how_to_say('images')}"
+        log_or_collect([Finding("assumed", str(document), text, fix)], document)
     return {key: path for key, (_, path) in found.items()}
 
 
 def _best_place(places: Sequence[Path], names: Sequence[str], split: str) -> tuple[Path, list[str | None]]:
     """Return the first folder that has all files of these names, else the one that has most, and the files."""
-    others = {spelling for known in _SPLITS if known != canonical(split) for spelling in names_of(known)}
+    others = set() if split == ALL else {known for known in KNOWN if known != canonical(split)}
     best: tuple[Path, list[str | None]] = (places[0], [None for _ in names])
     for place in places:
-        files = NamedFiles(
-            list_files(place, IMAGE_SUFFIXES, is_other=lambda name: split != ALL and canonical(name) in others)
-        )
+        files = NamedFiles(list_files(place, IMAGE_SUFFIXES, is_other=lambda name: canonical(name) in others))
         paths = [files.find(name) for name in names]
         if None not in paths:
             return place, paths
@@ -180,14 +175,6 @@ def _not_there(names: Sequence[str], missing: Sequence[str], place: Path, docume
 
 def _how_to_say(option: str) -> str:
     return f"give their folder below the root as {advice.option(option)}"
-
-
-def _say_what_was_moved(moved: Sequence[tuple[str, str]], document: Path) -> None:
-    if moved:
-        name, path = moved[0]
-        text = f"{len(moved)} images are found by the end of their names: {name} is {path}"
-        fix = f"If they are others, {_how_to_say('images')}"
-        log_or_collect([Finding("assumed", str(document), text, fix)], document)
 
 
 def locate_labels(names: Sequence[str], folder: Path, document: Path) -> list[str]:

@@ -111,10 +111,8 @@ def sort_out(
     """Return the objects of each image by its key, and what is odd.
 
     Args:
-        images: with their sizes.
-        annotations: as the document lists them.
-        numbers: the key of each category → what stands for it.
-        document: the JSON.
+        images: the images, with their sizes.
+        numbers: the key of each category → the value that its pixels get.
 
     Raises:
         InputError: there are objects, and none of them has a mask; or their polygons are in fractions, not pixels.

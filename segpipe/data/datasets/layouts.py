@@ -92,8 +92,6 @@ def build_from_layouts(
     """Open the data set of the first layout that has images and labels below the root.
 
     Args:
-        name: the data set's name.
-        root: its folder.
         split: train, val, …, for messages.
         layouts: the ways in which its files may lie, the usual one first.
         split_file: a list with an image, or an image and its label, a line, which counts instead of the layout's own;

@@ -122,8 +122,6 @@ def find_listed(
     A name is a path below the root, the list's folder, or that of all images or labels; see `NamedFiles`.
 
     Args:
-        rows: of the list.
-        path: the list.
         root: the data set's folder, which has all of the files.
         folders: where images and labels lie without a list.
     """

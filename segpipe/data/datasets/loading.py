@@ -159,9 +159,7 @@ def held_out_share(
     Args:
         named: what the run's configuration says of its data.
         name: the data set that is opened now.
-        root: its folder.
         split: the split that is opened now.
-        options: the data set's options.
 
     Returns:
         None if nothing was held out of this data, the options say another share, or the split has images of its own.

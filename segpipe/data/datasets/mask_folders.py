@@ -145,8 +145,6 @@ def find_layouts(
     """Return the layouts to look for, the usual one first.
 
     Args:
-        root: the folder.
-        split: train, val, …, or all.
         usual: all that does not depend on where the files lie.
         images: names of folders for images, below the root or the split's folder.
         labels: the same for masks.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from segpipe.errors import InputError
@@ -82,9 +81,7 @@ def list_files(
     Sub-folders are searched, hidden files are not listed.
 
     Args:
-        folder: where to look.
-        endings: such as .jpg.
-        is_other: says of the name of a sub-folder that it belongs to something else.
+        is_other: whether the sub-folder of a name belongs to something else and is not searched.
     """
     return dict(sorted((below, path) for below, _, path in _matching(folder, endings, is_other)))
 
@@ -159,11 +156,6 @@ def _identity(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-class _File(NamedTuple):
-    parts: Parts
-    path: str
-
-
 class NamedFiles:
     """The files below a folder, found by a name that may have been written on another machine.
 
@@ -186,12 +178,12 @@ class NamedFiles:
         return next((path for path in found if path is not None), None)
 
     @cached_property
-    def _by_parts(self) -> dict[Parts, list[_File]]:
-        """Return the files by the folded parts of their paths, the last part first."""
-        by_parts: dict[Parts, list[_File]] = {}
+    def _by_parts(self) -> dict[Parts, list[tuple[Parts, str]]]:
+        """Return the parts and paths of files by the folded parts, the last part first."""
+        by_parts: dict[Parts, list[tuple[Parts, str]]] = {}
         for below, path in self._files.items():
             parts = tuple(below.split("/")[-_MOST_PARTS:])
-            by_parts.setdefault(_folded(parts)[::-1], []).append(_File(parts, path))
+            by_parts.setdefault(_folded(parts)[::-1], []).append((parts, path))
         return by_parts
 
     @cached_property
@@ -200,15 +192,15 @@ class NamedFiles:
 
     def _best(self, parts: Parts) -> str | None:
         ranked: dict[tuple[bool, bool], list[str]] = {}
-        for file in self._fitting(_folded(parts)[::-1]):
-            shared = min(len(parts), len(file.parts))
-            rank = (len(parts) == len(file.parts), parts[-shared:] == file.parts[-shared:])
-            ranked.setdefault(rank, []).append(file.path)
+        for theirs, path in self._fitting(_folded(parts)[::-1]):
+            shared = min(len(parts), len(theirs))
+            rank = (len(parts) == len(theirs), parts[-shared:] == theirs[-shared:])
+            ranked.setdefault(rank, []).append(path)
         best = ranked[max(ranked)] if ranked else []
         return best[0] if len(best) == 1 else None
 
-    def _fitting(self, wanted: Parts) -> list[_File]:
-        """Return the files that share the most parts with a name; both are compared from the end.
+    def _fitting(self, wanted: Parts) -> list[tuple[Parts, str]]:
+        """Return the parts and paths of files that share the most parts with a name; both are compared from the end.
 
         Files whose paths go on where the name ends stand beside one another in the order. Others are looked up, so that
         100 000 files of one name in as many folders are found in a second.
