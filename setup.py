@@ -43,7 +43,7 @@ EXTRAS = {
 setup(
     name="segpipe",
     version=VERSION,
-    description="Semantic segmentation: from a model's id and a picture's URL to its label map",
+    description="Semantic segmentation: from a model's id and an image's URL to its label map",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
