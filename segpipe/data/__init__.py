@@ -50,7 +50,13 @@ if TYPE_CHECKING:
     )
     from .preparing.preparation import download_dataset as download_dataset, prepare_dataset as prepare_dataset
     from .rle import decode_mask as decode_mask, encode_label_map as encode_label_map
-    from .sample import ANGLE as ANGLE, Batch as Batch, Sample as Sample, collate as collate
+    from .sample import (
+        ANGLE as ANGLE,
+        Batch as Batch,
+        LabelledSamples as LabelledSamples,
+        Sample as Sample,
+        collate as collate,
+    )
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,

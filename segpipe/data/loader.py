@@ -12,7 +12,7 @@ import atexit
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from .loader_workers import (
     usable_workers,
 )
 from .order import Key, Places, sample_rng
-from .sample import Batch, Sample, collate
+from .sample import Batch, LabelledSamples, Sample, collate
 from .transforms.building import Transform
 
 logger = get_logger(__name__)
@@ -45,18 +45,6 @@ PATIENCE = 60.0
 """Seconds without a batch after which the loader says what it waits for, and again each time."""
 HANGING = 600.0
 """Seconds without a batch after which the loader gives up: as long as other processes would wait for this one."""
-
-
-class LabelledSamples(Protocol):
-    """What the loader asks of a data set; `SegmentationDataset` is one."""
-
-    @property
-    def labels(self) -> LabelSet:
-        """What class indices mean."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 def build_loader(

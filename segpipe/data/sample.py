@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from segpipe import advice
+from segpipe.configuration import LabelSet
 from segpipe.errors import InputError
 
 if TYPE_CHECKING:  # reading images takes no torch
@@ -35,6 +36,18 @@ class Sample:
     name: str
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     class_index: int | None = None
+
+
+class LabelledSamples(Protocol):
+    """A data set, as training and evaluation read it: from several threads at once. `SegmentationDataset` is one."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """What class indices mean."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 @dataclass(frozen=True, eq=False)

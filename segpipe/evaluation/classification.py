@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from segpipe import advice, distributed
+from segpipe import distributed
 from segpipe.configuration import Configuration, LabelSet, PreprocessorConfig
-from segpipe.errors import InputError, NumericalError
+from segpipe.data import LabelledSamples, Sample
+from segpipe.errors import NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network, resize_image
 from segpipe.log import get_logger
@@ -21,7 +22,7 @@ from segpipe.names import Tasks
 from segpipe.text import html_table
 
 from .classes import match_classes
-from .loop import LabelledDataset, check_countable, count_in_batches, network_and_configuration
+from .loop import check_countable, count_in_batches, network_and_configuration, require_known
 from .scores import Scores, divide, mean, without_nan
 
 logger = get_logger(__name__)
@@ -83,20 +84,9 @@ AnyScores = Scores | ClassificationScores
 """The scores that a task's evaluation gives; `means` and `by_class` are in both."""
 
 
-class ClassifiedSample(Protocol):
-    """The parts of a sample that are read."""
-
-    @property
-    def image(self) -> np.ndarray: ...
-    @property
-    def class_index(self) -> int | None: ...
-    @property
-    def name(self) -> str: ...
-
-
 def evaluate_classifier(
     model: Network | ModelFolder | str | Path,
-    dataset: LabelledDataset[ClassifiedSample],
+    dataset: LabelledSamples,
     *,
     configuration: Configuration | None = None,
     device: str | torch.device | None = None,
@@ -128,8 +118,8 @@ def evaluate_classifier(
     preprocessor = chosen.preprocessor if chosen else PreprocessorConfig()
     counts = np.zeros((len(dataset.labels.names), 3), np.int64)  # images, right, among the five
 
-    def count(batch: list[ClassifiedSample]) -> None:
-        classes = [_class_of(sample) for sample in batch]
+    def count(batch: list[Sample]) -> None:
+        classes = [require_known(sample.class_index, "class", sample) for sample in batch]
         ranks = _ranks(network, batch, preprocessor, output_of[classes])
         for index, rank in zip(classes, ranks, strict=True):
             counts[index] += (1, rank < 1, rank < TOP)
@@ -185,19 +175,8 @@ def _inverted(matched: np.ndarray, labels: LabelSet) -> np.ndarray:
     return outputs
 
 
-def _class_of(sample: ClassifiedSample) -> int:
-    if sample.class_index is None:
-        raise InputError(
-            f"{sample.name} has no class; scores need one for each image. Give a labelled split: "
-            f"{advice.argument('split', 'val')}."
-        )
-    return int(sample.class_index)
-
-
 @torch.inference_mode()
-def _ranks(
-    network: Network, batch: list[ClassifiedSample], preprocessor: PreprocessorConfig, own: np.ndarray
-) -> list[int]:
+def _ranks(network: Network, batch: list[Sample], preprocessor: PreprocessorConfig, own: np.ndarray) -> list[int]:
     """Return how many outputs are before each image's own; images of one size go through the network together."""
     images = [resize_image(sample.image, preprocessor) for sample in batch]
     ranks = [0] * len(batch)

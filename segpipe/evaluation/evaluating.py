@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from segpipe import advice, distributed
+from segpipe import distributed
 from segpipe.configuration import Configuration, InferenceConfig, PreprocessorConfig
+from segpipe.data import LabelledSamples, Sample
 from segpipe.errors import InputError, NumericalError
 from segpipe.hub import ModelFolder
 from segpipe.inference import Network, segment
@@ -20,7 +21,7 @@ from segpipe.names import Tasks
 from .boundary_iou import BoundaryCounts
 from .classes import match_classes
 from .confusion import ConfusionMatrix
-from .loop import LabelledDataset, check_countable, count_in_batches, network_and_configuration
+from .loop import check_countable, count_in_batches, network_and_configuration, require_known
 from .scores import Scores
 
 logger = get_logger(__name__)
@@ -29,20 +30,9 @@ OnPicture = Callable[[str, np.ndarray], None]
 """Called with each image's name and its (H, W) label map."""
 
 
-class LabelledImage(Protocol):
-    """The parts of a sample that are read."""
-
-    @property
-    def image(self) -> np.ndarray: ...
-    @property
-    def label(self) -> np.ndarray | None: ...
-    @property
-    def name(self) -> str: ...
-
-
 def evaluate(
     model: Network | ModelFolder | str | Path,
-    dataset: LabelledDataset[LabelledImage],
+    dataset: LabelledSamples,
     *,
     configuration: Configuration | None = None,
     inference: InferenceConfig | None = None,
@@ -91,8 +81,8 @@ def evaluate(
         boundaries = BoundaryCounts(len(names), ignore_index, ratio=boundary_ratio)
     counters: list[ConfusionMatrix | BoundaryCounts] = [matrix] if boundaries is None else [matrix, boundaries]
 
-    def count(batch: list[LabelledImage]) -> None:
-        labels = [_label_of(sample) for sample in batch]
+    def count(batch: list[Sample]) -> None:
+        labels = [require_known(sample.label, "label", sample) for sample in batch]
         for sample, label, label_map in zip(batch, labels, _label_maps(network, batch, options), strict=True):
             if on_picture is not None:
                 on_picture(sample.name, label_map)
@@ -134,16 +124,7 @@ class Options(NamedTuple):
     inference: InferenceConfig
 
 
-def _label_of(sample: LabelledImage) -> np.ndarray:
-    if sample.label is None:
-        raise InputError(
-            f"{sample.name} has no label; scores need one for each image. Give a labelled split: "
-            f"{advice.argument('split', 'val')}."
-        )
-    return sample.label
-
-
-def _label_maps(network: Network, batch: list[LabelledImage], options: Options) -> list[np.ndarray]:
+def _label_maps(network: Network, batch: list[Sample], options: Options) -> list[np.ndarray]:
     """Return (H, W) label maps in the order of the batch."""
     maps = []
     for sample, found in zip(batch, segment(network, [sample.image for sample in batch], options), strict=True):

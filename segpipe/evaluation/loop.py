@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from segpipe import distributed
+from segpipe import advice, distributed
 from segpipe.checkpoints import load_model, open_folder
-from segpipe.configuration import Configuration, LabelSet
-from segpipe.data import require_dataset
+from segpipe.configuration import Configuration
+from segpipe.data import LabelledSamples, Sample, require_dataset
 from segpipe.devices import find_device, parse_device
 from segpipe.errors import InputError, ModelFolderError, SegpipeError
 from segpipe.hub import ModelFolder
@@ -23,17 +23,7 @@ from segpipe.models import SegmentationModel
 from segpipe.names import Tasks
 from segpipe.progress_bars import track
 
-Sample = TypeVar("Sample")
-SampleOut = TypeVar("SampleOut", covariant=True)
-
-
-class LabelledDataset(Protocol[SampleOut]):
-    """The parts of a data set that are used; several threads may read from it at once."""
-
-    @property
-    def labels(self) -> LabelSet: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> SampleOut: ...
+T = TypeVar("T")
 
 
 class EvaluationStopped(Exception):
@@ -73,7 +63,7 @@ def network_and_configuration(
 
 def count_in_batches(
     network: Network,
-    dataset: LabelledDataset[Sample],
+    dataset: LabelledSamples,
     count_batch: Callable[[list[Sample]], None],
     *,
     indices: Sequence[int],
@@ -110,7 +100,7 @@ def count_in_batches(
         _run_together(count, network.pixel_mean.device)
 
 
-def check_countable(dataset: LabelledDataset[Any], batch_size: int) -> None:
+def check_countable(dataset: LabelledSamples, batch_size: int) -> None:
     """Refuse what is not a data set, an empty one and a batch size below 1 with an InputError."""
     require_dataset(dataset, "dataset")
     if len(dataset) == 0:
@@ -119,6 +109,16 @@ def check_countable(dataset: LabelledDataset[Any], batch_size: int) -> None:
         raise InputError(
             f"batch_size is {batch_size!r}; it must be a whole number, at least 1 and below 2**31. Leave it out for 1."
         )
+
+
+def require_known(value: T | None, what: str, sample: Sample) -> T:
+    """Return the label or the class of a sample. InputError if there is none."""
+    if value is None:
+        raise InputError(
+            f"{sample.name} has no {what}; scores need one for each image. Give a labelled split: "
+            f"{advice.argument('split', 'val')}."
+        )
+    return value
 
 
 def _run_together(count: Callable[[], None], device: torch.device) -> None:
@@ -145,7 +145,7 @@ def _run_together(count: Callable[[], None], device: torch.device) -> None:
         raise EvaluationStopped
 
 
-def _read_ahead(dataset: LabelledDataset[Sample], indices: Sequence[int], readers: int) -> Iterator[Sample]:
+def _read_ahead(dataset: LabelledSamples, indices: Sequence[int], readers: int) -> Iterator[Sample]:
     """Yield `dataset[index]` for each index, in order.
 
     Args:
