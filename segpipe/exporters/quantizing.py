@@ -25,7 +25,7 @@ from segpipe.configuration import Configuration
 from segpipe.data import SegmentationDataset, iterate_sources, parse_source, read_source
 from segpipe.errors import ImageDecodeError, ImageTooLargeError, InputError, NumericalError
 from segpipe.files import read_file
-from segpipe.inference import ExportedNetwork, Network, open_session, pixel_tensor, predict_views, resize_image
+from segpipe.inference import ExportedNetwork, open_session, pixel_tensor, predict_views, resize_image
 from segpipe.limits import limit
 from segpipe.models import GridScores, SegmentationModel, SegpipeNetwork, as_tuple
 
@@ -133,17 +133,17 @@ def measure_agreement(
     """
     session = open_session(path, format=format.name, dtype="int8")
     exported = ExportedNetwork(session, network, tuple(network.pixel_mean.tolist()), pixels=pixels)
-    seen = _compare(exported, record_all_views(network, calibration.images, calibration))
-    if not seen.share >= MIN_AGREEMENT or not np.isfinite(seen.difference):
+    share, difference, sizes = _compare(exported, record_all_views(network, calibration.images, calibration))
+    if not share >= MIN_AGREEMENT or not np.isfinite(difference):
         raise NumericalError(
-            f"Only {seen.share:.1%} of the cells of the logits' grid keep their class in int8, on the images of the "
+            f"Only {share:.1%} of the cells of the logits' grid keep their class in int8, on the images of the "
             f"calibration; {MIN_AGREEMENT:.0%} is what a sound file keeps. Nothing was kept. "
             f"Calibrate with more images like those to come, or give {advice.argument('dtype', 'float32')}."
         )
-    others = _compare(exported, record_all_views(network, calibration.others, calibration))
-    share_of_others = others.share if calibration.others else None
-    agreement = Agreement(len(calibration.images), seen.share, len(calibration.others), share_of_others)
-    return agreement, seen.difference, seen.sizes
+    others, *_ = _compare(exported, record_all_views(network, calibration.others, calibration))
+    share_of_others = others if calibration.others else None
+    agreement = Agreement(len(calibration.images), share, len(calibration.others), share_of_others)
+    return agreement, difference, sizes
 
 
 @torch.inference_mode()
@@ -155,12 +155,16 @@ def record_views(network: SegpipeNetwork, pixels: np.ndarray, configuration: Con
         pixels: (H, W, 3) uint8 RGB.
         configuration: of the model.
     """
-    recorder = _Recorder(network)
-    if isinstance(network, SegmentationModel):
-        predict_views(recorder, pixels, configuration.preprocessor, configuration.inference)
-    else:
-        recorder(torch.tensor(resize_image(pixels, configuration.preprocessor)).permute(2, 0, 1)[None])
-    return recorder.views
+    views: list[tuple[Tensor, Any]] = []
+    hook = network.register_forward_hook(lambda _, inputs, output: views.append((inputs[0], output)))
+    try:
+        if isinstance(network, SegmentationModel):
+            predict_views(network, pixels, configuration.preprocessor, configuration.inference)
+        else:
+            network(torch.tensor(resize_image(pixels, configuration.preprocessor)).permute(2, 0, 1)[None])
+    finally:
+        hook.remove()
+    return views
 
 
 def record_all_views(
@@ -171,30 +175,11 @@ def record_all_views(
         yield from record_views(network, calibration.read(source), calibration.configuration)
 
 
-class _Recorder:
-    """Has the same interface as the network, see `inference.Network`, and keeps what it gets and gives."""
-
-    def __init__(self, network: Network) -> None:
-        self.num_classes, self.pixel_mean, self.input_size = network.num_classes, network.pixel_mean, network.input_size
-        self.best_multiple, self.grid_scores = network.best_multiple, network.grid_scores
-        self.views: list[tuple[Tensor, Any]] = []
-        self._network = network
-
-    def __call__(self, images: Tensor) -> Any:
-        output = self._network(images)
-        self.views.append((images, output))
-        return output
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    share: float
-    difference: float
-    sizes: tuple[tuple[int, int], ...]
-
-
 @torch.inference_mode()
-def _compare(exported: ExportedNetwork, views: Iterator[tuple[Tensor, Any]]) -> _Comparison:
+def _compare(
+    exported: ExportedNetwork, views: Iterator[tuple[Tensor, Any]]
+) -> tuple[float, float, tuple[tuple[int, int], ...]]:
+    """Return the fraction of cells that keep their class, the largest difference, and the sizes of the views."""
     same = cells = 0
     differences, sizes = [], []
     for images, expected in views:
@@ -205,7 +190,7 @@ def _compare(exported: ExportedNetwork, views: Iterator[tuple[Tensor, Any]]) -> 
         differences.append(relative_difference(as_tuple(found), as_tuple(expected)))
         sizes.append((images.shape[-2], images.shape[-1]))
     largest = float(np.max(differences, initial=0.0))  # NaN where one is
-    return _Comparison(same / max(cells, 1), largest, tuple(dict.fromkeys(sizes)))
+    return same / max(cells, 1), largest, tuple(dict.fromkeys(sizes))
 
 
 def _winners(output: GridScores) -> Tensor:
