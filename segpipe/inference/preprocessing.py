@@ -16,9 +16,9 @@ from segpipe.errors import InputError
 from segpipe.extras import import_opencv
 from segpipe.limits import limit
 
-cv2 = import_opencv()
+from .geometry import Size
 
-Size = tuple[int, int]
+cv2 = import_opencv()
 
 LARGE_PIXELS = 1 << 22
 """Larger images are resized in bands; for smaller ones, threads that torch has just used hold the other cores."""

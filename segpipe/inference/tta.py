@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,8 +29,9 @@ def predict_views(
     """
     _check_work(network, image.shape[:2], preprocessor, inference)
     views = []
-    for pixels in _scaled(image, preprocessor, inference):
-        pixels = pixels.to(network.pixel_mean.device)
+    for scale in inference.scales:
+        scaled = scale_preprocessor(preprocessor, scale, image.shape[:2], rounding=inference.scale_rounding)
+        pixels = torch.tensor(resize_image(image, scaled)).permute(2, 0, 1).to(network.pixel_mean.device)
         views.append(_predict_view(network, pixels, image.shape[:2], inference))
         if inference.flip:
             views.append(_predict_view(network, pixels.flip(-1), image.shape[:2], inference).flip())
@@ -60,14 +59,6 @@ def _check_work(network: Network, size: Size, preprocessor: PreprocessorConfig, 
                 f"{seen:,} pixels; at most {limit(name):,} {LIMITS[name].unit} are allowed. Choose a larger stride, or "
                 f"fewer or smaller scales, or set {LIMITS[name].variable} to a higher limit."
             )
-
-
-def _scaled(image: np.ndarray, preprocessor: PreprocessorConfig, inference: InferenceConfig) -> Iterator[Tensor]:
-    """Yield (3, h, w) uint8 at each scale, resized from the image itself."""
-    for scale in inference.scales:
-        size, rounding = image.shape[:2], inference.scale_rounding
-        resized = resize_image(image, scale_preprocessor(preprocessor, scale, size, rounding=rounding))
-        yield torch.tensor(resized).permute(2, 0, 1)
 
 
 def _predict_view(network: Network, pixels: Tensor, size: Size, inference: InferenceConfig) -> Mosaic | View:
