@@ -86,6 +86,13 @@ class ConvNorm(nn.Module):
         return super().train(mode)
 
 
+def initialize_linear(module: nn.Module) -> None:
+    """Initialize a linear layer as published: weights from a normal cut at two units with σ 0.02, biases zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
 def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return BatchNorm in evaluation as the scale and the shift of x · scale + shift, in double precision."""
     averages = norm.get_buffer("running_mean"), norm.get_buffer("running_var")

@@ -6,7 +6,7 @@ import torch
 from segpipe.models import MitConfig, NormEps, build_model
 from segpipe.models.fast.mit_block import FastBlock, apply_strip_ffn
 from segpipe.models.fast.strip_fusion import slices
-from segpipe.models.mit.encoder import BlockConfig, MixFFN
+from segpipe.models.mit.encoder import MixFFN, StageConfig
 
 
 def randomised(module):
@@ -36,7 +36,7 @@ def test_strips_add_what_the_mix_ffn_gives(monkeypatch, size, strip_rows):
 @pytest.mark.parametrize("size", [(8, 12), (96, 136)])  # the larger one in strips
 def test_a_block_gives_the_same_with_and_without_gradients(size):
     eps = NormEps()
-    block = randomised(FastBlock(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=8, eps=eps), 0.1))
+    block = randomised(FastBlock(StageConfig(dim=32, heads=2, reduction=2, mlp_ratio=8, eps=eps), 0.1))
     features = torch.randn(2, *size, 32, dtype=torch.float64)
     before = features.clone()
     expected = block(features)
@@ -50,7 +50,7 @@ def test_adapters_and_hooks_of_a_layer_are_not_passed_by():
         def forward(self, features):
             return super().forward(features) + 1.0
 
-    block = randomised(FastBlock(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
+    block = randomised(FastBlock(StageConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
     features, seen = torch.randn(1, 8, 8, 32, dtype=torch.float64), []
     with torch.inference_mode():
         before = block(features)
@@ -74,7 +74,7 @@ def test_whole_parts_may_be_watched_and_replaced(part):
         def forward(self, features):
             return 2 * self.inner(features)
 
-    block = randomised(FastBlock(BlockConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
+    block = randomised(FastBlock(StageConfig(dim=32, heads=2, reduction=2, mlp_ratio=2, eps=NormEps()), 0.0))
     features, seen = torch.randn(1, 8, 8, 32, dtype=torch.float64), []
     handle = getattr(block, part).register_forward_hook(lambda *_: seen.append(1))
     with torch.inference_mode():

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from segpipe.errors import InputError
 
 from ..base import AttentionMap, NetworkStage, SegpipeNetwork
-from ..layers import Blocks, DropPath
+from ..layers import Blocks, DropPath, initialize_linear
 from .config import KERNELS, STRIDES, EncoderConfig, MitShape, NormEps
 
 
@@ -41,13 +41,13 @@ class MixTransformer(nn.Module):
         in_channels = 3
         for index, depth in enumerate(shape.depths):
             stage_rates, rates = rates[:depth], rates[depth:]
-            block_config = BlockConfig(
+            block_config = StageConfig(
                 shape.dims[index], shape.heads[index], shape.reductions[index], config.mlp_ratio, config.norm_eps
             )
             blocks = Blocks(block(block_config, rate) for rate in stage_rates)
             self.stages.append(Stage(in_channels, KERNELS[index], STRIDES[index], block_config, blocks))
             in_channels = shape.dims[index]
-        self.apply(initialise)
+        self.apply(initialize)
 
     @property
     def min_size(self) -> int:
@@ -91,7 +91,7 @@ class MixTransformer(nn.Module):
 
 
 @dataclass(frozen=True)
-class BlockConfig:
+class StageConfig:
     """The settings that the blocks of one stage share."""
 
     dim: int
@@ -104,7 +104,7 @@ class BlockConfig:
 class Stage(nn.Module):
     """Patch embedding, blocks, LayerNorm."""
 
-    def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig, blocks: Blocks) -> None:
+    def __init__(self, in_channels: int, kernel: int, stride: int, block: StageConfig, blocks: Blocks) -> None:
         super().__init__()
         self.embed = PatchEmbedding(in_channels, kernel, stride, block)
         self.blocks = blocks
@@ -131,7 +131,7 @@ class Stage(nn.Module):
 class PatchEmbedding(nn.Module):
     """Overlapping patches: a strided convolution and LayerNorm."""
 
-    def __init__(self, in_channels: int, kernel: int, stride: int, block: BlockConfig) -> None:
+    def __init__(self, in_channels: int, kernel: int, stride: int, block: StageConfig) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, block.dim, kernel, stride, padding=kernel // 2)
         self.norm = nn.LayerNorm(block.dim, eps=block.eps.patch)
@@ -144,7 +144,7 @@ class PatchEmbedding(nn.Module):
 class Block(nn.Module):
     """Attention and Mix-FFN, each pre-normalised and residual."""
 
-    def __init__(self, block: BlockConfig, drop_rate: float) -> None:
+    def __init__(self, block: StageConfig, drop_rate: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(block.dim, eps=block.eps.block)
         self.attention = Attention(block)
@@ -161,7 +161,7 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Self-attention whose keys and values come from a spatially reduced map (section 3.1, equation 2)."""
 
-    def __init__(self, block: BlockConfig) -> None:
+    def __init__(self, block: StageConfig) -> None:
         super().__init__()
         self.heads = block.heads
         self.q = nn.Linear(block.dim, block.dim)
@@ -195,7 +195,7 @@ class Attention(nn.Module):
 class Reduction(nn.Module):
     """Shrink a map by windows that do not overlap, then LayerNorm."""
 
-    def __init__(self, block: BlockConfig) -> None:
+    def __init__(self, block: StageConfig) -> None:
         super().__init__()
         self.proj = nn.Conv2d(block.dim, block.dim, block.reduction, block.reduction)
         self.norm = nn.LayerNorm(block.dim, eps=block.eps.reduction)
@@ -245,11 +245,9 @@ def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
     return conv(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Initialise as published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+    initialize_linear(module)
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))

@@ -8,7 +8,7 @@ from ..base import AttentionMap, NetworkStage, SegpipeNetwork, check_part
 from ..family import Part
 from ..fast.mit_block import FastBlock
 from .config import MitConfig, encoder_shape
-from .encoder import MixTransformer, encoder_stages, initialise
+from .encoder import MixTransformer, encoder_stages, initialize
 
 
 class MitClassifier(SegpipeNetwork):
@@ -19,7 +19,7 @@ class MitClassifier(SegpipeNetwork):
         shape = encoder_shape(config.variant, config.encoder)
         self.encoder = MixTransformer(shape, config.encoder, FastBlock)
         self.classifier = nn.Linear(self.encoder.shape.dims[-1], config.num_classes)
-        initialise(self.classifier)
+        initialize(self.classifier)
         self.min_size = self.encoder.min_size
 
     def forward(self, images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ..fast.choosing import is_plain_cpu
 from ..fast.strip_fusion import FusionLayers, classify_strips
-from ..layers import affine
+from ..layers import affine, initialize_linear
 
 
 class DecodeHead(nn.Module):
@@ -207,9 +207,7 @@ def _remove_folding(head: DecodeHead, *_: object) -> None:
 def _initialise_head(head: DecodeHead) -> None:
     """Initialise as published: linear layers cut at two units, convolutions by fan-out, classifier with σ 0.01."""
     for module in head.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            nn.init.zeros_(module.bias)
+        initialize_linear(module)
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
     nn.init.normal_(head.classifier.weight, std=0.01)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..layers import initialize_linear
 from ..vit.config import HEAD_DIM, check_heads
-from ..vit.encoder import BlockConfig, attention_weights, initialise_linear, transformer_blocks
+from ..vit.encoder import BlockConfig, attention_weights, transformer_blocks
 from .config import SegmenterHeadConfig
 
 
@@ -22,7 +23,7 @@ class LinearDecoder(nn.Module):
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(dim, num_classes)
-        initialise_linear(self.classifier)
+        initialize_linear(self.classifier)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, h, w, D) → (B, K, h, w)."""
@@ -50,7 +51,7 @@ class MaskTransformer(nn.Module):
         self.patch_projection = nn.Parameter(torch.empty(dim, dim).normal_(std=dim**-0.5))
         self.class_projection = nn.Parameter(torch.empty(dim, dim).normal_(std=dim**-0.5))
         self.classifier = ClassTokens(dim, num_classes, config.output_norm_eps)
-        self.apply(initialise_linear)
+        self.apply(initialize_linear)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, h, w, D) → (B, K, h, w)."""

@@ -15,7 +15,7 @@ from segpipe.errors import ConfigurationError, InputError, WeightMismatchError
 from segpipe.log import get_logger
 
 from ..base import AttentionMap, NetworkStage, SegpipeNetwork
-from ..layers import Blocks, DropPath
+from ..layers import Blocks, DropPath, initialize_linear
 from .config import VitConfig, VitShape
 
 logger = get_logger(__name__)
@@ -60,7 +60,7 @@ class VitTrunk(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         block = BlockConfig(shape.dim, shape.heads, config.mlp_ratio, config.dropout, config.norm_eps)
         self.blocks = transformer_blocks(block, shape.depth, config.drop_path_rate)
-        self.apply(initialise_linear)
+        self.apply(initialize_linear)
         for token in self.extra_tokens:
             nn.init.trunc_normal_(token, std=0.02)
 
@@ -303,13 +303,6 @@ def resize_positions(table: Tensor, old: Grid, new: Grid, *, mode: Resampling) -
     patches = table[:, extra:].unflatten(1, old).permute(0, 3, 1, 2).float()  # (1, D, h, w)
     resized = functional.interpolate(patches, new, mode=mode, align_corners=False)
     return torch.cat([table[:, :extra], resized.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
-
-
-def initialise_linear(module: nn.Module) -> None:
-    """Initialise as published: linear layers from a normal cut at two units with σ 0.02."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
 
 
 def trunk_stages(network: SegpipeNetwork, trunk: VitTrunk) -> tuple[NetworkStage, ...]:
