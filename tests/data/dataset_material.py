@@ -1,4 +1,4 @@
-"""Tiny data sets for tests: pictures, labels and lists of a few pixels, and what is read of them."""
+"""Tiny data sets for tests: images, labels and lists of a few pixels, and what is read of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def put_text(root, name, text):
 
 
 def labels_of(dataset):
-    """The encoded labels, by the picture's file name."""
+    """The encoded labels, by the image's file name."""
     return {Path(sample.name).name: sample.label.tolist() for sample in dataset}
 
 
@@ -50,7 +50,7 @@ def make_dataset(root, name="one", rows=([[0, 1, 2]], [[2, 2, 2]])):
     return load_dataset("folder", root / name, "all", names=NAMES)
 
 
-def rasterise_polygon(points, size):
+def rasterize_polygon(points, size):
     """The mask (H, W) of a polygon."""
     mask = np.zeros(size, np.uint8)
     rows, columns, inside = polygon_window(points, size, DrawingBudget())

@@ -86,12 +86,12 @@ def runs(mask, compressed=True):
 
 def put_context(root, voc="VOCdevkit/VOC2010"):
     """A cow (98) before the sky (360) to train with; wood (458) and a number that is not a class to validate."""
-    pictures = [("2008_000002", "train"), ("2008_000003", "val"), ("2008_000004", "test")]
-    for stem, _ in pictures:
+    stems = [("2008_000002", "train"), ("2008_000003", "val"), ("2008_000004", "test")]
+    for stem, _ in stems:
         put_image(root / voc / f"JPEGImages/{stem}.jpg", (2, 3))
     images = [
         {"image_id": int(stem.replace("_", "")), "file_name": f"{stem}.jpg", "height": 2, "width": 3, "phase": phase}
-        for stem, phase in pictures
+        for stem, phase in stems
     ]
     masks = [
         (2008000002, 360, runs([[1, 1, 1], [0, 0, 0]])),

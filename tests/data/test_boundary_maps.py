@@ -119,7 +119,7 @@ def test_void_and_classes_with_few_pixels_have_no_distance():
     assert {*maps.direction[10:].flat} == {90}
 
 
-def test_a_class_that_fills_the_picture_is_far_from_boundaries():
+def test_a_class_that_fills_the_image_is_far_from_boundaries():
     maps = compute_boundary_maps(np.zeros((30, 300), np.uint8), 1)
     assert {*maps.distance.flat} == {250}
 

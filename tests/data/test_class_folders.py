@@ -110,7 +110,7 @@ def test_slices_and_repetitions_are_smaller_and_longer_data_sets(tmp_path):
         dataset.pair(3)
 
 
-def test_batches_of_classes_have_one_index_per_picture(tmp_path):
+def test_batches_of_classes_have_one_index_per_image(tmp_path):
     dataset = load_dataset("imagenet", put(tmp_path, *(f"train/{name}/1.png" for name in "abc")))
     chain = build_transforms([], ignore_index=255, fill=(0, 0, 0))
     with build_loader(dataset, chain, batch_size=3, seed=1) as loader:
@@ -121,7 +121,7 @@ def test_batches_of_classes_have_one_index_per_picture(tmp_path):
         collate([dataset[0], Sample(dataset[0].image, None, "other")])
 
 
-def test_classes_without_a_picture_are_named_and_a_split_without_any_is_refused(tmp_path, caplog):
+def test_classes_without_an_image_are_named_and_a_split_without_any_is_refused(tmp_path, caplog):
     put(tmp_path, "train/n02/b.png")
     for folder in ("train/n01", "train/n03", "val/n02"):
         (tmp_path / folder).mkdir(parents=True)

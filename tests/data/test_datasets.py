@@ -83,10 +83,10 @@ def test_pascal_context_by_folders(tmp_path):
 def test_pascal_voc_has_palette_labels_with_a_void_outline(tmp_path):
     put_image(tmp_path, "VOCdevkit/VOC2012/JPEGImages/2007_1.jpg")
     put_image(tmp_path, "VOCdevkit/VOC2012/JPEGImages/2007_2.jpg")  # no label: it is for detection
-    picture = Image.frombytes("P", (3, 1), bytes([0, 15, 255]))
-    picture.putpalette([channel for color in dataset_labels("pascal-voc").palette for channel in color])
+    image = Image.frombytes("P", (3, 1), bytes([0, 15, 255]))
+    image.putpalette([channel for color in dataset_labels("pascal-voc").palette for channel in color])
     (tmp_path / "VOCdevkit/VOC2012/SegmentationClass").mkdir()
-    picture.save(tmp_path / "VOCdevkit/VOC2012/SegmentationClass/2007_1.png")
+    image.save(tmp_path / "VOCdevkit/VOC2012/SegmentationClass/2007_1.png")
     put_text(tmp_path, "VOCdevkit/VOC2012/ImageSets/Segmentation/trainval.txt", "2007_1\n")
     assert labels_of(load_dataset("pascal-voc", tmp_path, "trainval")) == {"2007_1.jpg": [[0, 15, 255]]}
 
@@ -172,7 +172,7 @@ def test_bad_split_files_are_explained(tmp_path, text, message):
         load_dataset("folder", tmp_path, names=NAMES)
 
 
-def test_colour_masks_are_mapped_exactly(tmp_path):
+def test_color_masks_are_mapped_exactly(tmp_path):
     put_image(tmp_path, "images/all/a.jpg")
     put_label(tmp_path, "labels/all/a.png", [[[0, 0, 255], [255, 0, 0], [0, 0, 0]]])
     palette = [(255, 0, 0), (0, 0, 255)]
@@ -183,7 +183,7 @@ def test_colour_masks_are_mapped_exactly(tmp_path):
     assert labels_of(pickle.loads(pickle.dumps(dataset))) == {"a.jpg": [[1, 0, 255]]}
 
 
-def test_colour_masks_are_understood_by_a_label_set_with_colours(tmp_path):
+def test_color_masks_are_understood_by_a_label_set_with_colors(tmp_path):
     put_image(tmp_path, "images/a.jpg")
     put_label(tmp_path, "labels/a.png", [[[128, 128, 128], [128, 0, 0], [1, 1, 1]]])
     known = load_dataset("folder", tmp_path, "all", label_set="camvid", ignore_colors=[(1, 1, 1)])
@@ -204,7 +204,7 @@ def test_a_folder_needs_class_names_from_one_place(tmp_path):
         load_dataset("folder", tmp_path, "all", names=NAMES, ignore_colors=[(0, 0, 0)])
 
 
-def test_labels_whose_picture_is_of_another_format_are_told_of(tmp_path, caplog):
+def test_labels_whose_image_is_of_another_format_are_told_of(tmp_path, caplog):
     for stem in ("a", "b"):
         put_image(tmp_path, f"images/train/{stem}.jpg")
         put_label(tmp_path, f"labels/train/{stem}.png", [[0, 1]])
@@ -269,7 +269,7 @@ def test_a_label_of_another_size_names_both_files(tmp_path):
         dataset[0]
 
 
-def test_a_picture_that_exif_turns_away_from_its_label_is_explained(tmp_path):
+def test_an_image_that_exif_turns_away_from_its_label_is_explained(tmp_path):
     dataset = make_dataset(tmp_path)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -347,7 +347,7 @@ def test_the_hint_for_a_file_of_labels_fits_masks_that_begin_at_0(tmp_path):
     assert load_dataset("folder", tmp_path)[0].label.tolist() == [[0, 1]]
 
 
-def test_the_colours_of_a_mask_are_offered_as_a_palette(tmp_path):
+def test_the_colors_of_a_mask_are_offered_as_a_palette(tmp_path):
     put_image(tmp_path, "images/train/a.png", size=(1, 2))
     (tmp_path / "labels/train").mkdir(parents=True)
     Image.fromarray(np.array([[[9, 0, 0], [255, 0, 0]]], np.uint8)).save(tmp_path / "labels/train/a.png")

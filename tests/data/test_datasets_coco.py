@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from dataset_material import put_image, put_label, put_text, rasterise_polygon
+from dataset_material import put_image, put_label, put_text, rasterize_polygon
 from preparing_material import encode_mask
 
 from segpipe.data import load_dataset
@@ -36,7 +36,7 @@ def test_coco_polygons_and_run_lengths(tmp_path):
     put_coco(tmp_path, [{"image_id": 1, "category_id": id_, "segmentation": shape} for id_, shape in shapes])
     dataset = load_dataset("coco-annotations", tmp_path, "val")
     assert dataset.labels.names == ("person", "dog", "sky")
-    assert len(dataset) == 1  # the second picture has no objects
+    assert len(dataset) == 1  # the second image has no objects
     # All three have four pixels: where dog and person meet, the later one, the person, wins.
     v = 255
     assert dataset[0].label.tolist() == [[0, 1, 1, v, 2], [v, 0, 1, v, 2], [v, v, 0, v, 2], [v, v, v, 0, 2]]
@@ -116,7 +116,7 @@ def test_a_small_mask_lies_on_the_box_of_a_larger_object(tmp_path):
 
 
 @pytest.mark.parametrize("box", [{}, {"bbox": None}, {"bbox": [1, 2]}, {"bbox": [0, 0, -3, 2]}, {"bbox": "?"}])
-def test_an_object_without_mask_and_box_may_be_anywhere_in_its_picture(tmp_path, box):
+def test_an_object_without_mask_and_box_may_be_anywhere_in_its_image(tmp_path, box):
     label, notes = label_and_notes(tmp_path, {"category_id": 5, "segmentation": [], **box})
     assert label == [[255, 1, 1, 1, 255]] * 3 + [[255] * 5]
     assert "objects with neither, so that all pixels of no object are ignored: 1 (1.jpg)" in notes[0][1]
@@ -140,7 +140,7 @@ def test_what_has_no_area_is_passed_over_and_counted(tmp_path, shape):
     ]
 
 
-def test_objects_of_unknown_pictures_are_dropped_and_those_of_unknown_categories_ignored(tmp_path):
+def test_objects_of_unknown_images_are_dropped_and_those_of_unknown_categories_ignored(tmp_path):
     label, notes = label_and_notes(
         tmp_path,
         {"category_id": 5, "image_id": 9, "segmentation": [[0, 0, 5, 0, 5, 4, 0, 4]]},
@@ -157,7 +157,7 @@ def test_objects_none_of_which_has_a_mask_are_an_error(tmp_path):
             load_dataset("coco-annotations", tmp_path, "val", background=background)
 
 
-def test_pictures_without_an_object_are_left_out_and_named(tmp_path):
+def test_images_without_an_object_are_left_out_and_named(tmp_path):
     _, notes = label_and_notes(tmp_path, background=None)
     assert notes == [("left-out", "images without the mask of any object, which are left out: 1 (2.jpg)")]
 
@@ -183,7 +183,7 @@ def forged(root, **changes):
         ({"file_name": "a\0.jpg"}, "1 of which are not in"),
     ],
 )
-def test_forged_coco_pictures_are_refused(tmp_path, changes, message):
+def test_forged_coco_images_are_refused(tmp_path, changes, message):
     forged(tmp_path, **changes)
     with pytest.raises(InputError, match=message):
         load_dataset("coco-annotations", tmp_path, "val")
@@ -203,7 +203,7 @@ def test_annotation_files_are_regular_bounded_and_flat(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="is a named pipe"):
         read_annotations(put_pipe(tmp_path), dict, "JSON")
     with pytest.raises(InputError, match="is a named pipe"):
-        read_names(tmp_path / "pipe")  # a list of pictures
+        read_names(tmp_path / "pipe")  # a list of images
 
 
 def put_pipe(root):
@@ -221,7 +221,7 @@ def test_what_is_drawn_into_one_label_is_bounded(tmp_path, monkeypatch, name, va
         dataset[0]
 
 
-def test_coco_pictures_must_be_there(tmp_path):
+def test_coco_images_must_be_there(tmp_path):
     put_coco(tmp_path, [])
     (tmp_path / "val2017/2.jpg").unlink()
     with pytest.raises(InputError, match=r"names 2 images, 1 of which are not in .*val2017: 2\.jpg"):
@@ -233,7 +233,7 @@ def test_coco_pictures_must_be_there(tmp_path):
 
 
 def put_panoptic(root, ids, segments):
-    """One picture; an id's colour has its lowest byte in red."""
+    """One image; an id's color has its lowest byte in red."""
     put_image(root, "val2017/1.jpg", size=(1, len(ids)))
     put_label(root, "annotations/panoptic_val2017/1.png", [[[i & 255, i >> 8 & 255, i >> 16] for i in ids]])
     document = {
@@ -279,19 +279,19 @@ def test_panoptic_labels_lie_in_their_folder_and_what_is_not_listed_is_counted(t
 
 
 @pytest.mark.parametrize("identity", [0, -5, 2**24, 2**70])
-def test_panoptic_segment_ids_are_those_of_a_colour(tmp_path, identity):
+def test_panoptic_segment_ids_are_those_of_a_color(tmp_path, identity):
     put_panoptic(tmp_path, [300], [{"id": identity, "category_id": 5}])
     with pytest.raises(InputError, match="not in 1–16777215"):
         load_dataset("coco-panoptic", tmp_path, "val")
 
 
 def test_polygons_hold_the_pixels_whose_centres_are_inside():
-    square = rasterise_polygon([1, 0, 3, 0, 3, 2, 1, 2], (3, 4))
+    square = rasterize_polygon([1, 0, 3, 0, 3, 2, 1, 2], (3, 4))
     assert square.tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
-    triangle = rasterise_polygon([0, 0, 4.2, 0, 0, 4.2], (5, 5))  # x + y + 1 < 4.2 at the centres
+    triangle = rasterize_polygon([0, 0, 4.2, 0, 0, 4.2], (5, 5))  # x + y + 1 < 4.2 at the centres
     assert triangle.tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0] * 5]
-    assert rasterise_polygon([-5, -5, 50, -5, 50, 50, -5, 50], (3, 4)).all()
-    assert not rasterise_polygon([10, 10, 20, 10, 20, 20], (3, 4)).any()
+    assert rasterize_polygon([-5, -5, 50, -5, 50, 50, -5, 50], (3, 4)).all()
+    assert not rasterize_polygon([10, 10, 20, 10, 20, 20], (3, 4)).any()
 
 
 @pytest.mark.peer
@@ -302,6 +302,6 @@ def test_polygons_are_nearly_those_of_pycocotools(seed):
     angles = np.sort(rng.random(9)) * 2 * np.pi
     radii = rng.uniform(15, 40, 9)
     points = np.stack([50 + radii * np.cos(angles), 45 + radii * np.sin(angles)], axis=1).ravel().tolist()
-    ours = rasterise_polygon(points, (90, 100))
+    ours = rasterize_polygon(points, (90, 100))
     theirs = oracle.decode(oracle.merge(oracle.frPyObjects([points], 90, 100)))
     assert (ours != theirs).sum() / (ours | theirs).sum() < 0.03  # it rounds corners to fifths of a pixel

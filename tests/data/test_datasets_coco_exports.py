@@ -1,4 +1,4 @@
-"""COCO's JSON as tools export it: their folders, their names of files, their numbers and colours."""
+"""COCO's JSON as tools export it: their folders, their names of files, their numbers and colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from dataset_material import put_image, put_label, rasterise_polygon
+from dataset_material import put_image, put_label, rasterize_polygon
 
 from segpipe.data import load_dataset
 from segpipe.data.datasets.coco_documents import Category, color_of
@@ -283,7 +283,7 @@ def test_categories_may_have_any_ids(tmp_path, ids):
     assert (dataset[0].label == 0).sum() == 8
 
 
-def test_a_colour_that_is_nested_without_end_is_passed_over():
+def test_a_color_that_is_nested_without_end_is_passed_over():
     assert color_of(Category(1, "cat", color=msgspec.Raw(b"[" * 100_000 + b"]" * 100_000))) is None
 
 
@@ -333,7 +333,7 @@ def test_categories_are_different(tmp_path, categories, message):
         ([[0.65, 0.06, 0.18], [0, 0, 0]], None),
     ],
 )
-def test_colours_of_categories_are_read_in_any_form_or_passed_over(tmp_path, colors, palette):
+def test_colors_of_categories_are_read_in_any_form_or_passed_over(tmp_path, colors, palette):
     content = document("a.jpg")
     for category, color in zip(content["categories"], colors, strict=True):
         category["color"] = color
@@ -457,7 +457,7 @@ def test_polygons_with_area_are_those_of_pycocotools(points):
 
     oracle = pytest.importorskip("pycocotools.mask")
     theirs = oracle.decode(oracle.merge(oracle.frPyObjects([list(map(float, points))], 90, 100)))
-    ours = rasterise_polygon(points, (90, 100))
+    ours = rasterize_polygon(points, (90, 100))
     assert has_area(points)
     assert (ours != theirs).sum() / (ours | theirs).sum() < 0.05
     assert np.abs(ours.astype(int) - theirs).sum(axis=1).max() <= 4  # along edges alone

@@ -1,4 +1,4 @@
-"""Palettes of label files that agree with a label set's colours, contradict them, or say nothing."""
+"""Palettes of label files that agree with a label set's colors, contradict them, or say nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def put_palette_label(root, palette, rows=((0, 1, 1),), ending="png", labels=FIR
     put_image(root, "images/a.png", size=np.shape(rows))
     (root / "labels").mkdir(exist_ok=True)
     (root / "labels.json").write_text(json.dumps(labels))
-    picture = Image.fromarray(np.array(rows, np.uint8)).convert("P")
-    picture.putpalette([channel for color in palette for channel in color])
-    picture.save(root / f"labels/a.{ending}")
+    image = Image.fromarray(np.array(rows, np.uint8)).convert("P")
+    image.putpalette([channel for color in palette for channel in color])
+    image.save(root / f"labels/a.{ending}")
 
 
 def load(root, **options):
@@ -42,7 +42,7 @@ def test_vocs_palette_is_that_of_the_devkit():
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "bmp"])
-def test_a_value_in_the_colour_of_another_class_is_refused(tmp_path, ending):
+def test_a_value_in_the_color_of_another_class_is_refused(tmp_path, ending):
     put_palette_label(tmp_path, [RED, BLACK], ending=ending)
     dataset = pickle.loads(pickle.dumps(load(tmp_path)))
     with pytest.raises(
@@ -74,7 +74,7 @@ def test_palettes_that_agree_and_those_of_no_class_contradict_nothing(tmp_path, 
 
 
 @pytest.mark.parametrize("palette", [GREY, VOC])
-def test_default_palettes_contradict_nothing_though_a_class_has_their_colour(tmp_path, palette):
+def test_default_palettes_contradict_nothing_though_a_class_has_their_color(tmp_path, palette):
     names = {"names": ["a", "b", "c"], "palette": [palette[2], palette[0], palette[1]]}
     put_palette_label(tmp_path, palette, rows=((0, 1, 2),), labels=names)
     assert load(tmp_path)[0].label.tolist() == [[0, 1, 2]]
@@ -89,13 +89,13 @@ def test_only_values_that_are_used_and_are_classes_count(tmp_path):
 
 
 def test_published_data_sets_compare_palettes_too(tmp_path):
-    """A prediction of ADE20K's classes, in their colours from 0, in the place of labels, which begin at 1."""
+    """A prediction of ADE20K's classes, in their colors from 0, in the place of labels, which begin at 1."""
     from segpipe.data.label_sets import dataset_labels
 
     put_image(tmp_path, "images/training/a.jpg", size=(1, 2))
     (tmp_path / "annotations/training").mkdir(parents=True)
-    picture = Image.fromarray(np.array([[1, 2]], np.uint8)).convert("P")
-    picture.putpalette([channel for color in dataset_labels("ade20k").palette for channel in color])
-    picture.save(tmp_path / "annotations/training/a.png")
+    image = Image.fromarray(np.array([[1, 2]], np.uint8)).convert("P")
+    image.putpalette([channel for color in dataset_labels("ade20k").palette for channel in color])
+    image.save(tmp_path / "annotations/training/a.png")
     with pytest.raises(ImageDecodeError, match=r"draws the value 1 in .* the colour of 'building', .* it is 'wall'"):
         load_dataset("ade20k", tmp_path, "train")[0]

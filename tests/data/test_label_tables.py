@@ -42,7 +42,7 @@ def test_a_table_has_its_columns_in_any_order_and_any_values(tmp_path, text):
         'Class,RGB\nsky,"(0, 0, 128)"\nroad,128 64 0\n',
     ],
 )
-def test_a_table_may_have_colours(tmp_path, text):
+def test_a_table_may_have_colors(tmp_path, text):
     labels = read(tmp_path, text, "class_dict.csv")
     assert (labels.names, labels.palette) == (("sky", "road"), ((0, 0, 128), (128, 64, 0)))
     assert labels.raw_ids is None

@@ -22,7 +22,7 @@ BASE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 1, 1]], np.uint8)  # 4 sky, 
 
 
 def put_pair(root, name, raw=BASE, *, level=90, **options):
-    """A grey picture of the label's size, and the label."""
+    """A gray image of the label's size, and the label."""
     raw = np.asarray(raw, np.uint8)
     image, label = root / f"{name}.png", root / f"{name}_label.png"
     Image.new("RGB", raw.shape[::-1], (level,) * 3).save(image, **options)
@@ -168,14 +168,14 @@ def exif(orientation):
     return data
 
 
-def test_a_picture_turned_by_exif_and_its_label_not_is_explained(tmp_path):
+def test_an_image_turned_by_exif_and_its_label_not_is_explained(tmp_path):
     finding = only_finding(check_dataset(dataset_of(put_pair(tmp_path, "a", exif=exif(6)))))
     assert finding.kind == "size"
     assert "is 4 × 3 (height × width) after turning by its EXIF orientation 6" in finding.what
     assert "Save the image upright" in finding.fix
 
 
-def test_a_picture_upside_down_is_a_warning_since_sizes_fit_either_way(tmp_path):
+def test_an_image_upside_down_is_a_warning_since_sizes_fit_either_way(tmp_path):
     report = check_dataset(dataset_of(put_pair(tmp_path, "a", exif=exif(3))))
     assert only_finding(report).kind == "orientation"
     assert report.is_ok
@@ -188,7 +188,7 @@ def test_damaged_and_missing_files_are_findings_and_the_rest_is_counted(tmp_path
     report = check_dataset(dataset_of(cut, gone, good))
     found = {group.kind: group.findings[0].file for group in report.groups}
     assert found == {"unreadable-picture": cut.image, "unreadable-label": gone.label}
-    assert report.classes[0].images == 2  # the label beside the damaged picture counts
+    assert report.classes[0].images == 2  # the label beside the damaged image counts
 
 
 def refuse(path):
@@ -216,13 +216,13 @@ def test_the_same_pixels_in_another_file_are_a_duplicate(tmp_path):
     assert finding.what == f"the same image as {first.image}, with another label"
 
 
-def test_pictures_of_one_size_with_other_pixels_or_another_shape_are_no_duplicates(tmp_path):
+def test_images_of_one_size_with_other_pixels_or_another_shape_are_no_duplicates(tmp_path):
     pairs = [put_pair(tmp_path, "a"), put_pair(tmp_path, "b", level=91), put_pair(tmp_path, "c", BASE.T)]
     assert check_dataset(dataset_of(*pairs)).groups == ()
 
 
 @pytest.mark.parametrize("is_together", [False, True])
-def test_a_picture_in_two_splits_is_an_error(tmp_path, is_together):
+def test_an_image_in_two_splits_is_an_error(tmp_path, is_together):
     train = dataset_of(shared := put_pair(tmp_path, "a"), put_pair(tmp_path, "b", level=1))
     val = dataset_of(put_pair(tmp_path, "c", level=2), put_pair(tmp_path, "d"), split="val")
     report = check_datasets([train, val])[1] if is_together else check_dataset(val, others=[train])

@@ -14,7 +14,9 @@ from collections import namedtuple
 
 import fault_server as faults
 import pytest
+from preparing_material import labels_of, pixels, put_coco
 
+from segpipe.data import load_dataset
 from segpipe.data.datasets.loading import PREPARERS
 from segpipe.data.preparing.plans import Archive, Preparer
 from segpipe.data.preparing.preparation import download_dataset, prepare_dataset
@@ -195,14 +197,10 @@ def test_unpacking_needs_space_for_what_comes_out(tmp_path, monkeypatch):
 
 
 def test_a_data_set_is_downloaded_prepared_and_loaded(web_server, tmp_path, monkeypatch):
-    from test_preparing import labels_of, pixels, put_coco
-
-    from segpipe.data import load_dataset
-
     put_coco(tmp_path / "published")
-    pictures = {f"val2017/{path.name}": path.read_bytes() for path in (tmp_path / "published/images/val2017").iterdir()}
+    images = {f"val2017/{path.name}": path.read_bytes() for path in (tmp_path / "published/images/val2017").iterdir()}
     archive = serve(
-        web_server, "val2017.zip", make_zip(pictures), top="val2017", folder="images/val2017", signs=("images/val2017",)
+        web_server, "val2017.zip", make_zip(images), top="val2017", folder="images/val2017", signs=("images/val2017",)
     )
     preparer = dataclasses.replace(PREPARERS.get("coco-stuff164k"), archives=(archive,))
     monkeypatch.setitem(PREPARERS._entries, "coco-stuff164k", preparer)

@@ -1,4 +1,4 @@
-"""Preparing CamVid and drawn streets: colours, splits, layouts, seeds."""
+"""Preparing CamVid and drawn streets: colors, splits, layouts, seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segpipe.errors import InputError
 from segpipe.scenes.street import draw_street_scene
 
 
-def test_camvid_colours_become_classes_in_the_usual_split(tmp_path):
+def test_camvid_colors_become_classes_in_the_usual_split(tmp_path):
     put_camvid(tmp_path, "0001TP_006690", "0016E5_07961", "Seq05VD_f00000")
     done = prepare_dataset("camvid", tmp_path)
     assert done.num_written == 6
@@ -55,15 +55,15 @@ def test_camvid_in_its_final_layout_needs_nothing(tmp_path):
     assert "already" in done.note
 
 
-def test_camvid_has_31_colours_and_a_few_smoothed_pixels_are_void():
+def test_camvid_has_31_colors_and_a_few_smoothed_pixels_are_void():
     colors = [color for group in COLORS.values() for color in group]
     assert len(set(colors)) == len(colors) == 31
-    picture = np.full((20, 20, 3), ROAD, np.uint8)
-    picture[0, 0] = SMOOTHED
-    assert group_colors(picture, origin="a")[0, :2].tolist() == [11, 3]
-    picture[:2] = SMOOTHED
+    image = np.full((20, 20, 3), ROAD, np.uint8)
+    image[0, 0] = SMOOTHED
+    assert group_colors(image, origin="a")[0, :2].tolist() == [11, 3]
+    image[:2] = SMOOTHED
     with pytest.raises(InputError, match="40 of 400 pixels"):
-        group_colors(picture, origin="a")
+        group_colors(image, origin="a")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_camvid_sequences_make_the_split(stem, split):
     assert split_of(stem) == split
 
 
-def test_camvid_says_which_picture_is_missing_or_unknown(tmp_path):
+def test_camvid_says_which_image_is_missing_or_unknown(tmp_path):
     put_camvid(tmp_path, "holiday_1")
     with pytest.raises(InputError, match="holiday_1 is not an image of CamVid"):
         prepare_dataset("camvid", tmp_path)
@@ -126,7 +126,7 @@ def test_street_scenes_are_the_same_from_two_processes_and_go_on_where_they_stop
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
 
-def test_a_picture_that_is_there_is_not_drawn_over_when_its_label_lacks(tmp_path):
+def test_an_image_that_is_there_is_not_drawn_over_when_its_label_lacks(tmp_path):
     mine = put_image(tmp_path / "images/train/1000.png", (64, 64), 7)
     before = mine.read_bytes()
     done = prepare_dataset("street-scenes", tmp_path, count=1, size=(64, 64))
