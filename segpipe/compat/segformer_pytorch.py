@@ -10,7 +10,7 @@ biases in its attention, a further convolution in the FFN, no stochastic depth, 
 head has neither norm nor activation. These functions build the paper's Mix Transformer with the head that NVlabs
 published.
 
-Differences: images are (B, 3, H, W) RGB 0–255, which the network normalises; logits are at a quarter of the image's
+Differences: images are (B, 3, H, W) RGB 0–255, which the network normalizes; logits are at a quarter of the image's
 size, not at the whole.
 """
 

@@ -1,7 +1,7 @@
 """Read the JSON annotations of other tools, and draw their polygons, within bounds.
 
 Polygons have COCO's coordinates: pixel (x, y) is the square from (x, y) to (x + 1, y + 1). OpenCV's fillPoly takes
-coordinates as centres of pixels and fills the outline too: a square of 3 × 3 pixels becomes one of 4 × 4.
+coordinates as centers of pixels and fills the outline too: a square of 3 × 3 pixels becomes one of 4 × 4.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def has_area(points: Sequence[Any]) -> bool:
 
 
 def polygon_window(points: Sequence[float], size: tuple[int, int], budget: DrawingBudget) -> Window:
-    """Return the pixels whose centres are inside a polygon, by the even-odd rule, within its bounding box.
+    """Return the pixels whose centers are inside a polygon, by the even-odd rule, within its bounding box.
 
     Args:
         points: x1, y1, x2, y2, …, at least three points; they may lie outside the image.
@@ -130,10 +130,10 @@ def polygon_window(points: Sequence[float], size: tuple[int, int], budget: Drawi
     height, width = size
     x, y = corners[::2], corners[1::2]  # (N,)
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
-    first, last = (_first_centre(edge(y, next_y), height) for edge in (np.minimum, np.maximum))
+    first, last = (_first_center(edge(y, next_y), height) for edge in (np.minimum, np.maximum))
     top, bottom = int(first.min()), int(last.max())
-    left, right = (int(_first_centre(end, width)) for end in (x.min(), x.max()))
-    counts = np.cumsum(last - first)  # crossings of the edges up to each one with rows of centres
+    left, right = (int(_first_center(end, width)) for end in (x.min(), x.max()))
+    counts = np.cumsum(last - first)  # crossings of the edges up to each one with rows of centers
     budget.spend("polygon_crossings", int(counts[-1]))
     budget.spend("drawn_pixels", (bottom - top) * (right - left))
     toggles = np.zeros((bottom - top, right - left + 1), np.uint8)
@@ -161,6 +161,6 @@ def _differ(one: float, other: float) -> bool:
     return abs(one - other) > 1e-9 * (abs(one) + abs(other))
 
 
-def _first_centre(places: np.ndarray, length: int) -> np.ndarray:
-    """Return the first pixels whose centres are not before these places, from 0 to `length`."""
+def _first_center(places: np.ndarray, length: int) -> np.ndarray:
+    """Return the first pixels whose centers are not before these places, from 0 to `length`."""
     return np.clip(np.ceil(places - 0.5), 0, length).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Recognise and open encoded images, and bound what decoding one may cost before it begins.
+"""Recognize and open encoded images, and bound what decoding one may cost before it begins.
 
-Formats that are not read are recognised by their first bytes, too, so that messages can name them. A decoder in C
+Formats that are not read are recognized by their first bytes, too, so that messages can name them. A decoder in C
 cannot be interrupted: its work is estimated first.
 """
 
@@ -89,7 +89,7 @@ def image_format(data: bytes) -> str | None:
 
 
 def foreign_format(data: bytes) -> tuple[str, str] | None:
-    """Return what data is that is recognised and not read ("a HEIC image") and how to get at an image, or None."""
+    """Return what data is that is recognized and not read ("a HEIC image") and how to get at an image, or None."""
     for prefix, name, what_to_do in _PREFIXES:
         if data.startswith(prefix):
             return name, what_to_do
@@ -124,7 +124,7 @@ def open_encoded(data: bytes, name: str) -> Image.Image:
 
 
 def describe_unreadable(data: bytes, name: str) -> str:
-    """Say what data is that is not read, as far as it is recognised. No byte of it is shown."""
+    """Say what data is that is not read, as far as it is recognized. No byte of it is shown."""
     if not data:
         return f"{name} is empty (0 bytes). Fetch or write it again."
     foreign = foreign_format(data[:BYTES_LOOKED_AT])

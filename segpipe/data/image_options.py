@@ -17,7 +17,7 @@ class Reading(NamedTuple):
     Attributes:
         alpha: auto composites what is declared as alpha on white, except an extra sample of a TIFF that takes many
             values, as near infrared does; keep composites it in any case, and the first extra sample of a TIFF that
-            declares none; drop takes the colours alone.
+            declares none; drop takes the colors alone.
         bit_depth: of images with more than 8 bits per sample, the bits that are used, 8 to 16; "min-max" maps the
             range of each image to 0–255; None takes the high byte.
     """

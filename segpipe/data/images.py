@@ -55,7 +55,7 @@ def read_image(
 
     - EXIF orientation is applied, to files as well as to Pillow images;
     - transparency is composited on white, as a viewer shows it; bands of a TIFF that are not alpha are left out;
-    - grey, palette, 1-bit, YCbCr and CMYK become RGB; 16 bits become 8 by their high byte, and where the data uses
+    - gray, palette, 1-bit, YCbCr and CMYK become RGB; 16 bits become 8 by their high byte, and where the data uses
       fewer of them a warning gives the range;
     - of an animation the first frame is read, of a TIFF the first page that is neither a reduced copy nor a mask; ICC
       profiles are ignored;
@@ -158,7 +158,7 @@ def _decoding_failed(error: Exception, name: str) -> ImageError:
 def _decode_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
     """Decode to (H, W, 3) by OpenCV, equal to Pillow and two to three times as fast; None if Pillow must do it.
 
-    OpenCV fills what is missing of a truncated file with grey and reports nothing, so the end-of-image marker must be
+    OpenCV fills what is missing of a truncated file with gray and reports nothing, so the end-of-image marker must be
     the last thing in the data. CMYK is Pillow's, which knows about inverted inks.
     """
     is_plain = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
@@ -182,7 +182,7 @@ def _decode_webp(data: bytes, image: Image.Image, reading: Reading) -> np.ndarra
 
 
 def _has_deep_colors(data: bytes, image: Image.Image) -> bool:
-    """Return whether these are colours of 16 bits, of which Pillow keeps the high byte."""
+    """Return whether these are colors of 16 bits, of which Pillow keeps the high byte."""
     if image.mode.startswith("I"):
         return False
     if image.format == "JPEG2000":
@@ -195,7 +195,7 @@ _JPEG2000_SIZES = b"\xff\x4f\xff\x51"
 
 
 def _decode_deep(data: bytes, image: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
-    """Decode colours of 16 bits to (H, W, 3); None if Pillow must do it."""
+    """Decode colors of 16 bits to (H, W, 3); None if Pillow must do it."""
     open_encoded(data, name).load()  # OpenCV does not tell of damage; what Pillow decodes is let go at once
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (image.height, image.width)

@@ -128,7 +128,7 @@ def digest_image(pair: Pair) -> bytes | None:
 def missing_share(data: bytes) -> float:
     """Return the share of a JPEG's pixels, from the top left, that its data does not reach, or 0 where it is whole.
 
-    Once libjpeg meets the end-of-image marker, it fills what is missing with grey or a blur and reports nothing. So the
+    Once libjpeg meets the end-of-image marker, it fills what is missing with gray or a blur and reports nothing. So the
     image is decoded a second time with noise before that marker, which a whole image never reads.
 
     Args:
@@ -206,7 +206,7 @@ def _compare_sizes(pair: Pair, image: np.ndarray, raw: np.ndarray) -> list[Findi
 
 
 _FIX_TURNED = "Save the image upright without EXIF data, or turn the label."
-_FIX_SIZE = "Check that they belong together; resize labels with nearest neighbours only."
+_FIX_SIZE = "Check that they belong together; resize labels with nearest neighbors only."
 _FIX_ORIENTATION = (
     "Look at it with segpipe data show. If they differ, save the image upright without EXIF data, or turn the label."
 )
@@ -239,9 +239,9 @@ def _with_counts(seen: Inspection, raw: np.ndarray, encoded: np.ndarray, labels:
 
 
 _FIX_SMOOTHED = (
-    "Make the label again without anti-aliasing, resize it with nearest neighbours only, and never save it as JPEG."
+    "Make the label again without anti-aliasing, resize it with nearest neighbors only, and never save it as JPEG."
 )
-_FIX_IGNORED = "Nothing can be learnt from it. Leave the image out, or check the values that the classes have."
+_FIX_IGNORED = "Nothing can be learned from it. Leave the image out, or check the values that the classes have."
 
 
 def _strays(raw: np.ndarray, is_stray: np.ndarray) -> tuple[Stray, ...]:

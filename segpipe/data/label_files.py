@@ -1,4 +1,4 @@
-"""Read label files: the values or colours that they store, whatever a viewer would make of them."""
+"""Read label files: the values or colors that they store, whatever a viewer would make of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 """Formats that keep values exactly."""
 _FORMATS = ("PNG", "TIFF", "BMP")
 _MOST_COLORS = 12
-"""Colours of a label that a message lists."""
+"""Colors of a label that a message lists."""
 
 
 def read_label(
@@ -33,16 +33,16 @@ def read_label(
 ) -> np.ndarray:
     """Read the raw values (H, W) of a label file: uint8, uint16 or int32.
 
-    Pillow's modes L, P (the indices, not the colours), I;16, I and 1 hold values. Colours (RGB) are refused unless
+    Pillow's modes L, P (the indices, not the colors), I;16, I and 1 hold values. Colors (RGB) are refused unless
     `colors` says what they mean. Values are those that are stored, whatever a viewer would make of them: those of 2 and
     4 bits are not stretched, those of a TIFF whose zero is white are not inverted.
 
     Args:
-        colors: what the colours of RGB files mean.
-        classes: the classes whose colours a palette file must not contradict. If None, palettes are not looked at.
+        colors: what the colors of RGB files mean.
+        classes: the classes whose colors a palette file must not contradict. If None, palettes are not looked at.
 
     Raises:
-        ImageDecodeError: missing, damaged, compressed with loss, of several pages, colours without a meaning, or a
+        ImageDecodeError: missing, damaged, compressed with loss, of several pages, colors without a meaning, or a
             palette that contradicts the classes.
     """
     image, bits = _open_label(path)
@@ -63,18 +63,18 @@ def read_label(
 
 
 def read_color_label(path: str | os.PathLike[str], *, colors: ColorTable) -> np.ndarray:
-    """Read the raw values (H, W) int32 of a label file by its colours, those of a palette PNG too."""
+    """Read the raw values (H, W) int32 of a label file by its colors, those of a palette PNG too."""
     image, _ = _open_label(path)
     if image.mode not in ("RGB", "RGBA", "P"):
         raise ImageDecodeError(
-            f"{os.fsdecode(path)} has Pillow's mode {image.mode}, which has no colours; a palette was given, so RGB "
-            "is needed. Leave the palette out: grey labels hold class indices."
+            f"{os.fsdecode(path)} has Pillow's mode {image.mode}, which has no colors; a palette was given, so RGB "
+            "is needed. Leave the palette out: gray labels hold class indices."
         )
     return colors.values_of(np.asarray(image.convert("RGB")), origin=os.fsdecode(path))
 
 
 def _check_palette(image: Image.Image, values: np.ndarray, classes: LabelSet, *, origin: str) -> None:
-    """Refuse a palette image that draws a value of one class in the colour of another."""
+    """Refuse a palette image that draws a value of one class in the color of another."""
     contradictions = _contradictions(bytes(image.im.getpalette("RGB", "RGB")), classes)
     if not contradictions:
         return
@@ -82,9 +82,9 @@ def _check_palette(image: Image.Image, values: np.ndarray, classes: LabelSet, *,
     found = next((each for each in contradictions if is_used[each.value]), None)
     if found is not None:
         raise ImageDecodeError(
-            f"{origin} draws the value {found.value} in {found.color}, the colour of {found.drawn!r}, and by its value "
+            f"{origin} draws the value {found.value} in {found.color}, the color of {found.drawn!r}, and by its value "
             f"it is {found.named!r}; a palette must agree with the label set's. Correct the palette of the label set "
-            f"or of the file. In a data set folder, {advice.option('read', 'colors')} reads it by its colours and "
+            f"or of the file. In a data set folder, {advice.option('read', 'colors')} reads it by its colors and "
             f"{advice.option('read', 'indices')} by its values."
         )
 
@@ -99,7 +99,7 @@ def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     try:
         if found == "TIFF":
             return _open_tiff(data, name), 0
-        image = open_encoded(_without_grey_ramp(data) if found == "BMP" else data, name)
+        image = open_encoded(_without_gray_ramp(data) if found == "BMP" else data, name)
         check_size(image.height, image.width, limit("image_pixels"), name)
         _check_frames(getattr(image, "n_frames", 1), name)
         image.load()
@@ -112,8 +112,8 @@ def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     return image, data[24] if found == "PNG" else 0
 
 
-def _without_grey_ramp(data: bytes) -> bytes:
-    """Return a BMP whose indices Pillow reads: it takes 4 bits with a palette of 0, 1, 2, … grey for 8 bits of grey."""
+def _without_gray_ramp(data: bytes) -> bytes:
+    """Return a BMP whose indices Pillow reads: it takes 4 bits with a palette of 0, 1, 2, … gray for 8 bits of gray."""
     palette = 14 + int.from_bytes(data[14:18], "little")
     is_indexed = data[28:30] == b"\4\0" and len(data) > palette + 4
     return data[:palette] + b"\1\2\3" + data[palette + 3 :] if is_indexed else data
@@ -162,7 +162,7 @@ def _image_of_samples(samples: np.ndarray, page: Page, name: str) -> Image.Image
 
 
 def _palette_of(page: Page) -> bytes:
-    """Return the RGB of a TIFF's colour map, whose numbers have 16 bits; some programs write 8."""
+    """Return the RGB of a TIFF's color map, whose numbers have 16 bits; some programs write 8."""
     colors = np.array(page.tags.get(320, ()), np.uint16)
     colors = colors[: len(colors) // 3 * 3].reshape(3, -1)[:, :256]
     scaled = colors if colors.size and colors.max() < 256 else colors >> 8
@@ -177,7 +177,7 @@ def _check_frames(count: int, name: str) -> None:
 
 
 def _deep_colors(name: str) -> ImageDecodeError:
-    return ImageDecodeError(f"{name} has colours of 16 bits; those of a label have 8. Save it as PNG of 8 bits.")
+    return ImageDecodeError(f"{name} has colors of 16 bits; those of a label have 8. Save it as PNG of 8 bits.")
 
 
 def _no_label(data: bytes, found: str | None, name: str) -> str:
@@ -191,10 +191,10 @@ def _no_label(data: bytes, found: str | None, name: str) -> str:
 
 def _no_values(image: Image.Image, name: str) -> ImageDecodeError:
     pixels = np.asarray(image)
-    is_grey = image.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
+    is_gray = image.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
     advice = (
         "Its channels are equal: save one of them, Image.open(path).getchannel(0).save(path)."
-        if is_grey or image.mode == "LA"
+        if is_gray or image.mode == "LA"
         else _color_advice(pixels)
     )
     return ImageDecodeError(
@@ -205,13 +205,13 @@ def _no_values(image: Image.Image, name: str) -> ImageDecodeError:
 
 def _color_advice(pixels: np.ndarray) -> str:
     if pixels.ndim != 3 or pixels.shape[2] < 3:
-        return "Save it as PNG, grey or with a palette."
+        return "Save it as PNG, gray or with a palette."
     colors = np.unique(pixels[:, :, :3].reshape(-1, 3), axis=0)
     if len(colors) > _MOST_COLORS:
         example = advice.option("palette", [(0, 0, 0), (255, 0, 0)])
-        return f"It has {len(colors):,} colours. If they are the classes, give one for each, such as {example}."
+        return f"It has {len(colors):,} colors. If they are the classes, give one for each, such as {example}."
     listed = advice.option("palette", [tuple(map(int, color)) for color in colors])
-    return f"If its colours are the classes, give {listed}, in the order of the names."
+    return f"If its colors are the classes, give {listed}, in the order of the names."
 
 
 class _Contradiction(NamedTuple):
@@ -223,9 +223,9 @@ class _Contradiction(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def _contradictions(palette: bytes, classes: LabelSet) -> tuple[_Contradiction, ...]:
-    """Return the values of classes that the palette (R, G, B, R, …) draws in another class's colour.
+    """Return the values of classes that the palette (R, G, B, R, …) draws in another class's color.
 
-    A grey ramp and VOC's default palette contradict nothing, since programs write them whatever the classes are.
+    A gray ramp and VOC's default palette contradict nothing, since programs write them whatever the classes are.
     """
     entries = [(red, green, blue) for red, green, blue in zip(palette[::3], palette[1::3], palette[2::3], strict=True)]
     if classes.palette is None or _is_default(entries):
@@ -240,13 +240,13 @@ def _contradictions(palette: bytes, classes: LabelSet) -> tuple[_Contradiction, 
 
 
 def _is_default(entries: list[Color]) -> bool:
-    """Return whether this is a ramp of grey, of 2, 4 or 8 bits, or VOC's palette, perhaps filled up with black."""
+    """Return whether this is a ramp of gray, of 2, 4 or 8 bits, or VOC's palette, perhaps filled up with black."""
     count = max((place + 1 for place, color in enumerate(entries) if any(color)), default=0)
     usual = [[(level * place,) * 3 for place in range(count)] for level in (1, 17, 85)]
     return count >= 3 and entries[:count] in (*usual, [_voc_color(place) for place in range(count)])
 
 
 def _voc_color(index: int) -> Color:
-    """Return the colour of an index in PASCAL VOC's devkit: its bits in turn, from the highest bit of each channel."""
+    """Return the color of an index in PASCAL VOC's devkit: its bits in turn, from the highest bit of each channel."""
     red, green, blue = (sum((index >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3))
     return red, green, blue

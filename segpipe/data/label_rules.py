@@ -174,7 +174,7 @@ def _fix_missing(present: list[str]) -> str:
 
 def _ignored_class(only: str, labels: LabelSet) -> Finding:
     ignored = labels.ignore_index
-    what = f"the labels hold only 0 and {ignored}, and {ignored} is ignored: nothing but {only!r} would be learnt"
+    what = f"the labels hold only 0 and {ignored}, and {ignored} is ignored: nothing but {only!r} would be learned"
     others = [name for name in labels.names if name != only]
     both = advice.option("names", {0: only, ignored: others[0] if others else "object"})
     fix = f'If {ignored} is a class, give {both}, or both names and "raw_ids": [0, {ignored}] in labels.json.'

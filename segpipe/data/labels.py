@@ -1,4 +1,4 @@
-"""Apply the label contract: encode the values or colours in a data set's files as class indices."""
+"""Apply the label contract: encode the values or colors in a data set's files as class indices."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def encode_label(raw: np.ndarray, labels: LabelSet, *, origin: str) -> np.ndarra
 
 @dataclass(frozen=True)
 class ColorTable:
-    """What the colours of a label file stand for.
+    """What the colors of a label file stand for.
 
     Attributes:
         colors: RGB.
-        values: the raw value of each colour, -1 for one whose pixels are ignored.
+        values: the raw value of each color, -1 for one whose pixels are ignored.
     """
 
     colors: tuple[Color, ...]
     values: tuple[int, ...]
 
     def values_of(self, pixels: np.ndarray, *, origin: str) -> np.ndarray:
-        """Return the raw values (H, W) int32 of colours (H, W, 3) uint8; ImageDecodeError lists unknown colours."""
+        """Return the raw values (H, W) int32 of colors (H, W, 3) uint8; ImageDecodeError lists unknown colors."""
         known = _pack(np.array(self.colors, np.uint8).reshape(-1, 3))
         order = np.argsort(known)
         codes = _pack(pixels)
@@ -74,17 +74,17 @@ class ColorTable:
 
 
 def build_color_table(labels: LabelSet, palette: Any, ignored: Any = ()) -> ColorTable:
-    """Build the table of one colour per class, and of colours whose pixels are ignored; see `read_colors`."""
+    """Build the table of one color per class, and of colors whose pixels are ignored; see `read_colors`."""
     own, others = read_colors(palette), read_colors(ignored, "ignore_colors") if len(ignored) else ()
     if len(own) != len(labels.names):
         raise InputError(
-            f"The palette has {len(own)} colours for {len(labels.names)} classes; it needs one per class. "
-            f"Colours that are not a class are {advice.option('ignore_colors', [(0, 0, 0)])}."
+            f"The palette has {len(own)} colors for {len(labels.names)} classes; it needs one per class. "
+            f"Colors that are not a class are {advice.option('ignore_colors', [(0, 0, 0)])}."
         )
     colors = (*own, *others)
     twice = next((color for color in colors if colors.count(color) > 1), None)
     if twice is not None:
-        raise InputError(f"The colour {twice} stands for two things; each class needs its own. Correct the palette.")
+        raise InputError(f"The color {twice} stands for two things; each class needs its own. Correct the palette.")
     values = labels.raw_ids or tuple(range(len(labels.names)))
     return ColorTable(colors, (*values, *(-1 for _ in others)))
 
@@ -99,7 +99,7 @@ def _encoding_table(labels: LabelSet) -> np.ndarray:
 
 
 def _pack(pixels: np.ndarray) -> np.ndarray:
-    """Return colours (…, 3) uint8 as single numbers."""
+    """Return colors (…, 3) uint8 as single numbers."""
     channels = pixels.astype(np.int32)
     packed: np.ndarray = (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
     return packed
@@ -115,7 +115,7 @@ def _unknown_colors(codes: np.ndarray, origin: str, ignored: Sequence[Color]) ->
     listed = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in colors[order[:4]]]
     ignoring = advice.option("ignore_colors", [*ignored, *listed])
     return ImageDecodeError(
-        f"{origin} has {len(colors)} colours that the palette does not: {shown}{more}. Every colour must be that of a "
+        f"{origin} has {len(colors)} colors that the palette does not: {shown}{more}. Every color must be that of a "
         f"class. Add them to the palette, or ignore them: {ignoring}; if they are smoothed edges, draw labels without "
         "smoothing."
     )

@@ -55,10 +55,10 @@ def rgb_of_bands(
     """Return (H, W, 3) uint8 RGB of stored samples.
 
     Args:
-        bands: colours (H, W, 1 or 3), and alpha (H, W) or None.
-        mapping: brings colours to uint8.
+        bands: colors (H, W, 1 or 3), and alpha (H, W) or None.
+        mapping: brings colors to uint8.
         alpha_mapping: brings alpha to uint8.
-        is_premultiplied: whether the colours have been multiplied by alpha.
+        is_premultiplied: whether the colors have been multiplied by alpha.
     """
     colors, alpha = bands
 
@@ -77,16 +77,16 @@ def rgb_of_pillow(image: Image.Image, *, has_alpha: bool) -> np.ndarray:
     Parts are taken by `resize`, not by `crop`, on which some versions put the process-wide pixel limit. At once, Pillow
     would make several copies of the whole image.
     """
-    is_grey = image.mode in ("L", "1") and not has_alpha
+    is_gray = image.mode in ("L", "1") and not has_alpha
 
     def rows(top: int, bottom: int) -> np.ndarray:
         part = take_rows(image, top, bottom)
         if has_alpha:
             rgba = np.asarray(part.convert("RGBA"))
             return composite_on_white(rgba[:, :, :3], rgba[:, :, 3])
-        if is_grey:
-            grey: np.ndarray = cv2.cvtColor(np.asarray(part.convert("L")), cv2.COLOR_GRAY2RGB)
-            return grey
+        if is_gray:
+            gray: np.ndarray = cv2.cvtColor(np.asarray(part.convert("L")), cv2.COLOR_GRAY2RGB)
+            return gray
         return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
 
     return fill_rgb(image.height, image.width, rows)
@@ -100,7 +100,7 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
     high byte would leave the image dark because the data uses few of the 16 bits, a warning gives the range found.
 
     Args:
-        values: all samples of the colours.
+        values: all samples of the colors.
         bit_depth: the user's word; it has no effect on uint8.
         declared_bits: bits per sample that the file states.
 
@@ -115,7 +115,7 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
     if values.dtype.kind == "f":
         if not (low >= 0.0 and high <= 1.0):
             raise ImageDecodeError(
-                f"{name} holds floats from {low:g} to {high:g}; float images are in 0–1, before normalisation. "
+                f"{name} holds floats from {low:g} to {high:g}; float images are in 0–1, before normalization. "
                 f"Values in 0–255: convert to uint8. {advice.option('bit_depth', 'min-max')} maps the range of each "
                 "image to 0–255."
             )
@@ -145,7 +145,7 @@ def alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
 
 
 def takes_many_values(height: int, width: int, rows: Rows) -> bool:
-    """Return whether an alpha channel seems to be a further colour, such as near infrared.
+    """Return whether an alpha channel seems to be a further color, such as near infrared.
 
     Real alpha is mostly 0 and 255. This one is neither at most of the pixels that would be seen at all, and has many
     values there.
@@ -171,7 +171,7 @@ def warn_of_dropped_alpha(name: str) -> None:
     """Say once that a band declared as alpha is left out."""
     warn_once(
         "alpha",
-        f"The extra sample of {name} is declared as alpha and takes many values, as a further colour (near infrared) "
+        f"The extra sample of {name} is declared as alpha and takes many values, as a further color (near infrared) "
         f"does. It is left out. If it is alpha, give {advice.option('alpha', 'keep')}.",
     )
 
@@ -243,7 +243,7 @@ def _composite_array(pixels: np.ndarray, alpha: np.ndarray, name: str, reading: 
     if reading.alpha == "auto" and band_takes_many_values(alpha):
         warn_once(
             "alpha of arrays",
-            f"The fourth channel of {name} takes many values, as a further colour (near infrared) does. It is taken "
+            f"The fourth channel of {name} takes many values, as a further color (near infrared) does. It is taken "
             f"for alpha and composited on white. If it is not, give {advice.option('alpha', 'drop')}, or "
             "array[:, :, :3].",
         )

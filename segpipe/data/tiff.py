@@ -1,6 +1,6 @@
 """Read TIFF directories within bounds: which pages there are, and how each stores its samples.
 
-Pillow inverts, stretches and drops samples as a viewer would. Labels and bands beside the colours need what is stored,
+Pillow inverts, stretches and drops samples as a viewer would. Labels and bands beside the colors need what is stored,
 see `tiff_samples`. Source: TIFF 6.0 (Adobe, 1992) with its supplements, and BigTIFF.
 """
 
@@ -106,7 +106,7 @@ class Page:
 
     @property
     def extra_samples(self) -> tuple[int, ...]:
-        """Kinds of the samples beside the colours: 0 unspecified, 1 premultiplied alpha, 2 alpha."""
+        """Kinds of the samples beside the colors: 0 unspecified, 1 premultiplied alpha, 2 alpha."""
         extra = self.bands - (3 if self.photometric == RGB else 1)
         return (*self.tags.get(338, ()), *(0 for _ in range(extra)))[: max(extra, 0)]
 

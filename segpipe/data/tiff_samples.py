@@ -75,7 +75,7 @@ def _decompress(encoded: bytes, page: Page, shape: tuple[int, int, int], name: s
             raise ImageDecodeError(f"{name} is truncated or damaged: a strip is too short. Write it again.")
         raw = np.frombuffer(encoded, np.uint8, rows * row).reshape(rows, row)
         return np.packbits(np.unpackbits(raw, axis=1, bitorder="little"), axis=1) if page.value(266, 1) == 2 else raw
-    # A file of one grey strip, whose samples are the bytes.
+    # A file of one gray strip, whose samples are the bytes.
     entries = [
         (256, 4, width if is_fax else row),
         (257, 4, rows),

@@ -261,7 +261,7 @@ def _tick_text(value: float, step: float) -> str:
 
 
 def _thinned(points: Sequence[Point]) -> np.ndarray:
-    """Return (N, 2) points, averaged in groups of neighbours where there are very many."""
+    """Return (N, 2) points, averaged in groups of neighbors where there are very many."""
     array = np.array(points, dtype=np.float64)
     size = math.ceil(len(array) / _MOST_POINTS)
     starts = np.arange(0, len(array), size)

@@ -37,7 +37,7 @@ def draw_heat_page(
         heat: (H, W) from 0 to 1; the scale beside the image has percent.
         place: (x, y) to be marked.
         color_map: one of `COLOR_MAPS`.
-        opacity: of the hottest colours.
+        opacity: of the hottest colors.
     """
     page = draw_heat(image, heat, color_map=color_map, opacity=opacity)
     page = page if place is None else mark_place(page, place)
@@ -45,27 +45,27 @@ def draw_heat_page(
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray, *, color_map: str = "inferno", opacity: float = 0.8) -> np.ndarray:
-    """Return an image in grey under the heat's colours, (H, W, 3) uint8, from the least of the heat to its most.
+    """Return an image in gray under the heat's colors, (H, W, 3) uint8, from the least of the heat to its most.
 
-    The hottest thousandth has one colour, so that a single hot cell does not hide the rest. The colours are the more
+    The hottest thousandth has one color, so that a single hot cell does not hide the rest. The colors are the more
     transparent, the colder it is.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         heat: (H, W), any unit.
         color_map: one of `COLOR_MAPS`.
-        opacity: of the hottest colours.
+        opacity: of the hottest colors.
     """
     check_opacity(opacity)
     low, high = _range(heat)
     levels = np.clip((heat - low) / (high - low or 1.0), 0.0, 1.0).astype(np.float32)
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     share = (opacity * (_COLD + (1.0 - _COLD) * np.sqrt(levels)))[..., None]
-    return np.rint(grey + (_colors(levels, color_map) - grey.astype(np.float32)) * share).astype(np.uint8)
+    return np.rint(gray + (_colors(levels, color_map) - gray.astype(np.float32)) * share).astype(np.uint8)
 
 
 def draw_scale(low: float, high: float, *, height: int, color_map: str = "inferno") -> np.ndarray:
-    """Return what the colours mean, (height, w, 3) uint8 on white: a bar from low to high, marked in percent."""
+    """Return what the colors mean, (height, w, 3) uint8 on white: a bar from low to high, marked in percent."""
     size = min(max(11, height // 28), 48)
     count = min(_TICKS, max(2, height // (3 * size)))
     texts = [format_share(low + (high - low) * step / (count - 1)) for step in range(count)]
@@ -97,6 +97,6 @@ def _range(heat: np.ndarray) -> tuple[float, float]:
 def _colors(levels: np.ndarray, color_map: str) -> np.ndarray:
     """Return (H, W, 3) uint8 for levels from 0 to 1."""
     if color_map not in COLOR_MAPS:
-        raise InputError(unknown_name_message("colour map", color_map, COLOR_MAPS))
+        raise InputError(unknown_name_message("color map", color_map, COLOR_MAPS))
     colors = cv2.applyColorMap((levels * 255.0 + 0.5).astype(np.uint8), getattr(cv2, f"COLORMAP_{color_map.upper()}"))
     return cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)

@@ -1,4 +1,4 @@
-"""Draw a key to the colours of an overlay, and set it beside the image."""
+"""Draw a key to the colors of an overlay, and set it beside the image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw_legend(
     height: int | None = None,
     font_size: int = _FONT_SIZE,
 ) -> np.ndarray:
-    """Draw a key to the colours, (h, w, 3) uint8 on white: swatch, name and, if given, the share in percent.
+    """Draw a key to the colors, (h, w, 3) uint8 on white: swatch, name and, if given, the share in percent.
 
     Args:
         names: in the order to be drawn.
@@ -100,7 +100,7 @@ _LegendRow = tuple[str, tuple[int, int, int] | None, str]
 def _legend_rows(
     names: Sequence[str], palette: Palette | np.ndarray, shares: Sequence[float] | None
 ) -> list[_LegendRow]:
-    """Return name, colour and the share's text. A name of any length gets a line of bounded width."""
+    """Return name, color and the share's text. A name of any length gets a line of bounded width."""
     lines = [printable_line(name) for name in names]
     shown = [line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…" for line in lines]
     texts = [""] * len(names) if shares is None else [format_share(share) for share in shares]

@@ -1,4 +1,4 @@
-"""Find a font that has a text's letters, and measure the text; the colours of paper and ink."""
+"""Find a font that has a text's letters, and measure the text; the colors of paper and ink."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ LONGEST_SIDE = 800
 
 
 def draw_small_overlay(image: np.ndarray | None, label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Return an overlay with no side longer than `LONGEST_SIDE`, or the colours where there is no image."""
+    """Return an overlay with no side longer than `LONGEST_SIDE`, or the colors where there is no image."""
     height, width = label_map.shape
     scale = LONGEST_SIDE / max(height, width)
     if scale < 1.0:
@@ -34,7 +34,7 @@ def draw_small_overlay(image: np.ndarray | None, label_map: np.ndarray, palette:
 
 
 def html_figure(pixels: np.ndarray, rows: Sequence[tuple[tuple[int, int, int] | None, str, str, str]]) -> str:
-    """Return an image and, to its right, a row for each class: its colour, name, share and score.
+    """Return an image and, to its right, a row for each class: its color, name, share and score.
 
     The image is a JPEG within the text, so that the notebook's file stays small.
     """

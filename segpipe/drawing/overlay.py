@@ -1,4 +1,4 @@
-"""Draw label maps in colour, alone or over an image with borders between the classes."""
+"""Draw label maps in color, alone or over an image with borders between the classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ cv2 = import_opencv()
 Palette = Sequence[Sequence[int]]
 
 OPACITY = 0.5
-"""Of the class colours on an image."""
+"""Of the class colors on an image."""
 _BORDER_OPACITY = 0.85
 """Of the white line between classes."""
 _SIDE_PER_BORDER = 400
@@ -25,9 +25,9 @@ _SIDE_PER_BORDER = 400
 def complete_palette(palette: Palette | None, num_classes: int) -> np.ndarray:
     """Return the palette as (K, 3) uint8 RGB; if None, a generated one.
 
-    Generated hues step around the circle by the golden ratio, so that neighbouring classes differ most, and go through
-    six pairs of saturation and brightness; the first 512 colours differ from one another, and none is black, which
-    stands for void. The same class has the same colour whatever the number of classes.
+    Generated hues step around the circle by the golden ratio, so that neighboring classes differ most, and go through
+    six pairs of saturation and brightness; the first 512 colors differ from one another, and none is black, which
+    stands for void. The same class has the same color whatever the number of classes.
     """
     if palette is None:
         return np.array([_generated_color(index) for index in range(num_classes)], dtype=np.uint8).reshape(-1, 3)
@@ -35,23 +35,23 @@ def complete_palette(palette: Palette | None, num_classes: int) -> np.ndarray:
     if colors.shape != (num_classes, 3) or colors.min() < 0 or colors.max() > 255:
         raise InputError(
             f"The palette has shape {colors.shape}; {num_classes} classes need ({num_classes}, 3), values in 0–255. "
-            "Give one (red, green, blue) per class, or None for generated colours."
+            "Give one (red, green, blue) per class, or None for generated colors."
         )
     return colors.astype(np.uint8)
 
 
 def brighten(palette: np.ndarray) -> np.ndarray:
-    """Return a palette (K, 3) uint8 whose dark colours are lighter, with the same hues and saturations.
+    """Return a palette (K, 3) uint8 whose dark colors are lighter, with the same hues and saturations.
 
-    A colour's brightest channel, as a share of 255, becomes its square root: 64 becomes 128, 128 becomes 181. So the
-    order of brightness stays, and colours that differ still do.
+    A color's brightest channel, as a share of 255, becomes its square root: 64 becomes 128, 128 becomes 181. So the
+    order of brightness stays, and colors that differ still do.
     """
     peak = palette.max(axis=1, keepdims=True).astype(np.float64)
     return np.rint(palette * np.sqrt(255.0 / np.maximum(peak, 1.0))).astype(np.uint8)
 
 
 def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) uint8, each pixel in the colour of its class; class indices beyond the palette are black.
+    """Return (H, W, 3) uint8, each pixel in the color of its class; class indices beyond the palette are black.
 
     Args:
         label_map: (H, W) uint8 or uint16.
@@ -67,11 +67,11 @@ def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 
 def blend(image: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
-    """Return colours over an image of the same size, (H, W, 3) uint8; at 0 the image alone, at 1 the colours alone."""
+    """Return colors over an image of the same size, (H, W, 3) uint8; at 0 the image alone, at 1 the colors alone."""
     check_opacity(opacity)
     if image.shape != colors.shape:
         raise InputError(
-            f"The image has shape {image.shape} and the colours {colors.shape}; they must be of one size. "
+            f"The image has shape {image.shape} and the colors {colors.shape}; they must be of one size. "
             "Give the image that the label map was made from."
         )
     return cv2.addWeighted(image, 1.0 - opacity, colors, opacity, 0.0)
@@ -80,19 +80,19 @@ def blend(image: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
 def check_opacity(opacity: float) -> None:
     """Refuse an opacity that is not from 0 to 1."""
     if not 0.0 <= opacity <= 1.0:
-        raise InputError(f"opacity is {opacity!r}; it must be between 0 (image only) and 1 (colours only).")
+        raise InputError(f"opacity is {opacity!r}; it must be between 0 (image only) and 1 (colors only).")
 
 
 def draw_overlay(
     image: np.ndarray, label_map: np.ndarray, palette: np.ndarray, *, opacity: float = OPACITY, borders: bool = True
 ) -> np.ndarray:
-    """Return the class colours over an image, (H, W, 3) uint8; void pixels show the image.
+    """Return the class colors over an image, (H, W, 3) uint8; void pixels show the image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         label_map: (H, W) uint8 or uint16; indices beyond the palette are void.
         palette: (K, 3) uint8.
-        opacity: of the colours, 0 to 1.
+        opacity: of the colors, 0 to 1.
         borders: whether a line is drawn between classes.
     """
     overlay = blend(image, colorize(label_map, palette), opacity)

@@ -35,7 +35,7 @@ def write_image(path: str | os.PathLike[str], pixels: np.ndarray) -> Path:
 
 
 def write_label_map(path: str | os.PathLike[str], label_map: np.ndarray, palette: np.ndarray) -> Path:
-    """Write class indices as a PNG with a palette (K, 3) uint8, or in 16-bit grey where they need it; return the path.
+    """Write class indices as a PNG with a palette (K, 3) uint8, or in 16-bit gray where they need it; return the path.
 
     Raises:
         InputError: the path does not end in .png.
@@ -53,9 +53,9 @@ def write_label_map(path: str | os.PathLike[str], label_map: np.ndarray, palette
 def encode_image(
     pixels: np.ndarray, image_format: str, palette: np.ndarray | None = None, *, quality: int = 92
 ) -> bytes:
-    """Return pixels as a file of one of `IMAGE_FORMATS`, see `write_image`; `palette` colours (H, W) values.
+    """Return pixels as a file of one of `IMAGE_FORMATS`, see `write_image`; `palette` colors (H, W) values.
 
-    Images in colour are compressed as PNG by run lengths after the filter: in half of the time of zlib's usual strategy
+    Images in color are compressed as PNG by run lengths after the filter: in half of the time of zlib's usual strategy
     and, as photographs are, no larger. `quality` is for the formats with loss.
     """
     image = Image.fromarray(pixels)

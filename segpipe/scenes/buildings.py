@@ -1,4 +1,4 @@
-"""Houses: façades are painted flat, in metres, and then stood up along the street or across its end."""
+"""Houses: façades are painted flat, in meters, and then stood up along the street or across its end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 from segpipe.extras import import_opencv
 
-from .canvas import BUILDING, NEAREST_DEPTH, VOID, Canvas, Colour, fractal_noise
+from .canvas import BUILDING, NEAREST_DEPTH, VOID, Canvas, Color, fractal_noise
 from .light import Light
 
 cv2 = import_opencv()
 
 FLOOR = 2.9
 SHOP = 3.5
-MAX_PIXELS_PER_METRE = 48.0
+MAX_PIXELS_PER_METER = 48.0
 COARSE = 12.0
-"""Pixels per metre under which panes and letters are too small to be seen."""
+"""Pixels per meter under which panes and letters are too small to be seen."""
 
 _WALLS = (
     (118, 108, 88),  # Cambridge buff brick
@@ -66,7 +66,7 @@ def draw_house(canvas: Canvas, house: House, light: Light) -> None:
         return
     _draw_chimney(canvas, house, light)
     _draw_end_wall(canvas, house, light)
-    density = float(np.clip(canvas.camera.scale(near) * 0.7, 3, MAX_PIXELS_PER_METRE))
+    density = float(np.clip(canvas.camera.scale(near) * 0.7, 3, MAX_PIXELS_PER_METER))
     facade = paint_facade(canvas.rng, house, density) * light.on_side(house.side).astype(np.float32)
     stand_along_street(canvas, Panel(facade, None, house.x, house.near, house.far, 0.0, house.height), BUILDING)
 
@@ -74,7 +74,7 @@ def draw_house(canvas: Canvas, house: House, light: Light) -> None:
 def draw_house_across(canvas: Canvas, house: House, left: float, light: Light) -> None:
     """Draw the same house turned to face the camera at depth `near`, its left edge at x = `left`."""
     scale = float(canvas.camera.scale(house.near))
-    facade = paint_facade(canvas.rng, house, float(np.clip(scale, 3, MAX_PIXELS_PER_METRE))) * light.on_front()
+    facade = paint_facade(canvas.rng, house, float(np.clip(scale, 3, MAX_PIXELS_PER_METER))) * light.on_front()
     width, height = max(2, round((house.far - house.near) * scale)), max(2, round(house.height * scale))
     seen = cv2.resize(facade.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     corner = canvas.camera.project([[left, house.height, house.near]])[0].round().astype(int)
@@ -87,7 +87,7 @@ def draw_house_across(canvas: Canvas, house: House, left: float, light: Light) -
 class Panel:
     """A flat image that stands upright along the street, like a façade or a row of railings."""
 
-    colours: np.ndarray
+    colors: np.ndarray
     """(h, w, 3) float32, lit; row 0 is the top, column 0 the end near the camera."""
     alpha: np.ndarray | None
     """(h, w) float32 from 0 to 1, or None if nothing shines through."""
@@ -108,13 +108,13 @@ def stand_along_street(canvas: Canvas, panel: Panel, index: int) -> None:
     rows = np.arange(box[0].start, box[0].stop, dtype=np.float32)[:, None] + 0.5
     if not (columns.size and rows.size):
         return
-    z = camera.focal * panel.x / (columns - camera.centre_x)
+    z = camera.focal * panel.x / (columns - camera.center_x)
     y = camera.height - (rows - camera.horizon) * (z / camera.focal)
-    height, width = panel.colours.shape[:2]
+    height, width = panel.colors.shape[:2]
     map_x = np.broadcast_to((z - panel.near) / (panel.far - panel.near) * width - 0.5, y.shape).astype(np.float32)
     map_y = ((panel.top - y) / (panel.top - panel.bottom) * height - 0.5).astype(np.float32)
     inside = (y >= panel.bottom) & (y <= panel.top) & (z >= near) & (z <= panel.far)
-    seen = cv2.remap(panel.colours.astype(np.float32), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.remap(panel.colors.astype(np.float32), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = inside.astype(np.float32)
     if panel.alpha is not None:
         alpha *= cv2.remap(panel.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -123,7 +123,7 @@ def stand_along_street(canvas: Canvas, panel: Panel, index: int) -> None:
 
 
 def paint_facade(rng: np.random.Generator, house: House, density: float) -> np.ndarray:
-    """Return a façade (h, w, 3) float32 before any light falls on it, at `density` pixels a metre."""
+    """Return a façade (h, w, 3) float32 before any light falls on it, at `density` pixels a meter."""
     wall = _Wall(house.far - house.near, house.height, density)
     wall.pixels[:] = _masonry(rng, wall.pixels.shape[:2], house.wall, density)
     first_floor = SHOP if house.has_shop else FLOOR
@@ -139,14 +139,14 @@ def paint_facade(rng: np.random.Generator, house: House, density: float) -> np.n
 
 
 class _Wall:
-    """A façade's pixels, addressed in metres from its lower near corner."""
+    """A façade's pixels, addressed in meters from its lower near corner."""
 
     def __init__(self, width: float, height: float, density: float) -> None:
         self.width, self.height, self.density = width, height, density
         self.pixels = np.empty((max(4, round(height * density)), max(4, round(width * density)), 3), np.float32)
 
-    def box(self, left: float, bottom: float, right: float, top: float, colour: Colour) -> None:
-        self.region(left, bottom, right, top)[:] = colour
+    def box(self, left: float, bottom: float, right: float, top: float, color: Color) -> None:
+        self.region(left, bottom, right, top)[:] = color
 
     def region(self, left: float, bottom: float, right: float, top: float) -> np.ndarray:
         """Return a view of the pixels between two corners; it is empty where thinner than half a pixel."""
@@ -155,14 +155,14 @@ class _Wall:
         return self.pixels[slice(*rows), slice(*columns)]
 
 
-def _masonry(rng: np.random.Generator, size: tuple[int, int], colour: Colour, density: float) -> np.ndarray:
+def _masonry(rng: np.random.Generator, size: tuple[int, int], color: Color, density: float) -> np.ndarray:
     """Return a bare wall with stains, and with courses of brick where they are large enough to see."""
     height, width = size
     half = fractal_noise(rng, (height // 2 + 1, width // 2 + 1), octaves=5, roughness=0.8)
     stains = cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR) * 0.055
     courses = rng.standard_normal((max(2, round(height / density / 0.15)), max(2, round(width / density / 0.44))))
     bricks = cv2.resize(courses.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST) * 0.06
-    return np.asarray(colour, np.float32) * (1 + stains + bricks)[..., None]
+    return np.asarray(color, np.float32) * (1 + stains + bricks)[..., None]
 
 
 def _grime(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -188,7 +188,7 @@ def _paint_upper_floors(rng: np.random.Generator, wall: _Wall, house: House, fir
 
 
 def _paint_window(
-    rng: np.random.Generator, wall: _Wall, corner: tuple[float, float], size: tuple[float, float], frame: Colour
+    rng: np.random.Generator, wall: _Wall, corner: tuple[float, float], size: tuple[float, float], frame: Color
 ) -> None:
     """Paint a sash window: lintel, recess, frame, reflecting panes, sill."""
     (left, bottom), (wide, tall) = corner, size
@@ -283,19 +283,19 @@ def _display(rng: np.random.Generator, pane: np.ndarray) -> None:
     if not (height and width):
         return
     _glaze(rng, pane)
-    colours = rng.uniform(0.4, 1, (7, 5, 3)) * rng.uniform(0, 1, (7, 5, 1)) ** 2
-    goods = (colours * np.linspace(10, 140, 7)[:, None, None]).astype(np.float32)
+    colors = rng.uniform(0.4, 1, (7, 5, 3)) * rng.uniform(0, 1, (7, 5, 1)) ** 2
+    goods = (colors * np.linspace(10, 140, 7)[:, None, None]).astype(np.float32)
     pane[:] = pane * 0.8 + cv2.resize(goods, (width, height), interpolation=cv2.INTER_LINEAR) * rng.uniform(0.1, 0.45)
 
 
 def _draw_end_wall(canvas: Canvas, house: House, light: Light) -> None:
-    """Draw the gable at the near end, visible where the neighbour is lower or stands farther back."""
+    """Draw the gable at the near end, visible where the neighbor is lower or stands farther back."""
     depth = house.x + house.side * 9.0
     ridge = house.x + house.side * 4.5
     peak = house.height + canvas.rng.uniform(0.0, 2.5)
     outline = [(house.x, 0), (house.x, house.height), (ridge, peak), (depth, house.height), (depth, 0)]
-    colour = np.multiply(house.wall, 0.8) * light.on_front()
-    canvas.fill_world([[x, y, house.near] for x, y in outline], colour, BUILDING)
+    color = np.multiply(house.wall, 0.8) * light.on_front()
+    canvas.fill_world([[x, y, house.near] for x, y in outline], color, BUILDING)
 
 
 def _draw_chimney(canvas: Canvas, house: House, light: Light) -> None:
@@ -303,7 +303,7 @@ def _draw_chimney(canvas: Canvas, house: House, light: Light) -> None:
     right = left + house.side * 0.9
     top = house.height + canvas.rng.uniform(0.8, 2.2)
     stack = [[left, house.height - 1, house.far], [left, top, house.far], [right, top, house.far]]
-    colour = np.array([96, 78, 66]) * light.on_front()
-    canvas.fill_world([*stack, [right, house.height - 1, house.far]], colour, BUILDING)
+    color = np.array([96, 78, 66]) * light.on_front()
+    canvas.fill_world([*stack, [right, house.height - 1, house.far]], color, BUILDING)
     for pot in np.linspace(left, right, 5)[1:-1]:
-        canvas.limb([pot, top, house.far], [pot, top + 0.45, house.far], (0.2, 0.16), colour * 1.15, BUILDING)
+        canvas.limb([pot, top, house.far], [pot, top + 0.45, house.far], (0.2, 0.16), color * 1.15, BUILDING)

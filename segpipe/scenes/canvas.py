@@ -1,7 +1,7 @@
 """The canvas that every part of a drawn scene paints on: image and label together, seen by a pinhole camera.
 
-World coordinates are metres: x to the right, y up from the road, z away from the camera. Picture coordinates are
-pixels, (x, y). Colours are RGB, 0–255. The canvas is twice the size of the scene, and halving it smooths the edges.
+World coordinates are meters: x to the right, y up from the road, z away from the camera. Image coordinates are
+pixels, (x, y). Colors are RGB, 0–255. The canvas is twice the size of the scene, and halving it smooths the edges.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLI
 VOID = 255
 
 NEAREST_DEPTH = 1.2
-"""Metres; nothing is drawn closer to the camera than this."""
+"""Meters; nothing is drawn closer to the camera than this."""
 
 _SUBPIXEL_BITS = 4
 _FAR_OFF_CANVAS = 20000.0
 _ROUND = np.concatenate([np.linspace(0.5, 1.5, 7), np.linspace(1.5, 2.5, 7)]) * np.pi
 
-Colour = Sequence[float] | np.ndarray
+Color = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Camera:
     """A pinhole camera that looks along z, level with the road."""
 
     focal: float
-    centre_x: float
+    center_x: float
     horizon: float
     height: float
 
@@ -42,24 +42,24 @@ class Camera:
         """Project points (N, 3) of the world to (N, 2) pixels; what lies too near is moved to the nearest depth."""
         x, y, z = np.asarray(points, np.float64).T
         scale = self.scale(z)
-        return np.stack([self.centre_x + x * scale, self.horizon + (self.height - y) * scale], axis=1)
+        return np.stack([self.center_x + x * scale, self.horizon + (self.height - y) * scale], axis=1)
 
     def scale(self, z: ArrayLike) -> np.ndarray:
-        """Return the pixels per metre at a depth."""
+        """Return the pixels per meter at a depth."""
         return self.focal / np.maximum(z, NEAREST_DEPTH)
 
 
 @dataclass(frozen=True)
 class Air:
-    """Haze, towards which colours fade with distance."""
+    """Haze, towards which colors fade with distance."""
 
     haze: np.ndarray
     reach: float
 
-    def through(self, colour: Colour, z: ArrayLike) -> np.ndarray:
-        """Return a colour, or an array of them, seen over z metres; shapes broadcast with the colour axis last."""
+    def through(self, color: Color, z: ArrayLike) -> np.ndarray:
+        """Return a color, or an array of them, seen over z meters; shapes broadcast with the color axis last."""
         clarity = np.exp(-np.asarray(z, np.float32) / self.reach)[..., None]
-        return np.asarray(colour, np.float32) * clarity + self.haze.astype(np.float32) * (1 - clarity)
+        return np.asarray(color, np.float32) * clarity + self.haze.astype(np.float32) * (1 - clarity)
 
 
 class Canvas:
@@ -75,44 +75,44 @@ class Canvas:
         comes from another generator, so that a scene has one layout at every size."""
 
     def entry_depth(self, x: float) -> float:
-        """Return the metres ahead at which what stands at x comes into view."""
-        half = self.camera.centre_x if x < 0 else self.label.shape[1] - self.camera.centre_x
+        """Return the meters ahead at which what stands at x comes into view."""
+        half = self.camera.center_x if x < 0 else self.label.shape[1] - self.camera.center_x
         return max(NEAREST_DEPTH, abs(x) * self.camera.focal / half)
 
-    def fill(self, outline: ArrayLike, colour: Colour, index: int, z: float) -> None:
+    def fill(self, outline: ArrayLike, color: Color, index: int, z: float) -> None:
         """Fill a polygon (N, 2) in pixels at depth z."""
         corners = [_fixed_point(outline)]
-        cv2.fillPoly(self.image, corners, _rgb(self.air.through(colour, z)), cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.fillPoly(self.image, corners, _rgb(self.air.through(color, z)), cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.fillPoly(self.label, corners, index, cv2.LINE_8, _SUBPIXEL_BITS)
 
-    def fill_world(self, outline: ArrayLike, colour: Colour, index: int) -> None:
-        """Fill a polygon (N, 3) in metres."""
+    def fill_world(self, outline: ArrayLike, color: Color, index: int) -> None:
+        """Fill a polygon (N, 3) in meters."""
         points = np.asarray(outline, np.float64)
-        self.fill(self.camera.project(points), colour, index, float(points[:, 2].mean()))
+        self.fill(self.camera.project(points), color, index, float(points[:, 2].mean()))
 
-    def tint(self, outline: ArrayLike, colour: Colour, z: float) -> None:
-        """Fill a polygon in the image alone: a detail of what is already labelled there."""
-        colour = _rgb(self.air.through(colour, z))
-        cv2.fillPoly(self.image, [_fixed_point(outline)], colour, cv2.LINE_AA, _SUBPIXEL_BITS)
+    def tint(self, outline: ArrayLike, color: Color, z: float) -> None:
+        """Fill a polygon in the image alone: a detail of what is already labeled there."""
+        color = _rgb(self.air.through(color, z))
+        cv2.fillPoly(self.image, [_fixed_point(outline)], color, cv2.LINE_AA, _SUBPIXEL_BITS)
 
-    def tint_world(self, outline: ArrayLike, colour: Colour) -> None:
-        """Fill as `tint` does, with the polygon (N, 3) in metres."""
+    def tint_world(self, outline: ArrayLike, color: Color) -> None:
+        """Fill as `tint` does, with the polygon (N, 3) in meters."""
         points = np.asarray(outline, np.float64)
-        self.tint(self.camera.project(points), colour, float(points[:, 2].mean()))
+        self.tint(self.camera.project(points), color, float(points[:, 2].mean()))
 
-    def limb(self, start: ArrayLike, end: ArrayLike, widths: tuple[float, float], colour: Colour, index: int) -> None:
-        """Draw a rounded stick between two points of the world, with its width in metres at either end."""
+    def limb(self, start: ArrayLike, end: ArrayLike, widths: tuple[float, float], color: Color, index: int) -> None:
+        """Draw a rounded stick between two points of the world, with its width in meters at either end."""
         ends = np.asarray([start, end], np.float64)
         z = float(ends[:, 2].mean())
         radii = np.asarray(widths) * float(self.camera.scale(z)) / 2
-        self.fill(_capsule(self.camera.project(ends), radii), colour, index, z)
+        self.fill(_capsule(self.camera.project(ends), radii), color, index, z)
 
-    def disc(self, centre: ArrayLike, radii: tuple[float, float], colour: Colour, index: int) -> None:
-        """Draw an upright ellipse that faces the camera, its radii (x, y) in metres."""
+    def disc(self, center: ArrayLike, radii: tuple[float, float], color: Color, index: int) -> None:
+        """Draw an upright ellipse that faces the camera, its radii (x, y) in meters."""
         around = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        x, y, z = (float(value) for value in np.asarray(centre))
+        x, y, z = (float(value) for value in np.asarray(center))
         ring = np.stack([x + radii[0] * np.cos(around), y + radii[1] * np.sin(around), np.full(20, z)], axis=1)
-        self.fill_world(ring, colour, index)
+        self.fill_world(ring, color, index)
 
     def darken(self, outline: ArrayLike, strength: float, softness: float) -> None:
         """Lay a soft shadow over a polygon (N, 2); `strength` 1 is black, `softness` is the blur in pixels."""
@@ -130,12 +130,12 @@ class Canvas:
         shadow = cv2.blur(cv2.blur(shadow, kernel), kernel)
         patch[:] = patch * (1 - shadow[..., None] * np.float32(strength / 255))
 
-    def paste(self, corner: tuple[int, int], colours: np.ndarray, alpha: np.ndarray, labels: np.ndarray) -> None:
+    def paste(self, corner: tuple[int, int], colors: np.ndarray, alpha: np.ndarray, labels: np.ndarray) -> None:
         """Lay a patch over the canvas.
 
         Args:
             corner: (row, column) of the patch's first pixel; it may lie outside.
-            colours: (h, w, 3).
+            colors: (h, w, 3).
             alpha: (h, w) from 0 to 1.
             labels: (h, w) class indices; VOID leaves the label as it is.
         """
@@ -146,7 +146,7 @@ class Canvas:
         below, over = self.image[box], alpha[inner][..., None].astype(np.float32)
         if below.size == 0:
             return
-        blend = below + (colours[inner] - below.astype(np.float32)) * over
+        blend = below + (colors[inner] - below.astype(np.float32)) * over
         below[:] = np.minimum(blend, 255)
         marked = labels[inner]
         np.copyto(self.label[box], marked, where=marked != VOID)
@@ -180,13 +180,13 @@ def _fixed_point(points: ArrayLike) -> np.ndarray:
     return np.round(limited * 2**_SUBPIXEL_BITS).astype(np.int32)
 
 
-def _rgb(colour: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.clip(colour, 0, 255))
+def _rgb(color: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.clip(color, 0, 255))
 
 
 def _capsule(ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
     along = ends[1] - ends[0]
     heading = np.arctan2(along[1], along[0])
     turns = heading + _ROUND
-    centres = np.repeat(ends, 7, axis=0)
-    return centres + np.repeat(radii, 7)[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    centers = np.repeat(ends, 7, axis=0)
+    return centers + np.repeat(radii, 7)[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .buildings import Panel, stand_along_street
-from .canvas import FENCE, POLE, SIGN, Canvas, Colour, fractal_noise
+from .canvas import FENCE, POLE, SIGN, Canvas, Color, fractal_noise
 from .light import Light
 from .plants import hedge_texture
 
@@ -13,11 +13,11 @@ from .plants import hedge_texture
 def draw_lamp_post(canvas: Canvas, place: tuple[float, float], side: int, light: Light) -> None:
     """Draw a tall post at (x, z) with its arm over the road."""
     x, z = place
-    grey = np.array([84, 88, 88]) * light.on_front()
-    canvas.limb([x, 0, z], [x, 1.2, z], (0.2, 0.18), grey * 0.8, POLE)
-    canvas.limb([x, 1.2, z], [x, 7.4, z], (0.15, 0.1), grey, POLE)
-    canvas.limb([x, 7.4, z], [x - side * 1.3, 7.8, z], (0.09, 0.07), grey, POLE)
-    canvas.limb([x - side * 1.2, 7.75, z], [x - side * 1.8, 7.8, z], (0.16, 0.14), grey * 1.2, POLE)
+    gray = np.array([84, 88, 88]) * light.on_front()
+    canvas.limb([x, 0, z], [x, 1.2, z], (0.2, 0.18), gray * 0.8, POLE)
+    canvas.limb([x, 1.2, z], [x, 7.4, z], (0.15, 0.1), gray, POLE)
+    canvas.limb([x, 7.4, z], [x - side * 1.3, 7.8, z], (0.09, 0.07), gray, POLE)
+    canvas.limb([x - side * 1.2, 7.75, z], [x - side * 1.8, 7.8, z], (0.16, 0.14), gray * 1.2, POLE)
 
 
 def draw_traffic_light(canvas: Canvas, place: tuple[float, float], light: Light, *, green: bool) -> None:
@@ -62,16 +62,16 @@ def draw_hanging_sign(canvas: Canvas, wall: float, side: int, place: tuple[float
 def forge_railings(side: int, light: Light, rng: np.random.Generator) -> np.ndarray:
     """Return iron railings in front of shrubs, on a stone plinth, (h, w, 3) float32, lit."""
     rows, columns = 96, 200
-    colours = hedge_texture(rng, (rows, columns), light) * np.float32(0.75)
+    colors = hedge_texture(rng, (rows, columns), light) * np.float32(0.75)
     bars = np.zeros((rows, columns), bool)
     bars[:, np.arange(columns) % 6 < 2] = True
     for rail in (6, 78):
         bars[rail : rail + 3] = True
-    colours[bars] = np.array([22, 24, 24]) * light.on_front()
+    colors[bars] = np.array([22, 24, 24]) * light.on_front()
     stone = fractal_noise(rng, (12, columns), octaves=4, roughness=0.9) * 0.12 + 1
     stone[:3] *= 1.3
-    colours[84:] = stone[..., None] * np.array([92, 84, 72]) * light.on_side(side)
-    return colours
+    colors[84:] = stone[..., None] * np.array([92, 84, 72]) * light.on_side(side)
+    return colors
 
 
 def draw_railings(canvas: Canvas, railings: np.ndarray, x: float, span: tuple[float, float]) -> None:
@@ -80,19 +80,19 @@ def draw_railings(canvas: Canvas, railings: np.ndarray, x: float, span: tuple[fl
 
 
 def draw_guard_rail(canvas: Canvas, x: float, span: tuple[float, float], light: Light) -> None:
-    """Draw the grey rail between pavement and road where people must not cross."""
+    """Draw the gray rail between pavement and road where people must not cross."""
     near, far = span
     columns = max(8, round((far - near) * 40))
     bars = np.zeros((44, columns), np.float32)
     bars[:, np.arange(columns) % 5 < 1] = 1
     bars[:, np.arange(columns) % 80 < 3] = 1
     bars[:3] = bars[38:41] = 1
-    grey = np.array([120, 122, 122]) * light.on_side(1 if x > 0 else -1)
-    colours = np.broadcast_to(grey.astype(np.float32), (44, columns, 3)).copy()
-    stand_along_street(canvas, Panel(colours, bars, x, near, far, 0.0, 1.05), FENCE)
+    gray = np.array([120, 122, 122]) * light.on_side(1 if x > 0 else -1)
+    colors = np.broadcast_to(gray.astype(np.float32), (44, columns, 3)).copy()
+    stand_along_street(canvas, Panel(colors, bars, x, near, far, 0.0, 1.05), FENCE)
 
 
-def _plate(x: float, y: float, z: float, half: tuple[float, float]) -> Colour:
+def _plate(x: float, y: float, z: float, half: tuple[float, float]) -> Color:
     wide, tall = half
     return np.array(
         [[x - wide, y - tall, z], [x + wide, y - tall, z], [x + wide, y + tall, z], [x - wide, y + tall, z]]

@@ -1,4 +1,4 @@
-"""The ground of a street: asphalt, painted lines, kerbs and paving slabs, each with its wear."""
+"""The ground of a street: asphalt, painted lines, curbs and paving slabs, each with its wear."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import numpy as np
 
 from segpipe.extras import import_opencv
 
-from .canvas import PAVEMENT, ROAD, Canvas, Colour, fractal_noise
+from .canvas import PAVEMENT, ROAD, Canvas, Color, fractal_noise
 from .light import Light
 
 cv2 = import_opencv()
 
-KERB_WIDTH = 0.16
+CURB_WIDTH = 0.16
 
 
 @dataclass(frozen=True)
 class Street:
-    """Where a street lies: x of its edges and z of its end, in metres; the camera drives at x = 0, on the left."""
+    """Where a street lies: x of its edges and z of its end, in meters; the camera drives at x = 0, on the left."""
 
-    left_kerb: float
-    right_kerb: float
+    left_curb: float
+    right_curb: float
     left_front: float
     right_front: float
     end: float
 
-    def kerb(self, side: int) -> float:
-        """Return x of the kerb at one side (-1 left, +1 right)."""
-        return self.left_kerb if side < 0 else self.right_kerb
+    def curb(self, side: int) -> float:
+        """Return x of the curb at one side (-1 left, +1 right)."""
+        return self.left_curb if side < 0 else self.right_curb
 
     def front(self, side: int) -> float:
         """Return x where the pavement ends and houses or railings begin."""
@@ -36,29 +36,29 @@ class Street:
 
     @property
     def middle(self) -> float:
-        """x of the centre line."""
-        return (self.left_kerb + self.right_kerb) / 2
+        """x of the center line."""
+        return (self.left_curb + self.right_curb) / 2
 
 
 def random_street(rng: np.random.Generator) -> Street:
     """Return a street of two lanes between two pavements."""
-    left_kerb = -float(rng.uniform(1.7, 2.9))
-    right_kerb = left_kerb + float(rng.uniform(6.2, 8.2))
+    left_curb = -float(rng.uniform(1.7, 2.9))
+    right_curb = left_curb + float(rng.uniform(6.2, 8.2))
     return Street(
-        left_kerb=left_kerb,
-        right_kerb=right_kerb,
-        left_front=left_kerb - float(rng.uniform(1.8, 3.0)),
-        right_front=right_kerb + float(rng.uniform(1.8, 3.2)),
+        left_curb=left_curb,
+        right_curb=right_curb,
+        left_front=left_curb - float(rng.uniform(1.8, 3.0)),
+        right_front=right_curb + float(rng.uniform(1.8, 3.2)),
         end=float(rng.uniform(75, 130)),
     )
 
 
 def draw_ground(canvas: Canvas, street: Street, light: Light) -> None:
-    """Draw everything below the horizon: the road between its kerbs, pavement on either side."""
+    """Draw everything below the horizon: the road between its curbs, pavement on either side."""
     first = int(canvas.camera.horizon) + 1
     height, width = canvas.label.shape
     x, z = _ground_points(canvas, np.arange(first, height) + 0.5, np.arange(width) + 0.5)
-    on_road = (x > street.left_kerb) & (x < street.right_kerb)
+    on_road = (x > street.left_curb) & (x < street.right_curb)
     coarse = _wear(*_ground_points(canvas, np.arange(first + 1, height, 2), np.arange(1, width, 2)), canvas.rng)
     wear = cv2.resize(coarse, x.shape[::-1], interpolation=cv2.INTER_LINEAR)
     tone = _asphalt(x, street, wear)
@@ -70,14 +70,14 @@ def draw_ground(canvas: Canvas, street: Street, light: Light) -> None:
 
 
 def draw_markings(canvas: Canvas, street: Street, light: Light, rng: np.random.Generator) -> None:
-    """Draw a dashed centre line, double yellow lines along the kerbs, perhaps an arrow and a manhole or two."""
+    """Draw a dashed center line, double yellow lines along the curbs, perhaps an arrow and a manhole or two."""
     white = np.array([176, 178, 178]) * light.on_ground() * rng.uniform(0.75, 1.0)
     yellow = np.array([150, 132, 86]) * light.on_ground()
     _draw_manholes(canvas, street, light, rng)
     _draw_dashes(canvas, street, white, float(rng.uniform(0, 6)))
     for side in (-1, 1):
         if rng.random() < 0.7:
-            inward = street.kerb(side) - side * 0.35
+            inward = street.curb(side) - side * 0.35
             _draw_line(canvas, inward, street.end, yellow)
             _draw_line(canvas, inward - side * 0.2, street.end, yellow)
     if rng.random() < 0.5:
@@ -100,7 +100,7 @@ def _ground_points(canvas: Canvas, rows: np.ndarray, columns: np.ndarray) -> tup
     """Return where on the ground pixels lie: x (h, w) and z (h, 1), float32."""
     camera = canvas.camera
     z = (camera.focal * camera.height / (rows - camera.horizon)).astype(np.float32)[:, None]
-    return (columns - camera.centre_x).astype(np.float32)[None] * (z / np.float32(camera.focal)), z
+    return (columns - camera.center_x).astype(np.float32)[None] * (z / np.float32(camera.focal)), z
 
 
 def _wear(x: np.ndarray, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -120,51 +120,51 @@ def _sample(tile: np.ndarray, across: np.ndarray, along: np.ndarray) -> np.ndarr
 
 
 def _asphalt(x: np.ndarray, street: Street, wear: np.ndarray) -> np.ndarray:
-    """Return the grey tone of the road: tyres polish two bands in each lane, dirt gathers in the gutters."""
-    lane = (street.right_kerb - street.left_kerb) / 2
-    tyres = np.cos((x - street.left_kerb) / lane * 4 * np.pi)
-    gutter = np.exp(-np.abs(np.minimum(x - street.left_kerb, street.right_kerb - x)) / 0.3)
-    return 100 * (1 + wear - 0.03 * tyres - 0.3 * gutter)
+    """Return the gray tone of the road: tires polish two bands in each lane, dirt gathers in the gutters."""
+    lane = (street.right_curb - street.left_curb) / 2
+    tires = np.cos((x - street.left_curb) / lane * 4 * np.pi)
+    gutter = np.exp(-np.abs(np.minimum(x - street.left_curb, street.right_curb - x)) / 0.3)
+    return 100 * (1 + wear - 0.03 * tires - 0.3 * gutter)
 
 
 def _slabs(x: np.ndarray, z: np.ndarray, street: Street, wear: np.ndarray) -> np.ndarray:
-    """Return the grey tone of the pavement: joints between slabs near the camera, a pale kerb stone at the edge."""
-    outward = np.where(x < street.middle, street.left_kerb - x, x - street.right_kerb)
+    """Return the gray tone of the pavement: joints between slabs near the camera, a pale curb stone at the edge."""
+    outward = np.where(x < street.middle, street.left_curb - x, x - street.right_curb)
     rank, file = np.floor(outward / 0.62), np.floor(z / 0.9 + 0.5 * np.mod(np.floor(outward / 0.62), 2))
     patchwork = ((rank.astype(np.int32) * 73 + file.astype(np.int32) * 151) * 97 % 256) / np.float32(256) - 0.5
     seam = (np.mod(outward, 0.62) < 0.03) | (np.mod(z / 0.9 + 0.5 * np.mod(rank, 2), 1) < 0.03)
     near = np.exp(-z / 16)
     tone = 90 * (1 + wear + 0.24 * patchwork * near - 0.35 * seam * near)
-    kerb = np.where(outward < 0.05, 62, 116) * (1 + wear - 0.3 * (np.mod(z, 0.95) < 0.05) * near)
-    return np.where(outward < KERB_WIDTH, kerb, tone)
+    curb = np.where(outward < 0.05, 62, 116) * (1 + wear - 0.3 * (np.mod(z, 0.95) < 0.05) * near)
+    return np.where(outward < CURB_WIDTH, curb, tone)
 
 
-def _draw_dashes(canvas: Canvas, street: Street, colour: Colour, offset: float) -> None:
+def _draw_dashes(canvas: Canvas, street: Street, color: Color, offset: float) -> None:
     for z in np.arange(3.0 + offset - 6, street.end, 6.0):
         start, end = max(z, 2.0), z + 2.6
         if end > start:
-            _draw_quad(canvas, street.middle, (start, end), 0.06, colour)
+            _draw_quad(canvas, street.middle, (start, end), 0.06, color)
 
 
-def _draw_line(canvas: Canvas, x: float, end: float, colour: Colour) -> None:
+def _draw_line(canvas: Canvas, x: float, end: float, color: Color) -> None:
     for start, stop in zip((2.0, 6.0, 14.0, 30.0), (6.0, 14.0, 30.0, end), strict=True):
-        _draw_quad(canvas, x, (start, stop), 0.045, colour)
+        _draw_quad(canvas, x, (start, stop), 0.045, color)
 
 
-def _draw_quad(canvas: Canvas, x: float, span: tuple[float, float], half: float, colour: Colour) -> None:
+def _draw_quad(canvas: Canvas, x: float, span: tuple[float, float], half: float, color: Color) -> None:
     near, far = span
-    canvas.tint_world([[x - half, 0, near], [x + half, 0, near], [x + half, 0, far], [x - half, 0, far]], colour)
+    canvas.tint_world([[x - half, 0, near], [x + half, 0, near], [x + half, 0, far], [x - half, 0, far]], color)
 
 
-def _draw_arrow(canvas: Canvas, x: float, z: float, colour: Colour) -> None:
+def _draw_arrow(canvas: Canvas, x: float, z: float, color: Color) -> None:
     outline = [(-0.1, 0), (0.1, 0), (0.1, 2.4), (0.38, 2.4), (0, 4.2), (-0.38, 2.4), (-0.1, 2.4)]
-    canvas.tint_world([[x + dx, 0, z + dz] for dx, dz in outline], colour)
+    canvas.tint_world([[x + dx, 0, z + dz] for dx, dz in outline], color)
 
 
 def _draw_manholes(canvas: Canvas, street: Street, light: Light, rng: np.random.Generator) -> None:
     around = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     for _ in range(int(rng.integers(0, 4))):
-        x, z = rng.uniform(street.left_kerb + 0.6, street.right_kerb - 0.6), rng.uniform(5, 30)
-        for radius, grey in ((0.36, 62), (0.3, 84)):
+        x, z = rng.uniform(street.left_curb + 0.6, street.right_curb - 0.6), rng.uniform(5, 30)
+        for radius, gray in ((0.36, 62), (0.3, 84)):
             ring = np.stack([x + radius * np.cos(around), 0 * around, z + radius * np.sin(around)], axis=1)
-            canvas.tint_world(ring, grey * light.on_ground())
+            canvas.tint_world(ring, gray * light.on_ground())

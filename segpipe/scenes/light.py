@@ -15,7 +15,7 @@ cv2 = import_opencv()
 
 @dataclass(frozen=True)
 class Light:
-    """One moment's weather; light is a factor on a surface's colour, per channel."""
+    """One moment's weather; light is a factor on a surface's color, per channel."""
 
     sun_side: int
     """Where the sun stands: -1 left of the street, +1 right."""
@@ -101,7 +101,7 @@ def _tone(exposed: np.ndarray) -> np.ndarray:
 
 
 def _grain(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Return sensor noise (H, W, 3), fine in brightness, coarser and weaker in colour."""
+    """Return sensor noise (H, W, 3), fine in brightness, coarser and weaker in color."""
     height, width = size
     fine = rng.standard_normal((height, width, 1), dtype=np.float32)
     coarse = rng.standard_normal((height // 2, width // 2, 3), dtype=np.float32)

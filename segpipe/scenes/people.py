@@ -42,8 +42,8 @@ class Person:
 def random_person(rng: np.random.Generator, x: float, z: float) -> Person:
     """Return a person in winter clothes."""
 
-    def one_of(colours: tuple[tuple[int, ...], ...]) -> tuple[float, ...]:
-        return tuple(np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.8, 1.15))
+    def one_of(colors: tuple[tuple[int, ...], ...]) -> tuple[float, ...]:
+        return tuple(np.array(colors[int(rng.integers(len(colors)))]) * rng.uniform(0.8, 1.15))
 
     return Person(
         x=x,
@@ -111,16 +111,16 @@ class _Figure:
         start: tuple[float, float],
         end: tuple[float, float],
         widths: tuple[float, float],
-        colour: tuple[float, ...],
+        color: tuple[float, ...],
     ) -> None:
         tall = self.person.height
         sizes = (widths[0] * tall, widths[1] * tall)
-        self.canvas.limb(self._world(start), self._world(end), sizes, np.multiply(colour, self.light), self.index)
+        self.canvas.limb(self._world(start), self._world(end), sizes, np.multiply(color, self.light), self.index)
 
-    def oval(self, centre: tuple[float, float], radii: tuple[float, float], colour: tuple[float, ...]) -> None:
+    def oval(self, center: tuple[float, float], radii: tuple[float, float], color: tuple[float, ...]) -> None:
         tall = self.person.height
         sizes = (radii[0] * tall, radii[1] * tall)
-        self.canvas.disc(self._world(centre), sizes, np.multiply(colour, self.light), self.index)
+        self.canvas.disc(self._world(center), sizes, np.multiply(color, self.light), self.index)
 
     def _world(self, point: tuple[float, float]) -> list[float]:
         return [self.person.x + point[0] * self.person.height, point[1] * self.person.height, self.person.z]
@@ -147,5 +147,5 @@ def _draw_foot_shadow(canvas: Canvas, person: Person, half: float) -> None:
     canvas.darken(canvas.camera.project(outline), 0.4, 0.06 * float(canvas.camera.scale(person.z)))
 
 
-def _scaled(colour: tuple[float, ...], factor: float) -> tuple[float, ...]:
-    return tuple(value * factor for value in colour)
+def _scaled(color: tuple[float, ...], factor: float) -> tuple[float, ...]:
+    return tuple(value * factor for value in color)

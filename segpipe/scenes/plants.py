@@ -24,10 +24,10 @@ class Cutout:
     pixels: tuple[np.ndarray, ...]
     """(S, S, 4) uint8, from small to large: RGB, already lit, and how much of a pixel is covered."""
     cover_needed: float
-    """The label says tree where at least this fraction of the neighbourhood is covered: the sky between the twigs of a
+    """The label says tree where at least this fraction of the neighborhood is covered: the sky between the twigs of a
     bare crown belongs to it, as in CamVid."""
     grain: float
-    """Size of that neighbourhood, as a fraction of the cut-out's side."""
+    """Size of that neighborhood, as a fraction of the cut-out's side."""
 
 
 def grow_bare_tree(rng: np.random.Generator, light: Light) -> Cutout:
@@ -65,7 +65,7 @@ def grow_leafy_tree(rng: np.random.Generator, light: Light) -> Cutout:
 
 
 def plant(canvas: Canvas, tree: Cutout, place: tuple[float, float], height: float) -> None:
-    """Paste a tree with its foot on the ground at (x, z), in a cut-out `height` metres tall."""
+    """Paste a tree with its foot on the ground at (x, z), in a cut-out `height` meters tall."""
     x, z = place
     foot = canvas.camera.project([[x, 0, z]])[0]
     side = max(3, round(height * float(canvas.camera.scale(z))))
@@ -78,8 +78,8 @@ def plant(canvas: Canvas, tree: Cutout, place: tuple[float, float], height: floa
     alpha = pixels[..., 3] / np.float32(255)
     reach = (max(1, round(side * tree.grain)),) * 2
     labels = np.where(cv2.blur(cv2.blur(alpha, reach), reach) > tree.cover_needed, np.uint8(TREE), np.uint8(VOID))
-    colours = canvas.air.through(pixels[..., :3], z)
-    canvas.paste((rows.start, columns.start), colours, alpha, labels)
+    colors = canvas.air.through(pixels[..., :3], z)
+    canvas.paste((rows.start, columns.start), colors, alpha, labels)
 
 
 def hedge_texture(rng: np.random.Generator, size: tuple[int, int], light: Light) -> np.ndarray:
@@ -107,9 +107,9 @@ def _mottle(rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(coarse, (CUTOUT, CUTOUT), interpolation=cv2.INTER_LINEAR)
 
 
-def _levels(colour: np.ndarray, tone: np.ndarray, cover: np.ndarray) -> tuple[np.ndarray, ...]:
+def _levels(color: np.ndarray, tone: np.ndarray, cover: np.ndarray) -> tuple[np.ndarray, ...]:
     tone = np.maximum(tone, 0)
-    largest = cv2.merge([*(cv2.convertScaleAbs(tone, alpha=float(value)) for value in colour), cover])
+    largest = cv2.merge([*(cv2.convertScaleAbs(tone, alpha=float(value)) for value in color), cover])
     small, middle = (
         cv2.resize(largest, (CUTOUT // shrink, CUTOUT // shrink), interpolation=cv2.INTER_AREA) for shrink in (4, 2)
     )
@@ -135,7 +135,7 @@ def _fork(
 
 
 def _leaf_places(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Return the centres of clumps in a lumpy crown, (N, 2) integers."""
+    """Return the centers of clumps in a lumpy crown, (N, 2) integers."""
     turn = rng.uniform(0, 2 * np.pi, count)
     lumps = 1 + 0.1 * np.sin(3 * turn) + 0.06 * np.sin(7 * turn)
     reach = np.sqrt(rng.uniform(0, 1, count)) * (0.365 * CUTOUT - size) * lumps

@@ -146,8 +146,8 @@ def place_park(side: int, street: Street, trees: list[Cutout], light: Light, rng
 
 
 def place_posts(side: int, street: Street, light: Light, rng: np.random.Generator) -> list[Thing]:
-    """Return lamp posts, a traffic light, round signs and a guard rail along the kerb."""
-    x = street.kerb(side) + side * 0.45
+    """Return lamp posts, a traffic light, round signs and a guard rail along the curb."""
+    x = street.curb(side) + side * 0.45
     lamps = np.arange(rng.uniform(13, 30), street.end, rng.uniform(24, 32))
     things = [Thing(z, partial(draw_lamp_post, place=(x, z), side=side, light=light)) for z in lamps]
     if rng.random() < 0.6:
@@ -169,11 +169,11 @@ def place_traffic(street: Street, light: Light, rng: np.random.Generator) -> lis
     ahead = np.cumsum(rng.uniform(14, 40, 2)) + 6
     oncoming = np.cumsum(rng.uniform(8, 26, 3)) + 3
     lanes = [
-        ((street.left_kerb + street.middle) / 2, ahead, False),
-        ((street.right_kerb + street.middle) / 2, oncoming, True),
+        ((street.left_curb + street.middle) / 2, ahead, False),
+        ((street.right_curb + street.middle) / 2, oncoming, True),
     ]
     if rng.random() < 0.4:
-        lanes.append((street.right_kerb - 1.0, np.cumsum(rng.uniform(5.2, 9, 4)) + rng.uniform(4, 16), True))
+        lanes.append((street.right_curb - 1.0, np.cumsum(rng.uniform(5.2, 9, 4)) + rng.uniform(4, 16), True))
         lanes[1] = (street.middle + 0.9, oncoming + 12, True)
     things = []
     for x, depths, is_oncoming in lanes:
@@ -184,16 +184,16 @@ def place_traffic(street: Street, light: Light, rng: np.random.Generator) -> lis
 
 
 def place_people(street: Street, light: Light, rng: np.random.Generator) -> list[Thing]:
-    """Return walkers on both pavements, riders along the left kerb."""
+    """Return walkers on both pavements, riders along the left curb."""
     things = []
     for side in (-1, 1):
-        width = abs(street.front(side) - street.kerb(side))
+        width = abs(street.front(side) - street.curb(side))
         for z in rng.uniform(8, 45, int(rng.integers(1, 5))):
-            x = street.kerb(side) + side * float(rng.uniform(0.6, width - 0.4))
+            x = street.curb(side) + side * float(rng.uniform(0.6, width - 0.4))
             person = random_person(rng, x, float(z))
             things.append(Thing(person.z, partial(draw_pedestrian, person=person, light=light)))
     for z in rng.uniform(7, 20, int(rng.integers(0, 3))):
-        person = random_person(rng, street.left_kerb + float(rng.uniform(0.5, 1.4)), float(z))
+        person = random_person(rng, street.left_curb + float(rng.uniform(0.5, 1.4)), float(z))
         things.append(Thing(person.z, partial(draw_bicyclist, person=person, light=light)))
     return things
 
@@ -209,7 +209,7 @@ def _blank_canvas(size: tuple[int, int], light: Light, rng: np.random.Generator)
     height, width = 2 * size[0], 2 * size[1]
     camera = Camera(
         focal=1.35 * height,
-        centre_x=width * float(rng.uniform(0.46, 0.54)),
+        center_x=width * float(rng.uniform(0.46, 0.54)),
         horizon=height * float(rng.uniform(0.49, 0.54)),
         height=float(rng.uniform(1.25, 1.55)),
     )

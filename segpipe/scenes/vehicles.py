@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import CAR, Canvas, Colour
+from .canvas import CAR, Canvas, Color
 from .light import Light
 
 _PAINTS = (
@@ -38,7 +38,7 @@ class Car:
     """Which of the side profiles: 0 hatchback, 1 saloon, 2 van."""
 
 
-# (height, distance from the bonnet's end) along the top of the body, in metres, front to back.
+# (height, distance from the bonnet's end) along the top of the body, in meters, front to back.
 _HATCHBACK = (
     (0.35, 0.0),
     (0.68, 0.05),
@@ -75,7 +75,7 @@ _VAN = (
 )
 _HALF_WIDTH = 0.86
 _TUMBLEHOME = 0.24
-"""How much narrower the roof is than the body at each side, per metre above the waist line."""
+"""How much narrower the roof is than the body at each side, per meter above the waist line."""
 _WAIST = 0.95
 """Glass begins at this height."""
 
@@ -154,8 +154,8 @@ def _draw_top_face(body: _Body, face: int, light: Light) -> None:
         return
     strip = [body.point(-1, near, low), body.point(1, near, low), body.point(1, far, high), body.point(-1, far, high)]
     facing_sky = 1 - abs(slope)
-    colour = np.multiply(body.car.paint, light.on_front() * (0.75 + 0.5 * facing_sky)) + 26 * facing_sky
-    body.canvas.fill_world(strip, colour, CAR)
+    color = np.multiply(body.car.paint, light.on_front() * (0.75 + 0.5 * facing_sky)) + 26 * facing_sky
+    body.canvas.fill_world(strip, color, CAR)
     if high - low > 0.3 and high > 1.2 * body.car.size:
         _draw_screen(body, face)
 
@@ -214,9 +214,9 @@ def _draw_wheel_backs(body: _Body, side: int) -> None:
 def _draw_wheel(body: _Body, side: int, along: float) -> None:
     around = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     x, _, z = body.point(side * 1.005, along, 0.3)
-    for radius, colour in ((0.36, (14, 14, 15)), (0.31, _RUBBER), (0.2, (120, 122, 126)), (0.07, (50, 52, 54))):
+    for radius, color in ((0.36, (14, 14, 15)), (0.31, _RUBBER), (0.2, (120, 122, 126)), (0.07, (50, 52, 54))):
         ring = np.stack([np.full(24, x), 0.31 + radius * np.sin(around), z + radius * np.cos(around)], axis=1)
-        body.canvas.fill_world(ring, colour, CAR)
+        body.canvas.fill_world(ring, color, CAR)
 
 
 def _draw_end(body: _Body, light: Light) -> None:
@@ -237,8 +237,8 @@ def _draw_end(body: _Body, light: Light) -> None:
         _panel(body, (side * 0.7, side * 0.88), (0.57, 0.67), lamp)
 
 
-def _panel(body: _Body, across: tuple[float, float], heights: tuple[float, float], colour: Colour) -> None:
+def _panel(body: _Body, across: tuple[float, float], heights: tuple[float, float], color: Color) -> None:
     (left, right), (low, high) = across, heights
     corners = [(left, low), (right, low), (right, high), (left, high)]
     outline = [body.point(side, 0.02, height) for side, height in corners]
-    body.canvas.fill_world(outline, colour, CAR)
+    body.canvas.fill_world(outline, color, CAR)

@@ -188,7 +188,7 @@ def test_color_masks_are_understood_by_a_label_set_with_colors(tmp_path):
     put_label(tmp_path, "labels/a.png", [[[128, 128, 128], [128, 0, 0], [1, 1, 1]]])
     known = load_dataset("folder", tmp_path, "all", label_set="camvid", ignore_colors=[(1, 1, 1)])
     assert labels_of(known) == {"a.jpg": [[0, 1, 255]]}
-    with pytest.raises(ImageDecodeError, match=r"a\.png has 1 colours that the palette does not: \(1, 1, 1\) on 1 pix"):
+    with pytest.raises(ImageDecodeError, match=r"a\.png has 1 colors that the palette does not: \(1, 1, 1\) on 1 pix"):
         load_dataset("folder", tmp_path, "all", label_set="camvid")[0]
     with pytest.raises(ImageDecodeError, match=r"ignore_colors=\[\(2, 2, 2\), \(1, 1, 1\)\]"):  # with what is given
         load_dataset("folder", tmp_path, "all", label_set="camvid", ignore_colors=[(2, 2, 2)])[0]

@@ -255,7 +255,7 @@ def test_coco_panoptic_segments_become_their_categories(tmp_path):
 
 def test_coco_panoptic_segments_must_be_described(tmp_path):
     put_panoptic(tmp_path, [300, 8], [{"id": 300, "category_id": 5}])
-    with pytest.raises(ImageDecodeError, match=r"1\.png has 1 colours .*\(8, 0, 0\) on 1 pixels"):
+    with pytest.raises(ImageDecodeError, match=r"1\.png has 1 colors .*\(8, 0, 0\) on 1 pixels"):
         load_dataset("coco-panoptic", tmp_path, "val")[0]
     put_panoptic(tmp_path, [300], [{"id": 300, "category_id": 5}, {"id": 300, "category_id": 1}])
     with pytest.raises(InputError, match=r"1\.png has a segment id twice"):

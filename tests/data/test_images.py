@@ -241,7 +241,7 @@ def test_arrays_and_tensors_of_every_layout_agree():
         (np.zeros((8, 8, 3), np.int32), "dtype int32"),
         (np.zeros((8, 8), bool), "dtype bool"),
         (np.full((8, 8, 3), 128.0), "from 128 to 128"),
-        (np.full((8, 8, 3), -1.5), "before normalisation"),
+        (np.full((8, 8, 3), -1.5), "before normalization"),
         (np.full((8, 8, 3), np.nan), "from nan to nan"),
     ],
 )

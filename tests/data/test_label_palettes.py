@@ -46,7 +46,7 @@ def test_a_value_in_the_color_of_another_class_is_refused(tmp_path, ending):
     put_palette_label(tmp_path, [RED, BLACK], ending=ending)
     dataset = pickle.loads(pickle.dumps(load(tmp_path)))
     with pytest.raises(
-        ImageDecodeError, match=r"draws the value 0 in \(255, 0, 0\), the colour of 'fire'.*read=\"colors\""
+        ImageDecodeError, match=r"draws the value 0 in \(255, 0, 0\), the color of 'fire'.*read=\"colors\""
     ):
         dataset[0]
     for report in (check_dataset(dataset), look_at(dataset)):
@@ -97,5 +97,5 @@ def test_published_data_sets_compare_palettes_too(tmp_path):
     image = Image.fromarray(np.array([[1, 2]], np.uint8)).convert("P")
     image.putpalette([channel for color in dataset_labels("ade20k").palette for channel in color])
     image.save(tmp_path / "annotations/training/a.png")
-    with pytest.raises(ImageDecodeError, match=r"draws the value 1 in .* the colour of 'building', .* it is 'wall'"):
+    with pytest.raises(ImageDecodeError, match=r"draws the value 1 in .* the color of 'building', .* it is 'wall'"):
         load_dataset("ade20k", tmp_path, "train")[0]

@@ -67,7 +67,7 @@ def test_cvats_labelmap_is_read(tmp_path):
         ("_classes.csv", "Pixel Value, Class\n0, ", "without a name"),
         ("_classes.csv", "Pixel Value, Class\n", "no class"),
         ("_classes.csv", "Pixel Value, Class\n0, a\n1, a", "'a' 2 times"),
-        ("class_dict.csv", "name,r,g,b\na,1,2,300", "which is not a colour"),
+        ("class_dict.csv", "name,r,g,b\na,1,2,300", "which is not a color"),
         ("class_dict.csv", "name,color\na,#12", "#12"),
         ("class_dict.csv", "name,color\na,red", "'red' is not a color"),
         ("labelmap.txt", "a:1,2::", "not a color"),

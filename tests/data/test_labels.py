@@ -224,17 +224,17 @@ def test_colours_of_a_palette_png_count_only_where_they_are_asked_for(tmp_path):
 
 def test_colours_are_never_rounded_and_unknown_ones_are_counted():
     pixels = np.array([[[4, 5, 7], [4, 5, 7]], [[9, 9, 9], [1, 2, 3]]], np.uint8)
-    with pytest.raises(ImageDecodeError, match=r"a\.png has 2 colours .*\(4, 5, 7\) on 2 pixels, \(9, 9, 9\) on 1 pix"):
+    with pytest.raises(ImageDecodeError, match=r"a\.png has 2 colors .*\(4, 5, 7\) on 2 pixels, \(9, 9, 9\) on 1 pix"):
         COLORS.values_of(pixels, origin="a.png")
 
 
 def test_grey_files_have_no_colours(tmp_path):
-    with pytest.raises(ImageDecodeError, match="mode L, which has no colours"):
+    with pytest.raises(ImageDecodeError, match="mode L, which has no colors"):
         read_color_label(save(tmp_path / "a.png", VALUES), colors=COLORS)
 
 
 def test_a_palette_needs_one_colour_per_class():
-    with pytest.raises(InputError, match="1 colours for 2 classes"):
+    with pytest.raises(InputError, match="1 colors for 2 classes"):
         build_color_table(LABELS, [(1, 2, 3)])
     with pytest.raises(InputError, match="stands for two things"):
         build_color_table(LABELS, [(1, 2, 3), (1, 2, 3)])

@@ -97,7 +97,7 @@ def test_fractions_and_deep_colours_are_refused(tmp_path):
     with pytest.raises(ImageDecodeError, match="holds fractions"):
         read_label(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((4, 4, 3), np.uint16), photometric="rgb")
-    with pytest.raises(ImageDecodeError, match="colours of 16 bits"):
+    with pytest.raises(ImageDecodeError, match="colors of 16 bits"):
         read_label(tmp_path / "b.tif")
 
 

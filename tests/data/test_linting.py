@@ -117,7 +117,7 @@ def test_masks_of_0_and_255_get_raw_ids_proposed(tmp_path):
     pair = put_pair(tmp_path, "a", (BASE > 1) * 255)
     finding = only_finding(check_dataset(dataset_of(pair, labels=labels)))
     assert finding.kind == "ignored-class"
-    assert "nothing but 'background' would be learnt" in finding.what
+    assert "nothing but 'background' would be learned" in finding.what
     assert 'give names={0: "background", 255: "crack"}' in finding.fix
     meant = LabelSet(names=("background", "crack"), raw_ids=(0, 255))
     assert check_dataset(dataset_of(pair, labels=meant)).groups == ()

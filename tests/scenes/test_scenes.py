@@ -13,7 +13,7 @@ SMALL = (96, 128)
 
 
 def blank_canvas(size: tuple[int, int] = (40, 60)) -> Canvas:
-    camera = Camera(focal=50.0, centre_x=size[1] / 2, horizon=size[0] / 2, height=1.0)
+    camera = Camera(focal=50.0, center_x=size[1] / 2, horizon=size[0] / 2, height=1.0)
     return Canvas(size, camera, Air(np.array([200.0, 200, 200]), reach=1e9), np.random.default_rng(0))
 
 
@@ -80,7 +80,7 @@ def test_a_negative_seed_and_a_tiny_size_are_refused():
 
 
 def test_the_camera_sees_a_far_point_nearer_to_the_horizon():
-    camera = Camera(focal=100.0, centre_x=50.0, horizon=40.0, height=1.5)
+    camera = Camera(focal=100.0, center_x=50.0, horizon=40.0, height=1.5)
     near, far = camera.project([[1.0, 0.0, 5.0], [1.0, 0.0, 10.0]])
     assert near == pytest.approx([70.0, 70.0])
     assert far == pytest.approx([60.0, 55.0])

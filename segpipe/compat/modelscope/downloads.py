@@ -37,7 +37,7 @@ def snapshot_download(
 ) -> str:
     """Return the folder of a model, fetched on its first use; see `segpipe.download`.
 
-    It holds what a model needs: configuration, card, licence and one file of weights. Code is not fetched.
+    It holds what a model needs: configuration, card, license and one file of weights. Code is not fetched.
 
     Args:
         model_id: owner/name on ModelScope, or any other name that `segpipe.download` takes.

@@ -85,7 +85,7 @@ def _groups(value: Any) -> dict[str, Any]:
 
 
 _SCHEDULES = {"poly": "poly", "CosineAnnealing": "cosine", "CosineAnnealingLR": "cosine", "fixed": "constant"}
-_SYNCHRONISED = {"BN": False, "SyncBN": True}
+_SYNCHRONIZED = {"BN": False, "SyncBN": True}
 
 RENAMED: dict[str, str] = {
     "evaluation.dataloader.batch_size_per_gpu": "evaluation.batch_size",
@@ -114,7 +114,7 @@ RENAMED: dict[str, str] = {
 """Keys that say the same by another name."""
 
 CHANGED: dict[str, Change] = {
-    "model.decode_head.norm_cfg.type": _chosen("train.sync_batch_norm", _SYNCHRONISED),
+    "model.decode_head.norm_cfg.type": _chosen("train.sync_batch_norm", _SYNCHRONIZED),
     "train.dataloader.batch_size_per_gpu": _batch_size,
     "train.hooks": _hooks,
     "train.lr_scheduler.options.warmup.type": _warmup,
@@ -134,7 +134,7 @@ CHANGED: dict[str, Change] = {
 
 IGNORED: dict[str, str] = {
     "CLASSES": "the data says what its classes are",
-    "PALETTE": "the data says what its colours are",
+    "PALETTE": "the data says what its colors are",
     "allow_remote": "no code of a model is run",
     "dataset.train.ignore_index": "the data says what is ignored",
     "dataset.train.type": "the data set that is given is opened",

@@ -116,9 +116,9 @@ def device_placement(framework: str = "pytorch", device_name: str = "gpu:0") -> 
 
 
 def semantic_seg_masks_to_image(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Return an (H, W, 3) uint8 image with each mask in a colour of its own; a pixel without a mask is black.
+    """Return an (H, W, 3) uint8 image with each mask in a color of its own; a pixel without a mask is black.
 
-    Colours go by a mask's place in the list, as in ModelScope. `result.save(path)` draws each class in its own colour.
+    Colors go by a mask's place in the list, as in ModelScope. `result.save(path)` draws each class in its own color.
 
     Args:
         masks: (H, W) arrays of 0 and 1, such as `result["masks"]`. Later ones lie over earlier ones.

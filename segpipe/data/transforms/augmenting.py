@@ -67,7 +67,7 @@ def rand_augment(
     if sample.label is not None or sample.extras:
         raise InputError(
             f"{sample.name} has a label, and rand_augment moves pixels without it. It is for image-classification; "
-            "take random_rotation, affine and the colour transforms instead."
+            "take random_rotation, affine and the color transforms instead."
         )
     image = Image.fromarray(sample.image)
     names = list(OPERATIONS)
@@ -111,7 +111,7 @@ def random_erasing(
 ) -> Sample:
     """Replace a box by noise around `mean`, drawn for each pixel and channel; a box that does not fit in, by nothing.
 
-    Source: Zhong et al. 2020, with timm's way of drawing boxes. There the noise is added after normalisation; here it
+    Source: Zhong et al. 2020, with timm's way of drawing boxes. There the noise is added after normalization; here it
     is cut to 0 … 255, as images are.
     """
     height, width = size_of(sample)

@@ -1,4 +1,4 @@
-"""Change an image's colours: brightness, contrast, saturation, hue, grey levels, sharpness."""
+"""Change an image's colors: brightness, contrast, saturation, hue, gray levels, sharpness."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def photometric_distortion(
     """Change brightness, contrast, saturation, hue, each with probability 1/2; contrast last with probability 1/2.
 
     Values are cut to 0–255 and to whole numbers, downwards, after each step, as in mmsegmentation's
-    PhotoMetricDistortion. Hues turn by -hue to hue - 1 steps of two degrees, as there. The colour space is that of
+    PhotoMetricDistortion. Hues turn by -hue to hue - 1 steps of two degrees, as there. The color space is that of
     the HSV cone; RGB here and BGR there give the same.
     """
     image = sample.image
@@ -54,7 +54,7 @@ def color_jitter(
 ) -> Sample:
     """Change brightness, contrast, saturation and hue, in this order, by given amounts; torchvision's definitions.
 
-    Contrast is relative to the mean grey of the image, saturation to the grey of each pixel; hue is in turns.
+    Contrast is relative to the mean gray of the image, saturation to the gray of each pixel; hue is in turns.
     """
     image = _looked_up(sample.image, LEVELS * brightness)
     mean = int(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() + 0.5)
@@ -107,7 +107,7 @@ def auto_contrast(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def rerange(sample: Sample, rng: np.random.Generator, *, least: int, greatest: int) -> Sample:
-    """Stretch all channels together, so that colours keep their tint; a flat image stays.
+    """Stretch all channels together, so that colors keep their tint; a flat image stays.
 
     mmsegmentation's Rerange. On uint8 it can only spread the levels that there are: values are rounded, and with the
     whole range 0–255 already in use and asked for, nothing changes.
@@ -125,7 +125,7 @@ def equalize(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def clahe(sample: Sample, rng: np.random.Generator, *, clip_limit: float, tiles: tuple[int, int]) -> Sample:
-    """Equalise each channel's histogram adaptively, with limited contrast (Zuiderveld 1994; OpenCV's CLAHE).
+    """Equalize each channel's histogram adaptively, with limited contrast (Zuiderveld 1994; OpenCV's CLAHE).
 
     Args:
         clip_limit: where histograms are cut, in multiples of their mean.

@@ -91,7 +91,7 @@ def random_crop(
     """Crop to (height, width) at a place drawn uniformly; a side that is shorter stays as it is.
 
     With max_class_share below 1 a box is drawn again, up to ten boxes, until its label has more than one class and
-    the most frequent one has less than this share of the labelled pixels. The tenth box is taken in any case.
+    the most frequent one has less than this share of the labeled pixels. The tenth box is taken in any case.
     Source: mmsegmentation's RandomCrop with `cat_max_ratio`.
     """
     for _ in range(BOXES):
@@ -104,7 +104,7 @@ def random_crop(
 
 
 def center_crop(sample: Sample, rng: np.random.Generator, *, size: Size) -> Sample:
-    """Crop to (height, width) around the centre; a side that is shorter stays as it is.
+    """Crop to (height, width) around the center; a side that is shorter stays as it is.
 
     Of an odd number of surplus pixels the larger half is cut right and bottom.
     """

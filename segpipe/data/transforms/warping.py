@@ -29,7 +29,7 @@ def flip_vertical(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def rotation(sample: Sample, rng: np.random.Generator, *, degrees: float, padding: Padding) -> Sample:
-    """Turn around the centre by an angle drawn uniformly from -degrees to degrees; the size stays."""
+    """Turn around the center by an angle drawn uniformly from -degrees to degrees; the size stays."""
     linear = linear_map(angle=rng.uniform(-degrees, degrees))
     return warp(sample, linear, size=size_of(sample), padding=padding)
 
@@ -51,7 +51,7 @@ def affine(
     shear: Point,
     padding: Padding,
 ) -> Sample:
-    """Scale, shear, turn clockwise (degrees) around the centre, then move by (down, right) pixels; the size stays.
+    """Scale, shear, turn clockwise (degrees) around the center, then move by (down, right) pixels; the size stays.
 
     Matrices as in torchvision's `affine`, whose translation and shear are given the other way round, (x, y).
     """
@@ -75,7 +75,7 @@ def linear_map(*, angle: float, scale: float = 1.0, shear: Point = (0.0, 0.0)) -
 def warp(
     sample: Sample, linear: np.ndarray, *, size: Size, padding: Padding, translate: tuple[int, int] = (0, 0)
 ) -> Sample:
-    """Apply a linear map that takes the image's centre to the centre of the new size plus (down, right).
+    """Apply a linear map that takes the image's center to the center of the new size plus (down, right).
 
     The image is sampled bilinearly, label and further maps take the nearest pixel.
     """
