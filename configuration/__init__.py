@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         parse_json as parse_json,
         read_json as read_json,
     )
-    from .strict_yaml import parse_yaml as parse_yaml, read_text as read_text, read_yaml as read_yaml
+    from .strict_yaml import parse_yaml as parse_yaml, read_yaml as read_yaml, read_yaml_text as read_yaml_text
     from .training import (
         AdamW as AdamW,
         BoundaryLoss as BoundaryLoss,

@@ -13,7 +13,7 @@ from segpipe.atomic import write_atomically
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 
-from .explain import below, explain
+from .explain import error_under, explain
 from .fields import Size
 from .model_section import decode_model
 from .schema import Configuration, CropResize, ExactResize, ShortSideResize
@@ -74,7 +74,7 @@ def _decode_section(kind: type, section: Any) -> Any:
     try:
         return decode_model(section)
     except msgspec.ValidationError as error:
-        raise below(error, "model") from None
+        raise error_under(error, "model") from None
 
 
 def encode_configuration(configuration: Configuration) -> bytes:

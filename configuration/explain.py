@@ -125,7 +125,7 @@ def describe(expected: inspect.Type) -> str:
     return "true or false" if isinstance(expected, inspect.BoolType) else "null"
 
 
-def below(error: msgspec.ValidationError, key: str) -> msgspec.ValidationError:
+def error_under(error: msgspec.ValidationError, key: str) -> msgspec.ValidationError:
     """Return the error about a document that has at `key` what the given error is about."""
     reason, path = _split(str(error))
     return msgspec.ValidationError(f"{reason} - at `$.{format_path((key, *path))}`")

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from segpipe import files
 from segpipe.errors import ConfigurationError
+from segpipe.files import read_text
 from segpipe.limits import limit
 
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -35,12 +35,12 @@ _Loader.add_implicit_resolver(
 
 def read_yaml(path: Path) -> Any:
     """Return the value in a YAML file; ConfigurationError names the file and the line."""
-    return parse_yaml(read_text(path), origin=str(path))
+    return parse_yaml(read_yaml_text(path), origin=str(path))
 
 
-def read_text(path: Path) -> str:
+def read_yaml_text(path: Path) -> str:
     """Return the text of a YAML file of at most `yaml_bytes`, see `segpipe.limits`."""
-    return files.read_text(path, max_bytes=limit("yaml_bytes"), error=ConfigurationError)
+    return read_text(path, max_bytes=limit("yaml_bytes"), error=ConfigurationError)
 
 
 def parse_yaml(text: str, *, origin: str) -> Any:

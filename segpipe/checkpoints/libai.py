@@ -14,7 +14,7 @@ from segpipe.configuration import (
     PipelineConfig,
     PreprocessorConfig,
     parse_yaml,
-    read_text,
+    read_yaml_text,
 )
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
@@ -36,7 +36,7 @@ def is_libai_file(path: Path) -> bool:
     """Return whether a file is a configuration of LiBai whose model is a SegFormer."""
     if not os.path.isfile(path) or path.stat().st_size > limit("yaml_bytes"):
         return False
-    section = _model_section(read_text(path))
+    section = _model_section(read_yaml_text(path))
     return "_target_" in section and any(name in section for name in (_CLASSIFICATION, *_SEGMENTATION))
 
 
@@ -52,7 +52,7 @@ def read_libai_configuration(path: Path) -> Configuration:
     Raises:
         ConfigurationError: names the key that asks for something that segpipe does not have.
     """
-    section = parse_yaml(_model_section(read_text(path)), origin=str(path))
+    section = parse_yaml(_model_section(read_yaml_text(path)), origin=str(path))
     fields = ForeignDocument(section, str(path))
     found = str(fields.get("model._target_")).rpartition(".")[2]
     if found not in (_CLASSIFICATION, *_SEGMENTATION):

@@ -54,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_data(options: argparse.Namespace) -> int:
-    """Check each split and look for images that are in two of them; exit code 1 where there are errors."""
     reports = _check(options)
     is_ok = all(report.is_ok for report in reports)
     text = "\n\n".join([*map(_text, reports), _verdict(reports)])
@@ -63,7 +62,6 @@ def check_data(options: argparse.Namespace) -> int:
 
 
 def show_data(options: argparse.Namespace) -> int:
-    """Write a page of images that were chosen by the seed."""
     if (options.page is None) == (options.output is None):
         raise UsageError("Where to? Name the page to write once, such as page.png.")
     page = pipelines.draw_samples(
@@ -188,7 +186,6 @@ def _describe_needs() -> str:
 
 
 def prepare_data(options: argparse.Namespace) -> int:
-    """Fetch if asked to, make the files, and say what was done."""
     fetched: tuple[str, ...] = ()
     if options.download:
         fetched = data.download_dataset(

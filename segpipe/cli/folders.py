@@ -141,7 +141,6 @@ def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_cache(options: argparse.Namespace) -> int:
-    """Print every folder in the cache."""
     home, models = Hub().cache.home, Hub().cached()
     rows = [("model", "revision", "size", "used"), *map(_cached_row, models)]
     table = format_table(rows, ("left", "left", "right", "right"))
@@ -151,7 +150,6 @@ def list_cache(options: argparse.Namespace) -> int:
 
 
 def verify_cache(options: argparse.Namespace) -> int:
-    """Hash everything again."""
     checked = Hub().verify()
     damaged = [check for check in checked if check.problems]
     documents = [{**_cached_document(each.model), "problems": [*map(str, each.problems)]} for each in checked]
@@ -166,18 +164,15 @@ def verify_cache(options: argparse.Namespace) -> int:
 
 
 def prune_cache(options: argparse.Namespace) -> int:
-    """Remove leftovers and what the arguments say."""
     unused_for = None if options.unused_for is None else timedelta(days=options.unused_for)
     return _print_pruned(Hub().prune(unused_for=unused_for, keep_last=options.keep_last), options)
 
 
 def remove_model(options: argparse.Namespace) -> int:
-    """Remove one model."""
     return _print_pruned(Hub().remove(options.name, options.revision), options)
 
 
 def print_path(options: argparse.Namespace) -> int:
-    """Print the folder of the cache."""
     home = str(Hub().cache.home)
     print_result(options, {"path": home}, home)
     return 0

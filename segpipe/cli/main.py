@@ -69,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_of(verb: str) -> Command:
-    """Return the parts of a verb."""
     command: Command = importlib.import_module(f".{VERBS[verb][0]}", __package__).COMMANDS[verb]
     return command
 

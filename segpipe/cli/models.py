@@ -59,7 +59,6 @@ def add_models_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """Print the presets by family, data set and published score."""
     cached = Hub().cached()
     rows = [(name, load_preset(name), locate_weights(load_preset(name), cached)) for name in preset_names()]
     documents = [_row_document(*row) for row in rows]
@@ -74,7 +73,6 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def show_model(options: argparse.Namespace) -> int:
-    """Print one model in detail."""
     name = options.name
     configuration = find_configuration(name)
     place = locate_weights(configuration, Hub().cached()) if is_preset(name) else find_folder(name).path
@@ -224,20 +222,17 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def print_schema(options: argparse.Namespace) -> int:
-    """Print the JSON Schema of configuration.json."""
     print(json.dumps(json_schema(), indent=2))
     return 0
 
 
 def show_configuration(options: argparse.Namespace) -> int:
-    """Print a whole document, with changes."""
     configuration = override(find_configuration(options.name), options.set)
     print_json_text(encode_configuration(configuration).decode().rstrip("\n"))
     return 0
 
 
 def check_file(options: argparse.Namespace) -> int:
-    """Read a file; a fault raises the error that describes it."""
     path = trained_model(options.file) / "configuration.json" if os.path.isdir(options.file) else options.file
     configuration = read_configuration(path)
     document = {"path": str(path), "sections": sorted(to_document(configuration))}

@@ -20,22 +20,18 @@ _STYLE = ("opacity", "borders", "names", "legend", "brighten")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json: one JSON document on stdout, and nothing else there."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add --overwrite: replace what is there."""
     parser.add_argument("--overwrite", action="store_true", help="replace what is there; default: refuse")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device, a GPU by default."""
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one")
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of torch's old launcher."""
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
 
 
@@ -50,7 +46,6 @@ def apply_launcher(options: argparse.Namespace) -> None:
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
-    """Add --set, changes of a configuration by key."""
     help_text = "change the configuration; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=help_text)
 
@@ -79,7 +74,6 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add the options on what the samples of images mean."""
     parser.add_argument(
         "--alpha", choices=get_args(Alpha), default="auto", help="of images: whether it is put on white"
     )

@@ -198,12 +198,7 @@ def _float(text: str) -> float:
 
 
 def _describe_unknown_option(name: str, known: Sequence[str]) -> str:
-    """Return a sentence on an option that a verb does not have, with what comes nearest.
-
-    Args:
-        name: with its hyphens, such as --batchsize.
-        known: the options of the verb.
-    """
+    """Return a sentence on an option that a verb does not have, such as --batchsize, with what comes nearest."""
     key = name.lstrip("-").replace("-", "_")
     if "--option" in known and key in data.all_options():
         hint = f" Did you mean --option {key}=VALUE?"

@@ -119,13 +119,7 @@ def open_exported(
 
 
 def score_export(report: ExportReport, model: str | Path | ModelFolder, dataset: Any) -> tuple[Scores, Scores]:
-    """Return the scores of a network on the processor, and those of its file in int8.
-
-    Args:
-        report: of the export.
-        model: that was exported.
-        dataset: labeled images.
-    """
+    """Return the scores of a model that was exported, on the CPU, and those of its file in int8."""
     folder = open_folder(model)
     exported = open_exported(report.path, folder, format=report.format, dtype="int8")
     before = evaluate(folder, dataset, device="cpu")

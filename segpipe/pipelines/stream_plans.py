@@ -44,12 +44,9 @@ class StreamPlan:
 
 
 def plan_stream(network: Network, options: PipelineOptions, count: int | None) -> StreamPlan:
-    """Return the plan for a network, by where it computes and what executes it.
+    """Return the plan for `count` images, by where a network computes and what executes it.
 
-    Args:
-        network: as it is called for a batch.
-        options: how images are read and grouped.
-        count: of the images. If None, the length is unknown.
+    If `count` is None, the length of the stream is unknown.
     """
     if network.pixel_mean.device.type != "cpu":
         return plan_batches(options)

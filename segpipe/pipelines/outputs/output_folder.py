@@ -129,11 +129,7 @@ def overlay_writer(
 ) -> Callable[[str, np.ndarray], None]:
     """Return the function that `evaluate` calls with each image's name and label map, to write its overlay.
 
-    Args:
-        folder: for the overlays; it is made.
-        dataset: that is evaluated on.
-        labels: of the network.
-        style: see `Segmentation.overlay`.
+    `labels` are those of the network; for `style`, see `Segmentation.overlay`.
     """
     pairs = {pair.image: pair for pair in dataset.pairs}
     stems = dict(zip(pairs, output_names([*pairs], [ENDINGS["overlay"]]), strict=True))

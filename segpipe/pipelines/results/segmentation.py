@@ -181,12 +181,7 @@ class Segmentation(KeyedResult):
         return self.save_overlay(path)
 
     def save_overlay(self, path: str | os.PathLike[str], **style: Any) -> Path:
-        """Write the overlay as .png, .jpg or .webp, and return the path.
-
-        Args:
-            path: folders above it are made.
-            style: see `overlay`: opacity, borders, names, legend, brighten.
-        """
+        """Write the overlay as .png, .jpg or .webp, and return the path; for `style`, see `overlay`."""
         return drawing.write_image(path, self.overlay(**style))
 
     def show(self, *, legend: bool = True, **style: Any) -> None:

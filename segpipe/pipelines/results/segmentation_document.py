@@ -43,9 +43,7 @@ def read_document(
 ) -> tuple[np.ndarray, dict[int, float], tuple[str, ...], str]:
     """Return the label map, the scores by class index, the names and the source of what `to_document` made.
 
-    Args:
-        document: lists the classes present.
-        names: of all classes. If None, those not present up to the highest one that is are "class 7".
+    If `names` is None, classes that are not present, up to the highest one that is, are called "class 7".
     """
     try:
         size = int(document["height"]), int(document["width"])
