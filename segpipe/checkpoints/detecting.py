@@ -40,6 +40,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "augreg": AUGREG,
     "resnet": RESNET,
 }
+DOCUMENTS = tuple(each.document for each in IMPLEMENTATIONS.values() if each.document is not None)
 WRITTEN_DIALECTS = tuple(name for name, implementation in IMPLEMENTATIONS.items() if implementation.key_map.needs)
 
 # The first that recognizes a checkpoint describes it; UN-EPT's may have Segmenter's encoder.
@@ -101,7 +102,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> Configuration:
     """Return a configuration for a bare checkpoint, from its shapes, its dialect and what it says of its classes."""
     if checkpoint.architecture is not None and checkpoint.architecture not in ARCHITECTURES:
         raise UnknownNameError(unknown_name_message("architecture", checkpoint.architecture, ARCHITECTURES))
-    recognizer = next((each for each in RECOGNIZERS if each.recognizes(checkpoint)), None)
+    recognizer = next((each for each in RECOGNIZERS if each.signature in checkpoint.tensors), None)
     if recognizer is None:
         raise InputError(
             f"{checkpoint.path} has the tensors of no network that segpipe can describe by itself. "

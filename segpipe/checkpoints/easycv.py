@@ -15,7 +15,7 @@ from segpipe.configuration import (
     ShortSideResize,
 )
 from segpipe.errors import ConfigurationError
-from segpipe.models import HeadConfig, SegformerConfig
+from segpipe.models import HeadConfig, SegformerConfig, head_channels
 from segpipe.names import PIPELINE_ALIASES, Tasks
 
 from .foreign_document import ForeignDocument, described, distinct_names, ignore_index_for, known_labels, numbered_names
@@ -78,16 +78,16 @@ def _decode_tuples(value: Any, *, origin: str) -> Any:
 
 
 def _check_architecture(source: ForeignDocument) -> None:
-    source.require("model.backbone.type", ("MixVisionTransformer",), default=None)
-    source.require("model.decode_head.type", ("SegformerHead",), default=None)
-    source.require("model.backbone.in_channels", (3,), default=3)
-    source.require("model.backbone.num_stages", (4,), default=4)
-    source.require("model.backbone.patch_sizes", ((7, 3, 3, 3),), default=(7, 3, 3, 3))
-    source.require("model.backbone.strides", ((4, 2, 2, 2),), default=(4, 2, 2, 2))
-    source.require("model.backbone.out_indices", ((0, 1, 2, 3),), default=(0, 1, 2, 3))
-    source.require("model.backbone.qkv_bias", (True,), default=True)
-    source.require("model.decode_head.align_corners", (False,), default=False)
-    source.require("model.decode_head.interpolate_mode", ("bilinear",), default="bilinear")
+    source.require("model.backbone.type", "MixVisionTransformer", is_given=True)
+    source.require("model.decode_head.type", "SegformerHead", is_given=True)
+    source.require("model.backbone.in_channels", 3)
+    source.require("model.backbone.num_stages", 4)
+    source.require("model.backbone.patch_sizes", (7, 3, 3, 3))
+    source.require("model.backbone.strides", (4, 2, 2, 2))
+    source.require("model.backbone.out_indices", (0, 1, 2, 3))
+    source.require("model.backbone.qkv_bias", True)
+    source.require("model.decode_head.align_corners", False)
+    source.require("model.decode_head.interpolate_mode", "bilinear")
 
 
 def _build_model(source: ForeignDocument) -> SegformerConfig:
@@ -98,7 +98,7 @@ def _build_model(source: ForeignDocument) -> SegformerConfig:
         num_classes=source.integer("model.decode_head.num_classes"),
         head=HeadConfig(
             type="conv",
-            channels=source.integer("model.decode_head.channels", 256 if shape.variant in ("b0", "b1") else 768),
+            channels=source.integer("model.decode_head.channels", head_channels(shape.variant, HeadConfig())),
             dropout=source.share("model.decode_head.dropout_ratio", 0.1),
         ),
         encoder=shape.encoder(drop_path_rate=source.share("model.backbone.drop_path_rate", 0.1), norm_eps=NORM_EPS),
@@ -181,7 +181,7 @@ def _size_divisor(source: ForeignDocument) -> int:
 def _pixel_statistics(source: ForeignDocument) -> tuple[Rgb, Rgb]:
     step = next((step for step in _test_steps(source) if str(step.get("type", "")).endswith("Normalize")), {})
     normalize = ForeignDocument(step, f"{source.origin}: dataset.val.pipeline")
-    normalize.require("to_rgb", (True,), default=True)
+    normalize.require("to_rgb", True)
     mean, std = normalize.three("mean", IMAGENET_MEAN), normalize.three("std", IMAGENET_STD)
     if min(std) <= 0:
         raise normalize.error("std", f"{list(std)}: values above 0 are needed", "Correct it")
@@ -199,16 +199,8 @@ def _test_steps(source: ForeignDocument) -> list[dict[str, Any]]:
 
 
 def _build_inference(source: ForeignDocument) -> InferenceConfig:
-    source.require("model.test_cfg.mode", ("whole", "slide"), default="whole")
+    source.require("model.test_cfg.mode", "whole", "slide")
     if source.get("model.test_cfg.mode", "whole") == "whole":
         return InferenceConfig(scale_rounding="down", upsampling="two-step")
-    window, stride = _pair(source, "model.test_cfg.crop_size"), _pair(source, "model.test_cfg.stride")
+    window, stride = source.pair("model.test_cfg.crop_size"), source.pair("model.test_cfg.stride")
     return InferenceConfig(mode="slide", window=window, stride=stride, scale_rounding="down", upsampling="two-step")
-
-
-def _pair(source: ForeignDocument, path: str) -> tuple[int, int]:
-    value = source.get(path)
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(side, int) and side > 0 for side in value):
-        raise source.error(path, f"{value!r} is not a pair of positive integers, height and width", "Correct it")
-    height, width = value
-    return height, width

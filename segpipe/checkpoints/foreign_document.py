@@ -27,11 +27,13 @@ class ForeignDocument:
             value = value.get(key) if isinstance(value, dict) else None
         return default if value is None else value
 
-    def integer(self, path: str, default: int | None = None) -> int:
-        """Return a positive integer."""
+    def integer(self, path: str, default: int | None = None, *, most: int = 2**31 - 1) -> int:
+        """Return a positive integer, which is at most this large."""
         value = self.get(path, default)
-        if not _is_integer(value) or not 1 <= value < 2**31:
+        if not _is_positive(value):
             raise self.error(path, f"{shown(value)} is not a positive integer", "Correct it")
+        if value > most:
+            raise self.error(path, f"{value}; at most {most} is supported", "Correct it")
         return value
 
     def number(self, path: str, default: float) -> float:
@@ -57,29 +59,27 @@ class ForeignDocument:
 
     def four(self, path: str, default: tuple[int, ...] | None = None) -> tuple[int, int, int, int]:
         """Return four positive integers, one per stage."""
-        value = self.get(path, default)
-        if (
-            not isinstance(value, list | tuple)
-            or len(value) != 4
-            or not all(_is_integer(item) and item > 0 for item in value)
-        ):
-            raise self.error(
-                path, f"{shown(value)} is not a list of four positive integers, one per stage", "Correct it"
-            )
-        first, second, third, fourth = value
+        problem = "is not a list of four positive integers, one per stage"
+        first, second, third, fourth = self._members(path, default, 4, _is_positive, problem)
         return first, second, third, fourth
+
+    def pair(self, path: str, problem: str = "is not a pair of positive integers, height and width") -> tuple[int, int]:
+        """Return two positive integers, height and width."""
+        height, width = self._members(path, None, 2, _is_positive, problem)
+        return height, width
 
     def three(self, path: str, default: tuple[float, ...]) -> tuple[float, float, float]:
         """Return three numbers, one per colour channel."""
-        value = self.get(path, default)
-        if not isinstance(value, list | tuple) or len(value) != 3 or not all(map(_is_number, value)):
-            raise self.error(path, f"{shown(value)} is not a list of three numbers, red, green and blue", "Correct it")
-        red, green, blue = value
+        problem = "is not a list of three numbers, red, green and blue"
+        red, green, blue = self._members(path, default, 3, _is_number, problem)
         return float(red), float(green), float(blue)
 
-    def require(self, path: str, allowed: tuple[Any, ...], *, default: Any) -> None:
-        """Refuse every value of a key that would compute something else than segpipe does."""
-        value = self.get(path, default)
+    def require(self, path: str, *allowed: Any, is_given: bool = False) -> None:
+        """Refuse every value of a key that would compute something else than segpipe does.
+
+        A key that is missing stands for the first of the allowed values, unless it must be given.
+        """
+        value = self.get(path, None if is_given else allowed[0])
         value = tuple(value) if isinstance(value, list) else value
         if value not in allowed:
             listing = " or ".join(shown(item) for item in allowed)
@@ -88,6 +88,12 @@ class ForeignDocument:
     def error(self, path: str, problem: str, advice: str) -> ConfigurationError:
         """Return a ConfigurationError that begins with the origin and the path."""
         return ConfigurationError(f"{self.origin}: {path}: {problem}. {advice}.")
+
+    def _members(self, path: str, default: Any, count: int, fits: Callable[[Any], bool], problem: str) -> list[Any]:
+        value = self.get(path, default)
+        if not isinstance(value, list | tuple) or len(value) != count or not all(map(fits, value)):
+            raise self.error(path, f"{shown(value)} {problem}", "Correct it")
+        return list(value)
 
 
 def described(build: Callable[[], Configuration], *, origin: str) -> Configuration:
@@ -139,8 +145,8 @@ def ignore_index_for(count: int, wanted: int = 255) -> int:
     return wanted if wanted >= count else 65535
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
 def _is_number(value: Any) -> bool:

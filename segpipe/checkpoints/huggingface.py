@@ -17,7 +17,17 @@ from segpipe.configuration import (
     ShortSideResize,
 )
 from segpipe.errors import InputError
-from segpipe.models import MIT_VARIANTS, EncoderConfig, HeadConfig, MitConfig, NormEps, SegformerConfig
+from segpipe.models import (
+    EncoderConfig,
+    HeadConfig,
+    MitConfig,
+    NormEps,
+    SegformerConfig,
+    Variant,
+    encoder_shape,
+    head_channels,
+)
+from segpipe.names import Tasks
 
 from .foreign_document import (
     ForeignDocument,
@@ -30,7 +40,7 @@ from .foreign_document import (
 )
 from .implementation import Implementation, Procedure
 from .key_map import KeyMap, OneOutput, Pack, Prefix, Rename, Spelling
-from .segformer_shapes import HEADS, MIT_WEIGHT, OTHER_HEAD, REDUCTIONS, read_shape
+from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD, read_shape
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 # Every LayerNorm of that implementation has PyTorch's own eps; its `layer_norm_eps` is written but not used.
@@ -95,8 +105,8 @@ HUGGINGFACE = Implementation(
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-DEFAULT_SIZE = (512, 512)
 BILINEAR = 2
+_MAX_SIDE = 65536
 Rgb = tuple[float, float, float]
 _CLASSIFICATION = "SegformerForImageClassification"
 _SEGMENTATION = "SegformerForSemanticSegmentation"
@@ -125,24 +135,23 @@ def huggingface_config(configuration: Configuration) -> dict[str, Any]:
         InputError: another network than SegFormer with the all-MLP head, or MiT with its classifier.
     """
     model = configuration.model
-    if not isinstance(model, SegformerConfig | MitConfig) or (
-        isinstance(model, SegformerConfig) and model.head.type != "mlp"
-    ):
+    if isinstance(model, SegformerConfig) and model.head.type == "mlp":
+        head = {
+            "architectures": [_SEGMENTATION],
+            "classifier_dropout_prob": model.head.dropout,
+            "decoder_hidden_size": head_channels(model.variant, model.head),
+        }
+    elif isinstance(model, MitConfig):
+        head = {"architectures": [_CLASSIFICATION]}
+    else:
         raise InputError(
             "Hugging Face's SegFormer has the all-MLP head or a classifier, and this network neither. "
             "Choose the dialect of an implementation that has the same network."
         )
-    task: dict[str, Any] = {"architectures": [_CLASSIFICATION]}
-    if isinstance(model, SegformerConfig):
-        task = {
-            "architectures": [_SEGMENTATION],
-            "classifier_dropout_prob": model.head.dropout,
-            "decoder_hidden_size": model.head.channels or (256 if model.variant in ("b0", "b1") else 768),
-        }
     known = configuration.labels.names if configuration.labels else ()
     names = (*known, *numbered_names(model.num_classes)[len(known) :])
     return {
-        **task,
+        **head,
         "model_type": "segformer",
         **_encoder_fields(model.variant, model.encoder),
         "semantic_loss_ignore_index": configuration.labels.ignore_index if configuration.labels else 255,
@@ -174,20 +183,23 @@ def huggingface_preprocessor(configuration: Configuration) -> dict[str, Any]:
 
 
 def _build_configuration(model: ForeignDocument, images: ForeignDocument) -> Configuration:
-    model.require("model_type", ("segformer",), default=None)
-    _check_architecture(model)
+    model.require("model_type", "segformer", is_given=True)
+    model.require("num_channels", 3)
+    model.require("num_encoder_blocks", 4)
+    model.require("hidden_act", "gelu")
     names, is_classification = _class_names(model), _architecture(model) == _CLASSIFICATION
     if len(names) == 1 and is_classification:
         raise model.error("id2label", "one label makes the classifier a regression of one number", "Use another model")
     if len(names) == 1:
         names = with_nothing(names[0])
+    task = Tasks.image_classification if is_classification else Tasks.image_segmentation
     return Configuration(
-        task="image-classification" if is_classification else "image-segmentation",
-        model=_build_model(model, images, num_classes=len(names)),
+        task=task,
+        model=_build_model(model, images, num_classes=len(names), is_classification=is_classification),
         labels=_build_labels(model, images, names),
         preprocessor=PreprocessorConfig(resize=_build_resize(images)),
         inference=InferenceConfig(upsampling="one-step"),
-        pipeline=PipelineConfig(type="image-classification" if is_classification else "image-segmentation"),
+        pipeline=PipelineConfig(type=task),
     )
 
 
@@ -203,19 +215,13 @@ def _architecture(model: ForeignDocument) -> str:
     return name
 
 
-def _check_architecture(model: ForeignDocument) -> None:
-    model.require("num_channels", (3,), default=3)
-    model.require("num_encoder_blocks", (4,), default=4)
-    model.require("patch_sizes", ((7, 3, 3, 3),), default=(7, 3, 3, 3))
-    model.require("strides", ((4, 2, 2, 2),), default=(4, 2, 2, 2))
-    model.require("hidden_act", ("gelu",), default="gelu")
-
-
-def _build_model(model: ForeignDocument, images: ForeignDocument, *, num_classes: int) -> ModelConfig:
+def _build_model(
+    model: ForeignDocument, images: ForeignDocument, *, num_classes: int, is_classification: bool
+) -> ModelConfig:
     shape = read_shape(model, dims="hidden_sizes", heads="num_attention_heads", default=(32, 64, 160, 256))
     mean, std = _pixel_statistics(images)
     encoder = shape.encoder(drop_path_rate=model.share("drop_path_rate", 0.1), norm_eps=NORM_EPS)
-    if _architecture(model) == _CLASSIFICATION:
+    if is_classification:
         return MitConfig(
             variant=shape.variant, num_classes=num_classes, encoder=encoder, pixel_mean=mean, pixel_std=std
         )
@@ -232,10 +238,10 @@ def _build_model(model: ForeignDocument, images: ForeignDocument, *, num_classes
 def _class_names(model: ForeignDocument) -> tuple[str, ...]:
     table = model.get("id2label")
     if table is None:
-        return numbered_names(_num_labels(model, default=2))
+        return numbered_names(model.integer("num_labels", 2, most=MAX_CLASSES))
     if not isinstance(table, dict) or not table:
         raise model.error("id2label", "an object of class index → name is needed", "Correct it, or remove it")
-    count = _num_labels(model, default=len(table))
+    count = model.integer("num_labels", len(table), most=MAX_CLASSES)
     if count != len(table):
         raise model.error(
             "id2label", f"{len(table)} names, and num_labels is {count}; they must agree", "Correct one of the two"
@@ -248,13 +254,6 @@ def _class_names(model: ForeignDocument) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise model.error(f"id2label.{index}", f"{name!r} is not a text", "Give the class's name")
     return distinct_names(names)
-
-
-def _num_labels(model: ForeignDocument, *, default: int) -> int:
-    count = model.integer("num_labels", default)
-    if count > MAX_CLASSES:
-        raise model.error("num_labels", f"{count} classes; at most {MAX_CLASSES} are supported", "Check the file")
-    return count
 
 
 def _gap(table: dict[str, Any], index: int) -> str:
@@ -280,33 +279,29 @@ def _build_labels(model: ForeignDocument, images: ForeignDocument, names: tuple[
 
 
 def _build_resize(images: ForeignDocument) -> ShortSideResize | ExactResize | None:
-    images.require("do_center_crop", (False,), default=False)
-    images.require("do_pad", (False,), default=False)
+    images.require("do_center_crop", False)
+    images.require("do_pad", False)
     if not images.switch("do_resize", True):
         return None
-    images.require("resample", (BILINEAR,), default=BILINEAR)
+    images.require("resample", BILINEAR)
     size = images.get("size")
     if size is None:
-        return ExactResize(size=DEFAULT_SIZE, library="pillow")
+        return ExactResize(size=(512, 512), library="pillow")
     if isinstance(size, int):
-        side = _side(images, "size")
+        side = images.integer("size", most=_MAX_SIDE)
         return ExactResize(size=(side, side), library="pillow")
     if isinstance(size, dict) and {"height", "width"} <= size.keys():
-        return ExactResize(size=(_side(images, "size.height"), _side(images, "size.width")), library="pillow")
+        return ExactResize(
+            size=(images.integer("size.height", most=_MAX_SIDE), images.integer("size.width", most=_MAX_SIDE)),
+            library="pillow",
+        )
     if isinstance(size, dict) and "shortest_edge" in size:
-        longest = _side(images, "size.longest_edge") if size.get("longest_edge") is not None else None
-        shortest = _side(images, "size.shortest_edge")
+        longest = images.integer("size.longest_edge", most=_MAX_SIDE) if size.get("longest_edge") is not None else None
+        shortest = images.integer("size.shortest_edge", most=_MAX_SIDE)
         return ShortSideResize(size=shortest, max_long_side=longest, rounding="down", library="pillow")
     raise images.error(
         "size", f"{size!r} is not supported; an integer, height and width, or shortest_edge is", "Correct it"
     )
-
-
-def _side(images: ForeignDocument, path: str) -> int:
-    side = images.integer(path)
-    if side > 65536:
-        raise images.error(path, f"{side} pixels; at most 65536 are supported", "Correct it")
-    return side
 
 
 def _pixel_statistics(images: ForeignDocument) -> tuple[Rgb, Rgb]:
@@ -327,18 +322,18 @@ def _divide(color: Rgb, factor: float) -> Rgb:
     return red, green, blue
 
 
-def _encoder_fields(variant: str, encoder: EncoderConfig) -> dict[str, Any]:
-    shape = MIT_VARIANTS[variant]
+def _encoder_fields(variant: Variant, encoder: EncoderConfig) -> dict[str, Any]:
+    shape = encoder_shape(variant, encoder)
     return {
         "num_channels": 3,
         "num_encoder_blocks": 4,
         "patch_sizes": [7, 3, 3, 3],
         "strides": [4, 2, 2, 2],
         "hidden_act": "gelu",
-        "hidden_sizes": list(encoder.dims or shape.dims),
-        "depths": list(encoder.depths or shape.depths),
-        "num_attention_heads": list(encoder.heads or HEADS),
-        "sr_ratios": list(encoder.reductions or REDUCTIONS),
+        "hidden_sizes": list(shape.dims),
+        "depths": list(shape.depths),
+        "num_attention_heads": list(shape.heads),
+        "sr_ratios": list(shape.reductions),
         "mlp_ratios": [encoder.mlp_ratio] * 4,
         "drop_path_rate": encoder.drop_path_rate,
     }

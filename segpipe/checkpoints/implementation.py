@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -33,11 +34,6 @@ class Procedure:
     inference: InferenceConfig
     resize: ShortSideResize | None = None
     size_multiple: int = 1
-
-
-def as_they_are(tensors: Tensors, configuration: Configuration) -> dict[str, Any]:
-    """Return the content of a pickle that has the tensors alone."""
-    return dict(tensors)
 
 
 def with_meta(tensors: Tensors, configuration: Configuration) -> dict[str, Any]:
@@ -77,14 +73,14 @@ class Implementation:
         document: what its training leaves beside a checkpoint.
         procedure: for SegFormer's decode head. If None, it has no such network.
         norm_eps: the LayerNorm eps that its SegFormer computes with. If None, it has no such network, or any.
-        pickled: the content of a pickle, from tensors in its names, as it looks for them.
+        pickled: the content of a pickle, from tensors in its names, as it looks for them; else the tensors alone.
     """
 
     key_map: KeyMap
     document: Document | None = None
     procedure: Procedure | None = None
     norm_eps: NormEps | None = None
-    pickled: Callable[[Tensors, Configuration], dict[str, Any]] = as_they_are
+    pickled: Callable[[Tensors, Configuration], dict[str, Any]] = lambda tensors, configuration: dict(tensors)
 
 
 @dataclass(frozen=True)
@@ -137,6 +133,16 @@ class Checkpoint:
             )
         return found
 
+    def square(self, what: str, cells: int, *, advice: str) -> int:
+        """Return the side of a table of this many cells, which must be square: its shape says no more."""
+        side = math.isqrt(max(cells, 0))
+        if side * side != cells or not side:
+            raise InputError(
+                f"{self.path} has a table of {what} with {cells} cells, and only a square one says its sides by "
+                f"itself. {advice}."
+            )
+        return side
+
     def encoder_alone(self, what: str) -> InputError:
         """Return the error for a checkpoint that lacks what makes the network whole."""
         return InputError(
@@ -166,7 +172,3 @@ class Recognizer:
     architectures: tuple[str, ...]
     signature: str
     describe: Callable[[Checkpoint], Configuration]
-
-    def recognizes(self, checkpoint: Checkpoint) -> bool:
-        """Return whether a checkpoint is one of this family, by its names."""
-        return self.signature in checkpoint.tensors

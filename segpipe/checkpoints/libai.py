@@ -19,6 +19,7 @@ from segpipe.configuration import (
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 from segpipe.models import HeadConfig, MitConfig, NormEps, SegformerConfig
+from segpipe.names import Tasks
 
 from .foreign_document import ForeignDocument, described
 from .implementation import Document, Implementation, Procedure
@@ -63,12 +64,13 @@ def read_libai_configuration(path: Path) -> Configuration:
 
 
 def _build_configuration(fields: ForeignDocument, *, is_classification: bool) -> Configuration:
+    task = Tasks.image_classification if is_classification else Tasks.image_segmentation
     return Configuration(
-        task="image-classification" if is_classification else "image-segmentation",
+        task=task,
         model=_build_model(fields, is_classification=is_classification),
         preprocessor=PreprocessorConfig(resize=CropResize() if is_classification else None),
         inference=InferenceConfig(upsampling="one-step"),
-        pipeline=PipelineConfig(type="image-classification" if is_classification else "image-segmentation"),
+        pipeline=PipelineConfig(type=task),
     )
 
 
@@ -88,7 +90,7 @@ def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelCo
         return MitConfig(
             variant=shape.variant, num_classes=fields.integer("model.cfg.num_classes", 1000), encoder=encoder
         )
-    fields.require("model.cfg.decoder_in_channels", (shape.dims,), default=shape.dims)
+    fields.require("model.cfg.decoder_in_channels", shape.dims)
     head = HeadConfig(
         type="mlp",
         channels=fields.integer("model.cfg.decoder_embedding_dim", 256),
@@ -100,12 +102,10 @@ def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelCo
 
 def _check_fixed_fields(fields: ForeignDocument) -> None:
     """Refuse what LiBai could change, and segpipe's network cannot."""
-    fields.require("model.cfg.in_chans", (3,), default=3)
-    fields.require("model.cfg.num_blocks", (4,), default=4)
-    fields.require("model.cfg.patch_sizes", ((7, 3, 3, 3),), default=(7, 3, 3, 3))
-    fields.require("model.cfg.strides", ((4, 2, 2, 2),), default=(4, 2, 2, 2))
-    fields.require("model.cfg.qkv_bias", (True,), default=True)
-    fields.require("model.cfg.qk_scale", (None, False), default=None)
+    fields.require("model.cfg.in_chans", 3)
+    fields.require("model.cfg.num_blocks", 4)
+    fields.require("model.cfg.qkv_bias", True)
+    fields.require("model.cfg.qk_scale", None, False)
 
 
 LIBAI = Implementation(

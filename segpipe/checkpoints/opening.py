@@ -18,7 +18,7 @@ from segpipe.hub import Cache, ModelFolder, is_model_folder, read_manifest, seal
 from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_loaded, build_outline, fit_tensors
 
-from .detecting import IMPLEMENTATIONS, describe_checkpoint
+from .detecting import DOCUMENTS, IMPLEMENTATIONS, describe_checkpoint
 from .foreign_folders import build_hub, resolve_folder
 from .implementation import Checkpoint
 from .key_map import Tensors
@@ -59,7 +59,8 @@ def open_folder(source: str | Path | ModelFolder, revision: str | None = None) -
     """
     hub = build_hub()
     folder = source if isinstance(source, ModelFolder) else hub.resolve(source, revision)
-    if folder.dialect == "segpipe" or folder.weights is None or not _is_cached(folder, hub.cache):
+    is_cached = hub.cache.home.resolve() in folder.path.resolve().parents
+    if folder.dialect == "segpipe" or folder.weights is None or not is_cached:
         return folder
     return _converted(folder, hub.cache)
 
@@ -120,8 +121,7 @@ def sidecar_of(path: Path) -> Path:
 
 def has_document(path: Path) -> bool:
     """Return whether a document beside a file of weights says how images are resized and seen."""
-    documents = (each.document for each in IMPLEMENTATIONS.values() if each.document is not None)
-    names = (sidecar_of(path).name, *(document.name for document in documents))
+    names = (sidecar_of(path).name, *(document.name for document in DOCUMENTS))
     return any(os.path.isfile(path.with_name(name)) for name in names)
 
 
@@ -138,8 +138,7 @@ def _find_checkpoint(path: Path) -> Path:
     """Return the checkpoint in a folder of Segmenter's or LiBai's training, and any other path as it is."""
     if is_model_folder(path):
         return path
-    documents = (each.document for each in IMPLEMENTATIONS.values() if each.document is not None)
-    name = next((document.name for document in documents if document.find(path) is not None), None)
+    name = next((document.name for document in DOCUMENTS if document.find(path) is not None), None)
     if name is None:
         return path
     found = sorted(file for suffix in (".pth", ".bin", ".safetensors") for file in path.glob(f"*{suffix}"))
@@ -148,10 +147,6 @@ def _find_checkpoint(path: Path) -> Path:
     if len(found) != 1:
         raise InputError(f"{path} has {len(found)} checkpoints (.pth) beside {name}. Name the one to convert.")
     return found[0]
-
-
-def _is_cached(folder: ModelFolder, cache: Cache) -> bool:
-    return cache.home.resolve() in folder.path.resolve().parents
 
 
 def _converted(folder: ModelFolder, cache: Cache) -> ModelFolder:

@@ -31,9 +31,8 @@ from segpipe.names import Tasks
 from .foreign_document import ForeignDocument, shown
 from .implementation import Checkpoint, Procedure, Recognizer
 
-HEADS = (1, 2, 5, 8)
-REDUCTIONS = (8, 4, 2, 1)
-MLP_RATIO = 4
+HEADS, REDUCTIONS = MIT_VARIANTS["b0"].heads, MIT_VARIANTS["b0"].reductions
+MLP_RATIO = EncoderConfig().mlp_ratio
 MIT_WEIGHT = "encoder.stages.0.embed.proj.weight"
 """A tensor that every Mix Transformer of ours has."""
 OTHER_HEAD = ("head.level_norms.*",)
@@ -82,12 +81,16 @@ def read_shape(
 ) -> EncoderShape:
     """Return the shape that another library's document gives, whose keys are alike but for two.
 
+    Kernels and strides are the paper's in every variant; others are refused.
+
     Args:
         prefix: of all keys.
         dims: the key of the channels.
         heads: the key of the attention heads.
         default: the channels where the document has none. If None, it must have them.
     """
+    document.require(f"{prefix}patch_sizes", (7, 3, 3, 3))
+    document.require(f"{prefix}strides", (4, 2, 2, 2))
     ratios = document.four(f"{prefix}mlp_ratios", (MLP_RATIO,) * 4)
     if len(set(ratios)) > 1:
         problem = f"{list(ratios)} differ; one ratio for all stages is supported"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -28,7 +27,7 @@ from segpipe.names import Tasks
 from .foreign_document import ForeignDocument, described
 from .implementation import Checkpoint, Document, Implementation, Recognizer
 from .key_map import KeyMap, Rename, Tensors, Unused
-from .timm import BACKBONE, VIT_WEIGHT
+from .timm import BACKBONE, VIT_WEIGHT, find_vit_variant
 
 logger = get_logger(__name__)
 
@@ -94,8 +93,8 @@ def _build_configuration(source: ForeignDocument) -> Configuration:
 
 def _build_model(source: ForeignDocument) -> SegmenterConfig:
     dim, depth, heads = (source.integer(f"net_kwargs.{key}") for key in ("d_model", "n_layers", "n_heads"))
-    variant = _find_variant(dim, depth, heads)
-    source.require("net_kwargs.normalization", tuple(PIXEL_STATISTICS), default="vit")
+    variant = find_vit_variant(dim, depth, heads)
+    source.require("net_kwargs.normalization", *PIXEL_STATISTICS)
     mean, std = PIXEL_STATISTICS[source.get("net_kwargs.normalization", "vit")]
     encoder = VitConfig(
         image_size=_image_size(source),
@@ -120,16 +119,13 @@ def _build_model(source: ForeignDocument) -> SegmenterConfig:
 def _image_size(source: ForeignDocument) -> tuple[int, int]:
     """Return (height, width) from a list or one number."""
     path = "net_kwargs.image_size"
-    value = source.get(path)
-    if isinstance(value, int):
+    if isinstance(source.get(path), int):
         return source.integer(path), source.integer(path)
-    if not isinstance(value, list) or len(value) != 2 or not all(type(side) is int and side > 0 for side in value):
-        raise source.error(path, f"{value!r} is neither a number of pixels nor a height and a width", "Correct it")
-    return value[0], value[1]
+    return source.pair(path, "is neither a number of pixels nor a height and a width")
 
 
 def _build_head(source: ForeignDocument) -> SegmenterHeadConfig:
-    source.require("net_kwargs.decoder.name", tuple(HEADS), default=None)
+    source.require("net_kwargs.decoder.name", *HEADS, is_given=True)
     kind = HEADS[source.get("net_kwargs.decoder.name")]
     if kind == "linear":
         return SegmenterHeadConfig(type=kind)
@@ -172,13 +168,15 @@ def _describe_shapes(checkpoint: Checkpoint) -> Configuration:
     distilled = "encoder.distillation_token" in checkpoint.tensors
     mean, std = PIXEL_STATISTICS["deit" if distilled else "vit"]
     patch_size = checkpoint.shape("encoder.embed.weight", 4)[-1]
-    side = patch_size * _table_side(checkpoint, extra=1 + distilled)
-    kind = "linear" if "head.classifier.bias" in checkpoint.tensors else "mask"
+    patches = checkpoint.shape("encoder.positions.weight", 3)[1] - 1 - distilled
+    side = patch_size * checkpoint.square(
+        "positions", patches, advice=f"Put the {VARIANT_FILE} of the training beside it"
+    )
     model = SegmenterConfig(
         variant=_recognize(checkpoint),
         num_classes=checkpoint.length("head.classifier.bias") or checkpoint.length("head.classifier.norm.bias"),
         head=SegmenterHeadConfig(
-            type="linear" if kind == "linear" else "mask",
+            type="linear" if "head.classifier.bias" in checkpoint.tensors else "mask",
             depth=checkpoint.count(r"head\.blocks\.(\d+)\.") or 2,
         ),
         encoder=VitConfig(image_size=(side, side), patch_size=patch_size, distilled=distilled),
@@ -196,33 +194,13 @@ def _describe_shapes(checkpoint: Checkpoint) -> Configuration:
 def _recognize(checkpoint: Checkpoint) -> VitVariant:
     """Return the variant by the channels and blocks that the tensors have."""
     dim, depth = checkpoint.length("encoder.norm.weight"), checkpoint.count(r"encoder\.blocks\.(\d+)\.")
-    variant = _find_variant(dim, depth)
+    variant = find_vit_variant(dim, depth)
     if variant is None:
         raise InputError(
             f"The tensors have {dim} channels and {depth} blocks, which is none of {', '.join(VIT_VARIANTS)}. "
             f"Put the {VARIANT_FILE} of the training beside {checkpoint.path}, or convert a folder of ours."
         )
     return variant
-
-
-def _table_side(checkpoint: Checkpoint, *, extra: int) -> int:
-    """Return the patches per side of the table of positions, which must be square: its shape says no more."""
-    patches = checkpoint.shape("encoder.positions.weight", 3)[1] - extra
-    side = math.isqrt(max(patches, 0))
-    if side * side != patches or not side:
-        raise InputError(
-            f"The table of positions has {patches} patches, and only a square one says its sides by itself. "
-            f"Put the {VARIANT_FILE} of the training beside {checkpoint.path}."
-        )
-    return side
-
-
-def _find_variant(dim: int, depth: int, heads: int | None = None) -> VitVariant | None:
-    """Return the variant with these channels, blocks and heads, if there is one."""
-    for name, shape in VIT_VARIANTS.items():
-        if (shape.dim, shape.depth) == (dim, depth) and heads in (None, shape.heads):
-            return cast(VitVariant, name)
-    return None
 
 
 def _with_classes(tensors: Tensors, configuration: Configuration) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from segpipe.models import VIT_VARIANTS, VitVariant
+
 from .implementation import Implementation
 from .key_map import Heads, KeyMap, Pack, Permute, Rename, Spelling, Unused
 
@@ -30,6 +34,15 @@ VIT = Implementation(
         ),
     )
 )
+
+
+def find_vit_variant(dim: int, depth: int, heads: int | None = None) -> VitVariant | None:
+    """Return the variant with these channels, blocks and heads, if there is one."""
+    for name, shape in VIT_VARIANTS.items():
+        if (shape.dim, shape.depth) == (dim, depth) and heads in (None, shape.heads):
+            return cast(VitVariant, name)
+    return None
+
 
 _BLOCK, _OURS = "Transformer/encoderblock_{block}", "encoder.blocks.{block}"
 _ATTENTION = f"{_BLOCK}/MultiHeadDotProductAttention_1"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import cast
-
 from segpipe.configuration import Configuration, InferenceConfig, PipelineConfig, PreprocessorConfig, ShortSideResize
 from segpipe.errors import InputError
-from segpipe.models import VIT_VARIANTS, DeitConfig, ResNetConfig, UneptConfig, VitVariant
+from segpipe.models import DeitConfig, ResNetConfig, UneptConfig
 from segpipe.names import Tasks
 
 from .implementation import Checkpoint, Implementation, Recognizer, with_meta
 from .key_map import KeyMap, Pointwise, Rename
 from .mmseg import RESNET_BACKBONE
-from .timm import BACKBONE, VIT_WEIGHT
+from .timm import BACKBONE, VIT_WEIGHT, find_vit_variant
 
 # The published number; the tensors say only heads times points.
 HEADS = 8
 STRIDE = 8
+_ADVICE = "Convert it with a preset that says what it is"
 _PYRAMID, _QUERIES = "context_branch.encoder.layers.{layer}", "context_branch.decoder.layers.{layer}"
 _OUR_PYRAMID, _OUR_QUERIES = "context.pyramid_layers.{layer}", "context.query_layers.{layer}"
 
@@ -99,9 +97,9 @@ def _describe_model(checkpoint: Checkpoint) -> UneptConfig:
     points = checkpoint.length("context.pyramid_layers.0.attention.weights.weight")
     if not points or points % (HEADS * levels):
         raise InputError(
-            f"{checkpoint.path} has {points} points over {levels} levels, which {HEADS} heads cannot share. "
-            "Convert it with a preset that says what it is."
+            f"{checkpoint.path} has {points} points over {levels} levels, which {HEADS} heads cannot share. {_ADVICE}."
         )
+    side = checkpoint.square("queries", checkpoint.length("queries"), advice=_ADVICE)
     return UneptConfig(
         num_classes=checkpoint.length("classifier.bias"),
         encoder=_describe_encoder(checkpoint),
@@ -111,7 +109,7 @@ def _describe_model(checkpoint: Checkpoint) -> UneptConfig:
         points=points // (HEADS * levels),
         depth=checkpoint.count(r"context\.pyramid_layers\.(\d+)\."),
         hidden=checkpoint.length("context.pyramid_layers.0.mlp.fc1.weight"),
-        query_grid=_square(checkpoint, "queries", checkpoint.length("queries")),
+        query_grid=(side, side),
     )
 
 
@@ -124,15 +122,15 @@ def _describe_encoder(checkpoint: Checkpoint) -> DeitConfig | ResNetConfig:
 def _describe_deit(checkpoint: Checkpoint) -> DeitConfig:
     embed, positions = (checkpoint.tensors[f"encoder.{key}.weight"] for key in ("embed", "positions"))
     distilled = "encoder.distillation_token" in checkpoint.tensors
-    rows, columns = _square(checkpoint, "positions", positions.shape[1] - 1 - distilled)
     patch_size = embed.shape[-1]
+    side = patch_size * checkpoint.square("positions", positions.shape[1] - 1 - distilled, advice=_ADVICE)
     dim, depth = embed.shape[0], checkpoint.count(r"encoder\.blocks\.(\d+)\.")
-    variants = [name for name, shape in VIT_VARIANTS.items() if (shape.dim, shape.depth) == (dim, depth)]
+    variant = find_vit_variant(dim, depth)
     return DeitConfig(
-        variant=cast(VitVariant, variants[0] if variants else "base"),
-        dim=None if variants else dim,
-        depth=None if variants else depth,
-        image_size=(rows * patch_size, columns * patch_size),
+        variant=variant or "base",
+        dim=None if variant else dim,
+        depth=None if variant else depth,
+        image_size=(side, side),
         patch_size=patch_size,
         distilled=distilled,
         mlp_ratio=checkpoint.length("encoder.blocks.0.mlp.fc1.weight") // dim,
@@ -142,17 +140,6 @@ def _describe_deit(checkpoint: Checkpoint) -> DeitConfig:
 def _describe_resnet(checkpoint: Checkpoint) -> ResNetConfig:
     first, second, third, fourth = (checkpoint.count(rf"encoder\.stages\.{stage}\.(\d+)\.") for stage in range(4))
     return ResNetConfig(depths=(first, second, third, fourth), channels=checkpoint.length("encoder.stem.4.conv.weight"))
-
-
-def _square(checkpoint: Checkpoint, name: str, cells: int) -> tuple[int, int]:
-    """Return the sides of a table, which must be square: its shape says no more."""
-    side = math.isqrt(max(cells, 0))
-    if side * side != cells or not side:
-        raise InputError(
-            f"{checkpoint.path} has a table of {name} with {cells} cells, and only a square one says its sides by "
-            "itself. Convert it with a preset that says them."
-        )
-    return side, side
 
 
 UNEPT_SHAPES = Recognizer(

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
         MIT_VARIANTS as MIT_VARIANTS,
         EncoderConfig as EncoderConfig,
         MitConfig as MitConfig,
-        MitShape as MitShape,
         NormEps as NormEps,
         Variant as Variant,
+        encoder_shape as encoder_shape,
     )
     from .parameters import num_parameters as num_parameters
     from .resnet.config import ResNetConfig as ResNetConfig
-    from .segformer.config import HeadConfig as HeadConfig, SegformerConfig as SegformerConfig
+    from .segformer.config import (
+        HeadConfig as HeadConfig,
+        SegformerConfig as SegformerConfig,
+        head_channels as head_channels,
+    )
     from .segmenter.config import SegmenterConfig as SegmenterConfig, SegmenterHeadConfig as SegmenterHeadConfig
     from .unept.config import DeitConfig as DeitConfig, UneptConfig as UneptConfig
     from .vit.config import VIT_VARIANTS as VIT_VARIANTS, VitConfig as VitConfig, VitVariant as VitVariant
