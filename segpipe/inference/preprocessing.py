@@ -14,7 +14,7 @@ from PIL import Image
 from segpipe.configuration import CropResize, ExactResize, PreprocessorConfig, Rounding, ShortSideResize
 from segpipe.errors import InputError
 from segpipe.extras import import_opencv
-from segpipe.limits import limit
+from segpipe.limits import check_limit
 
 from .geometry import Size
 
@@ -81,12 +81,11 @@ def check_enlarged(old: Size, new: Size) -> None:
     Raises:
         InputError: the new size is over the limit and larger than the old one.
     """
-    if new[0] * new[1] > max(old[0] * old[1], limit("resized_pixels")):
-        raise InputError(
-            f"The image of {old[0]} × {old[1]} pixels would be enlarged to {new[0]:,} × {new[1]:,}; at most "
-            f"{limit('resized_pixels'):,} pixels are allowed. Choose a smaller size or scale, or a limit for the long "
-            "side; docs/limits.md says how to raise the limit."
-        )
+    pixels = new[0] * new[1]
+    if pixels > old[0] * old[1]:
+        what = f"The image of {old[0]} × {old[1]} pixels would be enlarged to {new[0]:,} × {new[1]:,}, which is"
+        advice = "Choose a smaller size or scale, or a limit for the long side"
+        check_limit("resized_pixels", pixels, what, error=InputError, advice=advice)
 
 
 def _resize_bilinear(image: np.ndarray, size: Size, resize: ShortSideResize | ExactResize) -> np.ndarray:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segpipe.configuration import InferenceConfig, PreprocessorConfig
 from segpipe.errors import InputError
-from segpipe.limits import LIMITS, limit
+from segpipe.limits import check_limit
 
 from .geometry import Mosaic, Prediction, Size, View, place_image
 from .network import Network, padded_size
@@ -52,13 +52,10 @@ def _check_work(network: Network, size: Size, preprocessor: PreprocessorConfig, 
         height, width = network.input_size(part)
         windows += number * (1 + inference.flip)
         seen += number * height * width * (1 + inference.flip)
-    for name, found in (("windows", windows), ("seen_pixels", seen)):
-        if found > limit(name):
-            raise InputError(
-                f"An image of {size[0]} × {size[1]} pixels would be seen in {windows:,} views and windows with "
-                f"{seen:,} pixels; at most {limit(name):,} {LIMITS[name].unit} are allowed. Choose a larger stride, or "
-                f"fewer or smaller scales, or set {LIMITS[name].variable} to a higher limit."
-            )
+    image = f"An image of {size[0]} × {size[1]} pixels"
+    advice = "Choose a larger stride, or fewer or smaller scales"
+    check_limit("windows", windows, f"{image} would be seen in", error=InputError, advice=advice)
+    check_limit("seen_pixels", seen, f"{image} would be seen in views of together", error=InputError, advice=advice)
 
 
 def _predict_view(network: Network, pixels: Tensor, size: Size, inference: InferenceConfig) -> Mosaic | View:

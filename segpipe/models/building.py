@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from segpipe.configuration import ModelConfig
 from segpipe.errors import ConfigurationError
-from segpipe.limits import limit
+from segpipe.limits import check_limit
 from segpipe.text import first_line
 
 from .base import SegpipeNetwork
@@ -20,7 +20,7 @@ from .weights import fit_tensors
 
 
 def build_model(config: ModelConfig) -> SegpipeNetwork:
-    """Build a network with freshly initialised weights.
+    """Build a network with freshly initialized weights.
 
     Raises:
         ConfigurationError: see `build_outline`; nothing was allocated.
@@ -59,12 +59,8 @@ def build_outline(config: ModelConfig) -> SegpipeNetwork:
             "section."
         ) from None
     count = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
-    most = limit("model_parameters")
-    if count > most:
-        raise ConfigurationError(
-            f"model: the network would have {count:,} numbers; at most {most:,} are allowed. Make channels, blocks, "
-            "classes or image_size smaller; docs/limits.md says how to raise the limit."
-        )
+    advice = "Make channels, blocks, classes or image_size smaller"
+    check_limit("model_parameters", count, "model: the network would have", error=ConfigurationError, advice=advice)
     return network
 
 
