@@ -15,7 +15,7 @@ class BoundaryCounts:
     """Counts of boundary pixels by class, int64, over any number of images.
 
     A class's boundary is what its mask loses by erosion: pixels nearer than a distance to another
-    class or to the image's edge, in the maximum norm. Ignored pixels are no class on both sides, so a
+    class or to the image's edge, in the maximum norm. Ignored pixels belong to no class on either side, so a
     prediction that is right wherever there is a label scores 1.
 
     Args:
@@ -39,7 +39,7 @@ class BoundaryCounts:
             self.counts[row] += np.bincount(classes.ravel(), minlength=self.num_classes + 1)[: self.num_classes]
 
     def iou(self) -> np.ndarray:
-        """Return (K,) boundary IoU by class; not a number where there is no boundary."""
+        """Return (K,) boundary IoU by class; NaN where there is no boundary."""
         common, expected, found = self.counts.astype(np.float64)
         return divide(common, expected + found - common)
 

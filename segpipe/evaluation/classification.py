@@ -38,7 +38,7 @@ class ClassificationScores:
         acc1: fraction of the images whose own class has the highest logit; of equal ones the lowest index is higher.
         acc5: fraction of the images whose own class is among the five highest.
         mean_accuracy: mean of `accuracy` over the classes that have images.
-        accuracy: fraction of a class's images that are right, by name; not a number where it has none.
+        accuracy: fraction of a class's images that are right, by name; NaN where it has none.
         num_pictures: how many were counted.
     """
 
@@ -55,11 +55,11 @@ class ClassificationScores:
 
     @property
     def by_class(self) -> dict[str, dict[str, float]]:
-        """Return an empty dict: a log has no use for a thousand classes."""
+        """Return an empty dict, since a log has no use for a thousand classes."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold: the attributes, with null for what is not a number."""
+        """Return what JSON can hold: the attributes, with null for NaN."""
         return {key: without_nan(value) for key, value in asdict(self).items()}
 
     def table(self) -> str:
@@ -108,7 +108,7 @@ def evaluate_classifier(
         device: where a folder's network runs. If None, a GPU if there is one.
         batch_size: images of one input size that the network takes at once.
         progress: show a bar in the first process, or where stderr is a file a line now and then.
-        readers: threads that read images ahead; 0: none.
+        readers: threads that read images ahead. If 0, images are read one by one.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
     """
     check_countable(dataset, batch_size)

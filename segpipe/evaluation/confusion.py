@@ -23,7 +23,7 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
-        # The last column takes predictions that are no class, such as a void output.
+        # The last column takes predictions that are not a class, such as a void output.
         self.counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
 
     def update(self, *, prediction: np.ndarray, label: np.ndarray) -> None:

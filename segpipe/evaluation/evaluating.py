@@ -61,7 +61,7 @@ def evaluate(
         boundary_ratio: also count boundary IoU, at this fraction of the diagonal; the paper's is 0.02.
         shard: (index, number) of this process's part of the images. If None, its rank among all processes.
         progress: show a bar in the first process, or where stderr is a file a line now and then.
-        readers: threads that read images ahead; 0: none.
+        readers: threads that read images ahead. If 0, images are read one by one.
         on_picture: called with the name and the label map of each image of this process.
         should_stop: asked after each batch; when it says yes in one process, all raise EvaluationStopped.
 

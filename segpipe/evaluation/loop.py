@@ -82,7 +82,7 @@ def count_in_batches(
         count_batch: counts; what it has counted is added up afterwards.
         indices: this process's samples.
         batch_size: samples in a batch; the last one may be shorter.
-        readers: threads that read ahead; 0: none.
+        readers: threads that read ahead. If 0, samples are read one by one.
         progress: whether the first process shows a bar.
         should_stop: asked after each batch.
     """
@@ -140,7 +140,7 @@ def _run_together(count: Callable[[], None], device: torch.device) -> None:
     if error is not None:
         raise error
     if failed:
-        raise SegpipeError("Evaluation failed in another process; see its error and mend what it names.")
+        raise SegpipeError("Evaluation failed in another process; see its error and correct what it names.")
     if stopped:
         raise EvaluationStopped
 
@@ -151,7 +151,7 @@ def _read_ahead(dataset: LabelledSamples, indices: Sequence[int], readers: int) 
     Args:
         dataset: what is read from.
         indices: the places.
-        readers: threads, each of which is one sample ahead; 0: read when asked.
+        readers: threads, each of which is one sample ahead. If 0, samples are read one by one.
     """
     if readers == 0:
         yield from (dataset[index] for index in indices)

@@ -22,7 +22,7 @@ def mmseg_tables(scores: Scores) -> str:
 def segmenter_yaml(scores: Scores) -> str:
     """Return Segmenter's `scores_ss.yml` and `scores_ms.yml`: means in percent, and the IoU of each class by name.
 
-    What is not a number is `.nan`, as YAML writes it.
+    NaN is `.nan`, as YAML writes it.
     """
     lines = [
         f"pixel_accuracy: {_yaml_number(scores.pixel_accuracy)}",

@@ -21,7 +21,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores over all counted pixels, as fractions of 1; what is 0/0 is not a number and not averaged, see `policy`.
+    """Scores over all counted pixels, as fractions of 1; 0/0 is NaN and not averaged, see `policy`.
 
     Attributes:
         miou: mean of the intersection over union of the classes.
@@ -86,7 +86,7 @@ class Scores:
         return self.mean_dice
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold: the attributes, with null for what is not a number."""
+        """Return what JSON can hold: the attributes, with null for NaN."""
         return {key: without_nan(value) for key, value in asdict(self).items()}
 
     def table(self) -> str:
@@ -114,7 +114,7 @@ class Scores:
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide, with not-a-number where the denominator is 0."""
+    """Divide, with NaN where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.true_divide(numerator, denominator)
 
@@ -126,7 +126,7 @@ def mean(values: np.ndarray) -> float:
 
 
 def without_nan(value: Any) -> Any:
-    """Return what JSON can hold: None for what is not a number, in a dict too."""
+    """Return what JSON can hold, with None for NaN, in a dict too."""
     if isinstance(value, dict):
         return {key: without_nan(one) for key, one in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -26,7 +26,7 @@ BENCHMARKS: tuple[Benchmark, ...] = ("cityscapes", "ade20k")
 
 
 def write_submission(folder: str | os.PathLike[str], picture: str, label_map: np.ndarray, values: np.ndarray) -> Path:
-    """Write one image's file, a grey PNG, over one of that name, and return its path.
+    """Write one image's file, a gray PNG, over one of that name, and return its path.
 
     Args:
         folder: made if it is missing.
@@ -91,9 +91,9 @@ def submission_writer(
     return write
 
 
-def _check_names(pictures: Iterable[str]) -> None:
+def _check_names(images: Iterable[str]) -> None:
     """Raise an InputError where two images would be written to one file, since files have the images' names."""
-    stems = Counter(Path(picture).stem for picture in dict.fromkeys(pictures))
+    stems = Counter(Path(image).stem for image in dict.fromkeys(images))
     twice = [stem for stem, count in stems.items() if count > 1]
     if twice:
         raise InputError(

@@ -42,7 +42,7 @@ def export(
     """Write a model as one file that other runtimes open, and check it against the network.
 
     The file takes `images` (B, 3, H, W) uint8 RGB, of any number and size, and gives `logits` (B, h, w, K) float32 on
-    the network's grid; normalisation and padding are inside, resizing is not.
+    the network's grid; normalization and padding are inside, resizing is not.
 
     Args:
         source: a folder on disk, a preset's name, owner/name on a hub, or an open ModelFolder.

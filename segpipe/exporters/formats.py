@@ -52,7 +52,7 @@ class Format:
         return " ".join(f"{package}={_version(package)}" for package in ("torch", *self.packages))
 
     def for_int8(self) -> Format:
-        """Return the format for int8 files, which need ONNX Runtime's quantiser; InputError if it has none."""
+        """Return the format for int8 files, which need ONNX Runtime's quantizer; InputError if it has none."""
         if self.from_onnx is None:
             raise InputError(
                 f"The format {self.name!r} has no int8 files. Give {advice.argument('format', 'onnx')} or "

@@ -1,4 +1,4 @@
-"""ONNX files: one of floats from a traced graph, and one of int8 from that by ONNX Runtime's static quantiser.
+"""ONNX files: one of floats from a traced graph, and one of int8 from that by ONNX Runtime's static quantizer.
 
 In int8, weights have a scale for each output channel and are symmetric. They have 7 bits, so that no processor
 saturates: x86 without VNNI adds two products in 16 bits, which 2 · 255 · 127 exceeds. Activations have one scale for
@@ -23,7 +23,7 @@ from segpipe.extras import import_extra
 from .torch_export import INPUT_NAME, Trace, quiet_torch
 
 PRODUCTS = ("Conv", "MatMul", "Gemm")
-"""What is quantised: where the time goes. All else keeps its floats: sums and norms decide between classes by small
+"""What is quantized: where the time goes. All else keeps its floats: sums and norms decide between classes by small
 differences of large numbers, a softmax has most of its values near zero, and resizing takes hardly any time."""
 
 
@@ -102,7 +102,7 @@ def _is_grouped(node: Any) -> bool:
 
 
 class _Reader:
-    """The interface by which ONNX Runtime's quantiser asks for images."""
+    """The interface by which ONNX Runtime's quantizer asks for images."""
 
     def __init__(self, images: Iterator[np.ndarray]) -> None:
         self._images = images
@@ -114,7 +114,7 @@ class _Reader:
 
 @contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """Give the root logger a handler that does nothing; the quantiser's first message would add one for stderr."""
+    """Give the root logger a handler that does nothing; the quantizer's first message would add one for stderr."""
     root, handler = logging.getLogger(), logging.NullHandler()
     root.addHandler(handler)
     try:

@@ -1,6 +1,6 @@
 """int8 files: the images that they are calibrated with, and the check of what came out.
 
-What is quantised, and how, is said in `onnx`. SegFormer-B0 on CamVid's 101 validation images in ONNX Runtime,
+What is quantized, and how, is said in `onnx`. SegFormer-B0 on CamVid's 101 validation images in ONNX Runtime,
 calibrated with 16 others, without padding: mIoU 62.98 → 62.97, a third of the bytes. It is not always faster: on a
 processor with AMX, OpenVINO took half the time of its float32 but 1.2 times that of its bfloat16, and ONNX Runtime 1.6
 times that of its float32. Where a processor has bfloat16, prefer it.
@@ -35,7 +35,7 @@ from .torch_export import trace_network
 from .verifying import Agreement, relative_difference
 
 QUANTIZATION_VERSION = 2
-"""To be raised when what is quantised changes, so that kept files are made again."""
+"""To be raised when what is quantized changes, so that kept files are made again."""
 MIN_AGREEMENT = 0.95
 """The fraction of cells of the network's grid that must keep their class on the images of the calibration."""
 SAMPLES = 64

@@ -1,6 +1,6 @@
 """The graph that every format is written from, traced by torch.export, and its .pt2 file.
 
-Normalisation and padding are inside, and the weights are folded as in evaluation.
+Normalization and padding are inside, and the weights are folded as in evaluation.
 """
 
 from __future__ import annotations

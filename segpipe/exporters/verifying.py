@@ -32,7 +32,7 @@ class Agreement:
         num_pictures: of the calibration.
         share: of cells that keep their class on these.
         num_others: images that the calibration did not use.
-        share_of_others: of cells that keep their class on those. If None, there are none.
+        share_of_others: of cells that keep their class on those. If None, it had no such images.
     """
 
     num_pictures: int
@@ -79,7 +79,7 @@ def measure_difference(network: SegpipeNetwork, path: Path, format: Format, pixe
         images = torch.from_numpy(draw_street_scene(seed=1, size=size).image).permute(2, 0, 1)[None].to(pixels)
         found = tuple(map(channels_first, session.run(images.contiguous())))
         differences.append(relative_difference(found, as_tuple(network(images))))
-    worst = float(np.max(differences))  # what is not a number stays one
+    worst = float(np.max(differences))  # NaN stays NaN
     if not worst <= MAX_DIFFERENCE:
         raise NumericalError(
             f"The exported {format.name} file gives logits that differ from the network's by {worst:.1e} of the "

@@ -1,7 +1,7 @@
 """Where an image's pixels lie on the grid of logits, and the logits that lie there.
 
 Bilinear resizing is linear and separable, and so are padding, cropping and mirroring. However many of them lie between
-the logits and the image, each pixel's logits are a weighted sum of a few neighbouring cells, with weights that are a
+the logits and the image, each pixel's logits are a weighted sum of a few neighboring cells, with weights that are a
 product of one factor per axis. An `Axis` holds those factors, a `Placement` one axis for the rows and one for the
 columns. A `View` is logits with their placement, a `Prediction` all views of an image.
 """

@@ -27,7 +27,7 @@ class Network(Protocol):
 
     Attributes:
         num_classes: K.
-        pixel_mean: (3,) in 0–255 units, what is zero after normalisation; images go to the device that it is on.
+        pixel_mean: (3,) in 0–255 units, what is zero after normalization; images go to the device that it is on.
         best_multiple: the network scores higher where both sides of its input are multiples of it.
     """
 

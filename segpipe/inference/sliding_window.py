@@ -137,7 +137,7 @@ def _fit_window(pixels: Tensor, windows: Windows) -> Tensor:
 
 
 def _pad(pixels: Tensor, window: Size, network: Network) -> Tensor:
-    """Fill up to the window, right and bottom, with what is zero after normalisation."""
+    """Fill up to the window, right and bottom, with what is zero after normalization."""
     height, width = _size_of(pixels)
     if height >= window[0] and width >= window[1]:
         return pixels

@@ -1,4 +1,4 @@
-"""What every network has in common: it takes RGB 0–255, normalises and pads."""
+"""The interface of every network, which takes RGB 0–255, normalizes and pads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BoundaryOutput(NamedTuple):
 
 
 class NetworkStage(NamedTuple):
-    """A slice of a network: each stage takes what the one before it gives."""
+    """A slice of a network, which takes the output of the stage before it."""
 
     name: str
     """The name of its main part, as in `named_modules`."""
@@ -40,7 +40,7 @@ class NetworkStage(NamedTuple):
 
 
 class AttentionMap(NamedTuple):
-    """The attention of one block: how much each query attends to each key."""
+    """The attention weights of one block."""
 
     weights: Tensor
     """(B, M, Q, N): a row is a query and adds up to 1."""
@@ -49,7 +49,7 @@ class AttentionMap(NamedTuple):
     key_grid: tuple[int, int]
     """(height, width) of the keys that are."""
     extra: int = 0
-    """Tokens before the cells, the class token first; behind the cells stand the classes."""
+    """Tokens before the cells, the class token first. A decoder's class tokens follow the cells."""
 
 
 class Scoring(Protocol):
@@ -80,7 +80,7 @@ class GridScores(NamedTuple):
 class SegpipeNetwork(nn.Module):
     """A network that takes images as they are decoded, (B, 3, H, W) RGB 0–255, uint8 or float.
 
-    Normalisation, and after it the zero pad on the right and at the bottom, live here, so that
+    Normalization, and after it the zero pad on the right and at the bottom, live here, so that
     training, evaluation, pipelines and exports cannot disagree about them.
 
     Attributes:
@@ -104,7 +104,7 @@ class SegpipeNetwork(nn.Module):
         self.size_multiple = config.size_multiple
         self.min_size = 1
         self.best_multiple = 1
-        # Not persistent: the configuration says them, and a checkpoint must not say something else.
+        # Not persistent, since the configuration has them and a checkpoint must not contradict it.
         self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean, dtype=torch.float32), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(config.pixel_std, dtype=torch.float32), persistent=False)
 
@@ -115,8 +115,8 @@ class SegpipeNetwork(nn.Module):
         return height, width
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB 0–255 → normalised and zero-padded to `input_size`, channels last in memory."""
-        images = _standardise(images, self.pixel_mean, self.pixel_std)
+        """(B, 3, H, W) RGB 0–255 → normalized and zero-padded to `input_size`, channels last in memory."""
+        images = _standardize(images, self.pixel_mean, self.pixel_std)
         height, width = images.shape[-2:]
         padded_height, padded_width = self.input_size((height, width))
         if (padded_height, padded_width) == (height, width):
@@ -205,7 +205,7 @@ def check_part(part: Part) -> None:
         raise InputError("Only Segmenter's mask transformer is a decoder with attention. Ask for the part 'encoder'.")
 
 
-def _standardise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _standardize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Return (images - mean) / std in the mean's type, channels last in memory, a whole row of pixels at a time."""
     pixels = images.to(mean.dtype, memory_format=torch.channels_last).permute(0, 2, 3, 1)  # (B, H, W, 3)
     width = pixels.shape[2]

@@ -20,7 +20,7 @@ def bilinear_weights(cells: int, length: int, *, scale: float | None = None) -> 
         scale: cells per pixel where it is not cells / length, as after cropping.
 
     Returns:
-        (length,) the first cell that each pixel reads, and (length, 2) float32 weights of it and its neighbour;
+        (length,) the first cell that each pixel reads, and (length, 2) float32 weights of it and its neighbor;
         (length, 1) where there is only one cell.
     """
     step = np.float32(cells) / np.float32(length) if scale is None else np.float32(scale)

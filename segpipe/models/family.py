@@ -59,7 +59,7 @@ class Family:
         return load_attribute(self.network) if isinstance(self.network, str) else self.network
 
     def build(self, config: ModelConfig) -> SegpipeNetwork:
-        """Return a network with freshly initialised weights; `build_model` checks its size before."""
+        """Return a network with freshly initialized weights; `build_model` checks its size before."""
         return self.network_class(config)
 
 

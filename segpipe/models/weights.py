@@ -12,7 +12,7 @@ from segpipe.errors import WeightMismatchError
 from segpipe.names import listing
 
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""What a parameter may be stored as. float8 is none of them: its numbers need a scale that lies elsewhere."""
+"""What a parameter may be stored as. float8 is not among them, since its numbers need a scale stored elsewhere."""
 
 
 def fit_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ def fit_tensors(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin
 
 
 def mistyped_tensors(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names and types of those that are none of `WEIGHT_TYPES`; counters of batches are passed over."""
+    """Return the names and types of tensors whose type is not in `WEIGHT_TYPES`, except for counters of batches."""
     return [
         f"{key} ({str(tensor.dtype).removeprefix('torch.')})"
         for key, tensor in tensors.items()

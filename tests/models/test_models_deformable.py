@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from segpipe.models.unept.deformable import DeformableAttention, grid_centres, sample_levels
+from segpipe.models.unept.deformable import DeformableAttention, grid_centers, sample_levels
 
 GRIDS = ((3, 5), (2, 2))
 
@@ -74,7 +74,7 @@ def test_what_is_not_a_number_comes_out_as_such():
 
 def test_grid_centres_are_row_by_row_with_x_first():
     expected = [[1 / 6, 0.25], [0.5, 0.25], [5 / 6, 0.25], [1 / 6, 0.75], [0.5, 0.75], [5 / 6, 0.75]]
-    assert torch.allclose(grid_centres((2, 3), torch.device("cpu")), torch.tensor(expected))
+    assert torch.allclose(grid_centers((2, 3), torch.device("cpu")), torch.tensor(expected))
 
 
 def test_points_begin_one_behind_the_other_along_eight_directions():
@@ -91,7 +91,7 @@ def test_at_the_beginning_a_query_reads_the_mean_of_its_points():
     torch.nn.init.eye_(attention.proj.weight)
     features = torch.randn(1, 6, 4)
     grids = ((2, 3),)
-    read = attention(torch.randn(1, 6, 4), grid_centres((2, 3), torch.device("cpu")), features, grids)
+    read = attention(torch.randn(1, 6, 4), grid_centers((2, 3), torch.device("cpu")), features, grids)
     right = features.view(2, 3, 4).roll(-1, dims=1)
     right[:, -1] = 0  # beyond the border
     assert torch.allclose(read, right.view(1, 6, 4), atol=1e-5)

@@ -5,7 +5,7 @@ import torch
 from fused_material import DEVICE, import_kernels, needs_gpu, on_device
 
 from segpipe.models.unept import deformable
-from segpipe.models.unept.deformable import DeformableAttention, grid_centres, sample_levels
+from segpipe.models.unept.deformable import DeformableAttention, grid_centers, sample_levels
 
 pytestmark = pytest.mark.peer
 
@@ -67,7 +67,7 @@ def test_attention_takes_the_kernels_where_it_can(monkeypatch):
     attention = DeformableAttention(dim=8, heads=2, levels=2, points=2).to(DEVICE)
     torch.nn.init.normal_(attention.offsets.weight)
     features = torch.randn(2, 19, 8, device=DEVICE)
-    arguments = features[:, :15], grid_centres(GRIDS[0], DEVICE), features, GRIDS
+    arguments = features[:, :15], grid_centers(GRIDS[0], DEVICE), features, GRIDS
     monkeypatch.setattr(deformable, "can_fuse", lambda _: False)
     plain = attention(*arguments)
     monkeypatch.setattr(deformable, "can_fuse", lambda _: True)
@@ -91,7 +91,7 @@ def test_value_and_gradients_equal_plain_torchs_at_real_sizes(channels, monkeypa
 def test_attention_in_half_precision_is_near_that_in_single(dtype):
     attention = DeformableAttention(dim=64, heads=8, levels=2, points=4).to(DEVICE)
     features = torch.randn(2, 19, 64, device=DEVICE)
-    arguments = features, grid_centres(GRIDS[0], DEVICE).repeat(2, 1)[:19], features, GRIDS
+    arguments = features, grid_centers(GRIDS[0], DEVICE).repeat(2, 1)[:19], features, GRIDS
     exact = attention(*arguments)
     with torch.autocast("cuda", dtype=dtype):
         mixed = attention(*arguments)

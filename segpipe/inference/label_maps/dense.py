@@ -95,7 +95,7 @@ def _score(view: View, rows: slice, columns: slice) -> Tensor:
         return cells
     axes = view.placement.rows.weights[rows], view.placement.columns.weights[columns]
     down, across = (torch.from_numpy(weights.sum(axis=1)).to(cells.device) for weights in axes)
-    part = (down[:, None] * across)[..., None]  # what is not linear must see the values of the window by itself
+    part = (down[:, None] * across)[..., None]  # a scoring that is not linear needs the window's own values
     return view.scoring.scores(cells / part.clamp(min=torch.finfo(part.dtype).tiny)).mul_(part)
 
 

@@ -17,7 +17,7 @@ from .cells import check_finite, class_scores, count_classes, find_winners, labe
 from .fused_upsampling import class_block, locate_run, read_logits, send_axis
 
 PIXELS = 16
-"""Neighbouring pixels of a row that a program labels."""
+"""Neighboring pixels of a row that a program labels."""
 
 
 def label_fused(logits: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ def _label_pixels(
             COLUMN_TAPS,
         )
         logits = tl.where((classes < NUM_CLASSES)[None, :], logits, float("-inf"))
-        # What is not a number takes its place and keeps it: nothing is greater.
+        # NaN takes its place and keeps it, since nothing is greater.
         is_better = (logits > best) | (logits != logits)
         best = tl.where(is_better, logits, best)
         winners = tl.where(is_better, classes[None, :], winners)

@@ -64,7 +64,6 @@ class ExportedNetwork:
         return self._outline.input_size(size)
 
     def grid_scores(self, output: Any) -> GridScores:
-        """See `SegpipeNetwork.grid_scores`."""
         return self._outline.grid_scores(output)
 
     def __call__(self, images: Tensor) -> Any:
@@ -121,5 +120,4 @@ class TorchSession:
 
     @torch.inference_mode()
     def run(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See `Session.run`."""
         return as_tuple(self._module(images))

@@ -29,5 +29,4 @@ class OnnxSession:
         self._input = session.get_inputs()[0].name
 
     def run(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See `Session.run`."""
         return tuple(map(torch.from_numpy, self._session.run(None, {self._input: images.numpy()})))

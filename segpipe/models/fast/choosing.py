@@ -40,7 +40,7 @@ def can_fuse(tensor: Tensor) -> bool:
 
 
 def launching_on(tensor: Tensor) -> AbstractContextManager[object]:
-    """Triton starts kernels on torch's current GPU: inside, that is the tensor's. On a CPU nothing changes."""
+    """Make the tensor's GPU the current one, on which Triton starts kernels. On a CPU nothing changes."""
     return torch.cuda.device_of(tensor)
 
 

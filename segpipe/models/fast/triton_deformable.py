@@ -249,7 +249,7 @@ def _add(features, part, column, row, inside, channel, height, width, HEADS: tl.
 @triton.jit
 def _point_at(features, column, row, inside, channel, height, width, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
     """Return pointers (Q, C) to a level's cells at float32 columns and rows (Q,), and which of them are cells."""
-    # Compared as floats: a point far away, or one that is not a number, has no integer.
+    # Compared as floats: a point far away, or NaN, has no integer.
     is_cell = inside & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = tl.where(is_cell, row, 0.0).to(tl.int64) * width + tl.where(is_cell, column, 0.0).to(tl.int64)
     pointers = features + (place * HEADS * CHANNELS)[:, None] + channel[None, :]

@@ -62,7 +62,7 @@ class MixTransformer(nn.Module):
         """Return the feature maps of the four stages.
 
         Args:
-            images: (B, 3, H, W), normalised.
+            images: (B, 3, H, W), normalized.
 
         Returns:
             Four (B, h, w, D) maps at strides 4, 8, 16 and 32.
@@ -78,7 +78,7 @@ class MixTransformer(nn.Module):
         """Return the attention of a block, counted from 0 over all stages.
 
         Args:
-            images: (B, 3, H, W), normalised.
+            images: (B, 3, H, W), normalized.
             layer: number of the block.
         """
         features, before = images.permute(0, 2, 3, 1), 0
@@ -142,7 +142,7 @@ class PatchEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and Mix-FFN, each pre-normalised and residual."""
+    """Attention and Mix-FFN, each pre-normalized and residual."""
 
     def __init__(self, block: StageConfig, drop_rate: float) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
 
 
 def initialize(module: nn.Module) -> None:
-    """Initialise as published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
+    """Initialize as published: linear layers from a normal cut at two units with σ 0.02, convolutions by fan-out."""
     initialize_linear(module)
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups

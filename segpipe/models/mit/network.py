@@ -32,7 +32,6 @@ class MitClassifier(SegpipeNetwork):
         return (*encoder_stages(self, self.encoder), classifier)
 
     def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
-        """See `SegpipeNetwork.attention`."""
         check_part(part)
         return self.encoder.attention_map(self.normalise(images), layer)
 

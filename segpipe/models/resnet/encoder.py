@@ -14,7 +14,7 @@ EXPANSION = 4
 class ResNet(nn.Module):
     """Stem and four stages of bottlenecks.
 
-    Where a stage is dilated, its neighbour's stride is usually 1: with strides (1, 2, 1, 1) and
+    Where a stage is dilated, its neighbor's stride is usually 1: with strides (1, 2, 1, 1) and
     dilations (1, 1, 2, 4) the last three stages share one grid at stride 8.
 
     Args:
@@ -48,10 +48,10 @@ class ResNet(nn.Module):
             channels = width * EXPANSION
             rest = [Bottleneck(channels, width, stride=1, dilation=dilation) for _ in range(depth - 1)]
             self.stages.append(nn.Sequential(first, *rest))
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W), normalised → a (B, h, w, D) map for each wanted stage."""
+        """(B, 3, H, W), normalized → a (B, h, w, D) map for each wanted stage."""
         features = self.stem(images)
         maps = []
         for stage in self.stages:
@@ -79,7 +79,7 @@ class Bottleneck(nn.Module):
         return functional.relu(self.conv3(hidden) + self.shortcut(features), inplace=True)
 
 
-def _initialise(module: nn.Module) -> None:
-    """Initialise as published: convolutions by fan-out (He et al. 2015)."""
+def _initialize(module: nn.Module) -> None:
+    """Initialize as published: convolutions by fan-out (He et al. 2015)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -25,7 +25,7 @@ from ..layers import affine, initialize_linear
 
 
 class DecodeHead(nn.Module):
-    """The part that both heads share: add the projected levels up, normalise, classify.
+    """The part that both heads share: adding the projected levels up, normalizing, classifying.
 
     Args:
         dims: channels D_i of the encoder's maps.
@@ -80,7 +80,7 @@ class MLPHead(DecodeHead):
     def __init__(self, dims: Sequence[int], channels: int, num_classes: int, dropout: float) -> None:
         super().__init__(dims, channels, num_classes, dropout)
         self.levels = nn.ModuleList(nn.Linear(dim, channels) for dim in dims)
-        _initialise_head(self)
+        _initialize_head(self)
 
     def project_levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [functional.linear(x, *layer) for x, layer in zip(maps, self._projections(), strict=True)]
@@ -95,7 +95,7 @@ class MLPHead(DecodeHead):
         return super().fuse_weights()[::-1]
 
     def _projections(self) -> list[LinearLayer]:
-        """Fusion and level in one: weights (E, D_i) and biases (E,)."""
+        """Return the product of fusion and level, weights (E, D_i) and biases (E,)."""
         pairs: Iterable[tuple[Tensor, nn.Linear]] = zip(self.fuse_weights(), self.levels, strict=True)  # type: ignore[arg-type]
         return [(fuse @ level.weight, fuse @ level.bias) for fuse, level in pairs]
 
@@ -107,7 +107,7 @@ class ConvHead(DecodeHead):
         super().__init__(dims, channels, num_classes, dropout)
         self.levels = nn.ModuleList(nn.Conv2d(dim, channels, 1, bias=False) for dim in dims)
         self.level_norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in dims)
-        _initialise_head(self)
+        _initialize_head(self)
 
     def project_levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
         summands = []
@@ -127,7 +127,7 @@ class ConvHead(DecodeHead):
         return FoldedHead(levels, layers, _linear(self.classifier))
 
     def _layers(self) -> Iterable[tuple[nn.Conv2d, nn.BatchNorm2d, Tensor]]:
-        """Convolution, norm and fusion weights of each level."""
+        """Yield convolution, norm and fusion weights of each level."""
         return zip(self.levels, self.level_norms, self.fuse_weights(), strict=True)  # type: ignore[arg-type]
 
 
@@ -204,8 +204,8 @@ def _remove_folding(head: DecodeHead, *_: object) -> None:
     head.folded = None
 
 
-def _initialise_head(head: DecodeHead) -> None:
-    """Initialise as published: linear layers cut at two units, convolutions by fan-out, classifier with σ 0.01."""
+def _initialize_head(head: DecodeHead) -> None:
+    """Initialize as published: linear layers cut at two units, convolutions by fan-out, classifier with σ 0.01."""
     for module in head.modules():
         initialize_linear(module)
         if isinstance(module, nn.Conv2d):

@@ -44,7 +44,6 @@ class Segformer(SegmentationModel):
         self.head.apply_folding()
 
     def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
-        """See `SegpipeNetwork.attention`."""
         check_part(part)
         return self.encoder.attention_map(self.normalise(images), layer)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ..layers import Blocks
 from .config import UneptConfig
-from .deformable import DeformableAttention, Grids, grid_centres
+from .deformable import DeformableAttention, Grids, grid_centers
 
 SINE_TEMPERATURE = 10000.0
 
@@ -28,8 +28,8 @@ class ContextBranch(nn.Module):
         """Return the levels, (B, h, w, D) each, once they have attended to one another."""
         features, grids = _join_levels(levels)
         positions = self._positions(grids, features)
-        centres = torch.cat([grid_centres(grid, features.device) for grid in grids])  # (N, 2)
-        mixed = self.pyramid_layers(features, positions, centres, grids)
+        centers = torch.cat([grid_centers(grid, features.device) for grid in grids])  # (N, 2)
+        mixed = self.pyramid_layers(features, positions, centers, grids)
         parts = mixed.split([height * width for height, width in grids], dim=1)
         return tuple(part.unflatten(1, grid) for part, grid in zip(parts, grids, strict=True))
 
@@ -45,7 +45,7 @@ class ContextBranch(nn.Module):
             (B, Q, D).
         """
         features, grids = _join_levels(levels)
-        return self.query_layers(queries, grid_centres(query_grid, queries.device), features, grids)
+        return self.query_layers(queries, grid_centers(query_grid, queries.device), features, grids)
 
     def _positions(self, grids: Grids, like: Tensor) -> Tensor:
         """Return (N, D), where a cell is, and on which level."""
@@ -58,7 +58,7 @@ class ContextBranch(nn.Module):
 
 
 class PyramidLayer(nn.Module):
-    """Deformable attention among the cells of all levels, and a feed-forward network, each normalised afterwards."""
+    """Deformable attention among the cells of all levels, and a feed-forward network, each normalized afterwards."""
 
     def __init__(self, config: UneptConfig) -> None:
         super().__init__()
@@ -68,15 +68,15 @@ class PyramidLayer(nn.Module):
         self.norm2 = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, features: Tensor, positions: Tensor, centres: Tensor, grids: Grids) -> Tensor:
+    def forward(self, features: Tensor, positions: Tensor, centers: Tensor, grids: Grids) -> Tensor:
         """(B, N, D), (N, D) and (N, 2) → (B, N, D)."""
-        attended = self.attention(features + positions, centres, features, grids)
+        attended = self.attention(features + positions, centers, features, grids)
         features = self.norm1(features + self.dropout(attended))
         return self.norm2(features + self.mlp(features))
 
 
 class QueryLayer(nn.Module):
-    """Self-attention, deformable attention to the pyramid, feed-forward network, each normalised afterwards."""
+    """Self-attention, deformable attention to the pyramid, feed-forward network, each normalized afterwards."""
 
     def __init__(self, config: UneptConfig) -> None:
         super().__init__()
@@ -89,10 +89,10 @@ class QueryLayer(nn.Module):
         self.norm3 = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, queries: Tensor, centres: Tensor, features: Tensor, grids: Grids) -> Tensor:
+    def forward(self, queries: Tensor, centers: Tensor, features: Tensor, grids: Grids) -> Tensor:
         """(B, Q, D), (Q, 2) and (B, N, D) → (B, Q, D)."""
         queries = self.norm1(queries + self.dropout(self.self_attention(queries)))
-        attended = self.cross_attention(queries, centres, features, grids)
+        attended = self.cross_attention(queries, centers, features, grids)
         queries = self.norm2(queries + self.dropout(attended))
         return self.norm3(queries + self.mlp(queries))
 
@@ -177,7 +177,7 @@ def sine_positions(grid: tuple[int, int], dim: int, device: torch.device) -> Ten
 
 
 def _apply_xavier(module: nn.Module) -> None:
-    """Initialise as published: matrices of the context branch by Glorot and Bengio 2010, biases zero."""
+    """Initialize as published: matrices of the context branch by Glorot and Bengio 2010, biases zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

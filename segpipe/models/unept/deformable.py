@@ -39,7 +39,7 @@ class DeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise as published: the points of head m lie in a row in direction 2πm/M, equally weighted."""
+        """Initialize as published: the points of head m lie in a row in direction 2πm/M, equally weighted."""
         for linear in (self.offsets, self.weights):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -77,7 +77,7 @@ class DeformableAttention(nn.Module):
 
 
 def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: Tensor, grids: Grids) -> Tensor:
-    """Weighted sums of values read between the cells of several feature maps, bilinearly, zeros beyond the border.
+    """Return weighted sums of values of several feature maps, read bilinearly between cells, zero beyond the border.
 
     Args:
         values: (B, N, D), the levels one after the other.
@@ -97,15 +97,15 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
     maps = values.split([height * width for height, width in grids], dim=1)
     sums = []
     for level, (features, (height, width)) in enumerate(zip(maps, grids, strict=True)):
-        # In cells, with the first cell's centre at 0.
+        # In cells, with the first cell's center at 0.
         x = references[:, 0, None, None] * width - 0.5 + offsets[:, :, :, level, :, 0]  # (B, Q, M, P)
         y = references[:, 1, None, None] * height - 0.5 + offsets[:, :, :, level, :, 1]
         sums.append(sample(features.unflatten(1, (height, width)), x, y, weights[:, :, :, level]))
     return reduce(torch.add, sums)
 
 
-def grid_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """Return (h·w, 2) float32, x and y of each cell's centre as fractions of the width and the height, row by row."""
+def grid_centers(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """Return (h·w, 2) float32, x and y of each cell's center as fractions of the width and the height, row by row."""
     height, width = grid
     y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
     x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width

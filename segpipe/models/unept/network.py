@@ -64,11 +64,9 @@ class Unept(SegmentationModel):
         )
 
     def split_output(self, output: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `SegmentationModel.split_output`."""
         return (output.logits, output[1:]) if isinstance(output, BoundaryOutput) else (output, ())
 
     def attention(self, images: Tensor, layer: int, *, part: Part = "encoder") -> AttentionMap:
-        """See `SegpipeNetwork.attention`."""
         check_part(part)
         if not isinstance(self.encoder, DeitEncoder):
             return super().attention(images, layer)
@@ -113,7 +111,7 @@ class SpatialBranch(nn.Module):
         self.layers = nn.ModuleList(ConvNorm(before, after, kernel=3, stride=2) for before, after in pairwise(widths))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W), normalised → (B, D, h, w) at stride 8."""
+        """(B, 3, H, W), normalized → (B, D, h, w) at stride 8."""
         first, second, last = self.layers
         return last(functional.relu(second(functional.relu(first(images)))))
 
@@ -135,12 +133,12 @@ class DeitEncoder(VitTrunk):
         self.after = tuple(round(shape.depth * (level + 1) / levels) for level in range(levels))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W), normalised → a (B, h, w, D) map for each level."""
+        """(B, 3, H, W), normalized → a (B, h, w, D) map for each level."""
         return self.features(images, self.after)
 
 
 def build_encoder(config: UneptConfig) -> DeitEncoder | ResNet:
-    """Build the encoder with freshly initialised weights; it gives as many maps as the pyramid has levels."""
+    """Build the encoder with freshly initialized weights; it gives as many maps as the pyramid has levels."""
     if isinstance(config.encoder, DeitConfig):
         return DeitEncoder(config.encoder, config.levels)
     return ResNet(config.encoder, config.levels)

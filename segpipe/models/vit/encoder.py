@@ -74,7 +74,7 @@ class VitTrunk(nn.Module):
         return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
 
     def tokens(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised → (B, E + N, D) before the blocks: extra tokens, then patches row by row."""
+        """(B, 3, H, W) normalized → (B, E + N, D) before the blocks: extra tokens, then patches row by row."""
         patches = self.embed(images).permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D)
         extra = [token.expand(images.shape[0], -1, -1) for token in self.extra_tokens]
         return self.dropout(torch.cat([*extra, patches], dim=1) + self.positions(self.grid_of(images)))
@@ -88,7 +88,7 @@ class VitTrunk(nn.Module):
         """Return the patches after some of the blocks, counted from 1.
 
         Args:
-            images: (B, 3, H, W), normalised.
+            images: (B, 3, H, W), normalized.
             after: ascending numbers of blocks.
 
         Returns:
@@ -101,7 +101,7 @@ class VitTrunk(nn.Module):
         return tuple(maps)
 
     def attention(self, images: Tensor, layer: int) -> AttentionMap:
-        """Return the attention of a block, counted from 0, for normalised images (B, 3, H, W)."""
+        """Return the attention of a block, counted from 0, for normalized images (B, 3, H, W)."""
         grid, weights = self.grid_of(images), attention_weights(self.blocks, self.tokens(images), layer)
         return AttentionMap(weights, grid, grid, extra=len(self.extra_tokens))
 
@@ -144,7 +144,7 @@ class VisionTransformer(VitTrunk):
         self.norm = nn.LayerNorm(shape.dim, eps=config.norm_eps)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised → (B, h, w, D) of the patches alone."""
+        """(B, 3, H, W) normalized → (B, h, w, D) of the patches alone."""
         _, patches = self.split(self.blocks(self.tokens(images)), self.grid_of(images))
         return self.norm(patches)
 
@@ -202,7 +202,7 @@ class PositionTable(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and MLP, each pre-normalised and residual."""
+    """Self-attention and MLP, each pre-normalized and residual."""
 
     def __init__(self, block: BlockConfig, drop_path_rate: float) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ class SelfAttention(nn.Module):
         return torch.softmax(query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5, dim=-1)
 
     def _split(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Query, key and value, each (B, M, N, D / M)."""
+        """Return query, key and value, each (B, M, N, D / M)."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))  # (B, N, 3, M, D / M)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
@@ -273,7 +273,7 @@ def table_grid(config: VitConfig) -> Grid:
 
 
 def transformer_blocks(block: BlockConfig, depth: int, drop_path_rate: float) -> Blocks:
-    """Blocks whose stochastic depth grows linearly from 0."""
+    """Build blocks whose stochastic depth grows linearly from 0."""
     rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
     return Blocks(TransformerBlock(block, rate) for rate in rates)
 
@@ -291,7 +291,7 @@ def resize_positions(table: Tensor, old: Grid, new: Grid, *, mode: Resampling) -
     """Return a table of positions for another grid of patches.
 
     Args:
-        table: (1, E + N, D); what is not of the old grid are extra tokens, which come first.
+        table: (1, E + N, D), extra tokens first, then those of the old grid.
         old: patches along (height, width) of the table.
         new: those wanted.
         mode: without corner alignment and without antialiasing.
@@ -332,7 +332,7 @@ def _forget_resized(table: PositionTable, *_: object) -> None:
 
 
 def _part(blocks: Blocks, start: int, stop: int) -> Blocks:
-    """Some of the blocks, in the mode of the whole."""
+    """Return some of the blocks, in the mode of the whole."""
     part = Blocks(blocks[start:stop])
     part.training = blocks.training
     part.is_checkpointed = blocks.is_checkpointed
