@@ -95,7 +95,7 @@ def _open_label(path: str | os.PathLike[str]) -> tuple[Image.Image, int]:
     data = read_file(path, max_bytes=limit("image_bytes"), error=ImageDecodeError, too_large=ImageTooLargeError)
     found = image_format(data)
     if found not in _FORMATS:
-        raise ImageDecodeError(_no_label(data, found, name))
+        raise _no_label(data, found, name)
     try:
         if found == "TIFF":
             return _open_tiff(data, name), 0
@@ -180,10 +180,10 @@ def _deep_colors(name: str) -> ImageDecodeError:
     return ImageDecodeError(f"{name} has colors of 16 bits; those of a label have 8. Save it as PNG of 8 bits.")
 
 
-def _no_label(data: bytes, found: str | None, name: str) -> str:
+def _no_label(data: bytes, found: str | None, name: str) -> ImageDecodeError:
     if found is None:
-        return f"{describe_unreadable(data, name)} A label is a PNG, TIFF or BMP of class values."
-    return (
+        return ImageDecodeError(f"{describe_unreadable(data, name)} A label is a PNG, TIFF or BMP of class values.")
+    return ImageDecodeError(
         f"{name} is a {found}, whose compression or palette changes values; a label needs a format that keeps them. "
         "Make it again, from what it was made from, as PNG."
     )
@@ -192,14 +192,14 @@ def _no_label(data: bytes, found: str | None, name: str) -> str:
 def _no_values(image: Image.Image, name: str) -> ImageDecodeError:
     pixels = np.asarray(image)
     is_gray = image.mode in ("RGB", "RGBA") and (pixels[:, :, :1] == pixels[:, :, 1:3]).all()
-    advice = (
+    fix = (
         "Its channels are equal: save one of them, Image.open(path).getchannel(0).save(path)."
         if is_gray or image.mode == "LA"
         else _color_advice(pixels)
     )
     return ImageDecodeError(
         f"The label {name} has Pillow's mode {image.mode}; one value per pixel is needed (mode L, P, I;16, I or 1). "
-        f"{advice}"
+        + fix
     )
 
 

@@ -79,16 +79,8 @@ def build_loader(
     Raises:
         InputError: numbers that do not fit together, or an empty data set.
     """
-    _check(
-        len(dataset),
-        batch_size=batch_size,
-        workers=workers,
-        seed=seed,
-        start=start,
-        rank=rank,
-        world_size=world_size,
-    )
     places = Places(len(dataset), seed, batch_size, start, rank, world_size)
+    _check(places, workers)
     reader = _Reader(dataset, transform, seed)
     batches: DataLoader[Batch | WorkerFailure] = DataLoader(
         Reporter(reader.__getitem__) if workers else reader,  # type: ignore[arg-type]  # it needs no more than __getitem__
@@ -110,12 +102,11 @@ def build_loader(
 class Loader(Iterator[Batch]):
     """The batches of one training process, without end; worker processes live from the first batch to `close`.
 
-    An error on the way has the name of the file in its message; with workers, its cause shows the traceback of a data
-    set's or a transform's own error.
-    After it no batches come: to go on, build a loader that starts at `consumed`, or behind the batch that failed.
+    An error's message names the file; with workers, its cause shows the traceback of a data set's or a transform's own
+    error. No batches come after it: to go on, build a loader that starts at `consumed` or behind the failed batch.
 
     Attributes:
-        consumed: samples given out over all processes, those before `start` included: what a checkpoint keeps.
+        consumed: samples given out over all processes, with those before `start`; a checkpoint keeps this number.
     """
 
     def __init__(
@@ -263,14 +254,15 @@ def _shown(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".rstrip(". ")
 
 
-def _check(length: int, *, batch_size: int, workers: int, seed: int, start: int, rank: int, world_size: int) -> None:
-    if length < 1:
+def _check(places: Places, workers: int) -> None:
+    batch_size, rank, world_size = places.batch_size, places.rank, places.world_size
+    if places.length < 1:
         raise InputError("The data set is empty; training needs one sample at least. Check its root and its split.")
     for name, value, least in (
         ("batch_size", batch_size, 1),
         ("workers", workers, 0),
-        ("seed", seed, 0),
-        ("start", start, 0),
+        ("seed", places.seed, 0),
+        ("start", places.start, 0),
         ("world_size", world_size, 1),
         ("rank", rank, 0),
     ):

@@ -128,7 +128,13 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
     if bit_depth is None:
         bit_depth = declared_bits
         if declared_bits == 16 and 0 < high < _UNUSED_TOP_BIT:
-            _warn_of_few_bits(int(high).bit_length(), f"{name} holds values from {low} to {high}")
+            bits = int(high).bit_length()
+            warn_once(
+                ("bits", bits),
+                f"{name} holds values from {low} to {high}, {bits} of 16 bits. Read by the high byte the image is "
+                f"dark. If this is what the camera gives, give {advice.option('bit_depth', max(bits, 8))}; "
+                f"{advice.option('bit_depth', 'min-max')} stretches each image.",
+            )
     if bit_depth == 16:
         return lambda part: (part >> 8).astype(np.uint8)
     shift, greatest = bit_depth - 8, 2**bit_depth - 1
@@ -267,15 +273,6 @@ def _by_range(low: float, high: float, name: str) -> Mapping8:
         )
     scale = 255.0 / (high - low) if high > low else 0.0
     return lambda part: np.rint((part.astype(np.float64) - low) * scale).astype(np.uint8)
-
-
-def _warn_of_few_bits(bits: int, found: str) -> None:
-    depth = max(bits, 8)
-    warn_once(
-        ("bits", bits),
-        f"{found}, {bits} of 16 bits. Read by the high byte the image is dark. If this is what the camera gives, give "
-        f"{advice.option('bit_depth', depth)}; {advice.option('bit_depth', 'min-max')} stretches each image.",
-    )
 
 
 def _parts(height: int, width: int) -> list[tuple[int, int]]:

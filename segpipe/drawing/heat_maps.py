@@ -48,13 +48,7 @@ def draw_heat(image: np.ndarray, heat: np.ndarray, *, color_map: str = "inferno"
     """Return an image in gray under the heat's colors, (H, W, 3) uint8, from the least of the heat to its most.
 
     The hottest thousandth has one color, so that a single hot cell does not hide the rest. The colors are the more
-    transparent, the colder it is.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        heat: (H, W), any unit.
-        color_map: one of `COLOR_MAPS`.
-        opacity: of the hottest colors.
+    transparent, the colder it is. The heat may have any unit; the rest is as in `draw_heat_page`.
     """
     check_opacity(opacity)
     low, high = _range(heat)

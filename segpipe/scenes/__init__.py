@@ -1,4 +1,4 @@
-"""Street scenes that the package draws itself, with a label that is right by construction."""
+"""Draw street scenes whose labels are right by construction."""
 
 from typing import TYPE_CHECKING
 

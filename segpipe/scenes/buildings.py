@@ -1,4 +1,4 @@
-"""Houses: façades are painted flat, in meters, and then stood up along the street or across its end."""
+"""Draw houses: façades are painted flat, in meters, and then stood up along the street or across its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The canvas that every part of a drawn scene paints on: image and label together, seen by a pinhole camera.
+"""Paint image and label of a drawn scene together, on a canvas that a pinhole camera sees.
 
 World coordinates are meters: x to the right, y up from the road, z away from the camera. Image coordinates are
 pixels, (x, y). Colors are RGB, 0–255. The canvas is twice the size of the scene, and halving it smooths the edges.
@@ -173,6 +173,12 @@ def fractal_noise(rng: np.random.Generator, size: tuple[int, int], *, octaves: i
         total += weight * cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
         power += weight**2
     return total / np.float32(0.8 * np.sqrt(power))
+
+
+def ground_quad(x: float, half: float, span: tuple[float, float]) -> list[list[float]]:
+    """Return the corners of a rectangle on the ground: `half` to either side of x, from near to far."""
+    near, far = span
+    return [[x - half, 0, near], [x + half, 0, near], [x + half, 0, far], [x - half, 0, far]]
 
 
 def _fixed_point(points: ArrayLike) -> np.ndarray:

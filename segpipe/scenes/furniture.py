@@ -1,4 +1,4 @@
-"""Street furniture: lamp posts, signs, traffic lights, railings."""
+"""Draw street furniture: lamp posts, signs, traffic lights, railings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ground of a street: asphalt, painted lines, curbs and paving slabs, each with its wear."""
+"""Draw the ground of a street: asphalt, painted lines, curbs and paving slabs, each with its wear."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from segpipe.extras import import_opencv
 
-from .canvas import PAVEMENT, ROAD, Canvas, Color, fractal_noise
+from .canvas import PAVEMENT, ROAD, Canvas, Color, fractal_noise, ground_quad
 from .light import Light
 
 cv2 = import_opencv()
@@ -143,17 +143,12 @@ def _draw_dashes(canvas: Canvas, street: Street, color: Color, offset: float) ->
     for z in np.arange(3.0 + offset - 6, street.end, 6.0):
         start, end = max(z, 2.0), z + 2.6
         if end > start:
-            _draw_quad(canvas, street.middle, (start, end), 0.06, color)
+            canvas.tint_world(ground_quad(street.middle, 0.06, (start, end)), color)
 
 
 def _draw_line(canvas: Canvas, x: float, end: float, color: Color) -> None:
     for start, stop in zip((2.0, 6.0, 14.0, 30.0), (6.0, 14.0, 30.0, end), strict=True):
-        _draw_quad(canvas, x, (start, stop), 0.045, color)
-
-
-def _draw_quad(canvas: Canvas, x: float, span: tuple[float, float], half: float, color: Color) -> None:
-    near, far = span
-    canvas.tint_world([[x - half, 0, near], [x + half, 0, near], [x + half, 0, far], [x - half, 0, far]], color)
+        canvas.tint_world(ground_quad(x, 0.045, (start, stop)), color)
 
 
 def _draw_arrow(canvas: Canvas, x: float, z: float, color: Color) -> None:

@@ -1,4 +1,4 @@
-"""Weather: the light that falls on a scene, the sky it comes from, and the lens and sensor that record it."""
+"""Light a scene by its weather, draw the sky, and photograph it with a lens and a sensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People on foot and on bicycles, built from limbs whose joints bend the way joints do."""
+"""Draw people on foot and on bicycles, built from limbs whose joints bend the way joints do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import BICYCLIST, PEDESTRIAN, Canvas
+from .canvas import BICYCLIST, PEDESTRIAN, Canvas, Color, ground_quad
 from .light import Light
 
 _COATS = (
@@ -71,8 +71,8 @@ def draw_pedestrian(canvas: Canvas, person: Person, light: Light) -> None:
     _draw_upper_body(figure, 0.0, lean=0.0)
     for side, reach in ((-1, -swing), (1, swing)):
         elbow, hand = (side * 0.135 + reach * 0.3, 0.62), (side * 0.13 + reach * 0.7, 0.48)
-        figure.limb((side * 0.11, 0.79), elbow, (0.07, 0.06), _scaled(person.coat, 0.88))
-        figure.limb(elbow, hand, (0.06, 0.045), _scaled(person.coat, 0.8))
+        figure.limb((side * 0.11, 0.79), elbow, (0.07, 0.06), np.multiply(person.coat, 0.88))
+        figure.limb(elbow, hand, (0.06, 0.045), np.multiply(person.coat, 0.8))
         figure.limb(hand, (hand[0], 0.46), (0.04, 0.03), person.skin)
 
 
@@ -92,37 +92,35 @@ def draw_bicyclist(canvas: Canvas, person: Person, light: Light) -> None:
     _draw_upper_body(figure, 0.045, lean=0.02)
     for side in (-1, 1):
         elbow = (side * 0.165, 0.7)
-        figure.limb((side * 0.11, 0.82), elbow, (0.075, 0.06), _scaled(person.coat, 0.88))
-        figure.limb(elbow, (side * 0.14, 0.63), (0.06, 0.045), _scaled(person.coat, 0.8))
+        figure.limb((side * 0.11, 0.82), elbow, (0.075, 0.06), np.multiply(person.coat, 0.88))
+        figure.limb(elbow, (side * 0.14, 0.63), (0.06, 0.045), np.multiply(person.coat, 0.8))
     figure.oval((0.02, 0.965), (0.053, 0.064), person.hair)
-    figure.oval((0.02, 0.995), (0.056, 0.04), _scaled(person.coat, 1.3))
+    figure.oval((0.02, 0.995), (0.056, 0.04), np.multiply(person.coat, 1.3))
     figure.oval((0, 0.42), (0.018, 0.014), (190, 30, 26))
 
 
+Point = tuple[float, float]
+"""(across, up) as fractions of a person's height."""
+
+
 class _Figure:
-    """A person's own coordinates, (across, up) as fractions of their height."""
+    """A canvas on which a person is drawn in their own coordinates."""
 
     def __init__(self, canvas: Canvas, person: Person, light: Light, index: int) -> None:
         self.canvas, self.person, self.index = canvas, person, index
         self.light = light.on_front()
 
-    def limb(
-        self,
-        start: tuple[float, float],
-        end: tuple[float, float],
-        widths: tuple[float, float],
-        color: tuple[float, ...],
-    ) -> None:
+    def limb(self, start: Point, end: Point, widths: tuple[float, float], color: Color) -> None:
         tall = self.person.height
         sizes = (widths[0] * tall, widths[1] * tall)
         self.canvas.limb(self._world(start), self._world(end), sizes, np.multiply(color, self.light), self.index)
 
-    def oval(self, center: tuple[float, float], radii: tuple[float, float], color: tuple[float, ...]) -> None:
+    def oval(self, center: Point, radii: tuple[float, float], color: Color) -> None:
         tall = self.person.height
         sizes = (radii[0] * tall, radii[1] * tall)
         self.canvas.disc(self._world(center), sizes, np.multiply(color, self.light), self.index)
 
-    def _world(self, point: tuple[float, float]) -> list[float]:
+    def _world(self, point: Point) -> list[float]:
         return [self.person.x + point[0] * self.person.height, point[1] * self.person.height, self.person.z]
 
 
@@ -131,21 +129,12 @@ def _draw_upper_body(figure: _Figure, lift: float, *, lean: float) -> None:
     person = figure.person
     figure.limb((0, 0.52 + lift), (lean, 0.77 + lift), (0.2, 0.24), person.coat)
     figure.limb((-0.075, 0.79 + lift), (0.075 + lean, 0.79 + lift), (0.09, 0.09), person.coat)
-    figure.limb((-0.05, 0.56 + lift), (-0.05, 0.76 + lift), (0.06, 0.08), _scaled(person.coat, 1.25))
+    figure.limb((-0.05, 0.56 + lift), (-0.05, 0.76 + lift), (0.06, 0.08), np.multiply(person.coat, 1.25))
     figure.limb((lean, 0.83 + lift), (lean, 0.87 + lift), (0.06, 0.055), person.skin)
     figure.oval((lean, 0.925 + lift), (0.045, 0.06), person.skin)
     figure.oval((lean, 0.945 + lift), (0.05, 0.05 if person.facing > 0 else 0.04), person.hair)
 
 
 def _draw_foot_shadow(canvas: Canvas, person: Person, half: float) -> None:
-    outline = [
-        [person.x - half, 0, person.z - 0.2],
-        [person.x + half, 0, person.z - 0.2],
-        [person.x + half, 0, person.z + 0.4],
-        [person.x - half, 0, person.z + 0.4],
-    ]
+    outline = ground_quad(person.x, half, (person.z - 0.2, person.z + 0.4))
     canvas.darken(canvas.camera.project(outline), 0.4, 0.06 * float(canvas.camera.scale(person.z)))
-
-
-def _scaled(color: tuple[float, ...], factor: float) -> tuple[float, ...]:
-    return tuple(value * factor for value in color)

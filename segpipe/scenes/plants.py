@@ -1,4 +1,4 @@
-"""Trees and hedges: a tree is drawn once as a cut-out image and pasted at many sizes."""
+"""Draw trees and hedges; a tree is drawn once as a cut-out image and pasted at many sizes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def grow_bare_tree(rng: np.random.Generator, light: Light) -> Cutout:
     lengths = np.array([CUTOUT * rng.uniform(0.2, 0.235)])
     for width in (12, 8, 5, 3, 2, 1, 1, 1):
         ends = starts + lengths[:, None] * np.stack([np.cos(headings), np.sin(headings)], axis=1)
-        _draw_branches(wood, starts, ends, width)
+        segments = np.round(np.stack([starts, ends], axis=1) * 16).astype(np.int32)
+        cv2.polylines(wood, list(segments), False, 255, width, cv2.LINE_AA, 4)
         starts, headings, lengths = _fork(rng, starts, ends, headings, lengths)
     bark = np.array([112, 98, 82]) * (light.on_front() + 0.15 * light.sun)
     tone = 1 + 0.2 * _mottle(rng)
@@ -114,11 +115,6 @@ def _levels(color: np.ndarray, tone: np.ndarray, cover: np.ndarray) -> tuple[np.
         cv2.resize(largest, (CUTOUT // shrink, CUTOUT // shrink), interpolation=cv2.INTER_AREA) for shrink in (4, 2)
     )
     return small, middle, largest
-
-
-def _draw_branches(wood: np.ndarray, starts: np.ndarray, ends: np.ndarray, width: int) -> None:
-    segments = np.round(np.stack([starts, ends], axis=1) * 16).astype(np.int32)
-    cv2.polylines(wood, list(segments), False, 255, width, cv2.LINE_AA, 4)
 
 
 def _fork(

@@ -1,4 +1,4 @@
-"""A whole street, painted from the sky to the nearest passer-by."""
+"""Draw a whole street, from the sky to the nearest passer-by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cars: a side profile, extruded, with glass, wheels and lights, seen from any place on the road."""
+"""Draw cars: an extruded side profile with glass, wheels and lights, seen from any place on the road."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import CAR, Canvas, Color
+from .canvas import CAR, Canvas, Color, ground_quad
 from .light import Light
 
 _PAINTS = (
@@ -131,9 +131,7 @@ def _profile(car: Car) -> np.ndarray:
 
 def _draw_contact_shadow(canvas: Canvas, car: Car) -> None:
     scale = float(canvas.camera.scale(car.z))
-    half, length = 1.0 * car.size, 4.3 * car.size
-    x, z = car.x, car.z
-    outline = [[x - half, 0, z - 0.25], [x + half, 0, z - 0.25], [x + half, 0, z + length], [x - half, 0, z + length]]
+    outline = ground_quad(car.x, car.size, (car.z - 0.25, car.z + 4.3 * car.size))
     canvas.darken(canvas.camera.project(outline), 0.75, 0.08 * scale)
 
 
