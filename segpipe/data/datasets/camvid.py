@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -229,14 +230,11 @@ def _check_sizes(tasks: Sequence[FileTask], size: tuple[int, int]) -> None:
 
 
 def _png_size(path: Path) -> tuple[int, int] | None:
-    try:
-        with open_regular(path, error=OSError) as file:
-            header = file.read(24)
-    except OSError:
-        return None
-    if len(header) < 24 or header[12:16] != b"IHDR":
-        return None
-    return int.from_bytes(header[20:24], "big"), int.from_bytes(header[16:20], "big")
+    with suppress(OSError), open_regular(path, error=OSError) as file:
+        header = file.read(24)
+        if len(header) == 24 and header[12:16] == b"IHDR":
+            return int.from_bytes(header[20:24], "big"), int.from_bytes(header[16:20], "big")
+    return None
 
 
 PREPARERS.register("camvid")(

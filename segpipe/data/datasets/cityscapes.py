@@ -103,11 +103,8 @@ def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> FilePlan:
             f"{annotations}/train/aachen/aachen_…_{annotations}_labelIds.png or …_polygons.json. Unpack the archive of "
             f"{annotations} there; it is at https://www.cityscapes-dataset.com/downloads/, behind a login."
         )
-    tasks = [FileTask((_target(path),), partial(_from_ids, path)) for path in ids.values()]
-    tasks += [
-        FileTask((_target(path),), partial(_from_outlines, path)) for key, path in outlines.items() if key not in ids
-    ]
-    return FilePlan(_NOTE, tuple(tasks))
+    sources = [*ids.values(), *(path for key, path in outlines.items() if key not in ids)]
+    return FilePlan(_NOTE, tuple(FileTask((_target(path),), partial(_encode, path)) for path in sources))
 
 
 def draw_label_ids(document: OutlineDocument, *, origin: str) -> np.ndarray:
@@ -149,12 +146,9 @@ def _target(path: Path) -> Path:
     return path.with_name(f"{path.name.rpartition('_')[0]}_labelTrainIds.png")
 
 
-def _from_ids(path: Path) -> Sequence[np.ndarray]:
-    return (encode_label(read_label(path), dataset_labels("cityscapes"), origin=str(path)),)
-
-
-def _from_outlines(path: Path) -> Sequence[np.ndarray]:
-    raw = draw_label_ids(read_outlines(path), origin=str(path))
+def _encode(path: Path) -> Sequence[np.ndarray]:
+    has_outlines = path.suffix.lower() == ".json"
+    raw = draw_label_ids(read_outlines(path), origin=str(path)) if has_outlines else read_label(path)
     return (encode_label(raw, dataset_labels("cityscapes"), origin=str(path)),)
 
 

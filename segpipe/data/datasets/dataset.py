@@ -85,7 +85,12 @@ class SegmentationDataset(Sequence[Sample]):
         if isinstance(index, slice):
             chosen = range(len(self))[index]
             return replace(self, pairs=tuple(self.pairs[place % len(self.pairs)] for place in chosen), times=1)
-        return self._read(self.pair(operator.index(index)))
+        pair = self.pair(operator.index(index))
+        image, raw = pair.read_image(), pair.read(pair.label)
+        if raw.shape != image.shape[:2]:
+            raise ImageDecodeError(_sizes_differ(image, raw, pair))
+        label = encode_label(raw, self.labels, origin=pair.label)
+        return Sample(image, label, pair.image, {} if self.extras is None else self.extras(pair, label))
 
     def pair(self, index: int) -> Pair:
         """Return the files of one sample; IndexError past the end, negative places count from it."""
@@ -94,14 +99,6 @@ class SegmentationDataset(Sequence[Sample]):
 
     def __repr__(self) -> str:
         return f"SegmentationDataset({self.name} {self.split}: {len(self)} samples, {len(self.labels.names)} classes)"
-
-    def _read(self, pair: Pair) -> Sample:
-        image = pair.read_image()
-        raw = pair.read(pair.label)
-        if raw.shape != image.shape[:2]:
-            raise ImageDecodeError(_sizes_differ(image, raw, pair))
-        label = encode_label(raw, self.labels, origin=pair.label)
-        return Sample(image, label, pair.image, {} if self.extras is None else self.extras(pair, label))
 
 
 class ClassifiedImage(NamedTuple):

@@ -21,7 +21,7 @@ from ..image_folders import IMAGE_SUFFIXES, list_formats, split_readable
 from ..label_files import LABEL_SUFFIXES, read_label
 from ..label_sets import FileValues
 from .dataset import LabelReader, Pair, SegmentationDataset
-from .lists import Row, find_list, find_listed, has_labels, once_each, read_rows, resolve_list, select
+from .lists import Row, find_list, find_listed, once_each, read_rows, resolve_list, select
 from .pairing import Mark, apply_mark, find_marks, other_suffixes, tell_apart
 from .places import AnyPath, existing_folder, find_below, group_files, has_files, same_name, walk
 from .splits import canonical
@@ -148,7 +148,7 @@ def _scan(folder: Path, layout: Layout, path: Path | None, rows: Sequence[Row]) 
     Returns:
         What was found, or why there is nothing of this layout.
     """
-    if path is not None and has_labels(rows):
+    if path is not None and rows[0].label is not None:
         return _scan_listed(folder, layout, path, rows)
     places = find_below(folder, layout.images), find_below(folder, layout.labels)
     missing = _missing(layout, places, path)

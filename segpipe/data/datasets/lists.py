@@ -78,11 +78,6 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def has_labels(rows: Sequence[Row]) -> bool:
-    """Return whether a list names labels, too."""
-    return rows[0].label is not None
-
-
 def once_each(rows: Sequence[Row], path: Path) -> tuple[list[Row], list[Fault]]:
     """Return the rows whose image was not in an earlier one, and a fault where there are others."""
     twice = _twice([row.image for row in rows])

@@ -189,19 +189,18 @@ def keyword_options(function: Callable[..., Any]) -> list[str]:
 
 def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tuple[Any, Any]:
     """Open what is trained on and what is evaluated on."""
-    given = dict(options)
-    share = given.pop("val_share", config.val_share)
+    share = options.pop("val_share", config.val_share)
     if share is not None:
-        if has_own_split(config.type, root, config.eval.split, train=config.train.split, **given):
+        if has_own_split(config.type, root, config.eval.split, train=config.train.split, **options):
             logger.warning(
                 "%s has a split %r, which is not used, since val_share is given. Leave val_share out to evaluate on it",
                 root,
                 config.eval.split,
             )
-        return hold_out(_open_whole(config.type, root, config.train.split, given), share)
-    train = _open(config.type, root, config.train.split, given)
+        return hold_out(_open_whole(config.type, root, config.train.split, options), share)
+    train = _open(config.type, root, config.train.split, options)
     try:
-        evaluation = _open(config.type, root, config.eval.split, given)
+        evaluation = _open(config.type, root, config.eval.split, options)
     except MissingSplitError as error:
         hint = advice.argument("val_share", 0.1)
         if hint in str(error):

@@ -17,6 +17,7 @@ from segpipe import advice
 from segpipe.configuration import LabelSet, read_colors
 from segpipe.errors import ImageDecodeError, InputError, MissingSplitError, SegpipeError
 from segpipe.log import get_logger
+from segpipe.names import listing
 
 from ..findings import Finding, is_collecting, log_or_collect
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
@@ -271,12 +272,11 @@ def _warn_of_strays(dataset: SegmentationDataset) -> None:
             values = np.unique(read_label(pair.label))
             strays = [int(value) for value in values if value >= num_classes and value != ignored]
             if strays:
-                listed = ", ".join(map(str, strays[:5])) + (", …" if len(strays) > 5 else "")
                 logger.warning(
                     "%s has the values %s, and the %d classes are 0 to %d: such pixels are ignored. Name all classes, "
                     "or see what else is wrong: segpipe data check.",
                     pair.label,
-                    listed,
+                    listing(list(map(str, strays))),
                     num_classes,
                     num_classes - 1,
                 )

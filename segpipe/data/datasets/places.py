@@ -69,8 +69,7 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 def has_files(folder: Path, endings: Sequence[str]) -> bool:
     """Return whether there is a file with one of the endings, however deep; hidden ones do not count."""
-    lowered = tuple(ending.lower() for ending in endings)
-    return any(name.lower().endswith(lowered) and name[0] != "." for _, _, files in walk(folder) for name in files)
+    return next(_matching(folder, endings), None) is not None
 
 
 def list_files(
