@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
 
 class DrawingBudget:
-    """What may still be drawn into one label, so that a small file cannot ask for hours of work."""
+    """A bound on what is drawn into one label, so that a small file cannot ask for hours of work."""
 
     def __init__(self) -> None:
         self._left = {name: limit(name) for name in ("drawn_pixels", "polygon_crossings")}

@@ -1,4 +1,4 @@
-"""List the image files of folders and patterns, and tell of files and folders that are passed by."""
+"""List the image files of folders and patterns, and log which files and folders are passed by."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ IMAGE_SUFFIXES = (
 _RAW_SUFFIXES = (".dng", ".cr2", ".nef", ".nrw", ".arw", ".pef", ".srw")
 """TIFFs, of which the first image is a thumbnail."""
 _MOST_FOLDERS = 1000
-"""Sub-folders that are searched for an image, to see whether they are worth a word."""
+"""Sub-folders that are searched for an image; if none of them has one, it is assumed to be farther down."""
 
 
 def files_of(text: str, recursive: bool) -> list[str]:
-    """Return the image files of a folder or a pattern, with those of its sub-folders where wished, sorted.
+    """Return the image files of a folder or a pattern and, if `recursive`, of its sub-folders, sorted.
 
-    What is passed by is said in the log: as a warning files of formats that are not read, sub-folders for information.
+    The log names what is passed by: files of formats that are not read as a warning, sub-folders as information.
 
     Raises:
         InputError: there are none, or the folder cannot be read.
@@ -96,7 +96,7 @@ def _children(folder: str) -> list[str]:
 
 
 def _folders_among(paths: Iterable[str], top: str) -> list[str]:
-    """Return the folders that are not hidden, but for links that lead up again."""
+    """Return the folders that are not hidden, without links that lead up again."""
     inside = os.path.join(os.path.realpath(top), "")
     return sorted(
         path
@@ -119,7 +119,7 @@ def _warn_of_folder(error: OSError) -> None:
 
 
 def _tell_of_folders(text: str, folders: Iterable[str]) -> None:
-    """Say which sub-folders hold images that are not read, and how they would be."""
+    """Log which sub-folders hold images that are not read, and how to read them."""
     names = [os.path.join(os.path.basename(folder), "") for folder in folders if _holds_image(folder)]
     if names:
         logger.info("%s: passed by its sub-folders %s. To read them, give %s.", text, listing(names), _way_down(text))

@@ -89,7 +89,7 @@ def image_format(data: bytes) -> str | None:
 
 
 def foreign_format(data: bytes) -> tuple[str, str] | None:
-    """Return what data is that is recognized and not read ("a HEIC image") and how to get at an image, or None."""
+    """Return the name of a format that is recognized but not read ("a HEIC image") and what to do, or None."""
     for prefix, name, what_to_do in _PREFIXES:
         if data.startswith(prefix):
             return name, what_to_do
@@ -124,7 +124,7 @@ def open_encoded(data: bytes, name: str) -> Image.Image:
 
 
 def describe_unreadable(data: bytes, name: str) -> str:
-    """Say what data is that is not read, as far as it is recognized. No byte of it is shown."""
+    """Return a sentence about data that is not read. It names the format if it can, and shows no byte."""
     if not data:
         return f"{name} is empty (0 bytes). Fetch or write it again."
     foreign = foreign_format(data[:BYTES_LOOKED_AT])

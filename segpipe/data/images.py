@@ -196,7 +196,7 @@ _JPEG2000_SIZES = b"\xff\x4f\xff\x51"
 
 def _decode_deep(data: bytes, image: Image.Image, reading: Reading, name: str) -> np.ndarray | None:
     """Decode colors of 16 bits to (H, W, 3); None if Pillow must do it."""
-    open_encoded(data, name).load()  # OpenCV does not tell of damage; what Pillow decodes is let go at once
+    open_encoded(data, name).load()  # OpenCV reports no damage, so Pillow decodes once for nothing else
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     is_usual = values is not None and values.dtype == np.uint16 and values.shape[:2] == (image.height, image.width)
     if not is_usual or values.ndim != 3 or "transparency" in image.info:

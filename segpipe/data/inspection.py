@@ -50,7 +50,7 @@ class Stray:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What was seen of one pair.
+    """Findings and counts of one image and its label.
 
     Attributes:
         pair: the files.

@@ -38,9 +38,9 @@ from .transforms.building import Transform
 
 logger = get_logger(__name__)
 DRAWS = 5
-"""How often a sample is drawn at most while its label holds only ignored pixels."""
+"""At most this many draws of a sample whose label holds only ignored pixels."""
 LOOK_AROUND = 5.0
-"""Seconds without a batch after which the loader sees whether its workers live."""
+"""Seconds without a batch after which the loader checks that its workers are alive."""
 PATIENCE = 60.0
 """Seconds without a batch after which the loader says what it waits for, and again each time."""
 HANGING = 600.0

@@ -27,7 +27,7 @@ def usable_workers(wanted: int) -> int:
 
 
 def prepare_worker(worker: int, form: Any = None) -> None:
-    """Set up a worker. It ignores signals: the training process still needs batches while it answers one."""
+    """Set up a worker that ignores signals, since the training process needs batches while it handles one."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if form is not None:
@@ -53,7 +53,7 @@ def signals_held() -> Iterator[None]:
 
 
 def stop_workers(running: list[Any]) -> None:
-    """End workers by torch's own way out.
+    """End workers as torch itself does.
 
     At the end of Python it has to come first: workers ignore SIGTERM, with which multiprocessing would end them before
     it waits for them.
@@ -88,7 +88,7 @@ class WorkerFailure(NamedTuple):
 
     error: SegpipeError
     traceback: str
-    """Of the code that raised something else; empty where the error itself says all."""
+    """Of the code that raised the error's cause; empty if there is none."""
 
     def reraise(self) -> NoReturn:
         """Raise the error; its cause shows the traceback."""
@@ -97,7 +97,7 @@ class WorkerFailure(NamedTuple):
 
 @dataclass(frozen=True)
 class Reporter:
-    """What reads batches in a worker: it gives errors instead of raising them, since torch would change them."""
+    """A worker's reader of batches. It returns errors instead of raising them, since torch would change them."""
 
     read: Callable[[Sequence[Key]], Batch]
 

@@ -1,4 +1,4 @@
-"""Decide which sample comes when in a run, and where its chance comes from: pure functions of seed and place."""
+"""Choose the sample and the random generator of each place in a run, by pure functions of seed and place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Key(NamedTuple):
-    """Which sample it is, and in which pass over the data."""
+    """A sample's index, and the pass over the data that it is for."""
 
     epoch: int
     sample: int

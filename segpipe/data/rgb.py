@@ -24,7 +24,7 @@ Rows = Callable[[int, int], np.ndarray]
 """From top and bottom (exclusive) to these rows."""
 _UNUSED_TOP_BIT = 2**15
 _AT_ONCE = 1 << 17
-"""Pixels that stay in the caches while they are converted, and whose copies take no memory to speak of."""
+"""Pixels that are converted at a time: they stay in the caches, and their copies take little memory."""
 _MANY_VALUES = 16
 """Values of an alpha channel other than 0 and 255: soft edges have as many, on few of the pixels that are seen."""
 
@@ -101,7 +101,7 @@ def build_mapping(values: np.ndarray, bit_depth: BitDepth, name: str, *, declare
 
     Args:
         values: all samples of the colors.
-        bit_depth: the user's word; it has no effect on uint8.
+        bit_depth: see `Reading`; it has no effect on uint8.
         declared_bits: bits per sample that the file states.
 
     Raises:
@@ -153,8 +153,8 @@ def alpha_to_8_bits(alpha: np.ndarray, *, bits: int) -> np.ndarray:
 def takes_many_values(height: int, width: int, rows: Rows) -> bool:
     """Return whether an alpha channel seems to be a further color, such as near infrared.
 
-    Real alpha is mostly 0 and 255. This one is neither at most of the pixels that would be seen at all, and has many
-    values there.
+    Real alpha is mostly 0 and 255. Such a channel has many other values, on most of the pixels that are not
+    transparent.
 
     Args:
         rows: gives (rows, W) uint8 of the channel.
@@ -200,7 +200,7 @@ def composite_on_white(colors: np.ndarray, alpha: np.ndarray, *, is_premultiplie
 
 
 def fill_rgb(height: int, width: int, rows: Rows) -> np.ndarray:
-    """Return (H, W, 3) uint8 of a function that gives some rows of it."""
+    """Assemble (H, W, 3) uint8 from a function that gives some rows of it."""
     pixels = np.empty((height, width, 3), np.uint8)
     for top, bottom in _parts(height, width):
         pixels[top:bottom] = rows(top, bottom)

@@ -151,7 +151,7 @@ def iterate_sources(source: Any, *, recursive: bool = False) -> Iterator[Any]:
     """Yield each image's source in turn; one image yields itself.
 
     Folders give the image files directly in them, sorted by name, without hidden ones. With `recursive`, or for a
-    pattern such as "folder/**/*.jpg", their sub-folders are read, too; else the log tells of them at the level info.
+    pattern such as "folder/**/*.jpg", their sub-folders are read, too; else an info message names them.
     Patterns give their image files, sorted. Iterables are taken lazily, in their order. A warning counts files that
     hold images or films and are not read, such as HEIC.
     """
@@ -266,7 +266,7 @@ def _without_secrets(url: str) -> str:
 
 
 def _fetch(url: str, name: str, *, timeout: tuple[float, float], deadline: float, max_bytes: int | None) -> bytes:
-    from segpipe.hub import fetch_bytes
+    from segpipe.hub import fetch_bytes  # requests takes a tenth of a second to import
 
     bound = limit("url_image_bytes") if max_bytes is None else max_bytes
     try:

@@ -112,7 +112,7 @@ class Page:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is an image of its own: no reduced copy of another, no mask."""
+        """Whether it is an image of its own, and not a reduced copy or a mask."""
         return not self.value(254, 0) & (REDUCED | TRANSPARENCY)
 
     def describe(self) -> str:
@@ -140,7 +140,7 @@ def read_pages(data: bytes, name: str) -> list[Page]:
         [offset] = struct.unpack_from(f"{order}Q", data, 8) if is_big else struct.unpack_from(f"{order}I", data, 4)
         pages: list[Page] = []
         seen: set[int] = set()
-        # A chain that bites its tail ends, and so does one whose end some programs do not mark.
+        # A circular chain ends, and so does one whose end a program did not mark.
         while offset and offset not in seen and not (pages and offset >= len(data)):
             seen.add(offset)
             if len(pages) == limit("tiff_pages"):

@@ -29,7 +29,7 @@ BLUE, ORANGE, GREEN = (38, 99, 199), (214, 116, 24), (22, 138, 98)
 CHART_COLORS: tuple[Color, ...] = (
     BLUE, ORANGE, GREEN, (150, 72, 176), (196, 44, 76), (110, 92, 70), (24, 146, 166), (86, 98, 112)
 )  # fmt: skip
-"""Of lines that are told apart in one panel."""
+"""Of the lines of one panel."""
 
 WIDTH, PANEL, GAP = 1400, 320, 112
 """Pixels of the image's width, of a panel's height and of the room between two panels."""

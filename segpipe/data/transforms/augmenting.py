@@ -23,7 +23,7 @@ DRAWS = 10
 
 
 class Strength(NamedTuple):
-    """How an operation is done.
+    """How strongly an operation is done, and in which direction.
 
     Attributes:
         share: of the greatest effect, 0 … 1.
@@ -57,7 +57,7 @@ def rand_augment(
     translate: float,
     fill: Color,
 ) -> Sample:
-    """Draw operations one after the other, each with its own strength, and do each with a probability.
+    """Apply operations drawn one after the other, each with its own strength and with a probability.
 
     The list and the strengths are those of timm's increasing set ("inc1"): the stronger, the farther from the image.
 
@@ -109,7 +109,7 @@ def random_erasing(
     mean: tuple[int, int, int],
     deviation: tuple[float, float, float],
 ) -> Sample:
-    """Replace a box by noise around `mean`, drawn for each pixel and channel; a box that does not fit in, by nothing.
+    """Replace a box by noise around `mean`, drawn for each pixel and channel; nothing, if no box fits.
 
     Source: Zhong et al. 2020, with timm's way of drawing boxes. There the noise is added after normalization; here it
     is cut to 0 … 255, as images are.

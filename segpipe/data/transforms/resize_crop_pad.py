@@ -24,7 +24,7 @@ BOXES = 10
 
 @dataclass(frozen=True)
 class Padding:
-    """What pixels hold that no image covers; further maps hold 0 there."""
+    """Values of pixels that no image covers; further maps hold 0 there."""
 
     fill: tuple[int, int, int]
     """RGB of the image."""
@@ -48,7 +48,7 @@ def random_resize(sample: Sample, rng: np.random.Generator, *, size: Size | None
 
 
 def resize_between(sample: Sample, rng: np.random.Generator, *, least: Size, greatest: Size) -> Sample:
-    """Fit into a box whose long and short side are drawn, each for itself, from least to greatest inclusive."""
+    """Fit into a box whose long and short sides are drawn separately, from least to greatest inclusive."""
     long = int(rng.integers(max(least), max(greatest), endpoint=True))
     short = int(rng.integers(min(least), min(greatest), endpoint=True))
     return resize_to(sample, fit_size(size_of(sample), (short, long)))
