@@ -1,6 +1,7 @@
 """The runtimes behind `pipeline(..., runtime=...)`: the same label maps, exported once."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from segpipe import pipeline
 from segpipe.errors import InputError, MissingExtraError
+from segpipe.inference.runtimes import openvino_session
 from segpipe.scenes.street import draw_street_scene
 
 TASK, MODEL = "image-segmentation", "segformer-b0-camvid"
@@ -32,6 +34,13 @@ def picture(size):
 def test_what_a_runtime_cannot_do_is_refused_before_a_model_is_looked_for(arguments, message):
     with pytest.raises(InputError, match=message):
         pipeline(TASK, "no-such-model", **arguments)
+
+
+def test_what_the_processor_does_not_compute_in_is_refused_before_a_file_is_made_for_it(monkeypatch):
+    core = SimpleNamespace(get_property=lambda device, name: ["FP32", "INT8"])
+    monkeypatch.setattr(openvino_session, "_shared_core", lambda: core)
+    with pytest.raises(InputError, match=r"does not compute in bfloat16.*Leave the dtype out"):
+        pipeline(TASK, "no-such-model", runtime="openvino", dtype="bfloat16")
 
 
 def test_a_runtime_that_is_not_installed_says_so(monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from segpipe import advice
 from segpipe.errors import InputError
 from segpipe.names import unknown_name_message
-from segpipe.registry import Registry
+from segpipe.registry import Registry, load_attribute
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Runtime:
         dtypes: names of the types that it computes in.
         is_cpu_only: whether segpipe runs it on processors alone.
         opener: "module:function" that opens a file: (path, dtype, device) → `Session`.
+        dtype_check: "module:function" that raises InputError for a dtype that this processor lacks, before a file is
+            made for it.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Runtime:
     dtypes: tuple[str, ...]
     is_cpu_only: bool
     opener: str = ""
+    dtype_check: str = ""
 
 
 _FLOATS = ("float32", "bfloat16", "float16")
@@ -39,7 +42,14 @@ for _runtime in (
     Runtime(
         "onnxruntime", "onnx", ("float32", "int8"), is_cpu_only=True, opener=f"{__package__}.onnx_session:open_onnx"
     ),
-    Runtime("openvino", "openvino", _INT8, is_cpu_only=True, opener=f"{__package__}.openvino_session:open_openvino"),
+    Runtime(
+        "openvino",
+        "openvino",
+        _INT8,
+        is_cpu_only=True,
+        opener=f"{__package__}.openvino_session:open_openvino",
+        dtype_check=f"{__package__}.openvino_session:check_dtype",
+    ),
 ):
     RUNTIMES.register(_runtime.name)(_runtime)
 
@@ -67,4 +77,6 @@ def check_runtime(name: str, *, device: str, dtype: str) -> Runtime:
             f"The runtime {name!r} computes in {' or '.join(runtime.dtypes)}, not in {dtype}. "
             f"Give {advice.argument('dtype', runtime.dtypes[0])}, or the runtime {able}."
         )
+    if runtime.dtype_check:
+        load_attribute(runtime.dtype_check)(dtype)
     return runtime

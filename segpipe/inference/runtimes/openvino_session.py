@@ -27,21 +27,24 @@ SHAPES_REMEMBERED = 256
 
 def open_openvino(path: Path, dtype: str, device: torch.device) -> OpenvinoSession:
     """Open a session on the processor; InputError where it does not compute in the dtype."""
+    check_dtype(dtype)
     openvino = import_extra("openvino", extra="openvino")
-    core = _shared_core()
-    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if dtype == "bfloat16" and not has_bfloat16:
+    properties = {
+        # What is not int8 in a file of int8 is bfloat16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype != "float32" and _has_bfloat16() else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return OpenvinoSession(openvino, _shared_core().read_model(path), properties)
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise InputError where the processor does not compute in the dtype."""
+    if dtype == "bfloat16" and not _has_bfloat16():
         raise InputError(
             "This processor does not compute in bfloat16 (it has neither AVX-512 BF16 nor AMX). "
             "Leave the dtype out: float32."
         )
-    properties = {
-        # What is not int8 in a file of int8 is bfloat16 where the processor has it.
-        "INFERENCE_PRECISION_HINT": "bf16" if dtype == "bfloat16" or (dtype == "int8" and has_bfloat16) else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    return OpenvinoSession(openvino, core.read_model(path), properties)
 
 
 class OpenvinoSession:
@@ -111,3 +114,7 @@ def _shared_core() -> Any:
     order than they came, a stack that is freed stays registered, and the next Ctrl-C is a segmentation fault.
     """
     return import_extra("openvino", extra="openvino").Core()
+
+
+def _has_bfloat16() -> bool:
+    return "BF16" in _shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
