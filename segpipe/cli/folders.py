@@ -23,7 +23,7 @@ CONVERT_EXAMPLES = """  segpipe convert iter_160000.pth my-model --labels classe
   segpipe convert hf:owner/name my-model
   segpipe convert weights.safetensors my-model --architecture segformer-b2 --labels road,car
   segpipe convert my-model libai.pth --to-dialect libai"""
-PUBLISH_EXAMPLES = """  SEGPIPE_HUB=/srv/models segpipe publish runs/street/best team/street
+PUBLISH_EXAMPLES = """  SEGPIPE_HUB=/srv/models segpipe publish runs/street team/street
   segpipe publish my-model file:///srv/models/team/street --revision v2
   segpipe publish my-model hf:owner/name"""
 CACHE_EXAMPLES = """  segpipe cache list

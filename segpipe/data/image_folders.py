@@ -122,7 +122,7 @@ def _tell_of_folders(text: str, folders: Iterable[str]) -> None:
     """Log which sub-folders hold images that are not read, and how to read them."""
     names = [os.path.join(os.path.basename(folder), "") for folder in folders if _holds_image(folder)]
     if names:
-        logger.info("%s: passed by its sub-folders %s. To read them, give %s.", text, listing(names), _way_down(text))
+        logger.info("%s: left out its sub-folders %s. To read them, give %s.", text, listing(names), _way_down(text))
 
 
 def _holds_image(folder: str) -> bool:

@@ -200,7 +200,7 @@ def test_sub_folders_are_passed_by_aloud_and_read_with_recursive(photos, street,
     (photos / ".hidden/street.png").write_bytes(street.read_bytes())
     assert main(["predict", ".", "--model", MODEL, "--json"]) == 0
     said = capsys.readouterr()
-    assert said.err == "segpipe: .: passed by its sub-folders a/, b/. To read them, give --recursive.\n"
+    assert said.err == "segpipe: .: left out its sub-folders a/, b/. To read them, give --recursive.\n"
     assert len(json.loads(said.out)["pictures"]) == 1
     for _ in range(2):  # the second time without what the first one wrote
         assert main(["predict", ".", "--model", MODEL, "--json", "--recursive"]) == 1

@@ -156,12 +156,12 @@ def test_sub_folders_are_told_of_or_read(folder, caplog, recursive, pattern):
     (folder / "sub/deep/loop").symlink_to(folder, target_is_directory=True)
     with caplog.at_level("INFO"):
         found = [os.path.relpath(path, folder) for path in iterate_sources(str(folder / pattern), recursive=recursive)]
-    told = [message for message in caplog.messages if "passed by its sub-folders" in message]
+    told = [message for message in caplog.messages if "left out its sub-folders" in message]
     deeper = ["deep/c.png", "sub/deep/c.png"] if recursive else []
     assert found == ["a.JPG", "b.png", *deeper]
     assert len(told) == (0 if recursive else 1)
     if told:
-        assert "passed by its sub-folders deep/, sub/. To" in told[0]
+        assert "left out its sub-folders deep/, sub/. To" in told[0]
         assert f"the pattern {str(folder / '**' / '*')!r}" in told[0]
 
 

@@ -45,8 +45,8 @@ def worse_text(run: RunFacts, progress: Progress) -> str:
     lower = advice.setting("train.optimizer.lr", float(f"{rate / 10:g}"))
     return (
         f"No evaluation reached the {_percent(progress.first_score)} that training began with; the best is "
-        f"{_percent(progress.best_score)}. The recipe's learning rate, {rate:g}, is for training from scratch. Try a "
-        f"lower one in another work directory: {lower}{advice.either(python=',', command='')} "
+        f"{_percent(progress.best_score)}. The learning rate, {rate:g}, may be too high for weights that are trained "
+        f"already. Try a lower one in another work directory: {lower}{advice.either(python=',', command='')} "
         f"{advice.argument('work_dir', unused_folder(run.work_dir))}"
     )
 
