@@ -57,18 +57,6 @@ class Pixels(NamedTuple):
     columns: AxisArrays
 
 
-class Readers(NamedTuple):
-    """Which pixels of an axis read each of its c cells.
-
-    Attributes:
-        first: (c,) int32, the first of them.
-        most: how many read a cell at most.
-    """
-
-    first: Tensor
-    most: int
-
-
 class _PixelLosses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, placement: Placement, ignore_index: int) -> Tensor:
@@ -94,15 +82,15 @@ def _with_two_taps(axis: Axis) -> Axis:
     return Axis(axis.cells, axis.starts, np.pad(axis.weights, ((0, 0), (0, missing)))) if missing else axis
 
 
-def _find_readers(axis: Axis, device: torch.device) -> Readers:
-    """Return the first pixel that reads each cell, and how many do at most: they follow one another."""
+def _find_readers(axis: Axis, device: torch.device) -> tuple[Tensor, int]:
+    """Return the first pixel that reads each cell (c,) int32, and how many do at most: they follow one another."""
     first = np.full(axis.cells, len(axis), dtype=np.int32)
     last = np.full(axis.cells, -1, dtype=np.int32)
     for tap in range(axis.taps):
         pixels = axis.weights[:, tap].nonzero()[0]
         np.minimum.at(first, axis.starts[pixels] + tap, pixels)
         np.maximum.at(last, axis.starts[pixels] + tap, pixels)
-    return Readers(torch.from_numpy(first).to(device), max(0, int((last - first).max()) + 1))
+    return torch.from_numpy(first).to(device), max(0, int((last - first).max()) + 1)
 
 
 def _launch_losses(cells: Tensor, pixels: Pixels, ignore_index: int) -> tuple[Tensor, Tensor]:
@@ -138,7 +126,8 @@ def _launch_losses(cells: Tensor, pixels: Pixels, ignore_index: int) -> tuple[Te
 def _launch_gradient(cells: Tensor, pixels: Pixels, placement: Placement, maps: tuple[Tensor, Tensor]) -> Tensor:
     """Return (B, h, w, K), of the cells' type, from the pixels' logarithms of sums and gradients, (B, H, W) each."""
     batch, grid_height, grid_width, num_classes = cells.shape
-    rows, columns = (_find_readers(axis, cells.device) for axis in (placement.rows, placement.columns))
+    first_rows, most_rows = _find_readers(placement.rows, cells.device)
+    first_columns, most_columns = _find_readers(placement.columns, cells.device)
     gradient = torch.empty_like(cells)
     segments, block = triton.cdiv(grid_width, CELLS), class_block(num_classes)
     with launching_on(cells):
@@ -148,11 +137,11 @@ def _launch_gradient(cells: Tensor, pixels: Pixels, placement: Placement, maps: 
             *pixels.columns,
             pixels.labels,
             *maps,
-            rows.first,
-            columns.first,
+            first_rows,
+            first_columns,
             gradient,
-            rows.most,
-            columns.most,
+            most_rows,
+            most_columns,
             grid_height,
             grid_width,
             *pixels.labels.shape[1:],

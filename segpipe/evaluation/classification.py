@@ -76,8 +76,7 @@ class ClassificationScores:
         means = [("Acc@1", self.acc1), ("Acc@5", self.acc5), ("mean of the classes", self.mean_accuracy)]
         return [(name, f"{100 * value:.2f}") for name, value in means]
 
-    def __str__(self) -> str:
-        return self.table()
+    __str__ = table
 
 
 AnyScores = Scores | ClassificationScores

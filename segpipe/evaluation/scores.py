@@ -109,8 +109,7 @@ class Scores:
     def _accuracy_line(self) -> str:
         return f"pixel accuracy {_percent(self.pixel_accuracy)}"
 
-    def __str__(self) -> str:
-        return self.table()
+    __str__ = table
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def bilinear_weights(cells: int, length: int, *, scale: float | None = None) -> 
         (length, 1) where there is only one cell.
     """
     step = np.float32(cells) / np.float32(length) if scale is None else np.float32(scale)
-    positions = _fused_positions(step, length) if _is_fused() else _positions(step, length)
+    positions = _positions_rounded_once(step, length) if _rounds_once() else _positions_rounded_twice(step, length)
     positions = np.clip(positions, 0, cells - 1)
     starts = np.minimum(positions.astype(np.int64), max(cells - 2, 0))
     offset = positions - starts.astype(np.float32)
@@ -32,18 +32,18 @@ def bilinear_weights(cells: int, length: int, *, scale: float | None = None) -> 
     return starts, np.ascontiguousarray(weights)
 
 
-def _fused_positions(step: np.float32, length: int) -> np.ndarray:
+def _positions_rounded_once(step: np.float32, length: int) -> np.ndarray:
     """Return (length,) float32 positions in cells, rounded once: float64 holds the product exactly."""
     return (np.float64(step) * (np.arange(length) + 0.5) - 0.5).astype(np.float32)
 
 
-def _positions(step: np.float32, length: int) -> np.ndarray:
+def _positions_rounded_twice(step: np.float32, length: int) -> np.ndarray:
     """Return (length,) float32 positions in cells, rounded after the product and after the difference."""
     return step * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
 
 
 @lru_cache(maxsize=1)
-def _is_fused() -> bool:
+def _rounds_once() -> bool:
     """Return whether torch's `interpolate` fuses the multiplication and the addition of a position here.
 
     It does where the processor has the instruction and the build uses it (AVX2, AVX-512, ARM), and not with
@@ -52,4 +52,4 @@ def _is_fused() -> bool:
     length = 1000
     ramp = torch.tensor([[[0.0, 1.0]]], device="cpu")
     found = interpolate(ramp, size=length, mode="linear", align_corners=False)[0, 0].numpy()
-    return np.array_equal(found, _fused_positions(np.float32(2) / np.float32(length), length).clip(0, 1))
+    return np.array_equal(found, _positions_rounded_once(np.float32(2) / np.float32(length), length).clip(0, 1))

@@ -34,18 +34,13 @@ class CompiledNetwork:
 
     def __init__(self, network: SegpipeNetwork) -> None:
         require_compiler()
-        self.network = network
         self.num_classes = network.num_classes
         self.pixel_mean = network.pixel_mean
         self.best_multiple = network.best_multiple
-        self.grid_scores = network.grid_scores
+        self.input_size, self.grid_scores = network.input_size, network.grid_scores
         self._run: Callable[[Tensor], Any] = torch.compile(network, dynamic=False)
         self._is_warm = False
         self._lock = threading.Lock()
-
-    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (height, width) that the logits' grid covers, for an image of `size`."""
-        return self.network.input_size(size)
 
     def __call__(self, images: Tensor) -> Any:
         """Return the family's output of (B, 3, H, W) RGB 0–255, uint8 or float."""

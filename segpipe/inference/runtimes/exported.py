@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from segpipe.models import GridScores, SegpipeNetwork, as_tuple
+from segpipe.models import SegpipeNetwork, as_tuple
 from segpipe.registry import load_attribute
 
 from .choices import RUNTIMES
@@ -57,19 +57,13 @@ class ExportedNetwork:
         self.num_classes = outline.num_classes
         self.best_multiple = outline.best_multiple
         self.pixel_mean = torch.tensor(pixel_mean, dtype=torch.float32, device=device or "cpu")
-        self._outline, self._pixels = outline, pixels
-
-    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (height, width) that the logits' grid covers, for an image of `size`."""
-        return self._outline.input_size(size)
-
-    def grid_scores(self, output: Any) -> GridScores:
-        return self._outline.grid_scores(output)
+        self.input_size, self.grid_scores = outline.input_size, outline.grid_scores
+        self._build_output, self._pixels = outline.build_output, pixels
 
     def __call__(self, images: Tensor) -> Any:
         """Return the output, maps channels last in memory, of (B, 3, H, W) RGB 0–255, uint8 or float."""
         tensors = self.session.run(pixel_tensor(images, self._pixels))
-        return self._outline.build_output([channels_first(tensor) for tensor in tensors])
+        return self._build_output([channels_first(tensor) for tensor in tensors])
 
 
 def open_session(

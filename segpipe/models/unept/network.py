@@ -26,8 +26,12 @@ class Unept(SegmentationModel):
     def __init__(self, config: UneptConfig) -> None:
         super().__init__(config)
         self.query_grid = config.query_grid
-        self.encoder = build_encoder(config)
-        self.has_class_token = isinstance(self.encoder, DeitEncoder)
+        self.has_class_token = isinstance(config.encoder, DeitConfig)
+        self.encoder: DeitEncoder | ResNet
+        if isinstance(config.encoder, DeitConfig):
+            self.encoder = DeitEncoder(config.encoder, config.levels)
+        else:
+            self.encoder = ResNet(config.encoder, config.levels)
         self.pyramid = nn.ModuleList(nn.Linear(channels, config.dim) for channels in self.encoder.dims)
         self.spatial = SpatialBranch(config.dim)
         self.context = ContextBranch(config)
@@ -135,10 +139,3 @@ class DeitEncoder(VitTrunk):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W), normalized → a (B, h, w, D) map for each level."""
         return self.features(images, self.after)
-
-
-def build_encoder(config: UneptConfig) -> DeitEncoder | ResNet:
-    """Build the encoder with freshly initialized weights; it gives as many maps as the pyramid has levels."""
-    if isinstance(config.encoder, DeitConfig):
-        return DeitEncoder(config.encoder, config.levels)
-    return ResNet(config.encoder, config.levels)
