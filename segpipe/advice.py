@@ -29,7 +29,7 @@ _SWITCHES = {("check_data", False): "--skip-data-check", ("pretrained", False): 
 _SPECIAL = re.compile(
     r"""[\[({"'#]|(true|false|null|none|-?nan|-?inf(inity)?|[+-]?[\d._]+(e[+-]?\d+)?)\Z""", re.IGNORECASE
 )
-"""A text that is not read as itself: a list, a quoted text, a colour, a constant, a number."""
+"""A text that is not read as itself: a list, a quoted text, a color, a constant, a number."""
 _ANY = object()
 """Stands for a value that only the caller knows."""
 
@@ -124,7 +124,7 @@ def python_value(value: Any) -> str:
 
 
 def command_value(value: Any) -> str:
-    """Return a value as a command has it, before a shell: words or hex colours with commas between them, else JSON."""
+    """Return a value as a command has it, before a shell: words or hex colors with commas between them, else JSON."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str) and _is_plain(value):

@@ -1,4 +1,4 @@
-"""Words that segpipe knows: tasks, the nearest name to a misspelt one, lists for messages."""
+"""Words that segpipe knows: tasks, the nearest name to a misspelled one, lists for messages."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PIPELINE_ALIASES = {
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name closest to a misspelt one, or None if nothing is close."""
+    """Return the known name closest to a misspelled one, or None if nothing is close."""
     return next(iter(nearest_names(name, known)), None)
 
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three names that are close to a misspelt one, the closest first, none of them far behind it."""
+    """Return up to three names that are close to a misspelled one, the closest first, none of them far behind it."""
     folded = name.lower().replace("_", "-")
     names = {each.lower().replace("_", "-"): each for each in known}
     matches = difflib.get_close_matches(folded, list(names), n=3, cutoff=0.6)
@@ -48,7 +48,7 @@ def unknown_name_message(kind: str, name: object, known: Iterable[str], *, liste
 
     Args:
         kind: what the name would be.
-        name: the misspelt one.
+        name: the misspelled one.
         known: all names.
         listed_by: the command or the attribute that has all of them, for a long list.
     """

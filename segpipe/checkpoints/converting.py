@@ -80,7 +80,7 @@ def convert_back(source: str | Path, to: str | Path, *, dialect: str, overwrite:
     """Write a model's weights in another implementation's names.
 
     A .safetensors file has the tensors alone. In a .pth file they lie where that implementation looks for them:
-    under "state_dict", with class names and colours in "meta" (NVlabs, mmsegmentation, EasyCV, UN-EPT), under "model"
+    under "state_dict", with class names and colors in "meta" (NVlabs, mmsegmentation, EasyCV, UN-EPT), under "model"
     (Segmenter), or as they are (LiBai, Hugging Face, timm).
 
     No such file says how images are resized, seen and labelled. The whole configuration is written beside it, as
@@ -142,7 +142,7 @@ def _warn_of_assumptions(folder: ModelFolder, source: str | Path) -> None:
 def _with_labels(configuration: Configuration, labels: LabelSet | tuple[str, ...] | None) -> Configuration:
     """Return the configuration with the given labels, else its own, else numbered ones.
 
-    Names alone rename the classes that the configuration has: their colours and raw ids stay.
+    Names alone rename the classes that the configuration has: their colors and raw ids stay.
     """
     known, outputs = configuration.labels, configuration.model.num_classes
     if labels is None and known is not None:

@@ -156,7 +156,7 @@ def _class_names(source: ForeignDocument, *, num_classes: int) -> tuple[str, ...
 def _color(source: ForeignDocument, index: int, color: Any) -> tuple[int, int, int]:
     if not isinstance(color, list) or len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
         raise source.error(
-            f"PALETTE[{index}]", f"{color!r} is not a colour of three integers from 0 to 255", "Correct it"
+            f"PALETTE[{index}]", f"{color!r} is not a color of three integers from 0 to 255", "Correct it"
         )
     red, green, blue = color
     return red, green, blue

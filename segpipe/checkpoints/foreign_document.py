@@ -69,7 +69,7 @@ class ForeignDocument:
         return height, width
 
     def three(self, path: str, default: tuple[float, ...]) -> tuple[float, float, float]:
-        """Return three numbers, one per colour channel."""
+        """Return three numbers, one per color channel."""
         problem = "is not a list of three numbers, red, green and blue"
         red, green, blue = self._members(path, default, 3, _is_number, problem)
         return float(red), float(green), float(blue)

@@ -37,7 +37,7 @@ class Procedure:
 
 
 def with_meta(tensors: Tensors, configuration: Configuration) -> dict[str, Any]:
-    """Return the content of a pickle as mmcv writes it, with the classes' names and colours."""
+    """Return the content of a pickle as mmcv writes it, with the classes' names and colors."""
     labels = configuration.labels
     meta: dict[str, Any] = {"CLASSES": list(labels.names)} if labels is not None else {}
     if labels is not None and labels.palette is not None:

@@ -44,7 +44,7 @@ def is_libai_file(path: Path) -> bool:
 def read_libai_configuration(path: Path) -> Configuration:
     """Return the configuration that a LiBai run had; of the document only the section `model` is read.
 
-    Images are normalised with ImageNet's numbers. Those to be segmented are not resized, and logits go straight to the
+    Images are normalized with ImageNet's numbers. Those to be segmented are not resized, and logits go straight to the
     image's size; those to be classified are resized to 256 and cropped to 224, as its recipe does.
 
     `depths` says how many blocks there are. Files of B1 to B5 may also have `deptps`, a misspelling that LiBai never

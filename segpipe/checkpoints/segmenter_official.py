@@ -59,7 +59,7 @@ def describe_segmenter(checkpoint: Checkpoint) -> Configuration:
     """Return the configuration of a Segmenter checkpoint.
 
     Without a `variant.yml`, windows are as large as the images of training, images are not resized, the eps are
-    the official implementation's, and pixels are normalised as DeiT's where there is a distillation token.
+    the official implementation's, and pixels are normalized as DeiT's where there is a distillation token.
     """
     if not any(f"head.classifier.{key}" in checkpoint.tensors for key in ("bias", "norm.bias")):
         raise checkpoint.encoder_alone("decoder of Segmenter")

@@ -65,7 +65,7 @@ def read_weights(path: Path, dialect: str | None = None) -> Weights:
 
     Args:
         path: see `read_weight_file`.
-        dialect: whose names the tensors have. If None, it is recognised. In "segpipe" names are taken as they are.
+        dialect: whose names the tensors have. If None, it is recognized. In "segpipe" names are taken as they are.
 
     Raises:
         UnknownDialectError: dialect is None, and nothing in the file has names that are known.

@@ -233,7 +233,7 @@ def _without_tensors(content: Any, unknown: tuple[str, ...], path: Path) -> Weig
 
 
 def _meta_of(content: Any, path: Path) -> CheckpointMeta:
-    """Return class names and colours from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
+    """Return class names and colors from the `meta` of an mmcv or mmengine checkpoint; empty where there are none."""
     meta = _plain(_plain(content).get("meta"))
     described = _plain(meta.get("dataset_meta")) or meta
     try:
@@ -242,7 +242,7 @@ def _meta_of(content: Any, path: Path) -> CheckpointMeta:
         colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
         return CheckpointMeta(tuple(map(str, names)), colors or None)
     except (TypeError, ValueError, RuntimeError) as error:
-        logger.warning("The class names and colours in %s cannot be read and are left out: %s", path, error)
+        logger.warning("The class names and colors in %s cannot be read and are left out: %s", path, error)
         return CheckpointMeta()
 
 
@@ -267,7 +267,7 @@ def _check_ordinary(key: str, tensor: Tensor, path: Path) -> None:
     elif tensor.layout != torch.strided:
         kind = str(tensor.layout).removeprefix("torch.")
     elif tensor.is_quantized:
-        kind = f"quantised ({str(tensor.dtype).removeprefix('torch.')})"
+        kind = f"quantized ({str(tensor.dtype).removeprefix('torch.')})"
     elif tensor.device.type != "cpu":
         kind = f"on the device {tensor.device}, without numbers"
     elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
@@ -275,7 +275,7 @@ def _check_ordinary(key: str, tensor: Tensor, path: Path) -> None:
     else:
         return
     raise WeightsError(
-        f"{path}: {key} is {kind}; an ordinary dense tensor is needed. Save it as one: dequantise it, or call "
+        f"{path}: {key} is {kind}; an ordinary dense tensor is needed. Save it as one: dequantize it, or call "
         "to_dense(), cpu() and clone() on it."
     )
 

@@ -1,4 +1,4 @@
-"""Make a model folder of weights: configuration.json, the card with labels, licence and scores, the manifest."""
+"""Make a model folder of weights: configuration.json, the card with labels, license and scores, the manifest."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 FOLDER_FILES = (CONFIGURATION_NAME, WEIGHTS_NAME, CARD_NAME, "LICENSE*", "NOTICE*", "log.jsonl", "curves.png")
 """What a model folder consists of, with the log of its training. Other files beside them, say checkpoints, are not."""
-LICENCES = {
+LICENSES = {
     *("afl-3.0", "agpl-3.0", "apache-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc0-1.0", "cc-by-3.0"),
     *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "epl-2.0", "gpl-2.0"),
     *("gpl-3.0", "isc", "lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0", "openrail", "unlicense"),
 }
 """Names that Hugging Face and ModelScope know; Hugging Face refuses a card with another."""
-OTHER_LICENCE = "other"
+OTHER_LICENSE = "other"
 _MAX_LABELS = 200
 _TAGS = {"image-segmentation": "semantic-segmentation"}
 
@@ -113,9 +113,9 @@ def place_in_card(folder: str | Path) -> str:
     return "." if path.is_absolute() or ".." in path.parts else path.as_posix()
 
 
-def licence_id(licence: str) -> str:
-    """Return a licence by the name that hubs know it by, or "other"."""
-    return licence.lower() if licence.lower() in LICENCES else OTHER_LICENCE
+def license_id(license: str) -> str:
+    """Return a license by the name that hubs know it by, or "other"."""
+    return license.lower() if license.lower() in LICENSES else OTHER_LICENSE
 
 
 def _with_own_weights(configuration: Configuration) -> Configuration:
@@ -132,13 +132,13 @@ def _front_matter(configuration: Configuration) -> str:
         f"frameworks: [{configuration.framework}]",
         f"tags: [{_TAGS.get(configuration.task, configuration.task)}, segpipe]",
     ]
-    licence = configuration.weights.licence if configuration.weights else None
-    if licence:
-        known = licence_id(licence)
+    license = configuration.weights.licence if configuration.weights else None
+    if license:
+        known = license_id(license)
         lines.append(f"license: {known}")
-        if known == OTHER_LICENCE:
-            # A JSON text is a YAML text as well, whatever the licence is called.
-            lines.append(f"license_name: {json.dumps(licence)}")
+        if known == OTHER_LICENSE:
+            # A JSON text is a YAML text as well, whatever the license is called.
+            lines.append(f"license_name: {json.dumps(license)}")
     return "\n".join(["---", *lines, "---"])
 
 
@@ -202,8 +202,8 @@ def _origin(configuration: Configuration) -> str:
     if weights is None or weights.source is None:
         return ""
     revision = f" at revision {markdown_code(weights.revision)}" if weights.revision else ""
-    licence = markdown_text(weights.licence) if weights.licence else "not stated; ask the owner of the source"
-    return f"## Source and licence\n\nWeights from {markdown_code(weights.source)}{revision}. Licence: {licence}."
+    license = markdown_text(weights.licence) if weights.licence else "not stated; ask the owner of the source"
+    return f"## Source and license\n\nWeights from {markdown_code(weights.source)}{revision}. License: {license}."
 
 
 def _labels(configuration: Configuration) -> str:

@@ -46,7 +46,7 @@ SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.(?:safetensors|bin)$")
 
 
 def select_files(listing: Listing, weights_file: str | None, label: str) -> tuple[RemoteFile, ...]:
-    """Return the files that a model needs: configuration, card, licence and one weights file; never code."""
+    """Return the files that a model needs: configuration, card, license and one weights file; never code."""
     error, advice = partial(DownloadError, key=label), "Check that it is the right model"
     check_limit("listed_files", len(listing.files), f"{label} lists", error=error, advice=advice)
     small = [file for file in listing.files if _is_small(file.path) and file.path != weights_file]

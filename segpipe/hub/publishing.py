@@ -23,7 +23,7 @@ from segpipe.text import first_line
 
 from .folder import ModelFolder, reading, trained_model
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
-from .model_card import folder_files, licence_id
+from .model_card import folder_files, license_id
 from .references import Reference, check_relative_path
 from .settings import Settings
 
@@ -73,13 +73,13 @@ def publish_to_hub(folder: str | Path, reference: Reference, settings: Settings)
     client = HuggingFaceClient(settings) if reference.kind == "hf" else ModelScopeClient(settings)
     branch = reference.revision or client.default_branch
     weights = source.configuration.weights
-    licence = licence_id(weights.licence) if weights and weights.licence else None
+    license = license_id(weights.licence) if weights and weights.licence else None
     place = settings.home / "publishing"
     check_free_space(place, manifest.size, "A copy to publish")
     with scratch_folder(place) as copy:
         _copy(source.path, manifest, copy, branch)
         try:
-            client.upload(copy, reference.location, branch, licence)
+            client.upload(copy, reference.location, branch, license)
         except Exception as error:  # each client has a tree of its own, with errors of the network beside it
             raise _explained(error, reference, client.variable) from error
     return f"{reference.label}@{branch}"
@@ -225,7 +225,7 @@ class HuggingFaceClient:
         self._library = import_extra("huggingface_hub", extra="huggingface")
         self._settings = settings
 
-    def upload(self, folder: Path, name: str, branch: str, licence: str | None) -> None:
+    def upload(self, folder: Path, name: str, branch: str, license: str | None) -> None:
         """Commit all files of a folder to a branch of a repository, which is created if it is not there."""
         settings = self._settings
         api = self._library.HfApi(endpoint=settings.hf_endpoint, token=settings.hf_token)
@@ -246,13 +246,13 @@ class ModelScopeClient:
         self._library = import_extra("modelscope_hub", extra="modelscope")
         self._settings = settings
 
-    def upload(self, folder: Path, name: str, branch: str, licence: str | None) -> None:
+    def upload(self, folder: Path, name: str, branch: str, license: str | None) -> None:
         """Do what `HuggingFaceClient.upload` does."""
         settings = self._settings
         config = self._library.HubConfig(endpoint=settings.modelscope_endpoint, token=settings.modelscope_token)
         api = self._library.HubApi(config)
         if not api.repo_exists(name, "model"):
-            api.create_repo(name, "model", license=licence or "other")  # its default is Apache-2.0
+            api.create_repo(name, "model", license=license or "other")  # its default is Apache-2.0
         with redirect_stdout(io.StringIO()):  # it prints a report
             api.upload_folder(
                 name,

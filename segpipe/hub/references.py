@@ -131,15 +131,15 @@ def check_relative_path(path: str) -> str:
 def check_relative_paths(paths: Collection[str]) -> None:
     """Check each path, their number, and that no two would be one file where case or Unicode form is ignored.
 
-    Sorted, paths that share a folder stand side by side, so each is compared with its neighbour alone.
+    Sorted, paths that share a folder stand side by side, so each is compared with its neighbor alone.
     """
     bounds = _Bounds.in_force()
     check_limit("listed_files", len(paths), "The source lists", error=UnsafePathError, advice="Check its name")
     for path in paths:
         _check_path(path, bounds)
     ordered = sorted((_folded(path).replace("/", "\0"), path) for path in paths)
-    for (_, path), (_, neighbour) in pairwise(ordered):
-        _require_apart(path, neighbour)
+    for (_, path), (_, neighbor) in pairwise(ordered):
+        _require_apart(path, neighbor)
 
 
 def file_key(text: str) -> str:
@@ -263,7 +263,7 @@ def _part_problem(part: str, most_bytes: int) -> str | None:
 
 
 def _require_apart(path: str, other: str) -> None:
-    """Raise UnsafePathError where two paths are one file, or one is spelt otherwise or lies below the other."""
+    """Raise UnsafePathError where two paths are one file, or one is spelled otherwise or lies below the other."""
     for part, counterpart in zip(path.split("/"), other.split("/"), strict=False):
         if part != counterpart:
             if _folded(part) == _folded(counterpart):

@@ -67,7 +67,7 @@ class TransientError(DownloadError):
 
 
 class UnknownHostError(TransientError):
-    """No name server knows the host: a misspelt address or no network, which waiting seldom mends."""
+    """No name server knows the host: a misspelled address or no network, which waiting seldom mends."""
 
     advice = "Check the address and the network."
     most_attempts = 2

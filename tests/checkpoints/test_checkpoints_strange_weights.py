@@ -32,7 +32,7 @@ def saved(tmp_path, content, name="model.pth"):
 STRANGE = {
     "sparse_coo": lambda: torch.eye(3).to_sparse(),
     "sparse_csr": lambda: torch.eye(3).to_sparse_csr(),
-    "quantised": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "quantized": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
     "on the device meta": lambda: torch.empty(3, device="meta"),
     "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
     "a view of 4 bytes": lambda: torch.ones(1).expand(10**9, 10**6),
