@@ -91,7 +91,6 @@ _TRAINING = (
 LIMITS: dict[str, Limit] = {
     limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_WEIGHTS, *_IMAGES, *_DATA, *_TRAINING)
 }
-_VARIABLES = {name: entry.variable for name, entry in LIMITS.items()}
 
 
 def check_limit(
@@ -125,10 +124,7 @@ def limit(name: str) -> int:
         InputError: the variable does not hold a positive whole number.
     """
     entry = LIMITS[name]
-    value = os.environ.get(_VARIABLES[name])
-    if value is None:  # asked for several times for each image
-        return entry.default
-    text = value.strip()
+    text = os.environ.get(entry.variable, "").strip()
     if not text:
         return entry.default
     if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:

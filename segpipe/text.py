@@ -90,7 +90,16 @@ def format_fields(fields: Sequence[tuple[str, str]]) -> str:
     lines = []
     for name, value in fields:
         head = f"  {_padded(name, width, 'left')}  "
-        lines.append(_wrapped(value, head, indent))
+        lines.append(
+            textwrap.fill(
+                value,
+                width=max(terminal_width(), len(indent) + 24),
+                initial_indent=head,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
     return "\n".join(lines)
 
 
@@ -167,15 +176,3 @@ def _json_escape(match: re.Match[str]) -> str:
 def _padded(text: str, width: int, align: Align) -> str:
     padding = " " * (width - columns_of(text))
     return text + padding if align == "left" else padding + text
-
-
-def _wrapped(text: str, head: str, indent: str) -> str:
-    width = max(terminal_width(), len(indent) + 24)
-    return textwrap.fill(
-        text,
-        width=width,
-        initial_indent=head,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -125,9 +125,10 @@ class Hub:
             reference = replace(reference, kind=hub.kind)
         if reference.kind not in ("hf", "modelscope"):
             return publish_to_directory(folder, target_directory(reference, hub), reference.revision)
-        published = publish_to_hub(folder, reference, settings)
-        # What the cache has of that branch is old now.
-        self.cache.shelf(reference.label).drop(published.rpartition("@")[2])
+        source = self._repository(reference)
+        branch = reference.revision or source.default_revision
+        published = publish_to_hub(folder, source, branch, settings)
+        self.cache.shelf(reference.label).drop(branch)  # what the cache has of it is old now
         return published
 
     def cached(self) -> tuple[CachedModel, ...]:
@@ -162,7 +163,7 @@ class Hub:
     def _resolve_source(self, reference: Reference, name: str, refresh: bool) -> ModelFolder:
         if reference.kind == "directory":
             return self._open_directory(Path(reference.location), reference.revision, name)
-        if reference.kind == "package" or _is_weights_url(reference):
+        if reference.kind == "package" or reference.is_weights_file:
             raise ModelNameError(
                 f"{name!r} is a weights file, and a model needs a configuration. Name a preset that uses it, or fetch "
                 "the file and convert it: "
@@ -263,16 +264,19 @@ class Hub:
         return replace(hub, location=reference.location, revision=reference.revision)
 
     def _source(self, reference: Reference, sha256: str | None = None) -> Source:
+        if reference.kind in ("hf", "modelscope"):
+            return self._repository(reference)
+        if reference.is_weights_file:
+            return WeightsFileSource(reference.location, sha256)
+        return StaticHubSource(reference.location)
+
+    def _repository(self, reference: Reference) -> HuggingFaceSource | ModelScopeSource:
         settings = self.settings
-        if reference.kind == "modelscope":
-            credentials = modelscope_credentials(settings.modelscope_token)
-            return ModelScopeSource(reference.location, settings.modelscope_endpoint, credentials)
         if reference.kind == "hf":
             credentials = huggingface_credentials(settings.hf_token)
             return HuggingFaceSource(reference.location, settings.hf_endpoint, credentials)
-        if _is_weights_url(reference):
-            return WeightsFileSource(reference.location, sha256)
-        return StaticHubSource(reference.location)
+        credentials = modelscope_credentials(settings.modelscope_token)
+        return ModelScopeSource(reference.location, settings.modelscope_endpoint, credentials)
 
 
 def publish(folder: str | Path, name: str, *, revision: str | None = None) -> str:
@@ -314,10 +318,6 @@ def _bundled(reference: Reference) -> Path:
             f"{path} is missing, though it belongs to the package. Install segpipe again.", path=path
         )
     return path
-
-
-def _is_weights_url(reference: Reference) -> bool:
-    return reference.kind == "web" and reference.location.endswith(WEIGHT_SUFFIXES)
 
 
 def _weights_name(folder: Path) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from segpipe import __version__
 from segpipe.errors import DownloadError
 from segpipe.limits import limit
 
@@ -54,7 +55,14 @@ def send_request(
     import requests
 
     session = requests.Session()
-    session.headers.update(_own_headers())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    session.headers.update(
+        {
+            "User-Agent": f"segpipe/{__version__} python/{python}",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+    )
     request = session.prepare_request(requests.Request("GET", url, headers=dict(headers), auth=auth))
     settings = session.merge_environment_settings(str(request.url), {}, True, None, None)
     response: requests.Response = _telling_adapter(connected).send(request, timeout=timeout, **settings)
@@ -225,17 +233,6 @@ def is_packed(headers: Mapping[str, str]) -> bool:
 def body_length(headers: Mapping[str, str]) -> int | None:
     """Return the Content-Length of a body that is not compressed on the way, or None."""
     return None if is_packed(headers) else parse_count(headers.get("Content-Length", ""))
-
-
-def _own_headers() -> dict[str, str]:
-    from segpipe import __version__
-
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return {
-        "User-Agent": f"segpipe/{__version__} python/{python}",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
 
 
 def _telling_adapter(connected: Connected) -> Any:

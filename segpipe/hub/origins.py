@@ -147,8 +147,8 @@ class WeightsFileSource(_WebSource):
 
 
 @dataclass(frozen=True)
-class _Repository:
-    """A repository of one of the two hubs."""
+class Repository:
+    """A repository on Hugging Face or ModelScope."""
 
     name: str
     """owner/name"""
@@ -163,7 +163,7 @@ class _Repository:
         return f"{self.kind}:{self.name}"
 
 
-class HuggingFaceSource(_Repository):
+class HuggingFaceSource(Repository):
     """A model on Hugging Face."""
 
     kind = "hf"
@@ -186,7 +186,7 @@ class HuggingFaceSource(_Repository):
         return RemoteFile(entry.rfilename, url, entry.size, git_sha1=entry.blobId)
 
 
-class ModelScopeSource(_Repository):
+class ModelScopeSource(Repository):
     """A model on ModelScope."""
 
     def list_files(self, transport: Transport, revision: str) -> Listing:
@@ -197,7 +197,7 @@ class ModelScopeSource(_Repository):
         return Listing(tuple(entry.file(f"{base}?", revision) for entry in _files(answer, what) if entry.is_file))
 
 
-class ModelScopeDataSource(_Repository):
+class ModelScopeDataSource(Repository):
     """A data set on ModelScope.
 
     Small files are in its repository, as a model's are. Large ones may be attached to it: they have signed addresses on

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from segpipe import advice
 from segpipe.atomic import atomic_folder, check_free_space, is_finished, scratch_folder, storage_errors
@@ -24,6 +25,7 @@ from segpipe.text import first_line
 from .folder import ModelFolder, reading, trained_model
 from .manifest import Manifest, build_manifest, check_folder, find_problems, read_manifest, write_manifest
 from .model_card import folder_files, license_id
+from .origins import Repository
 from .references import Reference, check_relative_path
 from .settings import Settings
 
@@ -55,7 +57,7 @@ def publish_to_directory(folder: str | Path, target: Path, revision: str | None)
     return f"{final.parent.as_uri()}@{chosen}"
 
 
-def publish_to_hub(folder: str | Path, reference: Reference, settings: Settings) -> str:
+def publish_to_hub(folder: str | Path, source: Repository, branch: str, settings: Settings) -> str:
     """Upload a model folder to a branch on Hugging Face or ModelScope and return the name that resolves to it.
 
     What is uploaded is a copy, so that it is what its manifest says, in one commit. Other files of the repository stay.
@@ -66,23 +68,23 @@ def publish_to_hub(folder: str | Path, reference: Reference, settings: Settings)
         AccessDeniedError: the token may not write there, or there is none.
         HubError: the client failed for another reason.
     """
-    source, manifest = _open_publishable(folder)
-    reason = settings.offline_reason(reference.kind)
+    model, manifest = _open_publishable(folder)
+    reason = settings.offline_reason(source.kind)
     if reason:
-        raise OfflineError(f"Publishing to {reference.label} would need requests and {reason}.")
-    client = HuggingFaceClient(settings) if reference.kind == "hf" else ModelScopeClient(settings)
-    branch = reference.revision or client.default_branch
-    weights = source.configuration.weights
+        raise OfflineError(f"Publishing to {source.label} would need requests and {reason}.")
+    module, extra, upload = _CLIENTS[source.kind]
+    library = import_extra(module, extra=extra)
+    weights = model.configuration.weights
     license = license_id(weights.licence) if weights and weights.licence else None
     place = settings.home / "publishing"
     check_free_space(place, manifest.size, "A copy to publish")
     with scratch_folder(place) as copy:
-        _copy(source.path, manifest, copy, branch)
+        _copy(model.path, manifest, copy, branch)
         try:
-            client.upload(copy, reference.location, branch, license)
+            upload(library, source, branch, copy, license)
         except Exception as error:  # each client has a tree of its own, with errors of the network beside it
-            raise _explained(error, reference, client.variable) from error
-    return f"{reference.label}@{branch}"
+            raise _explained(error, source) from error
+    return f"{source.label}@{branch}"
 
 
 def target_directory(reference: Reference, hub: Reference | None) -> Path:
@@ -214,55 +216,41 @@ def _is_secret(path: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
 
 
-class HuggingFaceClient:
-    """`huggingface_hub`, signed in as the environment says, else as its user has signed in with it."""
+def _upload_to_huggingface(library: Any, source: Repository, branch: str, folder: Path, license: str | None) -> None:
+    """Commit all files of a folder, signed in as the environment says, else as the user has signed in with the client.
 
-    default_branch = "main"
-    variable = "HF_TOKEN"
-    """Where its token is looked for first."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._library = import_extra("huggingface_hub", extra="huggingface")
-        self._settings = settings
-
-    def upload(self, folder: Path, name: str, branch: str, license: str | None) -> None:
-        """Commit all files of a folder to a branch of a repository, which is created if it is not there."""
-        settings = self._settings
-        api = self._library.HfApi(endpoint=settings.hf_endpoint, token=settings.hf_token)
-        api.create_repo(name, exist_ok=True)
-        if branch != self.default_branch:
-            api.create_branch(name, branch=branch, exist_ok=True)
-        with nullcontext() if are_bars_seen() else _without_bars():
-            api.upload_folder(repo_id=name, folder_path=folder, revision=branch, commit_message=MESSAGE)
+    The repository is created if it is not there, and so is the branch.
+    """
+    api = library.HfApi(endpoint=source.endpoint, token=source.credentials.token)
+    api.create_repo(source.name, exist_ok=True)
+    if branch != source.default_revision:
+        api.create_branch(source.name, branch=branch, exist_ok=True)
+    with nullcontext() if are_bars_seen() else _without_bars():
+        api.upload_folder(repo_id=source.name, folder_path=folder, revision=branch, commit_message=MESSAGE)
 
 
-class ModelScopeClient:
-    """`modelscope_hub`, by which the package `modelscope` talks to its hub; signed in likewise."""
+def _upload_to_modelscope(library: Any, source: Repository, branch: str, folder: Path, license: str | None) -> None:
+    """Do what `_upload_to_huggingface` does; a repository that is created states a license."""
+    api = library.HubApi(library.HubConfig(endpoint=source.endpoint, token=source.credentials.token))
+    if not api.repo_exists(source.name, "model"):
+        api.create_repo(source.name, "model", license=license or "other")  # its default is Apache-2.0
+    with redirect_stdout(io.StringIO()):  # it prints a report
+        api.upload_folder(
+            source.name,
+            "model",
+            folder,
+            revision=branch,
+            commit_message=MESSAGE,
+            use_cache=False,
+            disable_tqdm=not are_bars_seen(),
+        )
 
-    default_branch = "master"
-    variable = "MODELSCOPE_API_TOKEN"
 
-    def __init__(self, settings: Settings) -> None:
-        self._library = import_extra("modelscope_hub", extra="modelscope")
-        self._settings = settings
-
-    def upload(self, folder: Path, name: str, branch: str, license: str | None) -> None:
-        """Do what `HuggingFaceClient.upload` does."""
-        settings = self._settings
-        config = self._library.HubConfig(endpoint=settings.modelscope_endpoint, token=settings.modelscope_token)
-        api = self._library.HubApi(config)
-        if not api.repo_exists(name, "model"):
-            api.create_repo(name, "model", license=license or "other")  # its default is Apache-2.0
-        with redirect_stdout(io.StringIO()):  # it prints a report
-            api.upload_folder(
-                name,
-                "model",
-                folder,
-                revision=branch,
-                commit_message=MESSAGE,
-                use_cache=False,
-                disable_tqdm=not are_bars_seen(),
-            )
+_CLIENTS = {
+    "hf": ("huggingface_hub", "huggingface", _upload_to_huggingface),
+    "modelscope": ("modelscope_hub", "modelscope", _upload_to_modelscope),
+}
+"""The hub's own client, the extra that brings it, and what uploads by it."""
 
 
 @contextmanager
@@ -279,21 +267,21 @@ def _without_bars() -> Iterator[None]:
         switches.enable_progress_bars()
 
 
-def _explained(error: Exception, reference: Reference, variable: str) -> HubError:
+def _explained(error: Exception, source: Repository) -> HubError:
     """Return our error for what a client raised."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None) or getattr(error, "status_code", None)
     reason = first_line(error).rstrip(". :")
     if status in (401, 403):
         return AccessDeniedError(
-            f"{reference.label} may not be written to: {reason}. It needs a token of its owner's that may write. Set "
-            f"{variable}, or sign in with the hub's own client.",
+            f"{source.label} may not be written to: {reason}. It needs a token of its owner's that may write. Set "
+            f"{source.credentials.variable}, or sign in with the hub's own client.",
             status=status,
-            key=reference.label,
+            key=source.label,
         )
     return HubError(
-        f"Publishing to {reference.label} failed: {reason}. Check the name, the branch and the network, and publish "
+        f"Publishing to {source.label} failed: {reason}. Check the name, the branch and the network, and publish "
         "again; files that the hub has already are not sent twice.",
         status=status,
-        key=reference.label,
+        key=source.label,
     )

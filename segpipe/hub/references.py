@@ -56,6 +56,11 @@ class Reference:
             return f"{self.kind}:{self.location}"
         return Path(self.location).as_uri() if self.kind == "directory" else self.location
 
+    @property
+    def is_weights_file(self) -> bool:
+        """Whether it is the address of one file of weights."""
+        return self.kind == "web" and self.location.endswith(WEIGHT_SUFFIXES)
+
 
 def parse_reference(name: str, revision: str | None = None) -> Reference:
     """Take a name apart. `revision` must not contradict `@revision`.

@@ -90,7 +90,6 @@ class Backoff:
 
     limits: Limits
     sleep: Callable[[float], object] = time.sleep
-    clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -100,14 +99,14 @@ class Backoff:
     def reset(self) -> None:
         """Start counting again, after progress."""
         self.attempt = 0
-        self.started = self.clock()
+        self.started = time.monotonic()
         self._has_progressed = True
 
     def pause(self, error: TransientError) -> None:
         """Wait before the next attempt, or raise the final error when there is none left."""
         self.attempt += 1
         delay = self._delay() if error.retry_after is None else error.retry_after
-        is_late = self.clock() - self.started + delay > self.limits.deadline
+        is_late = time.monotonic() - self.started + delay > self.limits.deadline
         most = self._most_attempts(error)
         if self.attempt >= most or is_late:
             raise error.final(self.attempt) from None

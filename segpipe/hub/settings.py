@@ -75,14 +75,14 @@ def read_settings(cache_dir: str | Path | None = None, offline: bool | None = No
     """Return the settings of this moment; the environment is read at each call."""
     if cache_dir is not None and "\0" in str(cache_dir):
         raise InputError(f"cache_dir is {str(cache_dir)!r}, which cannot be a path. Correct it.")
-    data = _text("SEGPIPE_DATA")
+    data, domain = _text("SEGPIPE_DATA"), _text("MODELSCOPE_DOMAIN")
     return Settings(
         home=default_home() if cache_dir is None else Path(os.path.expanduser(cache_dir)),
         hub=_hub(),
         offline=_is_on("SEGPIPE_OFFLINE") if offline is None else offline,
         hf_offline=_is_on("HF_HUB_OFFLINE"),
         hf_endpoint=_endpoint("HF_ENDPOINT", HUGGING_FACE),
-        modelscope_endpoint=_modelscope_endpoint(),
+        modelscope_endpoint=_endpoint("MODELSCOPE_ENDPOINT", f"https://{domain}" if domain else MODELSCOPE),
         timeout=_seconds("SEGPIPE_DOWNLOAD_TIMEOUT", 30.0),
         lock_timeout=_seconds("SEGPIPE_LOCK_TIMEOUT", 600.0),
         hf_token=_text("HF_TOKEN"),
@@ -151,11 +151,6 @@ def _hub() -> str | None:
             "e.g. https://models.example.org."
         )
     return value
-
-
-def _modelscope_endpoint() -> str:
-    domain = _text("MODELSCOPE_DOMAIN")
-    return _endpoint("MODELSCOPE_ENDPOINT", f"https://{domain}" if domain else MODELSCOPE)
 
 
 def _shown(variable: Variable) -> str:
