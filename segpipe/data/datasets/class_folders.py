@@ -30,7 +30,7 @@ NAME_FILES = ("classes.txt", "LOC_synset_mapping.txt", "synset_words.txt")
 """Where a folder may say what its classes are called; the first that is there counts."""
 LISTS = ("{}.txt", "meta/{}.txt", "splits/{}.txt")
 """Where lists of images are looked for."""
-Classes = Mapping[str, int]
+ClassIndices = Mapping[str, int]
 """What a folder or a list calls a class → class index."""
 
 
@@ -104,7 +104,7 @@ def _find_list(folder: Path, split: str, split_file: AnyPath | None) -> Path | N
     return None if folders_in(_base(folder, split)) else find_list(folder, [name.format(split) for name in LISTS])
 
 
-def _classes(root: Path, base: Path, list_file: Path | None, names: Any) -> tuple[LabelSet, Classes]:
+def _classes(root: Path, base: Path, list_file: Path | None, names: Any) -> tuple[LabelSet, ClassIndices]:
     """Return the label set, and the class index of each folder's name."""
     folders = folders_in(find_below(root, "train"))
     if not folders and list_file is None:
@@ -132,7 +132,7 @@ def _names_file(root: Path, names: Any) -> Path | None:
     return path if os.path.isfile(path) else None
 
 
-def _named(names: list[str], folders: Sequence[str]) -> tuple[LabelSet, Classes]:
+def _named(names: list[str], folders: Sequence[str]) -> tuple[LabelSet, ClassIndices]:
     if folders and len(names) != len(folders):
         raise InputError(
             f"There are {len(names)} names for {len(folders)} folders of classes ({', '.join(folders[:3])}, …). "
@@ -142,7 +142,7 @@ def _named(names: list[str], folders: Sequence[str]) -> tuple[LabelSet, Classes]
     return build_label_set(names), {key: index for index, key in enumerate(keys)}
 
 
-def _from_file(path: Path, folders: Sequence[str]) -> tuple[LabelSet, Classes]:
+def _from_file(path: Path, folders: Sequence[str]) -> tuple[LabelSet, ClassIndices]:
     lines = read_names(path)
     known = set(folders)
     pairs = [_folder_and_name(line, known) for line in lines]
@@ -166,7 +166,7 @@ def _folder_and_name(line: str, folders: set[str]) -> tuple[str, str]:
     return folder, words.partition(",")[0].strip() or folder
 
 
-def _in_folders(base: Path, classes: Classes) -> list[tuple[str, int]]:
+def _in_folders(base: Path, classes: ClassIndices) -> list[tuple[str, int]]:
     """Return the images of a split's class folders, by class and name; their sub-folders are not searched."""
     images = []
     for name in folders_in(base):
@@ -180,7 +180,7 @@ def _in_folders(base: Path, classes: Classes) -> list[tuple[str, int]]:
     return images
 
 
-def _in_list(list_file: Path, base: Path, root: Path, classes: Classes) -> list[tuple[str, int]]:
+def _in_list(list_file: Path, base: Path, root: Path, classes: ClassIndices) -> list[tuple[str, int]]:
     """Return the images of a list. Only the first is looked for, since asking for a million files takes minutes."""
     images = []
     for line in read_names(list_file):

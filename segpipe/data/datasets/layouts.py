@@ -199,13 +199,12 @@ def _sort(layout: Layout, image_place: Path, label_place: Path) -> tuple[Files, 
         taken = {path for paths in labels.values() for path in paths}
         images = {key: here for key, paths in images.items() if (here := [path for path in paths if path not in taken])}
     groups = [paths for files in (images, labels) for paths in files.values() if len(paths) > 1]
-    faults = [Fault(same_name(groups[0]), tuple(map(_same_name, groups)))] if groups else []
+    findings = tuple(
+        Finding("same-name", paths[0], f"the same name as {', '.join(paths[1:])}", "Keep one file of each name.")
+        for paths in groups
+    )
+    faults = [Fault(same_name(groups[0]), findings)] if groups else []
     return {key: paths[0] for key, paths in images.items()}, {key: paths[0] for key, paths in labels.items()}, faults
-
-
-def _same_name(paths: Sequence[str]) -> Finding:
-    others = ", ".join(paths[1:])
-    return Finding("same-name", paths[0], f"the same name as {others}", "Keep one file of each name.")
 
 
 def _pair(

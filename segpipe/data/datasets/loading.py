@@ -1,4 +1,4 @@
-"""Open data sets by name: the registry, and what opens one or all that a configuration names."""
+"""Open data sets by name, one alone or those that a configuration names for training and evaluation."""
 
 from __future__ import annotations
 

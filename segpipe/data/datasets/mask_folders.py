@@ -40,8 +40,8 @@ from .splits import ALL, KNOWN, names_of
 logger = get_logger(__name__)
 LABEL_SET_FILE = "labels.json"
 """Where a folder says what its classes are."""
-LOOKED_AT = 4
-"""Labels that are looked at when a folder is opened."""
+_LABELS_READ = 4
+"""Labels that are read when a folder is opened, to warn of values that are not a class."""
 _IMAGES = ("images", "imgs", "img", "image", "img_dir", "JPEGImages", "pictures", "photos", "rgb", "frames")
 _LABELS = (
     *("labels", "masks", "annotations", "label", "mask", "annotation", "ann_dir", "SegmentationClass", "annot"),
@@ -267,7 +267,7 @@ def _plain(name: str) -> str:
 def _warn_of_strays(dataset: SegmentationDataset) -> None:
     """Warn where labels hold values that are not a class: names may be missing, and such pixels are ignored."""
     num_classes, ignored = len(dataset.labels.names), dataset.labels.ignore_index
-    for pair in dataset.pairs[:: max(1, len(dataset.pairs) // LOOKED_AT)][:LOOKED_AT]:
+    for pair in dataset.pairs[:: max(1, len(dataset.pairs) // _LABELS_READ)][:_LABELS_READ]:
         with contextlib.suppress(ImageDecodeError):  # raised when its sample is read
             values = np.unique(read_label(pair.label))
             strays = [int(value) for value in values if value >= num_classes and value != ignored]
