@@ -102,11 +102,9 @@ def _as_list(value: Any, expected: inspect.Type | None) -> Any:
         return value
     items = lists[0].item_types[:1] if isinstance(lists[0], inspect.TupleType) else (lists[0].item_type,)
     words = split_words(value)
-    return words if isinstance(items[0], inspect.StrType) else [_parse_member(word) for word in words]
-
-
-def _parse_member(word: str) -> Any:
-    return parse_hex_color(word) if word.startswith("#") else parse_value(word)
+    if isinstance(items[0], inspect.StrType):
+        return words
+    return [parse_hex_color(word) if word.startswith("#") else parse_value(word) for word in words]
 
 
 def _apply_section(document: dict[str, Any], path: tuple[Key, ...]) -> None:

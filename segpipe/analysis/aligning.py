@@ -147,7 +147,7 @@ def align_models(
     """
     pixels = None if image is None else read_source(image, alpha=alpha, bit_depth=bit_depth)
     folders = [_open(source, preset) for source in (first, second)]
-    one, other = (load_unfolded(folder, device=device).to(getattr(torch, dtype)) for folder in folders)
+    one, other = (_load_unfolded(folder).to(device, getattr(torch, dtype)) for folder in folders)
     images = noise_input(one, size or NOISE_SIZE, seed=seed) if pixels is None else image_input(pixels, size)
     networks = align(one, other, images)
     models = [(one, folders[0].configuration), (other, folders[1].configuration)]
@@ -175,12 +175,6 @@ def align(first: SegpipeNetwork, second: SegpipeNetwork, images: Tensor) -> Alig
     stages = tuple(measure_difference(name, tensor, other[name]) for name, tensor in one.items())
     share = _differing_share(first, [output, second_output], images)
     return Alignment(stages, share, (float(one[LOGITS].double().sum()), float(other[LOGITS].double().sum())))
-
-
-def load_unfolded(folder: ModelFolder, *, device: str | torch.device = "cpu") -> SegpipeNetwork:
-    """Load a network in evaluation mode whose weights are not folded, so that each part gives what its weights say."""
-    network = build_loaded(folder.configuration.model, own_tensors(folder), origin=str(folder.weights))
-    return network.eval().to(device)
 
 
 def noise_input(network: SegpipeNetwork, size: Size = NOISE_SIZE, *, seed: int = NOISE_SEED) -> Tensor:
@@ -235,6 +229,11 @@ def _open(source: str | Path | ModelFolder, preset: str | None) -> ModelFolder:
     """Open a model; a preset describes a file, while a folder and a model on a hub describe themselves."""
     is_file = isinstance(source, str | Path) and os.path.isfile(source)
     return source if isinstance(source, ModelFolder) else open_checkpoint(source, preset=preset if is_file else None)
+
+
+def _load_unfolded(folder: ModelFolder) -> SegpipeNetwork:
+    """Load a network in evaluation mode whose weights are not folded, so that each part gives what its weights say."""
+    return build_loaded(folder.configuration.model, own_tensors(folder), origin=str(folder.weights)).eval()
 
 
 def _run(network: SegpipeNetwork, images: Tensor) -> tuple[dict[str, Tensor], Any]:

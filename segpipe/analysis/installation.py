@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from segpipe import __version__
@@ -123,10 +122,9 @@ def examine_devices() -> Section:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         facts.append((f"cuda:{index}", f"{properties.name}, {format_bytes(properties.total_memory)}"))
-    if torch.cuda.device_count():
-        return Section("devices", tuple(facts))
-    facts.append(("cuda", "no GPU" if torch.version.cuda else "no GPU, and a torch without CUDA"))
-    if torch.version.cuda or not shutil.which("nvidia-smi"):
+    if not torch.cuda.device_count():
+        facts.append(("cuda", "no GPU" if torch.version.cuda else "no GPU, and a torch without CUDA"))
+    if torch.cuda.device_count() or torch.version.cuda or not shutil.which("nvidia-smi"):
         return Section("devices", tuple(facts))
     sentence = "This machine has an NVIDIA driver, but torch was built without CUDA. Run pip install --upgrade torch."
     return Section("devices", tuple(facts), (Finding("warning", sentence),))
@@ -146,7 +144,7 @@ def examine_cache() -> Section:
     """Report where the cache is, whether it can be written, how much it holds and how much more would fit."""
     home = Hub().cache.home
     models = Hub().cached()
-    above = _nearest_existing(home)
+    above = next(folder for folder in (home, *home.absolute().parents) if os.path.exists(folder))
     free = shutil.disk_usage(above).free
     is_writable = os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)
     facts = (
@@ -246,10 +244,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     """Return (2, 13, 0) for 2.13.0+cpu."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, match[0].split("."))) if match else (sys.maxsize,)
-
-
-def _nearest_existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))
 
 
 def _without_password(value: str) -> str:

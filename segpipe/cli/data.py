@@ -14,7 +14,7 @@ from segpipe.text import format_bytes, format_count, format_fields, format_table
 
 from .options import add_dataset_option, add_json, parse_options
 from .parsing import Command, UsageError, add_action, add_actions, positive_number, run_action, share, whole_number
-from .printing import print_note, print_result
+from .printing import print_message, print_result
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download
@@ -75,7 +75,7 @@ def show_data(options: argparse.Namespace) -> int:
         **parse_options(options.option),
     )
     if page.num_shown < options.count:
-        print_note(f"segpipe: {options.split} has {page.num_images} images; all are shown.")
+        print_message(f"{options.split} has {page.num_images} images; all are shown.")
     size = format_bytes(page.path.stat().st_size)
     print(f"{page.path}  {page.num_shown} of {page.num_images} images, {size}")
     return 0
@@ -192,7 +192,7 @@ def prepare_data(options: argparse.Namespace) -> int:
             options.name, options.root, keep_archives=options.keep_archive, has_progress=not options.quiet
         )
     elif options.keep_archive:
-        print_note("segpipe: --keep-archive means something with --download only.")
+        print_message("--keep-archive means something with --download only.")
     prepared = _prepare(options)
     print_result(options, _prepared_document(prepared, fetched), _prepared_text(prepared, fetched))
     return 0

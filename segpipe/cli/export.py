@@ -41,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
     if options.int8 is None and (options.samples is not None or options.data is not None):
         raise UsageError("--samples and --data are for int8. Give --int8 FOLDER, or leave them out.")
     format = options.format or exporters.format_for(options.path)
-    dataset = None if options.data is None else _load_dataset(options)  # a mistake shows before the export
+    dataset = None
+    if options.data is not None:  # a mistake shows before the export
+        dataset = data.load_dataset(*options.data, options.split, **parse_options(options.option))
     report = exporters.export(
         options.model,
         options.path,
@@ -55,11 +57,6 @@ def run(options: argparse.Namespace) -> int:
     scores = None if dataset is None else pipelines.score_export(report, options.model, dataset)
     print_result(options, _document(report, scores), _text(report, scores))
     return 0
-
-
-def _load_dataset(options: argparse.Namespace) -> data.SegmentationDataset:
-    name, root = options.data
-    return data.load_dataset(name, root, options.split, **parse_options(options.option))
 
 
 def _document(

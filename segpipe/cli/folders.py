@@ -73,10 +73,8 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_convert(options: argparse.Namespace) -> int:
-    return _convert_here(options) if options.to_dialect is None else _convert_back(options)
-
-
-def _convert_here(options: argparse.Namespace) -> int:
+    if options.to_dialect is not None:
+        return _convert_back(options)
     folder = checkpoints.convert(
         options.source,
         options.to,

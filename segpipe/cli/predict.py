@@ -158,7 +158,7 @@ def _print_summary(summary: pipelines.Summary, options: argparse.Namespace) -> N
         print_json(summary.to_dict())
     elif options.quiet:
         for _, reason in summary.skipped:
-            print_note(f"segpipe: skipped: {reason}")
+            print_message(f"skipped: {reason}")
     elif summary.num_images or summary.skipped:
         print(summary, file=sys.stderr if options.jsonl == "-" else sys.stdout)
 
@@ -196,7 +196,7 @@ def _print_classes(
         text = format_table([("image", "class", "score", "then"), *rows], ("left", "left", "right", "left"))
         print(text, file=sys.stderr if options.jsonl == "-" else sys.stdout)
     for failure in skipped:
-        print_note(f"segpipe: skipped: {failure.error}")
+        print_message(f"skipped: {failure.error}")
 
 
 def _class_cells(result: pipelines.Classification) -> tuple[str, str, str]:
@@ -271,7 +271,9 @@ def _print_demo(demo: pipelines.Demo, seconds: dict[str, float], model: str) -> 
     print(f"Once, at the start (the first call warms up):\n{format_fields(before)}\n")
     print(f"Each further image of this size, {format_seconds(total)}:\n{format_fields(call)}\n")
     print(f"Written:\n{format_fields([(what, str(path)) for what, path in demo.files.items()])}\n")
-    print(f"The same in Python:\n{_python_lines(demo, model)}")
+    print("The same in Python:\n  from segpipe import pipeline\n")
+    print(f'  segment = pipeline("{Tasks.image_segmentation}", {json.dumps(model)})')
+    print(f"  print(segment({json.dumps(demo.result.source, ensure_ascii=False)}))")
 
 
 def _truth_text(truth: evaluation.Scores) -> str:
@@ -281,13 +283,6 @@ def _truth_text(truth: evaluation.Scores) -> str:
         ("mIoU", f"{truth.miou:.1%}".replace("%", " %") + f" over the {counted} classes present"),
     ]
     return format_fields(fields)
-
-
-def _python_lines(demo: pipelines.Demo, model: str) -> str:
-    return f"""  from segpipe import pipeline
-
-  segment = pipeline("{Tasks.image_segmentation}", {json.dumps(model)})
-  print(segment({json.dumps(demo.result.source, ensure_ascii=False)}))"""
 
 
 def _demo_document(demo: pipelines.Demo, seconds: dict[str, float], model: str) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class NetworkPipeline(Pipeline[Result]):
         self.folder = folder
         self.configuration = folder.configuration
         self.model = self._open(runtime, device, dtype, calibration)
-        self.labels = folder.configuration.labels or _numbered_labels(self.model.num_classes)
+        self.labels = folder.configuration.labels or LabelSet(
+            names=tuple(f"class {index}" for index in range(self.model.num_classes)), ignore_index=65535
+        )
         place = [str(self.model.pixel_mean.device), str(dtype).removeprefix("torch.")]
         self._place = ", ".join(place if runtime == "eager" else [*place, runtime])
 
@@ -144,7 +146,3 @@ def check_calibration(dtype: torch.dtype, calibration: Any) -> None:
 def _outline_of(folder: ModelFolder) -> SegpipeNetwork:
     """Return the folder's network without memory for weights: its class, sizes and classes."""
     return build_outline(folder.configuration.model).eval()
-
-
-def _numbered_labels(num_classes: int) -> LabelSet:
-    return LabelSet(names=tuple(f"class {index}" for index in range(num_classes)), ignore_index=65535)
