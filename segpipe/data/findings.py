@@ -1,4 +1,4 @@
-"""Collect what is found about a data set: what a check reports, and what is raised or logged when one is opened.
+"""Define findings about a data set, which a check reports and which are raised, logged or collected on opening one.
 
 A `Fault` is why a data set cannot be used as it is. It is raised where the data set is used; inside `collect_faults`
 its findings are kept instead, and opening goes on without the samples at fault.

@@ -54,8 +54,7 @@ def check_splits(
     """Open splits of a data set and read all their images and labels; return a report of each.
 
     Files without a partner, equal names, wrong lines of lists and splits that are missing are findings like those of
-    `check_dataset`, and what is not concerned by them is read. Where there are no splits, all images are read as the
-    split "all".
+    `check_dataset`, and all other files are read. Where there are no splits, all images are read as the split "all".
 
     The arguments are those of `load_dataset` and `check_dataset`; each split is checked once.
 
@@ -179,10 +178,10 @@ def _open(name: str, root: str | os.PathLike[str], split: str, options: dict[str
 
 
 def _without_repeated(opened: Sequence[_Opened], *, is_divided: bool) -> list[_Opened]:
-    """Leave out what is said of another split already.
+    """Leave out findings that another split has, too.
 
-    That is what a split which cannot be opened has in common with one that can, and, where one split was divided in
-    two, what the second part has in common with the first.
+    They are those that a split which cannot be opened shares with one that can, and those that the second part of a
+    divided split shares with the first.
     """
     said: set[Finding] = set()
     kept: dict[str, _Opened] = {}

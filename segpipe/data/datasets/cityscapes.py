@@ -63,7 +63,6 @@ def build_cityscapes(
     indices.
 
     Args:
-        root: the data set's folder.
         split: train, val, test (whose public labels are empty), or train_extra.
         annotations: gtFine, or gtCoarse for the coarse labels.
         split_file: a list of images such as aachen/aachen_000000_000019.
@@ -89,7 +88,6 @@ def plan_cityscapes(root: Path, *, annotations: str = "gtFine") -> FilePlan:
     """Plan a *_labelTrainIds.png for every *_labelIds.png, and for every *_polygons.json without one.
 
     Args:
-        root: the folder with gtFine/.
         annotations: gtFine, or gtCoarse for the coarse labels.
     """
     folder = root / annotations

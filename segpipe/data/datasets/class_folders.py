@@ -64,7 +64,6 @@ def build_class_folders(
     Lists are looked for where there are no folders.
 
     Args:
-        root: the data set's folder.
         split: train, val, …, or all, where the folders of the classes lie in the root.
         names: the file of names, or the names of the classes in the order of their folders. If None, classes.txt or
             ImageNet's own file, if there is one.

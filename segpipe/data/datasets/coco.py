@@ -208,7 +208,7 @@ def build_coco_panoptic(
 
 
 def _findings(document: PanopticDocument, numbers: Mapping[str, int], path: str) -> Sequence[Finding]:
-    """Return findings of what is dropped, by kind."""
+    """Return findings of labels, segments and images that are dropped or left out."""
     labeled = {annotation.key for annotation in document.annotations}
     listed = {image.key for image in document.images}
     foreign = [annotation.file_name for annotation in document.annotations if annotation.key not in listed]

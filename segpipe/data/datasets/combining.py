@@ -1,7 +1,4 @@
-"""Make new data sets from old ones: joined, repeated, with fewer classes, or divided in two.
-
-What is held out to evaluate on, where there is no split for it, follows from the samples' names.
-"""
+"""Make new data sets from old ones: joined, repeated, with fewer classes, or divided in two by the samples' names."""
 
 from __future__ import annotations
 
@@ -108,7 +105,7 @@ def hold_out(dataset: Any, share: float) -> tuple[Any, Any]:
 
 
 def check_share(share: object) -> None:
-    """Refuse what is not a share between 0 and 1."""
+    """Raise an InputError unless a share lies between 0 and 1."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
         raise InputError(
             f"val_share is {share!r}; it is the share of the training data to evaluate on, above 0 and below 1. Give "

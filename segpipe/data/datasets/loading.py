@@ -188,7 +188,7 @@ def keyword_options(function: Callable[..., Any]) -> list[str]:
 
 
 def _open_both(config: DatasetConfig, root: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Open what is trained on and what is evaluated on."""
+    """Open the training and the evaluation data."""
     share = options.pop("val_share", config.val_share)
     if share is not None:
         if has_own_split(config.type, root, config.eval.split, train=config.train.split, **options):

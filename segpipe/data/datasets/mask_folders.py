@@ -77,7 +77,6 @@ def build_folder(
     always the colors that count, in palette PNGs too. Colors are compared exactly.
 
     Args:
-        root: the data set's folder.
         split: train, val, …, or all.
         label_set: the classes, the name of a data set that has them, or a JSON or CSV file with them. If None, `names`,
             labels.json in the root, or a table of another tool, see `segpipe.data.label_sets`.

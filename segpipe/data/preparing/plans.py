@@ -14,7 +14,7 @@ from segpipe.names import listing
 
 @dataclass(frozen=True)
 class Archive:
-    """A public file and what is made of it.
+    """A public file, and the folder below a data set's root that it becomes.
 
     Attributes:
         url: where it is published.
@@ -43,10 +43,9 @@ class Preparer:
     """How one data set is prepared.
 
     Attributes:
-        plan: finds out what is to be made below a root; its keyword-only parameters are the options. If None, the data
-            set is read as it was published.
-        origin: where the files come from, in a sentence, and which. Digests of archives are taken from other places
-            than the servers that have the files.
+        plan: lists the files to make below a root; its keyword-only parameters are the options. If None, the data set
+            is read as it was published.
+        origin: which files are needed and where they come from, in a sentence.
         makes: what training needs and the origin does not have, in a phrase.
         archives: those that can be fetched: public, with a published digest.
         makes_root: whether it begins with nothing; else its root must be there.
@@ -81,7 +80,7 @@ class FilePlan:
     """What a data set needs, found out by looking at its files.
 
     Attributes:
-        tasks: what is to be made; tasks whose files are there already belong to it.
+        tasks: the files to make, those included that are there already.
         note: one sentence about what was found, and what the files are good for.
     """
 
@@ -94,7 +93,7 @@ class Prepared:
     """What a preparation did.
 
     Attributes:
-        name: of the data set.
+        name: the data set's name.
         root: its folder.
         note: one sentence about what was found.
         written: number of files written in each folder; paths below the root.

@@ -32,7 +32,7 @@ from .plans import Archive
 
 logger = get_logger(__name__)
 FOLDER = ".segpipe-downloads"
-"""Below the root: what is unfinished, and what is not unpacked yet."""
+"""Folder below the root for downloads that are unfinished or not unpacked yet."""
 DAMAGED = (
     *(OSError, EOFError, ValueError, LookupError, RuntimeError, ArithmeticError, MemoryError),
     *(zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile, tarfile.TarError),
@@ -46,7 +46,7 @@ Info = TypeVar("Info")
 def fetch_archives(
     root: Path, archives: Sequence[Archive], *, keep: bool = False, has_progress: bool = True
 ) -> tuple[str, ...]:
-    """Fetch and unpack what is not there yet, and return the URLs of that.
+    """Fetch and unpack the archives that are not there yet, and return their URLs.
 
     An archive that lies in the root already, from a browser perhaps, is used when its digest is right, and stays there.
 
