@@ -56,7 +56,7 @@ def test_packages_can_be_imported_as_names():
 @pytest.mark.parametrize(
     ("module", "name", "said"),
     [
-        ("preprocessors", "LoadImage", "no 'LoadImage'. pipeline and segpipe.data.sources.read_source take paths"),
+        ("preprocessors", "LoadImage", "no 'LoadImage'. pipeline and segpipe.data.read_source take paths"),
         ("trainers", "EpochBasedTrainer", "build_trainer gives a trainer"),
         ("trainers.hooks", "Hook", "callbacks=[…]"),
         ("hub.push_to_hub", "push_to_hub", "segpipe.publish"),
@@ -113,7 +113,7 @@ def test_a_gpu_is_the_cpu_where_there_is_none(monkeypatch):
         assert torch.zeros(1).device.type == "cpu"
 
 
-def test_masks_are_drawn_in_different_colours_the_later_over_the_earlier():
+def test_masks_are_drawn_in_different_colors_the_later_over_the_earlier():
     masks = [np.array([[1, 1, 0]]), np.array([[0, 1, 0]])]
     image = modelscope.semantic_seg_masks_to_image(masks)
     assert image.dtype == np.uint8

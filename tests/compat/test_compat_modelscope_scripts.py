@@ -87,8 +87,8 @@ def test_the_documented_training_script(modelscope, recipe, tmp_path, capsys, ca
     assert "train.optimizer.lr is 0" in caplog.text
     trained = read_tensors(work_dir_of(tmp_path) / "model" / "model.safetensors")
     own = tiny_segformer().state_dict()
-    learnt = [key for key in own if not re.search(r"running_|num_batches", key)]
-    assert all(torch.equal(trained[key], own[key]) for key in learnt)
+    learned = [key for key in own if not re.search(r"running_|num_batches", key)]
+    assert all(torch.equal(trained[key], own[key]) for key in learned)
 
 
 def test_a_second_run_of_a_script_makes_no_request(modelscope, monkeypatch):

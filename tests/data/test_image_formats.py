@@ -18,9 +18,9 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomavc1"
 
 
-def encode(picture, name, **options):
+def encode(image, name, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, format=name, **options)
+    image.save(buffer, format=name, **options)
     return buffer.getvalue()
 
 
@@ -79,8 +79,8 @@ def test_a_file_url_with_a_host_is_refused(tmp_path):
 def test_jpeg_2000_and_avif_are_decoded(name, mode):
     if not features.check({"JPEG2000": "jpg_2000", "AVIF": "avif"}[name]):
         pytest.skip(f"this Pillow has no {name}")
-    picture = Image.fromarray(np.kron(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4, np.ones((8, 8), np.uint8)))
-    data = encode(picture.convert(mode), name)
+    image = Image.fromarray(np.kron(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4, np.ones((8, 8), np.uint8)))
+    data = encode(image.convert(mode), name)
     assert image_format(data) == name
     expected = Image.open(io.BytesIO(data)).convert("RGB")
     assert np.array_equal(read_image(data), np.asarray(expected))
@@ -130,8 +130,8 @@ def test_an_image_of_very_many_pieces_is_refused(monkeypatch):
 
 
 def test_work_is_looked_at_before_decoding():
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
-    data = encode(picture, "JPEG", progressive=True)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    data = encode(image, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     scan = data[last:-2]
     assert read_image(data[:-2] + scan * 20 + b"\xff\xd9").shape == (64, 64, 3)

@@ -1,4 +1,4 @@
-"""Reading one picture: formats, modes, orientation, damage, limits and arrays."""
+"""Reading one image: formats, modes, orientation, damage, limits and arrays."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 
 def make_pixels(height=37, width=53, seed=0):
-    """Smooth colours, so that JPEG has something to do, of odd size, so that chroma is padded."""
+    """Smooth colors, so that JPEG has something to do, of odd size, so that chroma is padded."""
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def encode(picture, image_format="PNG", **options):
+def encode(image, image_format="PNG", **options):
     buffer = io.BytesIO()
-    picture.save(buffer, format=image_format, **options)
+    image.save(buffer, format=image_format, **options)
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_decodes_to_what_pillow_decodes(name, tmp_path):
     data = encode(Image.fromarray(make_pixels()), name)
-    path = tmp_path / "picture.dat"
+    path = tmp_path / "image.dat"
     path.write_bytes(data)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert image_format(data) == name
@@ -50,8 +50,8 @@ def test_every_format_decodes_to_what_pillow_decodes(name, tmp_path):
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_fast_jpeg_decoding_equals_pillow_to_the_last_bit(subsampling, progressive, mode):
-    picture = Image.fromarray(make_pixels(61, 47)).convert(mode)
-    data = encode(picture, "JPEG", subsampling=subsampling, progressive=progressive, quality=80)
+    image = Image.fromarray(make_pixels(61, 47)).convert(mode)
+    data = encode(image, "JPEG", subsampling=subsampling, progressive=progressive, quality=80)
     assert np.array_equal(read_image(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
@@ -83,14 +83,14 @@ def test_transparency_is_composited_on_white():
     assert read_image(rgba[:, :, [2, 1, 0, 3]], channel_order="bgr").tolist() == expected
 
 
-def test_transparent_palette_and_grey_alpha_are_composited_on_white():
+def test_transparent_palette_and_gray_alpha_are_composited_on_white():
     palette = Image.new("P", (2, 1))
     palette.putpalette([9, 8, 7, 60, 50, 40])
     palette.putpixel((1, 0), 1)
     data = encode(palette, transparency=0)
     assert read_image(data).tolist() == [[[255, 255, 255], [60, 50, 40]]]
-    grey = Image.fromarray(np.array([[[100, 255], [100, 0]]], dtype=np.uint8), "LA")
-    assert read_image(encode(grey)).tolist() == [[[100] * 3, [255] * 3]]
+    gray = Image.fromarray(np.array([[[100, 255], [100, 0]]], dtype=np.uint8), "LA")
+    assert read_image(encode(gray)).tolist() == [[[100] * 3, [255] * 3]]
 
 
 def test_of_sixteen_bits_the_high_byte_is_taken():
@@ -101,12 +101,12 @@ def test_of_sixteen_bits_the_high_byte_is_taken():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bit_colour_becomes_what_grey_of_the_same_values_becomes(suffix):
-    grey = np.array([[0, 128, 129, 255, 256, 32767, 32768, 65279, 65280, 65535]], dtype=np.uint16)
-    of_grey = read_image(cv2.imencode(suffix, grey)[1].tobytes())
-    of_color = cv2.imencode(suffix, np.dstack([grey] * 3))[1].tobytes()
-    assert of_grey[0, :, 0].tolist() == [0, 0, 0, 0, 1, 127, 128, 254, 255, 255]
-    assert read_image(of_color).tolist() == read_image(Image.open(io.BytesIO(of_color))).tolist() == of_grey.tolist()
+def test_sixteen_bit_color_becomes_what_gray_of_the_same_values_becomes(suffix):
+    gray = np.array([[0, 128, 129, 255, 256, 32767, 32768, 65279, 65280, 65535]], dtype=np.uint16)
+    of_gray = read_image(cv2.imencode(suffix, gray)[1].tobytes())
+    of_color = cv2.imencode(suffix, np.dstack([gray] * 3))[1].tobytes()
+    assert of_gray[0, :, 0].tolist() == [0, 0, 0, 0, 1, 127, 128, 254, 255, 255]
+    assert read_image(of_color).tolist() == read_image(Image.open(io.BytesIO(of_color))).tolist() == of_gray.tolist()
 
 
 def test_pillow_mode_that_has_no_way_to_rgb_is_named():
@@ -157,7 +157,7 @@ def test_truncated_pillow_image_is_refused():
 @pytest.mark.parametrize(
     "data", [b"", b"<html></html>", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF1234WEBP"]
 )
-def test_what_is_no_picture_is_refused(data):
+def test_what_is_no_image_is_refused(data):
     with pytest.raises(ImageDecodeError, match="upload"):
         read_image(data, name="upload")
 
@@ -227,9 +227,9 @@ def test_arrays_and_tensors_of_every_layout_agree():
     for source in (tensor, channels_first, channels_first.double() / 255, rgb / 255.0, rgb.astype("float32") / 255):
         assert np.array_equal(read_image(source), rgb)
     assert np.array_equal(read_image(rgb[:, :, ::-1], channel_order="bgr"), rgb)
-    grey = rgb[:, :, 0]
-    for source in (grey, grey[:, :, None], torch.from_numpy(grey.copy())[None], torch.from_numpy(grey.copy())):
-        assert np.array_equal(read_image(source), np.stack([grey] * 3, axis=2))
+    gray = rgb[:, :, 0]
+    for source in (gray, gray[:, :, None], torch.from_numpy(gray.copy())[None], torch.from_numpy(gray.copy())):
+        assert np.array_equal(read_image(source), np.stack([gray] * 3, axis=2))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_arrays_and_tensors_of_every_layout_agree():
         (np.full((8, 8, 3), np.nan), "from nan to nan"),
     ],
 )
-def test_arrays_that_are_no_picture_say_what_would_be_right(array, message):
+def test_arrays_that_are_no_image_say_what_would_be_right(array, message):
     with pytest.raises(InputError, match=message):
         read_image(array)
 
@@ -261,10 +261,10 @@ def test_other_objects_are_refused():
 
 
 def test_a_pillow_image_is_left_as_it_was():
-    picture = Image.fromarray(make_pixels(8, 8)).convert("P")
-    before = picture.tobytes()
-    read_image(picture)
-    assert (picture.mode, picture.tobytes()) == ("P", before)
+    image = Image.fromarray(make_pixels(8, 8)).convert("P")
+    before = image.tobytes()
+    read_image(image)
+    assert (image.mode, image.tobytes()) == ("P", before)
 
 
 def test_threads_get_the_same_pixels():
@@ -275,7 +275,7 @@ def test_threads_get_the_same_pixels():
             assert np.array_equal(pixels, right)
 
 
-def test_reading_pictures_takes_no_torch():
+def test_reading_images_takes_no_torch():
     code = (
         "import sys, numpy; from segpipe.data.sources import read_source; read_source(numpy.zeros((2, 2, 3), 'uint8'))"
     )

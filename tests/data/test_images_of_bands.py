@@ -46,7 +46,7 @@ def on_white(colors, alpha):
 @pytest.mark.parametrize("scale", [1, 257])
 @pytest.mark.parametrize("bands", [4, 5])
 @pytest.mark.parametrize("kind", [0, 1, 2])
-def test_bands_beside_the_colours_of_a_tiff_are_alpha_only_where_they_are(kind, bands, scale, compression, planar):
+def test_bands_beside_the_colors_of_a_tiff_are_alpha_only_where_they_are(kind, bands, scale, compression, planar):
     for band in (INFRARED, DISC):
         colors = (COLORS * (band[:, :, None] / 255)).astype(np.uint8) if kind == 1 else COLORS
         stored = np.dstack([colors, band, INFRARED][: bands - 2]) * np.array(
@@ -62,18 +62,18 @@ def test_bands_beside_the_colours_of_a_tiff_are_alpha_only_where_they_are(kind, 
         assert np.array_equal(read_image(data, alpha="keep"), blended)
 
 
-def test_grey_with_an_extra_sample_follows_the_same_rule():
-    grey = COLORS[:, :, 0]
+def test_gray_with_an_extra_sample_follows_the_same_rule():
+    gray = COLORS[:, :, 0]
     for kind, band, expected in (
-        (0, DISC, grey),
-        (2, INFRARED, grey),
-        (2, DISC, on_white(grey[:, :, None], DISC)[..., 0]),
+        (0, DISC, gray),
+        (2, INFRARED, gray),
+        (2, DISC, on_white(gray[:, :, None], DISC)[..., 0]),
     ):
-        data = encode_tiff(np.dstack([grey, band]), "minisblack", planarconfig="contig", extrasamples=[kind])
+        data = encode_tiff(np.dstack([gray, band]), "minisblack", planarconfig="contig", extrasamples=[kind])
         assert np.array_equal(read_image(data)[:, :, 1], expected)
 
 
-def test_an_aerial_image_with_near_infrared_keeps_its_colours():
+def test_an_aerial_image_with_near_infrared_keeps_its_colors():
     stored = np.full((16, 16, 4), (90, 90, 90, 40), np.uint8)
     data = bytearray(encode_tiff(stored, extrasamples=[0]))
     assert read_image(bytes(data))[0, 0].tolist() == [90, 90, 90]
@@ -109,11 +109,11 @@ def encode_deep(name):
         return TWELVE
     if name == "tiled TIFF":
         return encode_tiff(np.dstack([TWELVE] * 3), tile=(16, 16))
-    grey = "grey" in name
-    return cv2.imencode(f".{name[-3:].lower()}", TWELVE if grey else np.dstack([TWELVE] * 3))[1].tobytes()
+    gray = "gray" in name
+    return cv2.imencode(f".{name[-3:].lower()}", TWELVE if gray else np.dstack([TWELVE] * 3))[1].tobytes()
 
 
-@pytest.mark.parametrize("name", ["grey PNG", "RGB PNG", "grey TIF", "RGB TIF", "tiled TIFF", "array"])
+@pytest.mark.parametrize("name", ["gray PNG", "RGB PNG", "gray TIF", "RGB TIF", "tiled TIFF", "array"])
 def test_twelve_bits_in_sixteen_are_told_of_and_mapped_on_request(name, caplog):
     source = encode_deep(name)
     assert read_image(source)[0, :, 1].tolist() == [0, 3, 15, 15]
@@ -205,7 +205,7 @@ def test_a_tiff_whose_zero_is_white_is_the_inverse_at_every_bit_depth(bit_depth,
     assert np.array_equal(inverted, 255 - straight)
 
 
-def test_colours_of_16_bits_in_a_jpeg_2000_are_read_by_the_bits_they_use(caplog):
+def test_colors_of_16_bits_in_a_jpeg_2000_are_read_by_the_bits_they_use(caplog):
     colors = cv2.resize(RNG.integers(0, 4096, (8, 8, 3), dtype=np.uint16), (60, 40))
     data = cv2.imencode(".jp2", colors, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1].tobytes()
     assert np.array_equal(read_image(data, bit_depth=12), colors[:, :, ::-1] >> 4)

@@ -22,9 +22,9 @@ def draw(mode="RGB"):
     return Image.fromarray(small).resize((320, 240), Image.Resampling.BICUBIC).convert(mode)
 
 
-def encode(picture, **options):
+def encode(image, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", **options)
+    image.save(buffer, format="JPEG", **options)
     return buffer.getvalue()
 
 
@@ -53,19 +53,19 @@ def test_a_cut_jpeg_is_told_from_a_whole_one(mode, options, share):
 def test_the_share_is_that_of_the_made_up_rows():
     data = cut(encode(draw("L")), 0.5)
     pixels = read_image(data)
-    is_grey = (pixels == 128).all(axis=(1, 2))
-    assert missing_share(data) == pytest.approx(is_grey.mean(), abs=0.05)
+    is_gray = (pixels == 128).all(axis=(1, 2))
+    assert missing_share(data) == pytest.approx(is_gray.mean(), abs=0.05)
 
 
-@pytest.mark.parametrize("grey", [0, 128, 255])
-def test_a_plain_lower_half_is_no_sign(grey):
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_a_plain_lower_half_is_no_sign(gray):
     pixels = np.asarray(draw()).copy()
-    pixels[100:] = grey
+    pixels[100:] = gray
     for options in ({}, {"progressive": True}, {"restart_marker_rows": 2}):
         assert missing_share(encode(Image.fromarray(pixels), **options)) == 0.0
 
 
-def test_a_check_warns_of_a_cut_picture(tmp_path):
+def test_a_check_warns_of_a_cut_image(tmp_path):
     (tmp_path / "a.jpg").write_bytes(cut(encode(draw()), 0.5))
     Image.new("L", (320, 240)).save(tmp_path / "a.png")
     seen = inspect_pair(Pair(str(tmp_path / "a.jpg"), str(tmp_path / "a.png")), LabelSet(names=("a", "b")))

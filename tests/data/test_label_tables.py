@@ -38,7 +38,7 @@ def test_a_table_has_its_columns_in_any_order_and_any_values(tmp_path, text):
     "text",
     [
         "name,r,g,b\nsky,0,0,128\nroad,128,64,0\n",
-        "Name;Colour\nsky;#000080\nroad;#804000\n",
+        "Name;Color\nsky;#000080\nroad;#804000\n",
         'Class,RGB\nsky,"(0, 0, 128)"\nroad,128 64 0\n',
     ],
 )

@@ -107,8 +107,8 @@ def test_a_subset_needs_known_different_names():
 
 
 def save(path, array, mode=None, **options):
-    picture = Image.fromarray(array)
-    (picture if mode is None else picture.convert(mode)).save(path, **options)
+    image = Image.fromarray(array)
+    (image if mode is None else image.convert(mode)).save(path, **options)
     return path
 
 
@@ -116,14 +116,14 @@ VALUES = np.array([[0, 7, 255], [1, 2, 3]], np.uint8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
-def test_grey_labels_hold_their_values(tmp_path, suffix):
+def test_gray_labels_hold_their_values(tmp_path, suffix):
     assert np.array_equal(read_label(save(tmp_path / f"a.{suffix}", VALUES)), VALUES)
 
 
-def test_palette_labels_are_read_by_index_not_colour(tmp_path):
-    picture = Image.frombytes("P", (3, 2), VALUES.tobytes())
-    picture.putpalette([200, 0, 0] * 256)
-    picture.save(tmp_path / "a.png")
+def test_palette_labels_are_read_by_index_not_color(tmp_path):
+    image = Image.frombytes("P", (3, 2), VALUES.tobytes())
+    image.putpalette([200, 0, 0] * 256)
+    image.save(tmp_path / "a.png")
     assert np.array_equal(read_label(tmp_path / "a.png"), VALUES)
 
 
@@ -145,8 +145,8 @@ def test_1_bit_labels_are_0_and_1(tmp_path):
     assert read_label(path).tolist() == [[0, 1, 1]]
 
 
-def write_grey_png(path, rows, bits, width):
-    """A grey PNG of a bit depth that Pillow does not write."""
+def write_gray_png(path, rows, bits, width):
+    """A gray PNG of a bit depth that Pillow does not write."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -156,9 +156,9 @@ def write_grey_png(path, rows, bits, width):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b""))
 
 
-def test_grey_pngs_of_few_bits_are_not_stretched(tmp_path):
-    write_grey_png(tmp_path / "two.png", [[0b00_01_10_11]], bits=2, width=4)
-    write_grey_png(tmp_path / "four.png", [[0x0B, 0x1F]], bits=4, width=4)
+def test_gray_pngs_of_few_bits_are_not_stretched(tmp_path):
+    write_gray_png(tmp_path / "two.png", [[0b00_01_10_11]], bits=2, width=4)
+    write_gray_png(tmp_path / "four.png", [[0x0B, 0x1F]], bits=4, width=4)
     assert read_label(tmp_path / "two.png").tolist() == [[0, 1, 2, 3]]
     assert read_label(tmp_path / "four.png").tolist() == [[0, 11, 1, 15]]
 
@@ -169,17 +169,17 @@ def test_jpeg_labels_are_refused_whatever_they_are_called(tmp_path):
         read_label(tmp_path / "a.png")
 
 
-def test_colours_without_a_palette_are_refused_with_a_fix(tmp_path):
+def test_colors_without_a_palette_are_refused_with_a_fix(tmp_path):
     save(tmp_path / "color.png", np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
-    save(tmp_path / "grey.png", np.repeat(VALUES[:, :, None], 3, axis=2))
+    save(tmp_path / "gray.png", np.repeat(VALUES[:, :, None], 3, axis=2))
     with pytest.raises(ImageDecodeError, match=r"color\.png has Pillow's mode RGB.*give palette="):
         read_label(tmp_path / "color.png")
     with pytest.raises(ImageDecodeError, match=r"Its channels are equal: save one of them"):
-        read_label(tmp_path / "grey.png")
+        read_label(tmp_path / "gray.png")
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "empty"), (b"hello", "of no known format")])
-def test_files_that_are_no_pictures_are_refused(tmp_path, data, message):
+def test_files_that_are_no_images_are_refused(tmp_path, data, message):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ImageDecodeError, match=message):
         read_label(tmp_path / "a.png")
@@ -202,38 +202,38 @@ COLORS = build_color_table(LABELS, LABELS.palette, ignored=[(0, 0, 0)])
 PIXELS = np.array([[[4, 5, 6], [1, 2, 3]], [[0, 0, 0], [1, 2, 3]]], np.uint8)
 
 
-def test_colours_become_raw_values():
+def test_colors_become_raw_values():
     assert COLORS.values_of(PIXELS, origin="a").tolist() == [[23, 7], [-1, 7]]
     assert encode_label(COLORS.values_of(PIXELS, origin="a"), LABELS, origin="a").tolist() == [[1, 0], [255, 0]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_colour_files_are_read_by_colour(tmp_path, mode):
+def test_color_files_are_read_by_color(tmp_path, mode):
     path = save(tmp_path / "a.png", PIXELS, mode)
     assert read_color_label(path, colors=COLORS).tolist() == [[23, 7], [-1, 7]]
     assert read_label(path, colors=COLORS).tolist() == [[23, 7], [-1, 7]]
 
 
-def test_colours_of_a_palette_png_count_only_where_they_are_asked_for(tmp_path):
-    picture = Image.frombytes("P", (2, 1), bytes([0, 1]))
-    picture.putpalette([4, 5, 6, 1, 2, 3])
-    picture.save(tmp_path / "a.png")
+def test_colors_of_a_palette_png_count_only_where_they_are_asked_for(tmp_path):
+    image = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    image.putpalette([4, 5, 6, 1, 2, 3])
+    image.save(tmp_path / "a.png")
     assert read_color_label(tmp_path / "a.png", colors=COLORS).tolist() == [[23, 7]]
     assert read_label(tmp_path / "a.png", colors=COLORS).tolist() == [[0, 1]]
 
 
-def test_colours_are_never_rounded_and_unknown_ones_are_counted():
+def test_colors_are_never_rounded_and_unknown_ones_are_counted():
     pixels = np.array([[[4, 5, 7], [4, 5, 7]], [[9, 9, 9], [1, 2, 3]]], np.uint8)
     with pytest.raises(ImageDecodeError, match=r"a\.png has 2 colors .*\(4, 5, 7\) on 2 pixels, \(9, 9, 9\) on 1 pix"):
         COLORS.values_of(pixels, origin="a.png")
 
 
-def test_grey_files_have_no_colours(tmp_path):
+def test_gray_files_have_no_colors(tmp_path):
     with pytest.raises(ImageDecodeError, match="mode L, which has no colors"):
         read_color_label(save(tmp_path / "a.png", VALUES), colors=COLORS)
 
 
-def test_a_palette_needs_one_colour_per_class():
+def test_a_palette_needs_one_color_per_class():
     with pytest.raises(InputError, match="1 colors for 2 classes"):
         build_color_table(LABELS, [(1, 2, 3)])
     with pytest.raises(InputError, match="stands for two things"):
@@ -242,7 +242,7 @@ def test_a_palette_needs_one_colour_per_class():
         build_color_table(LABELS, [(1, 2, 3), (1, 2, 256)])
 
 
-def test_all_colours_at_once_equal_a_slow_loop():
+def test_all_colors_at_once_equal_a_slow_loop():
     rng = np.random.default_rng(0)
     palette = [tuple(color) for color in rng.permutation(64)[:, None] * np.array([4, 3, 1])][:40]
     table = ColorTable(tuple((int(r), int(g), int(b)) for r, g, b in palette), tuple(range(40)))

@@ -68,7 +68,7 @@ def test_a_fax_gives_its_bits(compression, tmp_path):
     assert np.array_equal(read_label(tmp_path / "a.tif"), bits)
 
 
-def test_the_colours_of_a_palette_tiff_count_where_they_are_asked_for(tmp_path):
+def test_the_colors_of_a_palette_tiff_count_where_they_are_asked_for(tmp_path):
     colors = np.zeros((3, 256), np.uint16)
     colors[:, 1] = 0x0102, 0x0203, 0x0304
     tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 1]], np.uint8), photometric="palette", colormap=colors)
@@ -92,7 +92,7 @@ def test_a_jpeg_in_a_tiff_is_refused(tmp_path):
         read_label(tmp_path / "a.tif")
 
 
-def test_fractions_and_deep_colours_are_refused(tmp_path):
+def test_fractions_and_deep_colors_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.array([[0.5]], np.float32), photometric="minisblack")
     with pytest.raises(ImageDecodeError, match="holds fractions"):
         read_label(tmp_path / "a.tif")
@@ -120,13 +120,13 @@ def test_several_whole_images_in_a_label_are_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
-@pytest.mark.parametrize("palette", ["ramp", "inverted", "colours"])
+@pytest.mark.parametrize("palette", ["ramp", "inverted", "colors"])
 def test_bmps_give_their_indices(palette, bits, tmp_path):
     values = RNG.integers(0, 2**bits, (8, 32))
     most = 2**bits - 1
-    greys = {"ramp": range(most + 1), "inverted": [255 - index * 255 // most for index in range(most + 1)]}
+    grays = {"ramp": range(most + 1), "inverted": [255 - index * 255 // most for index in range(most + 1)]}
     colors = [(index * 7 % 256, 9, 5) for index in range(most + 1)]
-    colors = [(grey,) * 3 for grey in greys[palette]] if palette in greys else colors
+    colors = [(gray,) * 3 for gray in grays[palette]] if palette in grays else colors
     table = b"".join(bytes((*color, 0)) for color in colors)
     rows = b"".join(pack(values[::-1], bits))
     start = 14 + 40 + len(table)

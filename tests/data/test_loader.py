@@ -29,7 +29,7 @@ STALE = OSError("stale handle")
 
 @dataclass
 class Drawn:
-    """A data set of random pictures, one per index."""
+    """A data set of random images, one per index."""
 
     length: int = 7
     labels: LabelSet = LABELS
@@ -271,7 +271,7 @@ def interrupt(loader):
 
 @dataclass
 class Sparse(Drawn):
-    """One labelled column in a wide picture."""
+    """One labeled column in a wide image."""
 
     def __getitem__(self, index):
         label = np.full((4, 40), 255, np.uint8)
@@ -287,7 +287,7 @@ def test_samples_with_only_ignored_pixels_are_drawn_again():
     assert usable == pytest.approx(100 * (1 - (1 - once) ** DRAWS), abs=13)  # 80; without drawing again 27
 
 
-def test_a_sample_without_any_labelled_pixel_is_taken_in_the_end():
+def test_a_sample_without_any_labeled_pixel_is_taken_in_the_end():
     draws = []
 
     def ignore_all(sample, rng):
@@ -315,7 +315,7 @@ def test_numbers_that_do_not_fit_are_refused(options, message):
 
 
 @pytest.mark.parametrize("value", [2, 254])
-def test_a_label_that_is_no_class_is_refused_by_the_pictures_name(value):
+def test_a_label_that_is_no_class_is_refused_by_the_images_name(value):
     def spoil(sample, rng):
         label = sample.label.copy()
         label[0, 0], label[0, 1] = value, 255  # 255 is ignored
@@ -325,7 +325,7 @@ def test_a_label_that_is_no_class_is_refused_by_the_pictures_name(value):
         take(1, transform=spoil)
 
 
-def test_a_picture_of_no_class_is_refused_by_its_name():
+def test_a_image_of_no_class_is_refused_by_its_name():
     def classify(sample, rng):
         return replace(sample, label=None, class_index=2)
 

@@ -33,7 +33,7 @@ def test_labels_of_many_classes_keep_their_values():
     assert collate([sample]).labels.dtype == torch.int32
 
 
-def test_pictures_of_two_sizes_are_refused_with_names_and_sizes():
+def test_images_of_two_sizes_are_refused_with_names_and_sizes():
     with pytest.raises(InputError, match=r"a\.png is 2 × 3 and b\.png is 4 × 3 .*one size.*random_crop"):
         collate([make_sample("a.png"), make_sample("b.png", size=(4, 3))])
 

@@ -1,4 +1,4 @@
-"""Finding pictures: how strings are decided, what counts as many, and how things are named."""
+"""Finding images: how strings are decided, what counts as many, and how things are named."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def server():
-    """A web server on this machine that answers /picture.png, /page.html and nothing else."""
-    answers = {"/picture.png": png_bytes(9), "/page.html": b"<!doctype html><title>Log in</title>"}
+    """A web server on this machine that answers /image.png, /page.html and nothing else."""
+    answers = {"/image.png": png_bytes(9), "/page.html": b"<!doctype html><title>Log in</title>"}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -61,7 +61,7 @@ def test_every_kind_of_string_is_read(folder, server):
     encoded = base64.b64encode(png_bytes(9)).decode()
     (folder / "a b.png").write_bytes(png_bytes(9))
     sources = [
-        f"{server}/picture.png?size=large",
+        f"{server}/image.png?size=large",
         f"data:image/png;base64,{encoded}",
         encoded,
         "\n".join(encoded[start : start + 40] for start in range(0, len(encoded), 40)),
@@ -87,13 +87,13 @@ def test_url_failures_name_the_url_without_its_secrets(server):
         read_source(f"{server}/page.html?token=secret")
     assert "secret" not in str(failure.value)
     with pytest.raises(ImageFetchError):
-        read_source(f"{server}/picture.png", max_bytes=10)
+        read_source(f"{server}/image.png", max_bytes=10)
 
 
 def test_offline_mode_refuses_urls(server, monkeypatch):
     monkeypatch.setenv("SEGPIPE_OFFLINE", "1")
     with pytest.raises(ImageFetchError, match="OFFLINE"):
-        read_source(f"{server}/picture.png")
+        read_source(f"{server}/image.png")
 
 
 def test_misspelt_path_gets_the_nearest_file(folder):
@@ -106,8 +106,8 @@ def test_misspelt_path_gets_the_nearest_file(folder):
 
 
 def test_words_that_happen_to_be_base64_are_taken_as_paths():
-    with pytest.raises(ImageDecodeError, match="no image 'pictures/cats'"):
-        read_source("pictures/cats")
+    with pytest.raises(ImageDecodeError, match="no image 'images/cats'"):
+        read_source("images/cats")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_data_uri_without_base64_is_percent_encoding():
     assert read_source(f"data:image/png,{payload}")[0, 0].tolist() == [3, 3, 3]
 
 
-def test_folders_give_their_pictures_sorted_and_not_deeper(folder):
+def test_folders_give_their_images_sorted_and_not_deeper(folder):
     for source in (folder, str(folder)):
         assert parse_source(source).is_many
         assert list(iterate_sources(source)) == [str(folder / "a.JPG"), str(folder / "b.png")]
@@ -173,7 +173,7 @@ def test_a_pattern_that_goes_deep_tells_of_no_folder(folder, caplog):
     assert not caplog.messages
 
 
-def test_folder_without_pictures_is_refused(tmp_path):
+def test_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no image"):
         list(iterate_sources(tmp_path))
 
@@ -197,7 +197,7 @@ def test_iterables_are_taken_lazily_and_in_order():
     assert list(iterate_sources("a.png")) == ["a.png"]
 
 
-def test_batches_and_collections_are_many_and_single_pictures_are_not():
+def test_batches_and_collections_are_many_and_single_images_are_not():
     batch = np.zeros((2, 4, 5, 3), np.uint8)
     assert [part.shape for part in iterate_sources(batch)] == [(4, 5, 3), (4, 5, 3)]
     assert len(list(iterate_sources(torch.zeros(2, 3, 4, 5)))) == 2

@@ -69,8 +69,8 @@ def build(*configs):
     return build_transforms(configs, ignore_index=IGNORE, fill=FILL)
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth colours with some noise."""
+def image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth colors with some noise."""
     coarse = rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(smooth + rng(seed).normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
@@ -79,10 +79,10 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def some_sample(height: int = 24, width: int = 36, dtype: type = np.uint8) -> Sample:
     label = rng(1).choice([0, 1, 2, IGNORE], (height, width)).astype(dtype)
     extras = {"distance": label.astype(np.int64)[..., None] * 3, "angle": np.full((height, width), 45, np.float32)}
-    return Sample(picture(height, width), label, "some.jpg", extras)
+    return Sample(image(height, width), label, "some.jpg", extras)
 
 
-def labelled(label, image=None) -> Sample:
+def labeled(label, image=None) -> Sample:
     label = np.asarray(label, np.uint8)
     image = np.repeat(label[..., None], 3, axis=2) if image is None else image
     return Sample(image, label, "drawn", {"copy": label.astype(np.int64)})
@@ -138,15 +138,15 @@ def test_the_generator_alone_decides_also_after_pickling(config):
 
 @EVERY_TRANSFORM
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 2)])
-def test_the_smallest_pictures_pass(config, size):
+def test_the_smallest_images_pass(config, size):
     sample = build(config)(some_sample(*size), rng())
     assert sample.image.shape[:2] == sample.label.shape
     assert sample.label.size > 0
 
 
 @EVERY_TRANSFORM
-def test_a_picture_without_label_passes(config):
-    bare = Sample(picture(24, 36), None, "bare", {})
+def test_a_image_without_label_passes(config):
+    bare = Sample(image(24, 36), None, "bare", {})
     with_label = some_sample()
     assert build(config)(bare, rng()).label is None
     if not isinstance(config, documents.RandomCrop):  # whose boxes depend on the label
@@ -178,7 +178,7 @@ def test_what_is_no_transform_is_refused():
 
 
 def test_probability_is_how_often():
-    sample = labelled([[0, 1]])
+    sample = labeled([[0, 1]])
     flip = build(documents.RandomFlip(probability=0.25))
     generator = rng()
     flipped = sum(int(flip(sample, generator).label[0, 0]) for _ in range(4000))
@@ -214,7 +214,7 @@ def test_random_resize_follows_mmsegmentation():
         assert build(config)(some_sample(), rng(seed)).label.shape == expected
 
 
-def test_random_resize_of_the_pictures_own_size_reaches_its_bounds():
+def test_random_resize_of_the_images_own_size_reaches_its_bounds():
     config = documents.RandomResize(size=None, ratio=(0.5, 2.0))
     heights = [build(config)(some_sample(100, 100), rng(seed)).label.shape[0] for seed in range(200)]
     assert 50 <= min(heights) < 54
@@ -238,14 +238,14 @@ def test_aligned_resize_resizes_twice():
 
 
 def test_labels_take_the_nearest_pixel():
-    sample = resize_to(labelled([[1, 2], [3, 4]]), (4, 6))
+    sample = resize_to(labeled([[1, 2], [3, 4]]), (4, 6))
     expected = [[1, 1, 1, 2, 2, 2], [1, 1, 1, 2, 2, 2], [3, 3, 3, 4, 4, 4], [3, 3, 3, 4, 4, 4]]
     np.testing.assert_array_equal(sample.label, expected)
     np.testing.assert_array_equal(sample.extras["copy"], expected)
 
 
 def test_resize_pad_fits_and_fills():
-    sample = resize_pad(labelled(np.ones((4, 8))), rng(), size=(4, 4), padding=Padding((9, 8, 7), IGNORE))
+    sample = resize_pad(labeled(np.ones((4, 8))), rng(), size=(4, 4), padding=Padding((9, 8, 7), IGNORE))
     np.testing.assert_array_equal(sample.label, [[1] * 4, [1] * 4, [IGNORE] * 4, [IGNORE] * 4])
     np.testing.assert_array_equal(sample.image[3, 0], [9, 8, 7])
 
@@ -273,31 +273,31 @@ def test_random_crop_avoids_boxes_of_one_class():
     crop = build(documents.RandomCrop(size=(10, 12), max_class_share=0.75))
     for seed in range(60):
         expected = reference_crop(label, (10, 12), 0.75, rng(seed))
-        np.testing.assert_array_equal(crop(labelled(label), rng(seed)).label, expected)
+        np.testing.assert_array_equal(crop(labeled(label), rng(seed)).label, expected)
 
 
 def test_random_crop_takes_the_last_box_when_none_will_do():
     crop = build(documents.RandomCrop(size=(2, 2), max_class_share=0.75))
-    assert crop(labelled(np.ones((5, 5))), rng()).label.tolist() == [[1, 1], [1, 1]]
-    assert crop(labelled(np.full((5, 5), IGNORE)), rng()).label.shape == (2, 2)
+    assert crop(labeled(np.ones((5, 5))), rng()).label.tolist() == [[1, 1], [1, 1]]
+    assert crop(labeled(np.full((5, 5), IGNORE)), rng()).label.shape == (2, 2)
 
 
 def test_random_crop_reaches_all_places_and_leaves_small_sides():
     crop = build(documents.RandomCrop(size=(8, 2)))
-    corners = {int(crop(labelled(np.arange(5)[None]), rng(seed)).label[0, 0]) for seed in range(80)}
+    corners = {int(crop(labeled(np.arange(5)[None]), rng(seed)).label[0, 0]) for seed in range(80)}
     assert corners == {0, 1, 2, 3}
-    assert crop(labelled(np.arange(5)[None]), rng()).label.shape == (1, 2)
+    assert crop(labeled(np.arange(5)[None]), rng()).label.shape == (1, 2)
 
 
 def test_center_crop_cuts_the_larger_half_at_the_end():
     label = np.arange(5)[None].repeat(3, axis=0)
-    sample = center_crop(labelled(label), rng(), size=(1, 2))
+    sample = center_crop(labeled(label), rng(), size=(1, 2))
     np.testing.assert_array_equal(sample.label, [[1, 2]])  # three surplus columns: one left, two right
-    assert center_crop(labelled(label), rng(), size=(9, 9)).label.shape == (3, 5)
+    assert center_crop(labeled(label), rng(), size=(9, 9)).label.shape == (3, 5)
 
 
 def test_random_resized_crop_pads_what_is_missing():
-    sample = labelled(np.ones((8, 16)))
+    sample = labeled(np.ones((8, 16)))
     full = random_resized_crop(sample, rng(), size=(4, 4), ratio=(1.0, 1.0), padding=BORDER)
     half = random_resized_crop(sample, rng(), size=(4, 4), ratio=(0.5, 0.5), padding=BORDER)
     np.testing.assert_array_equal(full.label, np.ones((4, 4)))  # box 4 × 16, so 4 × 8 before the crop
@@ -306,7 +306,7 @@ def test_random_resized_crop_pads_what_is_missing():
 
 
 def test_pad_fills_right_and_bottom():
-    sample = pad(labelled([[1, 2]]), rng(), size=(2, 3), padding=BORDER)
+    sample = pad(labeled([[1, 2]]), rng(), size=(2, 3), padding=BORDER)
     np.testing.assert_array_equal(sample.label, [[1, 2, IGNORE], [IGNORE] * 3])
     np.testing.assert_array_equal(sample.extras["copy"], [[1, 2, 0], [0, 0, 0]])
     assert tuple(sample.image[1, 2]) == FILL
@@ -321,7 +321,7 @@ def test_pad_to_multiple():
 
 
 def test_flips_mirror_positions_and_directions():
-    sample = labelled([[1, 2, 3], [4, 5, 6]])
+    sample = labeled([[1, 2, 3], [4, 5, 6]])
     sample = Sample(sample.image, sample.label, "x", {"angle": np.array([[0, 90, 45], [180, -90, -135]], np.int16)})
     across, down = flip_horizontal(sample, rng()), flip_vertical(sample, rng())
     np.testing.assert_array_equal(across.label, [[3, 2, 1], [6, 5, 4]])
@@ -334,7 +334,7 @@ def test_flips_mirror_positions_and_directions():
 
 def test_a_quarter_turn_is_exact_and_clockwise():
     label = np.arange(12).reshape(3, 4)
-    sample = Sample(labelled(label).image, label.astype(np.uint8), "x", {"angle": np.zeros((3, 4))})
+    sample = Sample(labeled(label).image, label.astype(np.uint8), "x", {"angle": np.zeros((3, 4))})
     turned = warp(sample, linear_map(angle=90), size=(4, 3), padding=BORDER)
     np.testing.assert_array_equal(turned.label, np.rot90(label, -1))
     np.testing.assert_array_equal(turned.image[..., 0], np.rot90(label, -1))
@@ -345,8 +345,8 @@ def test_expanding_rotation_keeps_all_corners():
     label = np.zeros((21, 31), np.uint8)
     label[:3, :3], label[:3, -3:], label[-3:, :3], label[-3:, -3:] = 1, 2, 3, 4
     turn = {"degrees": 40.0, "probability": 1.0, "label_value": 9}
-    large = build(documents.RandomRotation(**turn, expand=True))(labelled(label), rng(1)).label
-    same = build(documents.RandomRotation(**turn))(labelled(label), rng(1)).label
+    large = build(documents.RandomRotation(**turn, expand=True))(labeled(label), rng(1)).label
+    same = build(documents.RandomRotation(**turn))(labeled(label), rng(1)).label
     assert set(np.unique(large)) == {0, 1, 2, 3, 4, 9}
     assert same.shape == label.shape
     assert set(np.unique(same)) != {0, 1, 2, 3, 4, 9}
@@ -354,7 +354,7 @@ def test_expanding_rotation_keeps_all_corners():
 
 def test_affine_moves_down_and_right_with_its_own_fills():
     config = documents.Affine(translate=(1, 2), value=50, label_value=77)
-    sample = build(config)(labelled([[1, 2, 3], [4, 5, 6]]), rng())
+    sample = build(config)(labeled([[1, 2, 3], [4, 5, 6]]), rng())
     np.testing.assert_array_equal(sample.label, [[77, 77, 77], [77, 77, 1]])
     np.testing.assert_array_equal(sample.image[..., 0], [[50, 50, 50], [50, 50, 1]])
     np.testing.assert_array_equal(sample.extras["copy"], [[0, 0, 0], [0, 0, 1]])

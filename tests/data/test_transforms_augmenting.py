@@ -1,4 +1,4 @@
-"""The transforms of pictures with one class each, beside Pillow's operations and by what they promise."""
+"""The transforms of images with one class each, beside Pillow's operations and by what they promise."""
 
 import pickle
 
@@ -76,7 +76,7 @@ def test_rand_augment_takes_all_operations_and_leaves_half_of_them_out(monkeypat
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (24, 24)])
-def test_rand_augment_pickles_passes_the_smallest_pictures_and_writes_into_none(size):
+def test_rand_augment_pickles_passes_the_smallest_images_and_writes_into_none(size):
     chain = build_transforms([RandAugment(operations=8, operation_probability=1.0)], ignore_index=255, fill=FILL)
     pixels = PIXELS[: size[0], : size[1]].copy()
     pixels.flags.writeable = False
@@ -89,10 +89,10 @@ def test_rand_augment_pickles_passes_the_smallest_pictures_and_writes_into_none(
         assert (first.shape, first.dtype) == ((*size, 3), np.uint8)
 
 
-def test_pictures_with_a_label_map_are_refused():
+def test_images_with_a_label_map_are_refused():
     chain = build_transforms([RandAugment()], ignore_index=255, fill=FILL)
     with pytest.raises(InputError, match="rand_augment moves pixels without it"):
-        chain(Sample(PIXELS, np.zeros((40, 56), np.uint8), "labelled"), np.random.default_rng(0))
+        chain(Sample(PIXELS, np.zeros((40, 56), np.uint8), "labeled"), np.random.default_rng(0))
 
 
 def test_area_crops_have_the_size_and_cover_the_shares():
@@ -115,18 +115,18 @@ def test_a_box_that_never_fits_becomes_the_middle():
     assert found.max() <= 52
 
 
-def test_erased_boxes_are_noise_around_the_mean_in_a_quarter_of_the_pictures():
-    grey = Sample(np.zeros((64, 64, 3), np.uint8), None, "black", class_index=0)
+def test_erased_boxes_are_noise_around_the_mean_in_a_quarter_of_the_images():
+    gray = Sample(np.zeros((64, 64, 3), np.uint8), None, "black", class_index=0)
     chain = build_transforms([RandomErasing()], ignore_index=255, fill=FILL)
-    masks = [chain(grey, np.random.default_rng(index)).image.any(axis=2) for index in range(400)]
+    masks = [chain(gray, np.random.default_rng(index)).image.any(axis=2) for index in range(400)]
     shares = [mask.mean() for mask in masks if mask.any()]
     assert 70 < len(shares) < 130
     assert min(shares) > 0.015
     assert max(shares) < 0.36
     always = build_transforms([RandomErasing(probability=1.0, area=(0.3, 0.3))], ignore_index=255, fill=FILL)
-    values = always(grey, np.random.default_rng(1)).image
+    values = always(gray, np.random.default_rng(1)).image
     assert values[values.any(axis=2)].mean(axis=0) == pytest.approx(FILL, abs=6)
-    assert not grey.image.any()  # the sample that was given stays
+    assert not gray.image.any()  # the sample that was given stays
 
 
 def test_the_recipe_follows_from_seed_epoch_and_index():

@@ -1,4 +1,4 @@
-"""Transforms of colours against the formulas of their sources, and Pillow."""
+"""Transforms of colors against the formulas of their sources, and Pillow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth colours with some noise."""
+    """Smooth colors with some noise."""
     coarse = rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(smooth + rng(seed).normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)

@@ -68,7 +68,7 @@ def test_a_single_point_is_a_dot():
     assert 40 < is_color(page, BLUE).sum() < 90
 
 
-def test_a_mean_of_neighbours_lies_over_what_is_smoothed():
+def test_a_mean_of_neighbors_lies_over_what_is_smoothed():
     up_and_down = line(*((number, number % 2) for number in range(1, 201)), is_smoothed=True)
     [axes] = build_figure([[up_and_down]]).axes
     pale, mean = axes.lines

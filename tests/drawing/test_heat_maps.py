@@ -1,4 +1,4 @@
-"""Heat over images: colours, the scale, the ring around a place."""
+"""Heat over images: colors, the scale, the ring around a place."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from segpipe.drawing.heat_maps import COLOR_MAPS, draw_heat, draw_heat_page, dra
 
 
 @pytest.mark.parametrize("color_map", COLOR_MAPS)
-def test_more_heat_is_another_colour_and_a_single_value_is_drawn_too(color_map):
+def test_more_heat_is_another_color_and_a_single_value_is_drawn_too(color_map):
     heat = np.tile(np.linspace(0.0, 1e-3, 32), (8, 1))
     page = draw_heat(np.full((8, 32, 3), 90, np.uint8), heat, color_map=color_map)
     assert len(np.unique(page[0], axis=0)) > 20
     assert draw_heat(np.zeros((8, 32, 3), np.uint8), np.ones((8, 32)), color_map=color_map).shape == (8, 32, 3)
 
 
-def test_the_page_marks_the_place_and_says_what_the_colours_mean():
+def test_the_page_marks_the_place_and_says_what_the_colors_mean():
     heat = np.tile(np.linspace(0.0, 0.04, 300), (200, 1))
     image = np.full((200, 300, 3), 90, np.uint8)
     page, plain = draw_heat_page(image, heat, place=(40, 20)), draw_heat_page(image, heat)

@@ -1,4 +1,4 @@
-"""Colours, overlays, outlines and legends."""
+"""Colors, overlays, outlines and legends."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def has_color(image, color):
 
 
 @pytest.mark.parametrize(("dtype", "void"), [(np.uint8, 255), (np.uint16, 60000), (np.uint16, 3)])
-def test_each_pixel_gets_its_colour_and_void_is_black(dtype, void):
+def test_each_pixel_gets_its_color_and_void_is_black(dtype, void):
     palette = complete_palette([(1, 2, 3), (40, 50, 60), (7, 8, 9)], 3)
     label_map = np.array([[0, 1], [2, void]], dtype=dtype)
     assert colorize(label_map, palette).tolist() == [[[1, 2, 3], [40, 50, 60]], [[7, 8, 9], [0, 0, 0]]]
 
 
-def test_colouring_works_beyond_256_classes():
+def test_coloring_works_beyond_256_classes():
     palette = complete_palette(None, 300)
     assert colorize(np.array([[299]], np.uint16), palette)[0, 0].tolist() == palette[299].tolist()
     assert colorize(np.array([[255]], np.uint8), palette)[0, 0].tolist() == palette[255].tolist()
 
 
-def test_generated_colours_are_distinct_stable_and_never_black():
+def test_generated_colors_are_distinct_stable_and_never_black():
     palette = complete_palette(None, 512)
     assert palette.shape == (512, 3)
     assert len({tuple(color) for color in palette.tolist()}) == 512
@@ -38,7 +38,7 @@ def test_generated_colours_are_distinct_stable_and_never_black():
     assert np.array_equal(complete_palette(None, 5), palette[:5])
 
 
-def test_neighbouring_generated_colours_are_far_apart():
+def test_neighboring_generated_colors_are_far_apart():
     colors = complete_palette(None, 200).astype(int)
     assert np.abs(np.diff(colors, axis=0)).max(axis=1).min() > 60
 
@@ -49,7 +49,7 @@ def test_wrong_palettes_are_refused(palette):
         complete_palette(palette, 2)
 
 
-def test_blending_weighs_image_and_colours():
+def test_blending_weighs_image_and_colors():
     image, colors = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
     assert [int(blend(image, colors, opacity)[0, 0, 0]) for opacity in (0, 0.25, 0.5, 1)] == [100, 125, 150, 200]
     with pytest.raises(InputError, match="between 0"):
@@ -93,7 +93,7 @@ def test_void_pixels_show_the_image():
     assert overlay[:, 0].tolist() == [[150, 50, 50]] * 2
 
 
-def test_brightened_colours_keep_hue_saturation_and_their_differences():
+def test_brightened_colors_keep_hue_saturation_and_their_differences():
     dark = np.array(dataset_labels("camvid").palette, np.uint8)
     light = brighten(dark)
     assert light[1].tolist() == [181, 0, 0]  # 255 · √(128 / 255)
@@ -104,7 +104,7 @@ def test_brightened_colours_keep_hue_saturation_and_their_differences():
     assert brighten(np.array([[0, 0, 0], [255, 255, 255]], np.uint8)).tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
-def test_legend_shows_each_colour_on_white():
+def test_legend_shows_each_color_on_white():
     colors = [(200, 30, 30), (30, 30, 200)]
     legend = draw_legend(["road", "sky"], colors, [0.75, 0.25])
     assert legend.dtype == np.uint8

@@ -86,7 +86,7 @@ def test_the_camera_sees_a_far_point_nearer_to_the_horizon():
     assert far == pytest.approx([60.0, 55.0])
 
 
-def test_filling_paints_picture_and_label_and_tinting_the_picture_alone():
+def test_filling_paints_image_and_label_and_tinting_the_image_alone():
     canvas = blank_canvas()
     square = [[10, 10], [20, 10], [20, 20], [10, 20]]
     canvas.fill(square, (90, 60, 30), CAR, z=5.0)
@@ -105,7 +105,7 @@ def test_pasting_outside_the_canvas_is_cut_off_at_its_edge():
     assert (canvas.image[:2, 6:] == 200).all()
 
 
-def test_distance_fades_a_colour_to_the_haze():
+def test_distance_fades_a_color_to_the_haze():
     air = Air(haze=np.array([200.0, 200, 200]), reach=100.0)
     assert air.through((0.0, 0.0, 0.0), 0.0) == pytest.approx([0, 0, 0])
     assert air.through((0.0, 0.0, 0.0), 100.0) == pytest.approx([200 * (1 - np.exp(-1))] * 3)

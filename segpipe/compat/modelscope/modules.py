@@ -25,9 +25,7 @@ _USED_INSTEAD = {
     "build_trainer gives a trainer": "BaseTrainer EpochBasedTrainer EasyCVEpochBasedTrainer",
     "segpipe.export writes ONNX, OpenVINO and torch.export files": "Exporter TorchModelExporter",
     "Pass callbacks=[…] to build_trainer, see segpipe.trainers.Callback": "HOOKS Hook Priority",
-    "pipeline and segpipe.data.sources.read_source take paths, URLs, bytes, PIL images and arrays": (
-        "LoadImage load_image"
-    ),
+    "pipeline and segpipe.data.read_source take paths, URLs, bytes, PIL images and arrays": ("LoadImage load_image"),
     "segpipe.evaluate gives mIoU and the scores of each class": "METRICS Metric build_metric",
     "segpipe.MODELS.register(name) adds a network": "MODELS",
     'segpipe.PIPELINES.register(name, task="image-segmentation") adds a pipeline': "PIPELINES",
