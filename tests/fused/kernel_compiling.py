@@ -20,7 +20,7 @@ from triton.runtime.jit import JITFunction
 
 from segpipe.inference import place_image
 from segpipe.inference.label_maps.fused import fused_label_map
-from segpipe.models.fast.triton_deformable import fused_sample_levels
+from segpipe.models.fast.fused_deformable import fused_sample_levels
 from segpipe.models.fast.triton_probe import LENGTH, is_right
 from segpipe.trainers.fused_loss import pixel_losses
 

@@ -13,7 +13,7 @@ GRIDS = ((3, 5), (2, 2))
 
 
 def fused(*arguments):
-    return import_kernels("segpipe.models.fast.triton_deformable").fused_sample_levels(*arguments)
+    return import_kernels("segpipe.models.fast.fused_deformable").fused_sample_levels(*arguments)
 
 
 def tensors(grids, *, heads=2, channels=4, queries=5, points=3):
@@ -63,7 +63,7 @@ def test_what_is_not_a_number_comes_out_as_such():
 
 
 def test_attention_takes_the_kernels_where_it_can(monkeypatch):
-    import_kernels("segpipe.models.fast.triton_deformable")
+    import_kernels("segpipe.models.fast.fused_deformable")
     attention = DeformableAttention(dim=8, heads=2, levels=2, points=2).to(DEVICE)
     torch.nn.init.normal_(attention.offsets.weight)
     features = torch.randn(2, 19, 8, device=DEVICE)

@@ -71,7 +71,7 @@ def test_folded_heads_give_the_same_logits(variant):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("head", ["mlp", "conv"])
 def test_folded_heads_agree_over_several_strips_and_tiles(monkeypatch, head, dtype):
-    monkeypatch.setattr("segpipe.models.fast.strip_fusion.MOST_ROWS", 3)
+    monkeypatch.setattr("segpipe.models.fast.head_strips.MOST_ROWS", 3)
     model = randomised(SegformerConfig(num_classes=5, head=HeadConfig(type=head)))
     images = torch.randint(0, 256, (2, 3, 78, 1203), dtype=torch.uint8)  # grids of 20 × 301: tiles of 61, strips of 3
     with torch.inference_mode():

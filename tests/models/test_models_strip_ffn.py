@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from segpipe.models import MitConfig, NormEps, build_model
+from segpipe.models.fast.head_strips import slices
 from segpipe.models.fast.mit_block import FastBlock, apply_strip_ffn
-from segpipe.models.fast.strip_fusion import slices
 from segpipe.models.mit.encoder import MixFFN, StageConfig
 
 

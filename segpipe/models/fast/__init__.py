@@ -1,1 +1,1 @@
-"""Fast forms of parts of networks, each the twin of a plain definition: strips on a CPU, Triton kernels on a GPU."""
+"""Fast forms of parts of networks, each the twin of a plain definition: Triton kernels (`fused_`), else for a CPU."""

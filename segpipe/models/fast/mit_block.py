@@ -16,7 +16,7 @@ from torch.nn import functional
 from ..layers import DropPath
 from ..mit.encoder import Attention, Block, MixFFN
 from .choosing import is_plain_cpu
-from .strip_fusion import slices
+from .head_strips import slices
 
 STRIP_ROWS = 8
 """The fewest rows of a strip, 2 or more: matrix products of few rows are slow."""

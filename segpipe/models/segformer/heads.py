@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..fast.choosing import is_plain_cpu
-from ..fast.strip_fusion import FusionLayers, classify_strips
+from ..fast.head_strips import FusionLayers, classify_strips
 from ..layers import affine, initialize_linear
 
 

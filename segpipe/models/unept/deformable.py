@@ -90,7 +90,7 @@ def sample_levels(values: Tensor, references: Tensor, offsets: Tensor, weights: 
         (B, Q, D): head m reads channels m·D/M to (m+1)·D/M.
     """
     if can_fuse(values):
-        from ..fast.triton_deformable import fused_sample_levels  # which needs Triton
+        from ..fast.fused_deformable import fused_sample_levels  # which needs Triton
 
         return fused_sample_levels(values, references, offsets, weights, grids)
     sample = sum_rows if is_plain_cpu(values) else sum_samples
