@@ -54,7 +54,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
     Args:
         path: of the file; its folder must exist.
-        sync: whether the file survives a power cut, which takes time. Without it, it may be cut off after one.
+        sync: whether the file must survive a power cut, which takes time.
 
     Raises:
         OSError: with the file name `path`, which the caller knows.
@@ -175,7 +175,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def remove_folder(folder: Path) -> None:
-    """Take a folder (or whatever stands at its place) away: it vanishes at once, then its files are deleted."""
+    """Remove a folder, or whatever is at its path: it vanishes at once, then its files are deleted."""
     aside = folder.with_name(f".removed-{uuid.uuid4().hex[:12]}")
     try:
         move(folder, aside)

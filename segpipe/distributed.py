@@ -1,4 +1,4 @@
-"""Processes that work together: their ranks, and what they add up. With `devices`, the lowest module with torch."""
+"""Processes that work together: their ranks, and sums over them. With `devices`, the lowest module with torch."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def device_index(ranks: Ranks, visible: int) -> int:
 
 
 def join(device_type: str) -> Ranks:
-    """Join the run's other processes, once; a process on its own joins nothing. Left when the process ends.
+    """Join the run's other processes, once, until this process ends. A process on its own joins nothing.
 
     Args:
         device_type: "cuda" uses NCCL, everything else gloo.

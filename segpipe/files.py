@@ -1,4 +1,4 @@
-"""The one way to read a file that somebody else may have written: its kind is checked and its size is bounded."""
+"""The one way to read a file that others may have written: its kind is checked and its size is bounded."""
 
 from __future__ import annotations
 

@@ -31,12 +31,12 @@ class Limit:
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
-_DOCUMENTS = (
+_ALL = (
+    # Documents.
     Limit("configuration_bytes", 4 * MIB, "bytes", "a configuration.json or another JSON document of a model folder"),
     Limit("configuration_depth", 64, "levels", "nested objects and lists of such a document"),
     Limit("yaml_bytes", 256 * KIB, "bytes", "a YAML file beside a checkpoint"),
-)
-_HUB = (
+    # The hub.
     Limit("manifest_bytes", 16 * MIB, "bytes", "a manifest.json"),
     Limit("listing_bytes", 32 * MIB, "bytes", "one JSON answer of a server, after decompression"),
     Limit("listed_files", 100_000, "files", "files that a server, a manifest or a folder lists for a model"),
@@ -47,8 +47,7 @@ _HUB = (
     Limit("download_bytes", 64 * GIB, "bytes", "a file that is downloaded"),
     Limit("archive_files", 1_000_000, "files", "members of an archive"),
     Limit("archive_bytes", 256 * GIB, "bytes", "all members of an archive, unpacked"),
-)
-_WEIGHTS = (
+    # Weights.
     Limit("model_parameters", 1_000_000_000, "numbers", "the weights of a network that a configuration describes"),
     Limit("weights_bytes", 16 * GIB, "bytes", "a file of weights, or several that an index names, together"),
     Limit("index_bytes", 16 * MIB, "bytes", "the index of weights in several files"),
@@ -56,8 +55,7 @@ _WEIGHTS = (
     Limit("pickle_objects", 100_000, "objects", "objects, tensors included, of a pickle of weights with such names"),
     Limit("weights_header_bytes", 16 * MIB, "bytes", "the header of a safetensors file"),
     Limit("weights_ratio", 100, "times", "the content of a compressed .npz over the size of its file"),
-)
-_IMAGES = (
+    # Images.
     Limit("image_pixels", 200_000_000, "pixels", "height × width of an image"),
     Limit("resized_pixels", 100_000_000, "pixels", "height × width of an image that a configuration enlarges"),
     Limit("windows", 20_000, "windows", "sliding windows over one image, at all scales"),
@@ -76,21 +74,17 @@ _IMAGES = (
     Limit("tiff_pages", 10_000, "pages", "directories of a TIFF"),
     Limit("image_bytes", 512 * MIB, "bytes", "an encoded image in a file or in memory"),
     Limit("url_image_bytes", 64 * MIB, "bytes", "an encoded image that a URL answers with"),
-)
-_DATA = (
+    # Data sets.
     Limit("annotation_bytes", 2 * GIB, "bytes", "a JSON file of annotations, or a list of a data set's files"),
     Limit("drawn_pixels", 8 * GIB, "pixels", "areas of the objects of one label, added up"),
     Limit("polygon_crossings", 50_000_000, "crossings", "rows of pixels that the polygon edges of one label cross"),
     Limit("matlab_bytes", 256 * MIB, "bytes", "a .mat file, and all that it unpacks to"),
-)
-_TRAINING = (
+    # Training.
     Limit("batch_pixels", 2**36, "pixels", "the images of one training step, over all processes"),
     Limit("run_state_bytes", 64 * MIB, "bytes", "a JSON file of a run: its progress, its log"),
 )
 
-LIMITS: dict[str, Limit] = {
-    limit.name: limit for limit in (*_DOCUMENTS, *_HUB, *_WEIGHTS, *_IMAGES, *_DATA, *_TRAINING)
-}
+LIMITS: dict[str, Limit] = {entry.name: entry for entry in _ALL}
 
 
 def check_limit(

@@ -85,7 +85,7 @@ class ProgressBar:
             self._tell_if_due()
 
     def move_to(self, done: int, total: int) -> None:
-        """Say how much is done and how much there is to do, as callbacks are told it."""
+        """Set how much is done and how much there is to do."""
         self._total = total
         if self._bar is not None:
             self._bar.total = total

@@ -113,9 +113,9 @@ def format_columns(cells: Sequence[str]) -> str:
     return "\n".join(f"  {''.join(row)}".rstrip() for row in rows)
 
 
-def format_percent(share: float | None) -> str:
-    """Return a share of 1 in percent, with two digits and without the sign; a dash for None and NaN."""
-    return "–" if share is None or share != share else f"{100 * share:.2f}"
+def format_percent(fraction: float | None) -> str:
+    """Return a fraction in percent, with two digits and without the sign; a dash for None and NaN."""
+    return "–" if fraction is None or fraction != fraction else f"{100 * fraction:.2f}"
 
 
 def format_count(count: int, noun: str) -> str:

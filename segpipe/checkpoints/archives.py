@@ -1,4 +1,4 @@
-"""Files of weights before they are decoded: their kind, their size, what their archive would unpack to."""
+"""Check files of weights before they are decoded: their kind, their size, what their archive would unpack to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion: from any checkpoint or folder to a model folder of ours, and back to another's file of weights."""
+"""Convert any checkpoint or folder to a model folder of ours, and back to another implementation's weights."""
 
 from __future__ import annotations
 

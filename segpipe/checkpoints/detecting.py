@@ -1,4 +1,4 @@
-"""Whose a file of weights is: the implementations by name, what recognizes a file, and translation."""
+"""Find out which implementation wrote a file of weights, and translate its tensors."""
 
 from __future__ import annotations
 

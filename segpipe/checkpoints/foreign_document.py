@@ -1,4 +1,4 @@
-"""Typed values out of another library's document, with the JSON path of one that is wrong."""
+"""Read typed values of another library's document; an error names the JSON path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model folders, whoever wrote them: found by name, their settings read in our words."""
+"""Find model folders of any library by name, and read their settings in our words."""
 
 from __future__ import annotations
 

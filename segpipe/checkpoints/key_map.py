@@ -243,13 +243,10 @@ class Absent(Rule):
 
 @dataclass(frozen=True)
 class OneOutput(Rule):
-    """A segmentation head with one output, trained as a sigmoid against a threshold, read as one of two classes.
+    """A segmentation head with one output, trained as a sigmoid against a threshold t, read as one of two classes.
 
     The output z becomes the logits 0 and z - log(t / (1 - t)): softmax over [0, z] is sigmoid(z), and the second class
     is the larger exactly where sigmoid(z) > t, at whatever size, since interpolation keeps constants.
-
-    Attributes:
-        threshold: t, above which a pixel belongs to the class.
     """
 
     threshold: float

@@ -83,7 +83,11 @@ def _model_section(text: str) -> str:
 
 
 def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelConfig:
-    _check_fixed_fields(fields)
+    # What LiBai could change, and segpipe's network cannot.
+    fields.require("model.cfg.in_chans", 3)
+    fields.require("model.cfg.num_blocks", 4)
+    fields.require("model.cfg.qkv_bias", True)
+    fields.require("model.cfg.qk_scale", None, False)
     shape = read_shape(fields, "model.cfg.", dims="embed_dims", heads="num_heads")
     encoder = shape.encoder(drop_path_rate=fields.share("model.cfg.drop_path_rate", 0.1), norm_eps=NORM_EPS)
     if is_classification:
@@ -98,14 +102,6 @@ def _build_model(fields: ForeignDocument, *, is_classification: bool) -> ModelCo
     )
     num_classes = fields.integer("model.cfg.num_classes", 19)
     return SegformerConfig(variant=shape.variant, num_classes=num_classes, head=head, encoder=encoder)
-
-
-def _check_fixed_fields(fields: ForeignDocument) -> None:
-    """Refuse what LiBai could change, and segpipe's network cannot."""
-    fields.require("model.cfg.in_chans", 3)
-    fields.require("model.cfg.num_blocks", 4)
-    fields.require("model.cfg.qkv_bias", True)
-    fields.require("model.cfg.qk_scale", None, False)
 
 
 LIBAI = Implementation(

@@ -53,7 +53,7 @@ def load_model(source: str | Path | ModelFolder, *, device: str | torch.device =
 
 
 def open_folder(source: str | Path | ModelFolder, revision: str | None = None) -> ModelFolder:
-    """Return the folder that a source stands for, whoever wrote it.
+    """Return the folder that a source stands for, in whatever dialect it was written.
 
     What was downloaded in a foreign dialect is converted to ours, once, in the cache.
     """

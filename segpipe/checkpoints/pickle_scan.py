@@ -1,4 +1,4 @@
-"""What a pickle would do, read from its opcodes: nothing of it is run."""
+"""Read from a pickle's opcodes what it would do; nothing of it is run."""
 
 from __future__ import annotations
 

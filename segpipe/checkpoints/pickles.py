@@ -1,4 +1,4 @@
-"""What torch.save wrote, under `weights_only=True` alone: no code of a file is ever run.
+"""Read what torch.save wrote, under `weights_only=True` alone: no code of a file is ever run.
 
 For each class that a pickle names and torch does not allow, a stub stands in: it keeps what it gets and runs nothing.
 """
@@ -25,7 +25,7 @@ from .archives import check_archive, damaged, open_weights
 from .pickle_scan import CallError, OtherProtocolError, Scan, scan_pickle
 
 BLOCKED = ("os", "posix", "nt", "sys")
-"""Modules whose names torch refuses, whoever allows them."""
+"""Modules whose names torch refuses even where they are allowed."""
 _LOCK = threading.Lock()
 """What torch allows is a set of the whole process, in which a scan must not find the names of another thread."""
 _SAVE_AGAIN = "Where you trust it, save its state dict alone: torch.save(model.state_dict(), …)."

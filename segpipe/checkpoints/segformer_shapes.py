@@ -1,4 +1,4 @@
-"""SegFormer's checkpoints by their shapes: which variant, which head, and whose way of bringing images to it."""
+"""Describe SegFormer's checkpoints by their shapes: variant, head, and their implementation's preprocessing."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from segpipe.configuration import (
     HALF_MEAN,
@@ -26,7 +26,7 @@ from segpipe.names import Tasks
 
 from .foreign_document import ForeignDocument, described
 from .implementation import Checkpoint, Document, Implementation, Recognizer
-from .key_map import KeyMap, Rename, Tensors, Unused
+from .key_map import KeyMap, Rename, Unused
 from .timm import BACKBONE, VIT_WEIGHT, find_vit_variant
 
 logger = get_logger(__name__)
@@ -69,12 +69,10 @@ def describe_segmenter(checkpoint: Checkpoint) -> Configuration:
     else:
         logger.info("There is no %s beside %s: its shapes are read", VARIANT_FILE, checkpoint.path)
         configuration = _describe_shapes(checkpoint)
-    checkpoint.check_architecture(_architecture_of(cast(SegmenterConfig, configuration.model)))
+    model = cast(SegmenterConfig, configuration.model)
+    prefix = "segmenter-deit" if model.encoder.distilled else "segmenter"
+    checkpoint.check_architecture(f"{prefix}-{model.variant}-{model.head.type}")
     return configuration
-
-
-def _architecture_of(model: SegmenterConfig) -> str:
-    return f"segmenter-{'deit-' if model.encoder.distilled else ''}{model.variant}-{model.head.type}"
 
 
 def _build_configuration(source: ForeignDocument) -> Configuration:
@@ -203,10 +201,6 @@ def _recognize(checkpoint: Checkpoint) -> VitVariant:
     return variant
 
 
-def _with_classes(tensors: Tensors, configuration: Configuration) -> dict[str, Any]:
-    return {"model": tensors, "n_cls": configuration.model.num_classes}
-
-
 DOCUMENT = Document(VARIANT_FILE, read_segmenter_variant)
 SEGMENTER = Implementation(
     key_map=KeyMap(
@@ -230,7 +224,7 @@ SEGMENTER = Implementation(
         ),
     ),
     document=DOCUMENT,
-    pickled=_with_classes,
+    pickled=lambda tensors, configuration: {"model": tensors, "n_cls": configuration.model.num_classes},
 )
 
 SEGMENTER_SHAPES = Recognizer(

@@ -61,7 +61,7 @@ def read_weight_file(path: Path) -> WeightFile:
     Raises:
         CorruptWeightsError: the file is damaged, or asks for more memory than its size warrants.
         WeightsError: it is not a file of weights.
-        ModelFolderError, UnsafePathError: an index is none, or names a file outside its folder.
+        ModelFolderError, UnsafePathError: an index is not one, or names a file outside its folder.
     """
     if is_index(path.name):
         return WeightFile({(): _read_shards(path)})

@@ -48,7 +48,7 @@ class CachedModel:
 
 @dataclass(frozen=True)
 class Checked:
-    """A cached folder with what is wrong with it; no problems: it is intact."""
+    """A cached folder and what is wrong with it; without problems it is intact."""
 
     model: CachedModel
     problems: tuple[Problem, ...]
@@ -105,12 +105,13 @@ class Cache:
         return tuple(Checked(model, check_folder(model.path)) for model in self.models() if model.kind != "data")
 
     def prune(self, *, unused_for: timedelta | None = None, keep_last: int | None = None) -> Pruned:
-        """Remove what dead downloads and removals left, and what is of no use and a day old: snapshots that no
-        revision stands for, converted folders whose source was removed.
+        """Remove what dead downloads and removals left, and what is a day old and of no use.
+
+        Of no use are snapshots that no revision stands for, and converted folders whose source was removed.
 
         Args:
-            unused_for: remove also what was not used for so long.
-            keep_last: remove also all but this many folders, the most recently used ones stay.
+            unused_for: also remove what was not used for this long.
+            keep_last: also remove all but this many folders, the most recently used.
         """
         if unused_for is not None and unused_for < timedelta():
             raise InputError(f"unused_for is {unused_for}; it cannot be negative. Pass e.g. timedelta(days=30).")

@@ -53,7 +53,7 @@ class Hub:
     Args:
         cache_dir: instead of SEGPIPE_HOME.
         offline: instead of SEGPIPE_OFFLINE.
-        limits: timeouts and retries; default: see Limits, with SEGPIPE_DOWNLOAD_TIMEOUT.
+        limits: timeouts and retries. If None, those of `Limits`, with SEGPIPE_DOWNLOAD_TIMEOUT.
         read_foreign: see `ModelFolder.open`.
     """
 

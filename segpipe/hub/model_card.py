@@ -69,7 +69,7 @@ def seal_folder(
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_configuration(sealed, folder / CONFIGURATION_NAME)
         own_name = absolute_path(folder, error=ModelFolderError).name
-        if not os.path.exists(folder / CARD_NAME):  # one that is there is somebody's work
+        if not os.path.exists(folder / CARD_NAME):  # one that is there may be written by hand
             card = card_text(sealed, name or own_name, place or name or place_in_card(folder))
             write_atomically(folder / CARD_NAME, card.encode())
         manifest = build_manifest(folder, folder_files(folder))

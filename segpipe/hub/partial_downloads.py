@@ -88,7 +88,7 @@ class Part:
         _write_note(self.path, origin, _Process(_host(), os.getpid(), _start_time(os.getpid())))
 
     def release(self) -> None:
-        """Leave the part to whoever goes on with it; an empty one is of no use."""
+        """Leave the part to a later run; an empty one is deleted."""
         with suppress(OSError):
             if not self.size:
                 self.discard()

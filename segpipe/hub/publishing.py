@@ -41,8 +41,8 @@ MESSAGE = "Upload a model folder of segpipe"
 def publish_to_directory(folder: str | Path, target: Path, revision: str | None) -> str:
     """Copy a model folder to `target`/`revision` and return the name that resolves to it.
 
-    Publishing the same bytes again changes nothing. Other bytes under a revision that is taken are refused: who has
-    resolved it before must not get another model.
+    Publishing the same bytes again changes nothing. Other bytes under a revision that is taken are refused: what it
+    resolves to must not change.
     """
     source, manifest = _open_publishable(folder)
     chosen = check_relative_path(revision or DEFAULT_REVISION)
