@@ -25,12 +25,12 @@ HALF_STD = (127.5, 127.5, 127.5)
 Dialect = Literal[
     "segpipe", "huggingface", "easycv", "mmseg", "nvlabs", "libai", "segmenter", "vit", "augreg", "unept", "resnet"
 ]
-"""Whose names the tensors of a file have."""
+"""The implementation whose names the tensors of a file have."""
 
 
 @runtime_checkable
 class ModelConfig(Protocol):
-    """What the section of every family has; the rest is the family's own."""
+    """The fields of every family's section; the rest is the family's own."""
 
     @property
     def variant(self) -> str: ...
@@ -45,7 +45,7 @@ class ModelConfig(Protocol):
 
 
 class ModelFamily(Protocol):
-    """What a configuration needs to know of a family; `segpipe.models.Family` has the rest."""
+    """The part of a family that a configuration needs; `segpipe.models.Family` has the rest."""
 
     @property
     def config(self) -> type[msgspec.Struct]: ...

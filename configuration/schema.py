@@ -158,14 +158,14 @@ class InferenceConfig(Section, frozen=True, kw_only=True):
 
 
 class PipelineConfig(Section, frozen=True, kw_only=True):
-    """Which pipeline opens the folder."""
+    """The pipeline that opens the folder."""
 
     type: Name
     """A registered pipeline, e.g. image-segmentation."""
 
 
 class PublishedScores(Section, frozen=True, kw_only=True):
-    """What the publisher of the weights reports, in percent."""
+    """The scores that the publisher of the weights reports, in percent."""
 
     dataset: Name
     """Data set and split, e.g. ade20k val."""
@@ -178,7 +178,7 @@ class PublishedScores(Section, frozen=True, kw_only=True):
     pixel_accuracy: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     """Share of the labeled pixels that are right."""
     reported_by: Name | None = None
-    """Who measured the figures, as the `preprocessor` and the `inference` of this document do it.
+    """The one that measured the figures, as the `preprocessor` and the `inference` of this document do it.
 
     Null: as `how` says, whatever this document does.
     """
@@ -187,7 +187,7 @@ class PublishedScores(Section, frozen=True, kw_only=True):
 
 
 class WeightsConfig(Section, frozen=True, kw_only=True):
-    """Where a preset's weights live and who wrote them."""
+    """The place and the terms of a preset's weights."""
 
     source: Annotated[str, Meta(min_length=1, max_length=300)] | None
     """modelscope:owner/name, hf:owner/name, package:file, https://… or file:///…

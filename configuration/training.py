@@ -160,7 +160,7 @@ class ParameterGroup(Section, frozen=True, kw_only=True):
 
 
 class Optimizer(Section, tag_field="type", frozen=True, kw_only=True):
-    """How weights follow gradients."""
+    """The rule by which weights follow gradients."""
 
     lr: NonNegativeFloat
     """Learning rate before the schedule."""
@@ -203,7 +203,7 @@ OptimizerConfig = AdamW | Sgd
 
 
 class Warmup(Section, frozen=True, kw_only=True):
-    """How the learning rate starts."""
+    """The start of the learning rate."""
 
     type: Literal["linear", "constant", "exponential"] = "linear"
     """Shape of the way up."""
@@ -221,7 +221,7 @@ class Warmup(Section, frozen=True, kw_only=True):
 
 
 class Schedule(Section, tag_field="type", frozen=True, kw_only=True):
-    """How the learning rate falls over the steps."""
+    """The course of the learning rate over the steps."""
 
     min_lr: NonNegativeFloat = 0.0
     """What the learning rate ends at; in steps and exponentials, what it does not fall below."""
@@ -280,7 +280,7 @@ ScheduleConfig = (
 
 
 class LossScale(Section, frozen=True, kw_only=True):
-    """What the loss is multiplied by in float16, so that small gradients are not lost; they are divided by it again.
+    """The factor of the loss in float16, which keeps small gradients; they are divided by it again.
 
     A step whose gradients overflow is left out, and the scale shrinks. What is multiplied is the sum of the losses of a
     process's pixels divided by 65536, so that a scale for their mean is the larger by (pixels / 65536).
@@ -295,7 +295,7 @@ class LossScale(Section, frozen=True, kw_only=True):
 
 
 class CheckpointConfig(Section, frozen=True, kw_only=True):
-    """How often the state of a run is saved and how many are kept."""
+    """The intervals of saving the state of a run, and the number that are kept."""
 
     every: Positive = 4000
     """Optimizer steps between two checkpoints."""
@@ -357,7 +357,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
 
 
 class ParallelConfig(Section, frozen=True, kw_only=True):
-    """How a run is spread over processes."""
+    """The spreading of a run over processes."""
 
     data: Literal["ddp", "fsdp"] = "ddp"
     """How the replicas share: ddp: each has all weights; fsdp: each has a part of them."""

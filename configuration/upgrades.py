@@ -1,4 +1,4 @@
-"""What older versions of segpipe wrote, in today's keys: one table, which every document passes when it is read."""
+"""Upgrades of documents of older versions: one table, which every document passes when it is read."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ SURE = 0.5
 
 
 class BoundaryMaps(NamedTuple):
-    """What a label says of boundaries.
+    """The boundaries of a label.
 
     Attributes:
         distance: (B, H, W) pixels to the own region's boundary.

@@ -33,7 +33,7 @@ LOSS_DIVISOR = 65536.0
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step came to, over all processes.
+    """The outcome of one step, over all processes.
 
     Attributes:
         loss: mean loss of the step's pixels, or of its images where each has one class.

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's tensors and numbers are those of an engine: checked before any of them is taken."""
+"""Checks that a checkpoint's tensors and numbers are those of an engine, before any of them is taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARAMETER_STATE: dict[type, tuple[frozenset[str], bool]] = {
     AdamW: (frozenset({"step", "exp_avg", "exp_avg_sq"}), True),
     SGD: (frozenset({"momentum_buffer"}), False),
 }
-"""What each optimizer keeps for a parameter, and whether it needs all of it."""
+"""Tensors that each optimizer keeps for a parameter, and whether it needs all of them."""
 
 
 def check_weights(model: torch.nn.Module, tensors: Mapping[str, Any], *, origin: str) -> None:

@@ -44,7 +44,7 @@ def pixel_losses(logits: Tensor, labels: Tensor, placement: Placement, *, ignore
 
 
 class Pixels(NamedTuple):
-    """What both kernels read beside the logits.
+    """The labels and axes that both kernels read beside the logits.
 
     Attributes:
         labels: (B, H, W).

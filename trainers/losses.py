@@ -140,7 +140,7 @@ def build_loss(config: PixelLossConfig, *, num_classes: int, ignore_index: int) 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What logits are compared with.
+    """The labels that logits are compared with, and their weights.
 
     Attributes:
         labels: (B, H, W) class indices; anything where pixels do not count.

@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch is mixed: the same for all of its images.
+    """The mixing of a batch, the same for all of its images.
 
     Image i gets its share of image i + B/2 of the batch over all processes, around its end. Processes take turns
     in the images, so that one is with its partner wherever each process has an even number of them: then the number

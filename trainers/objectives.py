@@ -1,4 +1,4 @@
-"""What is minimized for a batch: the loss over labels, over labels with their boundaries, or over whole images."""
+"""Objectives, to be minimized: the loss over labels, over labels with their boundaries, or over whole images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Forward = Callable[[Tensor], Any]
 
 
 class Objective(Protocol):
-    """What is minimized."""
+    """The loss to be minimized."""
 
     def __call__(self, forward: Forward, batch: Batch, rng: np.random.Generator) -> LossSum:
         """Return the loss of a batch.

@@ -1,4 +1,4 @@
-"""What a run is about to do, in words, and a short trial of it that leaves nothing behind."""
+"""The plan of a run in words, and a short trial of it that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .trainer import Trainer
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a run is about to do.
+    """The plan of a run in words.
 
     Attributes:
         model: family, variant and outputs.
@@ -33,7 +33,7 @@ class RunDescription:
 
 
 def describe_run(trainer: Trainer) -> RunDescription:
-    """Return what a run is about to do, in words."""
+    """Describe the plan of a run."""
     model, count = trainer.parts.configuration.model, distributed.world_size()
     processes = f", {count} processes" if count > 1 else ""
     return RunDescription(

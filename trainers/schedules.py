@@ -1,4 +1,4 @@
-"""What a step's number decides: its learning rate, and whether an evaluation follows. Pure functions."""
+"""Functions of a step's number: its learning rate, and whether an evaluation follows."""
 
 from __future__ import annotations
 

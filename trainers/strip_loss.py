@@ -101,7 +101,7 @@ class Tile:
 
 
 Look = Callable[[Tile], tuple[Tensor, Tensor | None]]
-"""What a tile adds to a sum, and the gradient (P, K) of its logits or None."""
+"""Gives what a tile adds to a sum, and the gradient (P, K) of its logits or None."""
 
 
 class LogitGrid:

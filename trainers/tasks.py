@@ -1,4 +1,4 @@
-"""What training does differently for each task: the network, the objective, the scores, the answer for an image."""
+"""The differences between tasks in training: the network, the objective, the scores, the answer for an image."""
 
 from __future__ import annotations
 

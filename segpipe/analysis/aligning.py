@@ -1,4 +1,4 @@
-"""Two models side by side: their weights, what their networks make of one input, and their label maps as pipelines."""
+"""Two models side by side: their weights, their networks' outputs for one input, and their label maps as pipelines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two tensors of one shape are apart.
+    """The distance of two tensors of one shape.
 
     Attributes:
         name: what they are.
@@ -47,7 +47,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class WeightsComparison:
-    """What differs between two networks' tensors.
+    """The differences between two networks' tensors.
 
     Attributes:
         differing: tensors whose values differ, the furthest apart first.
@@ -73,7 +73,7 @@ class WeightsComparison:
 
 @dataclass(frozen=True)
 class Alignment:
-    """What two networks made of one input.
+    """The outputs of two networks for one input, compared.
 
     Attributes:
         stages: those of `SegpipeNetwork.stages`, the last one as "logits".
@@ -93,7 +93,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class ModelAlignment:
-    """What differs between two models, as networks and as pipelines.
+    """The differences between two models, as networks and as pipelines.
 
     Attributes:
         networks: what both networks made of one input.

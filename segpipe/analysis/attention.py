@@ -1,4 +1,4 @@
-"""Where in an image a token of a network looks: the attention of one block, at the image's size."""
+"""The attention of a token: where in an image one block of a network looks, at the image's size."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from segpipe.models import build_outline
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """How many numbers a network has.
+    """The number of a network's parameters.
 
     Attributes:
         total: learnable numbers; buffers such as BatchNorm's averages are not.

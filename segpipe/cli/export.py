@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     format = options.format or exporters.format_for(options.path)
     dataset = None
     if options.data is not None:  # a mistake shows before the export
-        dataset = data.load_dataset(*options.data, options.split, **parse_options(options.option))
+        name, root = options.data
+        dataset = data.load_dataset(name, root, options.split, **parse_options(options.option))
     report = exporters.export(
         options.model,
         options.path,

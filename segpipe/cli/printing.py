@@ -17,7 +17,7 @@ from segpipe.errors import InputError
 from segpipe.text import printable, printable_json
 
 _BAR_MOVES = re.compile(r"\r|(?:\x1b\[A)+\Z")
-"""What a progress bar begins with: back to the start of its line, or up to another bar."""
+"""The beginning of a progress bar: back to the start of its line, or up to another bar."""
 
 
 def print_json(document: Any) -> None:

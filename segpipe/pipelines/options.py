@@ -16,7 +16,7 @@ CHOICES = {"on_error": get_args(OnError), "channel_order": get_args(ChannelOrder
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """How images are read and grouped.
+    """Options of reading and grouping images.
 
     Attributes:
         batch_size: images of one input size that go through the network together on a GPU, even where a few others

@@ -1,4 +1,4 @@
-"""How a stream of images is divided among threads: for networks on a CPU, on a GPU, and in a foreign runtime."""
+"""The division of a stream of images among threads: for networks on a CPU, on a GPU, and in a foreign runtime."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _setting = Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class StreamPlan:
-    """How the work of a stream is divided.
+    """The division of a stream's work.
 
     Attributes:
         batch_size: images of one input size that go through the network together.

@@ -1,1 +1,1 @@
-"""What a run leaves in its work directory, and how it is read back: nothing here knows the trainer."""
+"""The files that a run leaves in its work directory, and reading them back: nothing here knows the trainer."""

@@ -1,4 +1,4 @@
-"""What a trained model's card says of its training: the command, the versions, the run in a table, the scores."""
+"""The part of a trained model's card on its training: the command, the versions, the run in a table, the scores."""
 
 from __future__ import annotations
 

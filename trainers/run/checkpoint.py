@@ -28,9 +28,9 @@ from .progress import Progress
 logger = get_logger(__name__)
 
 CHECKPOINTS = RUN_CHECKPOINTS
-"""Where in a work directory the last checkpoints are."""
+"""The folder of the last checkpoints in a work directory."""
 BEST = RUN_BEST
-"""Where the weights of the best step are."""
+"""The folder of the best step's weights."""
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
 PROGRESS = "progress.json"

@@ -36,7 +36,7 @@ _Lines = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's log says.
+    """The log of a run.
 
     Attributes:
         name: by which people tell it from others.

@@ -1,4 +1,4 @@
-"""Which data a run trains on, by name: kept in its checkpoints, so that other data does not go unnoticed."""
+"""The names of the data that a run trains on, kept in its checkpoints: other data does not go unnoticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is fixed of a run before its first step, as far as its work directory is concerned."""
+"""The facts of a run that its work directory needs, fixed before the first step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .data_record import DataRecord
 
 
 class Engine(Protocol):
-    """What has the state of a run."""
+    """The holder of a run's state."""
 
     model: Any
     device: torch.device

@@ -1,4 +1,4 @@
-"""What a run says to people: where it goes on, what each evaluation gave, how it is trained longer."""
+"""Messages of a run to people: where it goes on, what each evaluation gave, how it is trained longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: a model folder with its configuration, weights, card, log and manifest."""
+"""The outcome of a finished run: a model folder with its configuration, weights, card, log and manifest."""
 
 from __future__ import annotations
 

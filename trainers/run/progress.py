@@ -1,4 +1,4 @@
-"""Where a run stands: how it goes on after an evaluation, and how it is read back from a file."""
+"""The progress of a run: how it goes on after an evaluation, and how it is read back from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_STEPS = 2**53
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The state of a run in numbers.
 
     Attributes:
         step: optimizer steps done.

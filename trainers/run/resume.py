@@ -1,4 +1,4 @@
-"""Where a run goes on: the newest whole checkpoint, the same in all processes, of a run with the same configuration."""
+"""Resuming a run: from the newest whole checkpoint, the same in all processes, of a run with the same configuration."""
 
 from __future__ import annotations
 

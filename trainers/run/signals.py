@@ -1,4 +1,4 @@
-"""Who may work in a run's folder, and what signals do to it: one run at a time, which ends with all saved."""
+"""The lock of a run's folder and its signals: one run at a time, which ends with all saved."""
 
 from __future__ import annotations
 

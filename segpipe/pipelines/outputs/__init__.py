@@ -1,1 +1,1 @@
-"""What is written for many results: their files, the index of them, and the summary."""
+"""The outputs of many results: their files, the index of these, and the summary."""

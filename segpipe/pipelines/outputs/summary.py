@@ -78,7 +78,7 @@ class Summary:
 
     @property
     def num_done(self) -> int:
-        """How many images were segmented or skipped."""
+        """The number of images that were segmented or skipped."""
         return self.num_images + len(self.skipped)
 
     @property

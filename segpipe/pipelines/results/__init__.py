@@ -1,1 +1,1 @@
-"""What pipelines return: one result for each image."""
+"""The results of pipelines, one for each image."""
