@@ -52,7 +52,7 @@ _KINDS = (
 """A part of a data set's name, and the kind whose layout it has; the first that fits counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MsDataset:
     """A data set by the name that a ModelScope script gives it, opened when a trainer needs it.
 
@@ -127,9 +127,6 @@ class MsDataset:
     def __iter__(self) -> Iterator[Any]:
         dataset = _opened(self)
         return (dataset[index] for index in range(len(dataset)))
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def _kind(self) -> str:
         """Return the registered data set whose files lie as this one's; `folder` where the name says nothing."""
