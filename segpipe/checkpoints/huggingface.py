@@ -27,7 +27,6 @@ from segpipe.models import (
     encoder_shape,
     head_channels,
 )
-from segpipe.names import Tasks
 
 from .foreign_document import (
     ForeignDocument,
@@ -40,7 +39,7 @@ from .foreign_document import (
 )
 from .implementation import Implementation, Procedure
 from .key_map import KeyMap, OneOutput, Pack, Prefix, Rename, Spelling
-from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD, read_shape
+from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD, read_shape, task_of
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 # Every LayerNorm of that implementation has PyTorch's own eps; its `layer_norm_eps` is written but not used.
@@ -192,14 +191,13 @@ def _build_configuration(model: ForeignDocument, images: ForeignDocument) -> Con
         raise model.error("id2label", "one label makes the classifier a regression of one number", "Use another model")
     if len(names) == 1:
         names = with_nothing(names[0])
-    task = Tasks.image_classification if is_classification else Tasks.image_segmentation
     return Configuration(
-        task=task,
+        task=task_of(is_classification),
         model=_build_model(model, images, num_classes=len(names), is_classification=is_classification),
         labels=_build_labels(model, images, names),
         preprocessor=PreprocessorConfig(resize=_build_resize(images)),
         inference=InferenceConfig(upsampling="one-step"),
-        pipeline=PipelineConfig(type=task),
+        pipeline=PipelineConfig(type=task_of(is_classification)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segpipe.configuration import Configuration, InferenceConfig, LabelSet, ShortSideResize
 from segpipe.errors import InputError
-from segpipe.models import NormEps
+from segpipe.models import LEVEL_STRIDE, NormEps
 
 from .foreign_document import distinct_names, ignore_index_for, with_nothing
 from .key_map import KeyMap, Tensors, has_one_output
@@ -71,14 +71,15 @@ class Implementation:
     Attributes:
         key_map: its tensor names.
         document: what its training leaves beside a checkpoint.
-        procedure: for SegFormer's decode head. If None, it has no such network.
-        norm_eps: the LayerNorm eps that its SegFormer computes with. If None, it has no such network, or any.
+        procedure: for its SegFormer; by default that of weights in our own names.
+        norm_eps: the LayerNorm eps that its SegFormer computes with. If None, it has no such network, or computes with
+            any that a configuration names.
         pickled: the content of a pickle, from tensors in its names, as it looks for them; else the tensors alone.
     """
 
     key_map: KeyMap
     document: Document | None = None
-    procedure: Procedure | None = None
+    procedure: Procedure = Procedure(InferenceConfig(upsampling="one-step"), size_multiple=LEVEL_STRIDE)
     norm_eps: NormEps | None = None
     pickled: Callable[[Tensors, Configuration], dict[str, Any]] = lambda tensors, configuration: dict(tensors)
 

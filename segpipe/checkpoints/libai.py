@@ -19,13 +19,12 @@ from segpipe.configuration import (
 from segpipe.errors import ConfigurationError
 from segpipe.limits import limit
 from segpipe.models import HeadConfig, MitConfig, NormEps, SegformerConfig
-from segpipe.names import Tasks
 
 from .foreign_document import ForeignDocument, described
 from .implementation import Document, Implementation, Procedure
 from .key_map import Absent, KeyMap, Prefix, Rename
 from .nvlabs import BLOCK
-from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD, read_shape
+from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD, read_shape, task_of
 
 LIBAI_FILE = "config.yaml"
 NORM_EPS = NormEps(patch=1e-5, reduction=1e-5, block=1e-5, stage=1e-5)
@@ -64,13 +63,12 @@ def read_libai_configuration(path: Path) -> Configuration:
 
 
 def _build_configuration(fields: ForeignDocument, *, is_classification: bool) -> Configuration:
-    task = Tasks.image_classification if is_classification else Tasks.image_segmentation
     return Configuration(
-        task=task,
+        task=task_of(is_classification),
         model=_build_model(fields, is_classification=is_classification),
         preprocessor=PreprocessorConfig(resize=CropResize() if is_classification else None),
         inference=InferenceConfig(upsampling="one-step"),
-        pipeline=PipelineConfig(type=task),
+        pipeline=PipelineConfig(type=task_of(is_classification)),
     )
 
 

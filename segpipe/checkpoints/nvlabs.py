@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from segpipe.configuration import InferenceConfig, ShortSideResize
-from segpipe.models import NormEps
+from segpipe.models import LEVEL_STRIDE, NormEps
 
 from .implementation import Implementation, Procedure, with_meta
 from .key_map import KeyMap, Prefix, Rename, Unused
-from .segformer_shapes import LEVEL_STRIDE, MIT_WEIGHT, OTHER_HEAD
+from .segformer_shapes import MIT_WEIGHT, OTHER_HEAD
 
 BLOCK = (
     Rename("*.attn.*", "*.attention.*"),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import Literal, cast
 
 from msgspec.structs import replace
 
 from segpipe.configuration import (
     Configuration,
     CropResize,
-    InferenceConfig,
     PipelineConfig,
     PreprocessorConfig,
     model_type,
 )
 from segpipe.errors import InputError
 from segpipe.models import (
-    LEVEL_STRIDE,
     MIT_VARIANTS,
     EncoderConfig,
     HeadConfig,
@@ -29,7 +27,7 @@ from segpipe.models import (
 from segpipe.names import Tasks
 
 from .foreign_document import ForeignDocument, shown
-from .implementation import Checkpoint, Procedure, Recognizer
+from .implementation import Checkpoint, Recognizer
 
 HEADS, REDUCTIONS = MIT_VARIANTS["b0"].heads, MIT_VARIANTS["b0"].reductions
 MLP_RATIO = EncoderConfig().mlp_ratio
@@ -37,8 +35,6 @@ MIT_WEIGHT = "encoder.stages.0.embed.proj.weight"
 """A tensor that every Mix Transformer of ours has."""
 OTHER_HEAD = ("head.level_norms.*",)
 """What the convolutional head has and the all-MLP head does not."""
-OWN_PROCEDURE = Procedure(InferenceConfig(upsampling="one-step"), size_multiple=LEVEL_STRIDE)
-"""For weights in our own names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +104,11 @@ def read_shape(
     return shape
 
 
+def task_of(is_classification: bool) -> Literal["image-segmentation", "image-classification"]:
+    """Return the task of a Mix Transformer with its classifier, or of a SegFormer."""
+    return Tasks.image_classification if is_classification else Tasks.image_segmentation
+
+
 def describe_segformer(checkpoint: Checkpoint) -> Configuration:
     """Return the configuration of a SegFormer, or of a MiT with its classifier, by its document, else by its shapes."""
     document = checkpoint.implementation.document
@@ -143,7 +144,7 @@ def _describe_dense(checkpoint: Checkpoint, variant: Variant, encoder: EncoderCo
     num_classes = checkpoint.length("head.classifier.bias")
     if not num_classes:
         raise checkpoint.encoder_alone(f"decode head of segformer-{variant}")
-    procedure = checkpoint.implementation.procedure or OWN_PROCEDURE
+    procedure = checkpoint.implementation.procedure
     return Configuration(
         model=SegformerConfig(
             variant=variant,
