@@ -116,7 +116,8 @@ def scratch_folder(place: Path) -> Iterator[Path]:
     folder = place / f".incoming-{uuid.uuid4().hex[:12]}"
     folder.mkdir()
     try:
-        yield folder
+        with _errors_naming(place, instead_of=folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -126,6 +127,7 @@ def atomic_folder(final: Path, *, sync: Sync | None = None) -> AbstractContextMa
 
     The block has to write a manifest.json: a folder with one counts as finished. If another process finished first,
     its folder is kept and ours is dropped. An unfinished folder, a file or a link in the way is replaced, not followed.
+    Errors raised in the block name `final` instead of the new folder, which is gone by then.
 
     Args:
         final: the folder's place.
@@ -241,12 +243,31 @@ def _made_folder(final: Path, sync: Sync | None, place: Callable[[Path, Path], N
         temporary = final.with_name(f".incoming-{uuid.uuid4().hex[:12]}")
         temporary.mkdir()
     try:
-        yield temporary
+        with _errors_naming(final, instead_of=temporary):
+            yield temporary
         with storage_errors(final):
             (sync or _fsync_tree)(temporary)
             place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _errors_naming(known: Path, *, instead_of: Path) -> Iterator[None]:
+    """Let errors name the path that the caller knows where they name a folder in progress, or what is in it."""
+
+    def named(text: str) -> str:
+        return text.replace(str(instead_of), str(known))
+
+    try:
+        yield
+    except (OSError, SegpipeError) as error:
+        error.args = tuple(named(each) if isinstance(each, str) else each for each in error.args)
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            error.filename = named(error.filename)
+        if isinstance(error, SegpipeError) and error.path is not None:
+            error.path = Path(named(str(error.path)))
+        raise
 
 
 def _fsync_tree(folder: Path) -> None:

@@ -19,6 +19,7 @@ from segpipe.atomic import (
     write_atomically,
     write_unless_there,
 )
+from segpipe.errors import CacheError
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for room in ("segpipe", "trainers", "configuration") for path in (ROOT / room).rglob("*.py"))
@@ -93,6 +94,17 @@ def test_a_new_folder_never_takes_the_place_of_a_finished_one(tmp_path: Path):
             fill(other, "theirs")
     assert content(tmp_path / "made")["file"] == "theirs"
     assert os.listdir(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("new_folder", [atomic_folder, replaced_folder, scratch_folder])
+def test_a_refusal_in_a_folder_in_progress_names_the_place_that_the_caller_knows(tmp_path: Path, new_folder):
+    with pytest.raises(FileNotFoundError) as caught, new_folder(tmp_path / "made") as folder:
+        (folder / "not there" / "file").write_text("x")
+    assert caught.value.filename == str(tmp_path / "made" / "not there" / "file")
+    assert str(tmp_path / "made" / "not there" / "file") in str(caught.value)
+    with pytest.raises(CacheError) as ours, new_folder(tmp_path / "made") as folder:
+        raise CacheError(f"Cannot write {folder}.", path=folder)
+    assert (str(ours.value), ours.value.path) == (f"Cannot write {tmp_path / 'made'}.", tmp_path / "made")
 
 
 def test_a_folder_is_replaced_once_the_new_one_is_whole(tmp_path: Path):

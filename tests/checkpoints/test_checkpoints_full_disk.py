@@ -3,10 +3,12 @@
 import resource
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
+from segpipe import convert, publish
 from segpipe.checkpoints.weight_files import write_pickle, write_tensors
 from segpipe.errors import CacheError
 
@@ -35,3 +37,16 @@ def test_weights_that_do_not_fit_the_disk_are_our_error_and_leave_nothing(tmp_pa
 def test_weights_that_have_no_place_are_our_error(tmp_path, write, suffix, stem):
     with pytest.raises(CacheError, match="cannot be written"):
         write({"a": torch.zeros(3)}, tmp_path / f"{stem}.{suffix}")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_does_not_fit_the_disk_is_named_as_the_caller_does(tmp_path, monkeypatch, overwrite):
+    monkeypatch.chdir(tmp_path)
+    convert("segformer-b0-camvid", "model")
+    target = "model" if overwrite else "other"
+    with files_of_at_most(20_000), pytest.raises(CacheError, match=rf"^{target}/model\.safetensors cannot") as caught:
+        convert("segformer-b0-camvid", target, overwrite=overwrite)
+    assert caught.value.path == Path(target, "model.safetensors")
+    with files_of_at_most(20_000), pytest.raises(CacheError, match=r"/hub/a/b/main: File too large") as refused:
+        publish("model", "./hub/a/b")
+    assert refused.value.path == tmp_path / "hub/a/b/main"
