@@ -3,9 +3,11 @@
 import ast
 import graphlib
 import importlib
+import inspect
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -228,6 +230,16 @@ def test_public_names_are_exactly_these():
         "load_dataset", "load_model", "pipeline", "publish",
     ]  # fmt: skip
     assert all(getattr(segpipe, name) is not None for name in segpipe.__all__)
+
+
+def test_the_types_of_public_names_can_be_read_when_they_run():
+    import segpipe
+
+    for public in (getattr(segpipe, name) for name in segpipe.__all__):
+        owner = public if inspect.isroutine(public) or inspect.isclass(public) else type(public)
+        methods = [getattr(owner, each) for each in dir(owner) if inspect.isclass(owner) and not each.startswith("_")]
+        for annotated in (owner, *filter(inspect.isroutine, methods)):
+            typing.get_type_hints(annotated)
 
 
 def run_python(code: str) -> str:

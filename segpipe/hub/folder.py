@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from segpipe.atomic import MANIFEST_NAME
-from segpipe.configuration import WeightsConfig, preset_names, read_configuration
+from segpipe.configuration import Configuration, Dialect, WeightsConfig, preset_names, read_configuration
 from segpipe.errors import ModelFolderError, SegpipeError
 from segpipe.log import get_logger
 from segpipe.names import listing
@@ -23,12 +22,9 @@ from .manifest import Manifest, Problem, check_folder, find_missing, read_manife
 from .model_files import INDEX_SUFFIX, LONE_WEIGHTS, SHARD, WEIGHT_FILES, select_weights_name
 from .references import WEIGHT_SUFFIXES
 
-if TYPE_CHECKING:
-    from segpipe.configuration import Configuration, Dialect
-
 logger = get_logger(__name__)
 
-ForeignReader = Callable[[Path], "tuple[Configuration, Dialect] | None"]
+ForeignReader = Callable[[Path], tuple[Configuration, Dialect] | None]
 CONFIGURATION_NAME = "configuration.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
