@@ -71,7 +71,7 @@ def publish_to_hub(folder: str | Path, source: Repository, branch: str, settings
     model, manifest = _open_publishable(folder)
     reason = settings.offline_reason(source.kind)
     if reason:
-        raise OfflineError(f"Publishing to {source.label} would need requests and {reason}.")
+        raise OfflineError(f"Publishing to {source.label} would need requests and {reason}.", key=source.label)
     module, extra, upload = _CLIENTS[source.kind]
     library = import_extra(module, extra=extra)
     weights = model.configuration.weights
@@ -234,7 +234,8 @@ def _upload_to_modelscope(library: Any, source: Repository, branch: str, folder:
     api = library.HubApi(library.HubConfig(endpoint=source.endpoint, token=source.credentials.token))
     if not api.repo_exists(source.name, "model"):
         api.create_repo(source.name, "model", license=license or "other")  # its default is Apache-2.0
-    with redirect_stdout(io.StringIO()):  # it prints a report
+    # It prints a report, which it has no switch for. What other threads print meanwhile is lost with it.
+    with redirect_stdout(io.StringIO()):
         api.upload_folder(
             source.name,
             "model",

@@ -149,8 +149,9 @@ def test_a_refusal_of_the_hub_is_an_error_of_ours(source: str, sealed: ModelFold
 @pytest.mark.parametrize("source", HUBS)
 def test_offline_nothing_is_uploaded(source: str, sealed: ModelFolder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEGPIPE_OFFLINE", "1")
-    with pytest.raises(OfflineError, match="SEGPIPE_OFFLINE"):
+    with pytest.raises(OfflineError, match="SEGPIPE_OFFLINE") as caught:
         publish(sealed.path, f"{source}:{NAME}")
+    assert caught.value.key == f"{source}:{NAME}"
 
 
 @pytest.mark.parametrize(("source", "extra"), [("hf", "huggingface"), ("modelscope", "modelscope")])
