@@ -185,6 +185,8 @@ def test_document_comes_back_as_an_equal_result():
     result = make_result(label_map=np.array([[0, 1], [3, 4]], np.uint8), image=None, class_scores=np.full(4, 0.5))
     document = json.loads(result.to_json())
     assert Segmentation.from_dict(document, names=NAMES, palette=PALETTE) == result
+    image = np.zeros((*result.size, 3), np.uint8)
+    assert np.array_equal(Segmentation.from_dict(document, names=NAMES, image=image).image, image)
     unnamed = Segmentation.from_dict(document)
     assert unnamed.names == ("sky", "road", "class 2", "tree")
     assert np.array_equal(unnamed.label_map, result.label_map)

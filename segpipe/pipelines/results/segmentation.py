@@ -232,15 +232,16 @@ class Segmentation(KeyedResult):
         *,
         names: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
+        image: np.ndarray | None = None,
     ) -> Segmentation:
         """Return the result that `to_dict` wrote.
 
         The document names only the classes present: without `names`, the others are called "class 7". Pixels in no
-        segment get the first index beyond the names.
+        segment get the first index beyond the names. With its `image`, (H, W, 3) uint8 RGB, it can be drawn.
         """
         given = None if names is None else read_class_names(names)
         label_map, scores, all_names, source = read_document(contents, given)
-        return cls(label_map, scores, all_names, palette=palette, source=source)
+        return cls(label_map, scores, all_names, palette=palette, image=image, source=source)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segmentation):
