@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         try_out as try_out,
     )
     from .precision import amp_level as amp_level
-    from .run.curves import XAxis as XAxis, compare_runs as compare_runs, read_runs as read_runs
+    from .run.curves import compare_runs as compare_runs, read_runs as read_runs
+    from .run.progress import XAxis as XAxis
     from .run.run_log import LOG as LOG, read_log_if_there as read_log_if_there
     from .run_configuration import with_published_recipe as with_published_recipe
     from .trainer import Trainer as Trainer

@@ -156,7 +156,7 @@ def _document(report: data.Report) -> dict[str, Any]:
 
 def _add_prepare(actions: Any) -> None:
     parser = add_action(actions, "prepare", "make what a data set needs before training", prepare_data)
-    parser.epilog, parser.formatter_class = _describe_needs(), argparse.RawDescriptionHelpFormatter
+    parser.describe, parser.formatter_class = _describe_needs, argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", metavar="NAME", help="cityscapes, camvid, …; see below")
     parser.add_argument("root", metavar="ROOT", help="its folder")
     parser.add_argument("--jobs", type=whole_number, default=1, metavar="N", help="processes (default 1)")

@@ -39,11 +39,13 @@ class Command:
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are a sentence each, without the list of all options.
 
-    It has no colors, which Python 3.14 adds and our streams would show as escapes.
+    It has no colors, which Python 3.14 adds and our streams would show as escapes. `describe` gives the end of its help
+    and is called for that alone: what it imports, a command need not wait for.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.describe: Callable[[], str] | None = None
         self.color = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # what parse_args calls, of actions too
@@ -59,6 +61,7 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         self.usage = self.usage or self._how()
+        self.epilog = self.describe() if self.describe else self.epilog
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
@@ -129,9 +132,9 @@ def add_actions(parser: argparse.ArgumentParser) -> Any:
     return parser.add_subparsers(metavar="ACTION", required=True, dest="action_name", title="actions")
 
 
-def add_action(actions: Any, name: str, summary: str, action: Run) -> argparse.ArgumentParser:
+def add_action(actions: Any, name: str, summary: str, action: Run) -> Parser:
     """Add one of a verb's own verbs, for which `run_action` calls the function."""
-    parser: argparse.ArgumentParser = actions.add_parser(
+    parser: Parser = actions.add_parser(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
     )
     # Suppressed, or it would overwrite a -v that stands before the action.

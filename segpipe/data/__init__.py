@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .datasets.boundary_maps import DISTANCE as DISTANCE, Metric as Metric, with_boundaries as with_boundaries
+    from .datasets.boundary_maps import DISTANCE as DISTANCE, with_boundaries as with_boundaries
     from .datasets.combining import (
         check_share as check_share,
         concat as concat,
@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     )
     from .datasets.places import existing_folder as existing_folder
     from .findings import TITLES as TITLES, FindingGroup as FindingGroup, Report as Report
-    from .image_options import Alpha as Alpha, BitDepth as BitDepth, ChannelOrder as ChannelOrder, Reading as Reading
+    from .image_options import (
+        Alpha as Alpha,
+        BitDepth as BitDepth,
+        ChannelOrder as ChannelOrder,
+        Metric as Metric,
+        Reading as Reading,
+    )
     from .images import read_image as read_image
     from .label_files import read_label as read_label
     from .label_sets import build_label_set as build_label_set, dataset_labels as dataset_labels

@@ -1,4 +1,4 @@
-"""Options for reading an image: what its samples mean, where its file leaves it open. They need no OpenCV or NumPy."""
+"""Options for reading an image and for measuring boundaries, which the command line lists without OpenCV or NumPy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from segpipe.errors import InputError
 Alpha = Literal["auto", "keep", "drop"]
 BitDepth = int | Literal["min-max"] | None
 ChannelOrder = Literal["rgb", "bgr"]
+Metric = Literal["euclidean", "taxicab"]
+"""How the distance to a boundary is measured."""
 
 
 class Reading(NamedTuple):

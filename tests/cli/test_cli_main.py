@@ -36,6 +36,16 @@ def test_what_needs_no_network_of_its_own_imports_neither_torch_nor_opencv(argum
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_help_and_usage_errors_wait_for_no_torch(verb):
+    code = (
+        f"import sys; from segpipe.cli.main import main; main([{verb!r}, '--help']);"
+        f"main([{verb!r}, '--no-such-option']);"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    assert run_python("-c", code).stderr.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_examples(verb, capsys):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out

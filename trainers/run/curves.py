@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -17,13 +17,13 @@ from segpipe.errors import InputError
 from segpipe.log import get_logger
 from segpipe.names import unknown_name_message
 
+from .progress import XAxis
 from .run_log import LOG, TITLES, counted_lines, main_score, read_log, read_log_if_there
 
 logger = get_logger(__name__)
 
 CURVES = "curves.png"
 """Its name in a work directory and in a model folder."""
-XAxis = Literal["step", "epoch", "time"]
 _PANEL_TITLES = {"loss": "Loss", "lr": "Learning rate", "grad_norm": "Gradient norm"}
 _UNITS = (
     (2 * 86400.0, 86400.0, "days"),

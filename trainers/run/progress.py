@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,6 +14,8 @@ from segpipe.errors import ConfigurationError, CorruptWeightsError
 
 MOST_STEPS = 2**53
 """The greatest count of a run: up to here, every whole number is a float as well."""
+XAxis = Literal["step", "epoch", "time"]
+"""What curves are drawn over."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from segpipe.limits import limit
 from segpipe.log import get_logger
 
 from ..image_formats import check_size, open_encoded
+from ..image_options import Metric
 from ..labels import encode_label
 from ..matlab import read_matlab
 from ..preparing.plans import FilePlan, FileTask, Preparer
@@ -35,7 +36,6 @@ from .loading import PREPARERS, load_dataset
 
 logger = get_logger(__name__)
 cv2 = import_opencv()
-Metric = Literal["euclidean", "taxicab"]
 DISTANCE = "distance"
 """The extra with distances: uint8, 0 outside of all regions. Transforms leave its values as they are: after resizing
 they are still in pixels of the file. Pixels that transforms add have 0, and a label that is ignored."""
