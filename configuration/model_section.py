@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, runtime_che
 import msgspec
 from msgspec import Meta
 
+from segpipe.errors import InputError
 from segpipe.registry import Registry
 
 MAX_CLASSES = 65534
@@ -51,6 +52,23 @@ class ModelFamily(Protocol):
     def config(self) -> type[msgspec.Struct]: ...
 
 
+def _check_family(name: str, family: Any) -> None:
+    """Refuse what the union of all sections cannot take, and a section that says another type than its family's."""
+    struct = getattr(family, "config", None)
+    if not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
+        raise InputError(
+            f"The model type {name!r} cannot be {family!r}. Register a segpipe.models.Family, whose config is a "
+            "msgspec.Struct."
+        )
+    field, tag = struct.__struct_config__.tag_field, struct.__struct_config__.tag
+    if (field, tag) != ("type", name):
+        found = f"is read where {field!r} is {tag!r}" if field else "has no tag"
+        raise InputError(
+            f"The section of the model type {name!r}, {struct.__name__}, {found}. Write class {struct.__name__}("
+            f"msgspec.Struct, tag={name!r})."
+        )
+
+
 MODELS: Registry[ModelFamily] = Registry(
     "model type",
     {
@@ -59,6 +77,7 @@ MODELS: Registry[ModelFamily] = Registry(
         "segmenter": "segpipe.models.segmenter:FAMILY",
         "unept": "segpipe.models.unept:FAMILY",
     },
+    check=_check_family,
 )
 _Config = TypeVar("_Config", bound=ModelConfig)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
@@ -26,19 +27,32 @@ class Registry(Generic[T]):
 
     Entries given as text are imported when they are first asked for. An unknown name makes the installed plug-ins
     (entry points of the group `segpipe.plugins`, each a callable without arguments that registers things) load once.
+
+    Args:
+        kind: what an entry is called in messages.
+        entries: names and texts to begin with.
+        check: raises InputError for a name and an entry that it cannot stand for.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, str] | None = None,
+        *,
+        check: Callable[[str, T], None] = lambda name, entry: None,
+    ) -> None:
         self.kind = kind
+        self._check = check
         self._entries: dict[str, T | str] = {**(entries or {})}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that makes `name` stand for the decorated object."""
 
         def add(entry: T) -> T:
-            known = self._entries.get(name)
+            known = self.get(name) if name in self._entries else None
             if known is not None and known is not entry:
                 raise InputError(f"The {self.kind} {name!r} is already registered as {known!r}. Choose another name.")
+            self._check(name, entry)
             self._entries[name] = entry
             return entry
 
@@ -54,7 +68,7 @@ class Registry(Generic[T]):
         return entry
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(sorted(self._entries))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -75,15 +89,17 @@ def load_attribute(place: str) -> Any:
 
 
 _loaded_plugins: set[str] = set()
+_loading = threading.RLock()
 
 
 def load_plugins() -> None:
     """Run each installed plug-in once; one that fails is logged and never breaks the core."""
-    for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
-        if plugin.name in _loaded_plugins:
-            continue
-        _loaded_plugins.add(plugin.name)
-        try:
-            plugin.load()()
-        except Exception as error:  # a third party's code may raise anything
-            logger.warning("The segpipe plugin %s failed to load: %s", plugin.name, error)
+    with _loading:  # another thread that asks for a plug-in's name waits until it is there
+        for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+            if plugin.name in _loaded_plugins:
+                continue
+            _loaded_plugins.add(plugin.name)
+            try:
+                plugin.load()()
+            except Exception as error:  # a third party's code may raise anything
+                logger.warning("The segpipe plugin %s failed to load: %s", plugin.name, error)

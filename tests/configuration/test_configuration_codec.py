@@ -170,7 +170,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
             "conv",
             ["there is no key 'typ'", "type, channels, dropout", "Did you mean 'type'?"],
         ),
-        (["model", "type"], "os.system", ['"os.system"', '"segformer", "mit"']),
+        (["model", "type"], "os.system", ['"os.system"', '"mit", "segformer"']),
         (["model", "type"], "segfromer", ["Did you mean 'segformer'?"]),
         (["model", "num_classes"], -1, ["-1", "an integer from 1 to 65534"]),
         (["model", "num_classes"], 70000, ["70000", "from 1 to 65534"]),
