@@ -12,16 +12,15 @@ from torch import Tensor
 
 from segpipe.log import get_logger
 
+SWITCH = "SEGPIPE_FUSED"
+"""Environment variable: 0 leaves everything to plain torch."""
+
 
 def is_plain_cpu(features: Tensor) -> bool:
     """Return whether a tensor is on a CPU, outside of gradients, of compilation and of autocast."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     return features.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-
-
-SWITCH = "SEGPIPE_FUSED"
-"""Environment variable: 0 leaves everything to plain torch."""
 
 
 def can_fuse(tensor: Tensor) -> bool:
