@@ -109,7 +109,28 @@ def _open_publishable(folder: str | Path) -> tuple[ModelFolder, Manifest]:
     place = trained_model(Path(folder))
     _require_plain(place)
     source = ModelFolder.open(place)
-    return source, _publishable(source)
+    if source.dialect != "segpipe" or source.weights is None or source.weights.suffix != ".safetensors":
+        own = f"{source.path}-own"
+        raise ModelFolderError(
+            f"{source.path} is not a folder in segpipe's own format (dialect {source.dialect}, weights "
+            f"{source.weights.name if source.weights else 'missing'}). Convert it first: "
+            + advice.either(
+                python=f"segpipe.convert({advice.python_value(source.path)}, {advice.python_value(own)}).",
+                command=f"{shlex.join(['segpipe', 'convert', str(source.path), own])}.",
+            ),
+            path=source.path,
+        )
+    manifest = read_manifest(source.path) or build_manifest(source.path, folder_files(source.path))
+    problems = [problem for problem in find_problems(source.path, manifest) if problem.kind != "extra"]
+    if problems:
+        raise IntegrityError(
+            f"{source.path} is not what its manifest says: {'; '.join(str(p) for p in problems[:5])}. "
+            "Seal it again if the change is meant, or download it again.",
+            path=source.path,
+        )
+    _warn_of_others(source.path, manifest)
+    kept = tuple(entry for entry in manifest.files if _is_published(entry.path))
+    return source, replace(manifest, files=kept)
 
 
 def _require_plain(folder: Path) -> None:
@@ -140,31 +161,6 @@ def _entries_below(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
             yield entry, depth
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((entry.path, depth + 1))
-
-
-def _publishable(source: ModelFolder) -> Manifest:
-    if source.dialect != "segpipe" or source.weights is None or source.weights.suffix != ".safetensors":
-        own = f"{source.path}-own"
-        raise ModelFolderError(
-            f"{source.path} is not a folder in segpipe's own format (dialect {source.dialect}, weights "
-            f"{source.weights.name if source.weights else 'missing'}). Convert it first: "
-            + advice.either(
-                python=f"segpipe.convert({advice.python_value(source.path)}, {advice.python_value(own)}).",
-                command=f"{shlex.join(['segpipe', 'convert', str(source.path), own])}.",
-            ),
-            path=source.path,
-        )
-    manifest = read_manifest(source.path) or build_manifest(source.path, folder_files(source.path))
-    problems = [problem for problem in find_problems(source.path, manifest) if problem.kind != "extra"]
-    if problems:
-        raise IntegrityError(
-            f"{source.path} is not what its manifest says: {'; '.join(str(p) for p in problems[:5])}. "
-            "Seal it again if the change is meant, or download it again.",
-            path=source.path,
-        )
-    _warn_of_others(source.path, manifest)
-    kept = tuple(entry for entry in manifest.files if _is_published(entry.path))
-    return replace(manifest, files=kept)
 
 
 def _copy(folder: Path, manifest: Manifest, target: Path, revision: str) -> None:
