@@ -195,7 +195,7 @@ def test_other_modelscope_model_is_refused_by_its_type(tmp_path: Path) -> None:
     document = {"framework": "pytorch", "task": "image-segmentation", "model": {"type": "CascadeMaskRCNN"}}
     message = refusal(tmp_path, "configuration.json", document)
     assert "model.type: 'CascadeMaskRCNN'" in message
-    assert "segformer, mit" in message
+    assert "mit, segformer" in message
 
 
 def test_own_folder_and_empty_folder_are_not_foreign(tmp_path: Path) -> None:
