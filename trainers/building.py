@@ -15,7 +15,7 @@ from segpipe.hub import ModelFolder
 from segpipe.names import Tasks, unknown_name_message
 from segpipe.registry import Registry, load_plugins
 
-from .assembly import build_local_trainer, open_recipe
+from .local_trainer import build_local_trainer, open_recipe
 from .run_configuration import configured_trainer
 from .trainer import Trainer
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         write_dialect as write_dialect,
     )
     from .encoder_weights import encoder_tensors as encoder_tensors
-    from .foreign_folders import (
+    from .model_folders import (
         download as download,
         find_configuration as find_configuration,
         find_folder as find_folder,

@@ -19,9 +19,9 @@ from segpipe.log import get_logger
 from segpipe.models import SegpipeNetwork, build_loaded, build_outline, fit_tensors
 
 from .detecting import DOCUMENTS, IMPLEMENTATIONS, describe_checkpoint
-from .foreign_folders import build_hub, resolve_folder
 from .implementation import Checkpoint
 from .key_map import Tensors
+from .model_folders import build_hub, resolve_folder
 from .state_dicts import read_weights
 from .weight_files import write_tensors
 

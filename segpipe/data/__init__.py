@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         image_files as image_files,
         require_dataset as require_dataset,
     )
+    from .datasets.finding_files import existing_folder as existing_folder
     from .datasets.layouts import Layout as Layout, build_from_layouts as build_from_layouts
     from .datasets.loading import (
         DATASETS as DATASETS,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         load_configured as load_configured,
         load_dataset as load_dataset,
     )
-    from .datasets.places import existing_folder as existing_folder
     from .findings import TITLES as TITLES, FindingGroup as FindingGroup, Report as Report
     from .image_options import (
         Alpha as Alpha,
@@ -40,12 +40,11 @@ if TYPE_CHECKING:
         Reading as Reading,
     )
     from .images import read_image as read_image
+    from .label_encoding import encode_label as encode_label
     from .label_files import read_label as read_label
     from .label_sets import build_label_set as build_label_set, dataset_labels as dataset_labels
-    from .labels import encode_label as encode_label
     from .linting import check_dataset as check_dataset, check_splits as check_splits, look_at as look_at
     from .loader import Loader as Loader, build_loader as build_loader
-    from .order import Key as Key, sample_rng as sample_rng
     from .preparing.hosted import modelscope_data as modelscope_data
     from .preparing.plans import (
         Archive as Archive,
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
         Sample as Sample,
         collate as collate,
     )
+    from .sample_order import Key as Key, sample_rng as sample_rng
     from .sources import (
         LONGEST_PATH as LONGEST_PATH,
         Source as Source,

@@ -20,8 +20,8 @@ from segpipe.limits import limit
 from .datasets.dataset import Pair
 from .findings import Finding
 from .image_formats import image_format
+from .label_encoding import encode_label
 from .label_sets import without_raw_ids
-from .labels import encode_label
 from .orientation import read_orientation
 from .sample import Sample, size_text
 

@@ -16,7 +16,7 @@ from segpipe.files import read_file
 from segpipe.limits import limit
 
 from .image_formats import check_size, describe_unreadable, image_format, open_encoded
-from .labels import ColorTable
+from .label_encoding import ColorTable
 from .tiff import LOSSLESS, LOSSY, PALETTE, RGB, Page, check_page, full_pages
 from .tiff_samples import read_samples
 

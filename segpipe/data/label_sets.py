@@ -31,7 +31,7 @@ from segpipe.files import read_text
 from segpipe.limits import limit
 from segpipe.names import unknown_name_message
 
-from .labels import MAX_RAW, Color
+from .label_encoding import MAX_RAW, Color
 
 UNNAMED = LabelSet(names=tuple(f"value {value}" for value in range(255)))
 """Stands for classes without names: each value is one."""

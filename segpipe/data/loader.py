@@ -32,8 +32,8 @@ from .loader_workers import (
     stop_workers,
     usable_workers,
 )
-from .order import Key, Places, sample_rng
 from .sample import Batch, LabelledSamples, Sample, collate
+from .sample_order import Key, Places, sample_rng
 from .transforms.building import Transform
 
 logger = get_logger(__name__)

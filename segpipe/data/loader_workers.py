@@ -16,8 +16,8 @@ from segpipe import advice
 from segpipe.errors import SegpipeError
 from segpipe.extras import import_opencv
 
-from .order import Key
 from .sample import Batch
+from .sample_order import Key
 
 
 def usable_workers(wanted: int) -> int:

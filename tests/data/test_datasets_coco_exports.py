@@ -14,7 +14,7 @@ from dataset_material import put_image, put_label, rasterize_polygon
 
 from segpipe.data import load_dataset
 from segpipe.data.datasets.coco_documents import Category, color_of
-from segpipe.data.datasets.places import NamedFiles
+from segpipe.data.datasets.finding_files import NamedFiles
 from segpipe.data.linting import check_splits
 from segpipe.errors import InputError
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from segpipe import load_dataset
 from segpipe.checkpoints import convert
-from segpipe.data.datasets.places import find_files
+from segpipe.data.datasets.finding_files import find_files
 from segpipe.data.sources import iterate_sources
 from segpipe.errors import SegpipeError
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from segpipe.configuration import LabelSet, load_preset
+from segpipe.data.label_encoding import ColorTable, build_color_table, encode_label
 from segpipe.data.label_files import read_color_label, read_label
 from segpipe.data.label_sets import (
     build_label_set,
@@ -19,7 +20,6 @@ from segpipe.data.label_sets import (
     subset_labels,
     without_raw_ids,
 )
-from segpipe.data.labels import ColorTable, build_color_table, encode_label
 from segpipe.errors import ConfigurationError, ImageDecodeError, InputError, UnknownNameError
 
 LABELS = LabelSet(names=("road", "sky"), palette=((1, 2, 3), (4, 5, 6)), raw_ids=(7, 23))

@@ -11,9 +11,9 @@ import tifffile
 from dataset_material import LZW
 from PIL import Image
 
+from segpipe.data.label_encoding import build_color_table
 from segpipe.data.label_files import read_color_label, read_label
 from segpipe.data.label_sets import build_label_set
-from segpipe.data.labels import build_color_table
 from segpipe.errors import ImageDecodeError, ImageTooLargeError
 
 RNG = np.random.default_rng(0)

@@ -17,8 +17,8 @@ import torch
 
 from segpipe.configuration import LabelSet, PhotometricDistortion, RandomCrop, RandomFlip
 from segpipe.data.loader import DRAWS, build_loader
-from segpipe.data.order import Key, permutation, sample_key, sample_rng
 from segpipe.data.sample import Sample
+from segpipe.data.sample_order import Key, permutation, sample_key, sample_rng
 from segpipe.data.transforms.building import build_transforms
 from segpipe.errors import ImageDecodeError, InputError, SegpipeError
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from segpipe.configuration import RandAugment, RandomAreaCrop, RandomErasing, RandomFlip
 from segpipe.data import Sample
-from segpipe.data.order import Key, sample_rng
+from segpipe.data.sample_order import Key, sample_rng
 from segpipe.data.transforms.augmenting import OPERATIONS, Strength
 from segpipe.data.transforms.building import build_transforms
 from segpipe.errors import InputError

@@ -9,7 +9,7 @@ from training_material import CONFIGURATION
 from segpipe import TRAINERS, build_trainer, load_dataset
 from segpipe.cli.main import main
 from segpipe.errors import UnknownNameError
-from segpipe.trainers.assembly import build_local_trainer
+from segpipe.trainers.local_trainer import build_local_trainer
 from segpipe.trainers.trainer import Trainer
 
 

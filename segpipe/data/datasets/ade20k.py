@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..label_sets import dataset_labels, published_values
 from ..preparing.plans import Archive, Preparer
 from .dataset import SegmentationDataset
+from .finding_files import AnyPath
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
-from .places import AnyPath
 
 _FOLDERS = {"train": "training", "val": "validation"}
 

@@ -27,7 +27,7 @@ from segpipe.log import get_logger
 
 from ..image_formats import check_size, open_encoded
 from ..image_options import Metric
-from ..labels import encode_label
+from ..label_encoding import encode_label
 from ..matlab import read_matlab
 from ..preparing.plans import FilePlan, FileTask, Preparer
 from ..sample import ANGLE, size_text

@@ -19,10 +19,10 @@ from ..images import read_image
 from ..label_sets import dataset_labels, published_values
 from ..preparing.plans import Content, FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
+from .finding_files import AnyPath, find_files
 from .layouts import Layout, build_from_layouts, resolve_split
 from .lists import read_names
 from .loading import DATASETS, PREPARERS
-from .places import AnyPath, find_files
 
 VOID = 11
 """What CamVid's own label files have for pixels of no class."""

@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw
 from segpipe.errors import InputError
 
 from ..annotations import FARTHEST, DrawingBudget, check_size, read_annotations
+from ..label_encoding import encode_label
 from ..label_files import read_label
 from ..label_sets import dataset_labels, published_values, without_raw_ids
-from ..labels import encode_label
 from ..preparing.plans import FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
+from .finding_files import AnyPath, find_files
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
-from .places import AnyPath, find_files
 
 _SPLITS = ("train", "val", "test", "train_extra")
 NAMES = (

@@ -20,9 +20,9 @@ from segpipe.names import listing, unknown_name_message
 from ..image_folders import is_image_name
 from ..label_sets import build_label_set
 from .dataset import ClassificationDataset
+from .finding_files import AnyPath, existing_folder, find_below, folders_in
 from .lists import find_list, read_names, resolve_list
 from .loading import DATASETS
-from .places import AnyPath, existing_folder, find_below, folders_in
 from .splits import ALL, names_of
 
 logger = get_logger(__name__)

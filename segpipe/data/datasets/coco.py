@@ -13,15 +13,15 @@ from segpipe.log import get_logger
 
 from ..annotations import read_annotations
 from ..findings import Finding, log_or_collect
+from ..label_encoding import ColorTable
 from ..label_files import read_color_label
-from ..labels import ColorTable
 from .coco_documents import Category, Id, Image, count_by_kind, fill_sizes, key_of, read_classes, refuse_twice
 from .coco_files import find_document, locate_images, locate_labels, place_below
 from .coco_objects import IGNORED, Annotation, Objects, draw_objects, sort_out
 from .dataset import Pair, SegmentationDataset
+from .finding_files import AnyPath, existing_folder
 from .layouts import resolve_split
 from .loading import DATASETS
-from .places import AnyPath, existing_folder
 
 logger = get_logger(__name__)
 _PATTERNS = (

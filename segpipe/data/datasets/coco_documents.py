@@ -18,8 +18,8 @@ from segpipe.names import listing
 from ..annotations import check_size
 from ..findings import Finding, log_or_collect
 from ..images import read_image
+from ..label_encoding import MAX_RAW, Color
 from ..label_sets import build_label_set
-from ..labels import MAX_RAW, Color
 
 Id = int | float | str
 """Tools write 1, 1.0, "1" and "1.0"; `key_of` makes one of them."""

@@ -14,7 +14,7 @@ from segpipe.names import listing
 from ..findings import Fault, Finding, log_or_collect, raise_or_collect
 from ..image_folders import IMAGE_SUFFIXES
 from .coco_documents import Image, refuse_twice
-from .places import AnyPath, NamedFiles, find_below, list_files
+from .finding_files import AnyPath, NamedFiles, find_below, list_files
 from .splits import ALL, KNOWN, canonical, names_of
 
 _FOLDERS = ("images/{}2017", "{}2017", "images/{}", "{}", "images")

@@ -11,14 +11,14 @@ import numpy as np
 
 from segpipe.errors import InputError
 
+from ..label_encoding import encode_label
 from ..label_files import read_label
 from ..label_sets import dataset_labels, published_values, without_raw_ids
-from ..labels import encode_label
 from ..preparing.plans import Archive, FilePlan, FileTask, Preparer, shown_content
 from .dataset import SegmentationDataset
+from .finding_files import AnyPath, find_files
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
-from .places import AnyPath, find_files
 
 _FOLDERS = {"train": "train2017", "val": "val2017"}
 LABEL_FOLDERS = ("annotations", "stuffthingmaps_trainval2017", "stuffthingmaps")

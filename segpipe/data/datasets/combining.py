@@ -19,7 +19,7 @@ from segpipe.errors import InputError
 from ..findings import Finding, log_or_collect
 from ..label_sets import FileValues, subset_labels
 from .dataset import ClassificationDataset, SegmentationDataset, require_label_maps
-from .places import normalize_name
+from .finding_files import normalize_name
 
 _COPY = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")
 """What Roboflow appends to the name of an image in each of its augmented copies, which must not be on both sides."""

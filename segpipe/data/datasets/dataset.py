@@ -17,9 +17,9 @@ from segpipe.errors import ImageDecodeError, InputError
 from ..findings import Finding
 from ..image_options import DEFAULT_READING, Reading
 from ..images import read_image
+from ..label_encoding import encode_label
 from ..label_files import read_label
 from ..label_sets import FileValues
-from ..labels import encode_label
 from ..sample import Sample, size_text
 
 LabelReader = Callable[[str], np.ndarray]

@@ -21,9 +21,9 @@ from ..image_folders import IMAGE_SUFFIXES, list_formats, split_readable
 from ..label_files import LABEL_SUFFIXES, read_label
 from ..label_sets import FileValues
 from .dataset import LabelReader, Pair, SegmentationDataset
+from .finding_files import AnyPath, existing_folder, find_below, group_files, has_files, same_name, walk
 from .lists import Row, find_list, find_listed, once_each, read_rows, resolve_list, select
 from .pairing import Mark, apply_mark, find_marks, other_suffixes, tell_apart
-from .places import AnyPath, existing_folder, find_below, group_files, has_files, same_name, walk
 from .splits import canonical
 
 logger = get_logger(__name__)

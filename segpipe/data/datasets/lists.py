@@ -18,7 +18,7 @@ from segpipe.names import listing
 from ..findings import Fault, Finding
 from ..image_folders import IMAGE_SUFFIXES
 from ..label_files import LABEL_SUFFIXES
-from .places import AnyPath, NamedFiles, find_below, list_files, normalize_name
+from .finding_files import AnyPath, NamedFiles, find_below, list_files, normalize_name
 
 _ENDINGS = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *LABEL_SUFFIXES)))
 _ENDING = "|".join(re.escape(ending) for ending in sorted(_ENDINGS, key=len, reverse=True))

@@ -20,6 +20,7 @@ from segpipe.log import get_logger
 from segpipe.names import listing
 
 from ..findings import Finding, is_collecting, log_or_collect
+from ..label_encoding import Color, build_color_table
 from ..label_files import LABEL_SUFFIXES, read_color_label, read_label
 from ..label_sets import (
     UNNAMED,
@@ -30,11 +31,10 @@ from ..label_sets import (
     read_label_set,
     with_raw_ids,
 )
-from ..labels import Color, build_color_table
 from .dataset import LabelReader, SegmentationDataset
+from .finding_files import AnyPath, existing_folder, find_below, folders_in
 from .layouts import Layout, build_from_layouts, is_there
 from .loading import DATASETS
-from .places import AnyPath, existing_folder, find_below, folders_in
 from .splits import ALL, KNOWN, names_of
 
 logger = get_logger(__name__)

@@ -14,14 +14,14 @@ import numpy as np
 from segpipe.errors import InputError
 
 from ..annotations import DrawingBudget, check_size, read_annotations
+from ..label_encoding import encode_label
 from ..label_sets import dataset_labels, published_values
-from ..labels import encode_label
 from ..preparing.plans import Archive, FilePlan, FileTask, Preparer, shown_content
 from ..rle import decode_mask
 from .dataset import SegmentationDataset
+from .finding_files import AnyPath
 from .layouts import Layout, build_from_layouts, resolve_split
 from .loading import DATASETS, PREPARERS
-from .places import AnyPath
 
 _SPLITS = ("train", "val", "trainval")
 RAW_IDS = (

@@ -23,8 +23,8 @@ from segpipe.extras import import_opencv
 from segpipe.files import copy_regular, open_regular
 from segpipe.names import unknown_name_message
 
+from ..datasets.finding_files import existing_folder
 from ..datasets.loading import PREPARERS, keyword_options, load_dataset
-from ..datasets.places import existing_folder
 from .plans import Content, FilePlan, FileTask, Prepared
 from .published_archives import fetch_archives
 

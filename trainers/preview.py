@@ -1,4 +1,4 @@
-"""The plan of a run in words, and a short trial of it that leaves nothing behind."""
+"""Tell what a run will do, try it for a few steps that leave nothing behind, and name its best evaluation."""
 
 from __future__ import annotations
 
