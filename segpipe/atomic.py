@@ -27,7 +27,8 @@ UNFINISHED = (".incoming-*", ".removed-*", ".fresh-*")
 _FRESH = re.compile(r"\.fresh-(?:[0-9a-f]{12}-)?(.+)")
 _LONGEST_NAME = 200
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_EXISTS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
+_EXISTS = {*_TAKEN, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -136,13 +137,18 @@ def atomic_folder(final: Path, *, sync: Sync | None = None) -> AbstractContextMa
     return _made_folder(final, sync, _move_into_place)
 
 
-def replaced_folder(final: Path, *, sync: Sync | None = None) -> AbstractContextManager[Path]:
+@contextmanager
+def replaced_folder(final: Path, *, sync: Sync | None = None) -> Iterator[Path]:
     """Yield a new folder that takes the place of `final` when the block ends well; until then the old one stays.
 
-    A kill between the two leaves the new one whole under another name, see `finish_replacements`. For the rest see
-    `atomic_folder`.
+    A kill between the two leaves the new one whole under another name. The next call for `final` gives it its name
+    where `final` is gone, and removes it at the end, as `atomic_folder` does. Processes may replace a folder at once.
+    For the rest see `atomic_folder`.
     """
-    return _made_folder(final, sync, _replace)
+    with storage_errors(final):
+        _finish_replacement(final)
+    with _made_folder(final, sync, _replace) as temporary:
+        yield temporary
 
 
 def finish_replacements(folder: Path) -> None:
@@ -153,14 +159,11 @@ def finish_replacements(folder: Path) -> None:
     """
     for fresh in sorted(folder.glob(".fresh-*")):
         match = _FRESH.fullmatch(fresh.name)
-        if match is None or not is_finished(fresh):
-            continue
-        final = folder / match[1]
-        with storage_errors(final):
-            if os.path.lexists(final):
-                remove_folder(fresh)
-            else:
-                move(fresh, final)
+        if match is not None:
+            final = folder / match[1]
+            with storage_errors(final):
+                _finish_replacement(final)
+                _remove_replacements(final)
 
 
 def sync_disks(folder: Path) -> None:
@@ -183,10 +186,7 @@ def remove_folder(folder: Path) -> None:
         move(folder, aside)
     except FileNotFoundError:
         return
-    if os.path.isdir(aside) and not aside.is_symlink():
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    aside.unlink()
+    _delete(aside)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -237,7 +237,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _made_folder(final: Path, sync: Sync | None, place: Callable[[Path, Path], None]) -> Iterator[Path]:
+def _made_folder(final: Path, sync: Sync | None, place: Callable[[Path, Path], bool]) -> Iterator[Path]:
     with storage_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = final.with_name(f".incoming-{uuid.uuid4().hex[:12]}")
@@ -247,7 +247,8 @@ def _made_folder(final: Path, sync: Sync | None, place: Callable[[Path, Path], N
             yield temporary
         with storage_errors(final):
             (sync or _fsync_tree)(temporary)
-            place(temporary, final)
+            if place(temporary, final):
+                _remove_replacements(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -277,38 +278,86 @@ def _fsync_tree(folder: Path) -> None:
         fsync_folder(Path(root))
 
 
-def _move_into_place(temporary: Path, final: Path) -> None:
+def _move_into_place(temporary: Path, final: Path) -> bool:
+    """Rename a whole folder to `final` and return True, or False where there is a finished one."""
     for _ in range(10):
         if is_finished(final):
-            return
+            return False
         if final.is_symlink() or (os.path.exists(final) and not os.path.isdir(final)):
             remove_folder(final)
         try:
             move(temporary, final)
         except OSError as error:
-            if error.errno not in _EXISTS or not os.path.lexists(final):
+            is_there = os.path.lexists(final)
+            if error.errno not in _TAKEN and (error.errno not in _EXISTS or not is_there):
                 raise
-            if not is_finished(final):
+            if is_there and not is_finished(final):
                 logger.warning("Replacing the unfinished folder %s.", final)
                 remove_folder(final)
             continue
         fsync_folder(final.parent)
-        return
+        return True
     raise CacheError(
         f"Cannot put a folder at {final}: something keeps appearing there. Remove it and try again.", path=final
     )
 
 
-def _replace(temporary: Path, final: Path) -> None:
+def _replace(temporary: Path, final: Path) -> bool:
+    """Let a whole folder take the place of another; return whether it is there, and not that of another process.
+
+    A process that has put its own there removes ours, see `_remove_replacements`. So the old one, which may be that
+    process's, is kept until ours is in its place.
+    """
+    token = uuid.uuid4().hex[:12]
     is_short = len(os.fsencode(final.name)) <= _LONGEST_NAME
-    fresh = final.with_name(f".fresh-{uuid.uuid4().hex[:12]}-{final.name}") if is_short else temporary
+    fresh = final.with_name(f".fresh-{token}-{final.name}") if is_short else temporary
+    aside = final.with_name(f".removed-{token}")
     move(temporary, fresh)
     try:
-        remove_folder(final)
-        _move_into_place(fresh, final)
-    finally:
-        if os.path.lexists(final):  # the old one could not be removed, or another process has put its own there
+        with suppress(FileNotFoundError):
+            move(final, aside)
+        is_ours = _move_into_place(fresh, final)
+    except OSError:
+        is_replaced = not os.path.lexists(fresh) and os.path.isdir(final.parent)
+        with suppress(OSError):  # there is none, or another process has put its own there
+            move(aside, final)
+        if os.path.lexists(final):
             shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
+        if not is_replaced:
+            raise
+        return False
+    _delete(aside)
+    shutil.rmtree(fresh, ignore_errors=True)
+    return is_ours
+
+
+def _finish_replacement(final: Path) -> None:
+    """Give `final` the whole new folder that a kill left for it, if there is one and `final` is gone."""
+    for fresh in () if os.path.lexists(final) else _replacements(final):
+        if is_finished(fresh):
+            with suppress(FileNotFoundError):  # its own process has gone on
+                _move_into_place(fresh, final)
+
+
+def _remove_replacements(final: Path) -> None:
+    """Remove the new folders that wait to take the place of a newer `final`; the next call tries again."""
+    for fresh in _replacements(final) if os.path.lexists(final) else ():
+        with suppress(OSError):
+            remove_folder(fresh)
+
+
+def _replacements(final: Path) -> list[Path]:
+    """Return the new folders that kills left for `final`; one of a living process may be among them."""
+    found = ((path, _FRESH.fullmatch(path.name)) for path in final.parent.glob(".fresh-*"))
+    return sorted(path for path, match in found if match is not None and match[1] == final.name)
+
+
+def _delete(path: Path) -> None:
+    if os.path.isdir(path) and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _refusal(path: Path, error: OSError, needed: int | None) -> str:

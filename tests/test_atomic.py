@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,22 +124,95 @@ class Killed(BaseException):
     """As SIGKILL: nothing is cleaned up after it."""
 
 
-@pytest.mark.parametrize("killed_at", ["before the old one is gone", "after the old one is gone"])
-def test_a_kill_between_the_two_loses_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str):
-    with replaced_folder(tmp_path / "made") as folder:
-        fill(folder, "old")
+def replace_and_be_killed(place: Path, text: str, monkeypatch: pytest.MonkeyPatch, *, before_move: int) -> None:
+    """Fill and replace a folder until a kill before the n-th rename."""
+    moves = iter(range(1, 99))
 
-    def kill(*_: object, **__: object) -> None:
-        raise Killed
+    def move(source: Path, target: Path) -> None:
+        if next(moves) == before_move:
+            raise Killed
+        os.replace(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(atomic.shutil, "rmtree", lambda *_, **__: None)
-        patch.setattr(atomic, "remove_folder" if killed_at.startswith("before") else "_move_into_place", kill)
-        with pytest.raises(Killed), replaced_folder(tmp_path / "made") as folder:
-            fill(folder, "new")
+        patch.setattr(atomic, "move", move)
+        with pytest.raises(Killed), replaced_folder(place) as folder:
+            fill(folder, text)
+
+
+@pytest.mark.parametrize(("before_move", "kept"), [(2, "old"), (3, "new")])
+def test_a_kill_between_the_two_loses_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_move, kept):
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "old")
+    replace_and_be_killed(tmp_path / "made", "new", monkeypatch, before_move=before_move)
     finish_replacements(tmp_path)
-    assert content(tmp_path / "made")["file"] == ("old" if killed_at.startswith("before") else "new")
+    assert content(tmp_path / "made")["file"] == kept
     assert not list(tmp_path.glob(".fresh-*"))
+
+
+@pytest.mark.parametrize("before_move", [2, 3])
+def test_what_a_kill_left_is_used_and_removed_when_the_folder_is_replaced_again(tmp_path, monkeypatch, before_move):
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "old")
+    (tmp_path / ".fresh-made").mkdir()  # as version 0.1.0 named it
+    (tmp_path / ".fresh-other").mkdir()
+    replace_and_be_killed(tmp_path / "made", "killed", monkeypatch, before_move=before_move)
+    with pytest.raises(ZeroDivisionError), replaced_folder(tmp_path / "made") as folder:
+        write_half(folder / "file")
+    assert content(tmp_path / "made")["file"] == ("old" if before_move == 2 else "killed")
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "new")
+    assert content(tmp_path / "made")["file"] == "new"
+    assert [path.name for path in tmp_path.glob(".fresh-*")] == [".fresh-other"]
+
+
+def test_what_a_kill_left_is_removed_when_a_new_folder_is_made_as_well(tmp_path: Path, monkeypatch):
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "old")
+    replace_and_be_killed(tmp_path / "made", "killed", monkeypatch, before_move=3)
+    with atomic_folder(tmp_path / "made") as folder:
+        fill(folder, "new")
+    assert content(tmp_path / "made")["file"] == "new"
+    assert not list(tmp_path.glob(".fresh-*"))
+
+
+@pytest.mark.parametrize("refused", [".removed-", "made"])
+def test_a_folder_that_cannot_be_replaced_stays_and_nothing_beside_it(tmp_path: Path, monkeypatch, refused):
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "old")
+
+    def move(source: Path, target: Path) -> None:
+        if target.name.startswith(refused) and source.name.startswith((".fresh", "made")):
+            raise OSError(errno.EIO, "refused")
+        os.replace(source, target)
+
+    monkeypatch.setattr(atomic, "move", move)
+    with pytest.raises(CacheError, match="refused"), replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "new")
+    assert content(tmp_path / "made")["file"] == "old"
+    assert os.listdir(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("before_move", [1, 2, 3])
+@pytest.mark.parametrize("new_folder", [atomic_folder, replaced_folder])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_another_process_may_replace_a_folder_meanwhile(tmp_path, monkeypatch, before_move, new_folder, is_old):
+    if is_old:
+        with replaced_folder(tmp_path / "made") as folder:
+            fill(folder, "old")
+    moves = iter(range(1, 99))
+
+    def move_after_the_other(source: Path, target: Path) -> None:
+        if next(moves) == before_move:
+            with new_folder(tmp_path / "made") as other:
+                fill(other, "theirs")
+        os.replace(source, target)
+
+    with replaced_folder(tmp_path / "made") as folder:
+        fill(folder, "ours")
+        monkeypatch.setattr(atomic, "move", move_after_the_other)
+    assert content(tmp_path / "made")["file"] in ("ours", "theirs")
+    assert os.listdir(tmp_path) == ["made"]
 
 
 def test_what_version_0_1_0_left_after_a_kill_gets_its_name(tmp_path: Path):
