@@ -1,4 +1,4 @@
-"""Looking into networks: attention, cost, speed, and two networks side by side."""
+"""Look into networks: attention, cost, speed, two networks side by side; and into the installation that runs them."""
 
 from typing import TYPE_CHECKING
 

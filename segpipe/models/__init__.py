@@ -1,4 +1,4 @@
-"""Network families and what they are built of. They know no files, data sets or devices."""
+"""Network families and what they are built of. They know no files and no data sets."""
 
 from typing import TYPE_CHECKING
 

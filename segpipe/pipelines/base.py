@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 class Pipeline(Generic[Result]):
     """From images to results: preprocess → forward → (decode, for a batch at once) → postprocess.
 
+    Normalization and the pad to the network's multiple are the network's own, see `SegpipeNetwork.normalise`.
+
     Calling it with one image gives one result; with a list or tuple, a list; with a generator, a folder or a pattern,
     an iterator that is a few images ahead of what it is asked for. Any number of threads may call it at once, and it
     calls `forward` and `postprocess` from several itself.

@@ -1,1 +1,1 @@
-"""From a prediction to its label map, exactly, without logits at the image's size."""
+"""From a prediction to its label map without logits at the image's size; `labelling` chooses among the three ways."""

@@ -142,7 +142,7 @@ class PatchEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and Mix-FFN, each pre-normalized and residual."""
+    """Attention and Mix-FFN, each pre-normalized and residual. On a CPU without gradients, `FastBlock` does it."""
 
     def __init__(self, block: StageConfig, drop_rate: float) -> None:
         super().__init__()
