@@ -146,6 +146,7 @@ def test_options_change_the_recipe(arguments, tmp_path):
     assert ModelFolder.open(tmp_path / "run" / "model").configuration.train.optimizer.lr == 0.001
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_says_how_it_goes_on(arguments, tmp_path):
     endless = [*arguments, "--set", "evaluation.every=100000", "--set", "train.checkpoint.every=100000"]
     process = start([*endless, "--max-steps", "100000"])

@@ -196,6 +196,7 @@ def test_several_threads_get_the_results_of_one(segment):
     assert all(np.array_equal(got[seed], expected[seed]) for seed in range(4))
 
 
+@pytest.mark.slow
 def test_bfloat16_agrees_on_nearly_all_pixels(segment):
     half = pipeline(TASK, "segformer-b0-camvid", dtype="bfloat16")
     agreement = np.mean([(half(picture(s)).label_map == segment(picture(s)).label_map).mean() for s in range(4)])

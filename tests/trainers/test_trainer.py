@@ -126,7 +126,8 @@ def test_a_damaged_checkpoint_is_passed_over(recipe, data_root, tmp_path, caplog
     assert_equal_weights(expected, again.model.state_dict())
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 20])
 def test_killed_processes_lose_nothing(recipe, data_root, tmp_path, kills):
     """kill -9 at random moments, and the weights are those of a run in peace."""
     steps = 4 * kills

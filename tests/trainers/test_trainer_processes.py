@@ -158,6 +158,7 @@ def test_what_is_not_finite_in_one_process_stops_both_with_the_same_words(scenes
     assert first.count(".png") == 2  # one picture of each process
 
 
+@pytest.mark.slow
 def test_a_killed_process_takes_the_other_with_it_soon(material):
     processes = start_two(ENDLESS, *material, port=30300)
     log = material[2] / "endless" / "log.jsonl"

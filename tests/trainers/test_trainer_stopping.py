@@ -107,6 +107,7 @@ def test_ctrl_c_saves_first_and_interrupts_at_once_the_second_time(recipe, data_
         again.train()
 
 
+@pytest.mark.slow
 def test_sigterm_in_an_evaluation_ends_it_and_it_comes_first_on_resuming(recipe, data_root, tmp_path):
     whole = trainer(recipe, data_root, tmp_path / "whole", eval_dataset=Repeated(data_root, 40))
     whole.train()
