@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from segpipe import advice
-from segpipe.cli.options import parse_options
+from segpipe.cli.shared_options import parse_options
 from segpipe.configuration import load_preset, override
 from segpipe.configuration.values import read_class_names, read_colors
 

@@ -9,9 +9,9 @@ from typing import Any
 from segpipe import analysis
 from segpipe.text import format_table
 
-from .options import add_json, add_reading
 from .parsing import Command, UsageError, finite_number, whole_number
 from .printing import print_result
+from .shared_options import add_json, add_reading
 
 LISTED = 12
 EXAMPLES = """  segpipe align iter_160000.pth my-model

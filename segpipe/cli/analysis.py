@@ -13,9 +13,9 @@ from segpipe.inference import RUNTIMES
 from segpipe.models import Part
 from segpipe.text import format_bytes, format_fields, format_seconds, format_table
 
-from .options import add_device, add_json, add_reading
 from .parsing import Command, finite_number, whole_number
 from .printing import print_result
+from .shared_options import add_device, add_json, add_reading
 
 PROFILE_EXAMPLES = """  segpipe profile segformer-b0-ade20k
   segpipe profile segformer-b5-cityscapes --size 1024 2048 --no-timing

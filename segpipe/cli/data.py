@@ -12,9 +12,9 @@ from segpipe import data, pipelines
 from segpipe.progress_bars import ProgressBar
 from segpipe.text import format_bytes, format_count, format_fields, format_table
 
-from .options import add_dataset_option, add_json, parse_options
 from .parsing import Command, UsageError, add_action, add_actions, positive_number, run_action, share, whole_number
 from .printing import print_message, print_result
+from .shared_options import add_dataset_option, add_json, parse_options
 
 EXAMPLES = """  segpipe data prepare cityscapes data/cityscapes --jobs 4
   segpipe data prepare ade20k data/ade --download

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from segpipe.analysis import Finding, Section, examine
 from segpipe.text import format_fields
 
-from .options import add_json
 from .parsing import Command
 from .printing import print_result
+from .shared_options import add_json
 
 EXAMPLES = """  segpipe doctor
   segpipe doctor --json   (for a bug report; tokens and passwords are left out)"""

@@ -17,7 +17,9 @@ from segpipe.hub import ModelFolder
 from segpipe.names import Tasks
 from segpipe.text import format_seconds
 
-from .options import (
+from .parsing import Command, UsageError, finite_number, whole_number
+from .printing import print_json, print_message
+from .shared_options import (
     add_dataset_option,
     add_device,
     add_json,
@@ -28,8 +30,6 @@ from .options import (
     parse_options,
     style_of,
 )
-from .parsing import Command, UsageError, finite_number, whole_number
-from .printing import print_json, print_message
 
 if TYPE_CHECKING:
     import numpy as np

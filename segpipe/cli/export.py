@@ -9,9 +9,9 @@ from segpipe import data, evaluation, exporters, pipelines
 from segpipe.exporters import FORMATS
 from segpipe.text import format_bytes, format_fields
 
-from .options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
 from .parsing import Command, UsageError, whole_number
 from .printing import print_result
+from .shared_options import add_dataset_option, add_json, add_overwrite, add_reading, parse_options
 
 EXAMPLES = """  segpipe export segformer-b0-camvid street.onnx
   segpipe export ./my-model street.xml

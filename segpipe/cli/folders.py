@@ -13,9 +13,9 @@ from segpipe.checkpoints import ARCHITECTURES, WRITTEN_DIALECTS, download
 from segpipe.hub import CachedModel, Hub, Pruned, folder_bytes, publish
 from segpipe.text import format_bytes, format_fields, format_table
 
-from .options import add_json, add_overwrite
 from .parsing import Command, UsageError, add_action, add_actions, days, run_action, whole_number
 from .printing import print_result
+from .shared_options import add_json, add_overwrite
 
 DOWNLOAD_EXAMPLES = """  segpipe download segformer-b2-cocostuff
   segpipe download hf:owner/name --revision main --refresh"""

@@ -31,9 +31,9 @@ from segpipe.models import num_parameters
 from segpipe.names import Tasks
 from segpipe.text import Align, format_columns, format_fields, format_table
 
-from .options import add_json, add_set
 from .parsing import Command, add_action, add_actions, run_action
 from .printing import print_json_text, print_result
+from .shared_options import add_json, add_set
 
 MODELS_EXAMPLES = """  segpipe models list
   segpipe models info segformer-b0-cocostuff

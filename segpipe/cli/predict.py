@@ -22,9 +22,9 @@ from segpipe.pipelines import OnError
 from segpipe.progress_bars import track
 from segpipe.text import format_fields, format_seconds, format_table
 
-from .options import add_execution, add_json, add_style, pipeline_options, style_of
 from .parsing import Command, UsageError
 from .printing import print_json, print_message, print_note
+from .shared_options import add_execution, add_json, add_style, pipeline_options, style_of
 
 REPORT = "report"
 """At a bad image, where --on-error is not given: like skip, but the command fails in the end."""

@@ -20,9 +20,17 @@ from segpipe.errors import InputError
 from segpipe.hub import ModelFolder, has_weights, is_preset
 from segpipe.text import format_fields, format_percent, format_seconds, format_table
 
-from .options import add_dataset_option, add_device, add_json, add_launcher, add_set, apply_launcher, parse_options
 from .parsing import Command, UsageError, share, whole_number
 from .printing import print_result
+from .shared_options import (
+    add_dataset_option,
+    add_device,
+    add_json,
+    add_launcher,
+    add_set,
+    apply_launcher,
+    parse_options,
+)
 
 if TYPE_CHECKING:
     from segpipe.data import SegmentationDataset

@@ -6,7 +6,7 @@ from segpipe.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .boundary_iou import BoundaryCounts as BoundaryCounts
-    from .classification import (
+    from .classifier_scores import (
         AnyScores as AnyScores,
         ClassificationScores as ClassificationScores,
         evaluate_classifier as evaluate_classifier,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segpipe.cli.main import main
-from segpipe.cli.options import parse_options
+from segpipe.cli.shared_options import parse_options
 from segpipe.configuration import LabelSet
 from segpipe.data import Sample
 from segpipe.errors import InputError

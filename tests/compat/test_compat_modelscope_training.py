@@ -10,7 +10,7 @@ from training_material import data_root, recipe  # noqa: F401
 from segpipe import load_dataset, pipeline
 from segpipe.compat.modelscope import Config, Trainers, build_trainer, read_config
 from segpipe.compat.modelscope.keys import own_changes
-from segpipe.compat.modelscope.training import Evaluation
+from segpipe.compat.modelscope.training_arguments import Evaluation
 from segpipe.configuration import load_preset, override
 from segpipe.errors import ConfigurationError, InputError
 

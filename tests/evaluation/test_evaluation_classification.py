@@ -9,7 +9,7 @@ from segpipe.configuration.schema import Configuration
 from segpipe.data import Sample
 from segpipe.errors import InputError, NumericalError
 from segpipe.evaluation import EvaluationStopped, evaluate_classifier
-from segpipe.evaluation.classification import rank_of, scores_of
+from segpipe.evaluation.classifier_scores import rank_of, scores_of
 from segpipe.inference.preprocessing import resize_image, resized_size
 from segpipe.models import MitConfig, SegpipeNetwork
 

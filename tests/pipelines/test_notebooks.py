@@ -13,7 +13,7 @@ from PIL import Image, ImageShow
 from segpipe import Segmentation
 from segpipe.errors import InputError
 from segpipe.evaluation import ConfusionMatrix
-from segpipe.evaluation.classification import ClassificationScores
+from segpipe.evaluation.classifier_scores import ClassificationScores
 from segpipe.pipelines import Classification
 
 HOSTILE = "<script>alert('x')</script> & \x1b[2J"

@@ -67,9 +67,7 @@ if TYPE_CHECKING:
         semantic_seg_masks_to_image as semantic_seg_masks_to_image,
         verify_device as verify_device,
     )
-    from .training import (
-        build_trainer as build_trainer,
-    )
+    from .training_arguments import build_trainer as build_trainer
 
 _own, __dir__, __all__ = lazy_names(__name__)
 
